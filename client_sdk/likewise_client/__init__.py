@@ -1,0 +1,1 @@
+"""Thin client for likewise, the edge cache for approximate computation reuse."""

@@ -1,0 +1,2 @@
+"""likewise: an edge cache for approximate computation reuse."""
+

@@ -1,0 +1,173 @@
+"""Every error that may reach a person, with the HTTP status it suggests.
+
+LikewiseError
+├── BadRequest                400  malformed: bytes that are not what they claim to be
+│   └── UndecodableInput      400
+├── Unauthorized              401
+├── Forbidden                 403
+├── NotFound                  404
+│   ├── UnknownFunction
+│   └── UnknownEntry
+├── Conflict                  409
+├── TooLarge                  413
+├── UnsupportedMediaType      415
+├── InvalidValue              422  well-formed, but not acceptable: wrong dimension, NaN, out of range
+│   └── InvalidFunction       422  a function's spec or model; names the file, the field and the remedy
+├── ModelFailed               500
+├── Overloaded                503  with retry_after_s
+├── NotCached                 504  `only-if-cached` and nothing safe to reuse (RFC 9111, section 5.2.1.7)
+├── SettingsError             (start-up only)
+└── JournalError              503
+"""
+
+from __future__ import annotations
+
+
+class LikewiseError(Exception):
+    """Base of everything this server raises on purpose.
+
+    `detail` says what is wrong with this very request and what to do about it, in one or two sentences.
+    """
+
+    status = 500
+    title = "Internal error"
+    slug = "internal"
+    """Last part of the problem type, stable for clients to test."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class BadRequest(LikewiseError):
+    """The bytes do not parse."""
+
+    status = 400
+    title = "Bad request"
+    slug = "bad-request"
+
+
+class UndecodableInput(BadRequest):
+    """An image, sound, array or JSON text that does not decode."""
+
+    title = "Input cannot be decoded"
+    slug = "undecodable-input"
+
+
+class Unauthorized(LikewiseError):
+    """No access key, or one that is not known."""
+
+    status = 401
+    title = "Access key needed"
+    slug = "unauthorized"
+
+
+class Forbidden(LikewiseError):
+    """A known access key without the scope that this takes."""
+
+    status = 403
+    title = "Not allowed with this access key"
+    slug = "forbidden"
+
+
+class NotFound(LikewiseError):
+    """No such thing here."""
+
+    status = 404
+    title = "Not found"
+    slug = "not-found"
+
+
+class UnknownFunction(NotFound):
+    """No function of that name, or not in that version."""
+
+    title = "Unknown function"
+    slug = "unknown-function"
+
+
+class UnknownEntry(NotFound):
+    """No entry with that id."""
+
+    title = "Unknown entry"
+    slug = "unknown-entry"
+
+
+class Conflict(LikewiseError):
+    """It is there already, or it cannot be done in this state."""
+
+    status = 409
+    title = "Conflict"
+    slug = "conflict"
+
+
+class TooLarge(LikewiseError):
+    """A body, an input or a result over its limit."""
+
+    status = 413
+    title = "Too large"
+    slug = "too-large"
+
+
+class UnsupportedMediaType(LikewiseError):
+    """A media type that this function does not take."""
+
+    status = 415
+    title = "Unsupported media type"
+    slug = "unsupported-media-type"
+
+
+class InvalidValue(LikewiseError):
+    """It parses, but cannot be accepted: a wrong dimension, NaN, a number out of range."""
+
+    status = 422
+    title = "Invalid value"
+    slug = "invalid-value"
+
+
+class InvalidFunction(InvalidValue):
+    """A function's spec, model or labels cannot be served; the detail names file, field and remedy."""
+
+    title = "Invalid function"
+    slug = "invalid-function"
+
+
+class ModelFailed(LikewiseError):
+    """The model raised, or returned what it should not."""
+
+    status = 500
+    title = "The model failed"
+    slug = "model-failed"
+
+
+class Overloaded(LikewiseError):
+    """The queue for inference is full; try again after `retry_after_s` seconds."""
+
+    status = 503
+    title = "Overloaded"
+    slug = "overloaded"
+
+    def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class NotCached(LikewiseError):
+    """`Cache-Control: only-if-cached`, and nothing that is safe to reuse."""
+
+    status = 504
+    title = "Not cached"
+    slug = "not-cached"
+
+
+class SettingsError(LikewiseError):
+    """A setting that cannot be used; raised at start-up alone."""
+
+    slug = "settings"
+
+
+class JournalError(LikewiseError):
+    """The journal cannot be read or written."""
+
+    status = 503
+    title = "Journal unavailable"
+    slug = "journal"

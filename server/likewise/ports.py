@@ -1,0 +1,117 @@
+"""The seams: what the core asks of indexes, policies, models and journals, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from likewise.types import (
+    Input,
+    Key,
+    Keys,
+    Lesson,
+    Neighbors,
+    PolicyStatistics,
+    Record,
+    Slots,
+    Tensor,
+    Verdict,
+)
+
+
+class Index(Protocol):
+    """Nearest-neighbor search over keys of one dimension, by L2 distance. Owned by one event loop."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a key."""
+
+    def __len__(self) -> int:
+        """Return the number of live keys."""
+
+    def add(self, slots: Slots, keys: Keys) -> None:
+        """Add keys under slots that are not in the index; keys has shape (n, dimension)."""
+
+    def remove(self, slots: Slots) -> None:
+        """Take slots out; unknown ones are a no-op. A removed slot is never found again and may be added anew."""
+
+    def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
+        """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
+
+    def search_one(self, key: Key, k: int) -> tuple[list[float], list[int]]:
+        """Return (l2_sq, slots) of the at most k nearest keys, nearest first, without padding."""
+
+    def memory_bytes(self) -> int:
+        """Return the bytes it holds, keys included, to a good estimate."""
+
+
+class Policy(Protocol):
+    """Decides where reuse is safe, and learns from what was computed. Pure: no clock, no lock, no I/O."""
+
+    def decide(self, neighbors: Neighbors) -> Verdict:
+        """Return the verdict for one request and account for it; call exactly once per request."""
+
+    def confident(self, neighbors: Neighbors) -> bool:
+        """Say whether such neighbors would be reused, without accounting for anything (for coalescing)."""
+
+    def learn(self, verdict: Verdict, label: int) -> Lesson:
+        """Take in the computed label of a request; `verdict` is what `decide` returned for it, unchanged."""
+
+    def abandon(self, verdict: Verdict) -> None:
+        """Say that no answer will come for a verdict to compute (the model failed, the device went away)."""
+
+    def statistics(self) -> PolicyStatistics:
+        """Return a snapshot of the counters."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return all that was learned, JSON-able, for the journal."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned once, in this or an earlier process. Raises InvalidValue if unusable."""
+
+
+class Extractor(Protocol):
+    """Turns a decoded input into a key."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of the key."""
+
+    def __call__(self, value: Input) -> Key:
+        """Return the key: shape (dimension,), float32, finite. Raises InvalidValue for an input it cannot take."""
+
+
+class Model(Protocol):
+    """A loaded model. `run` blocks and may be called from several threads."""
+
+    def run(self, batch: Tensor) -> Sequence[Tensor]:
+        """Return the outputs for a batch of shape (n, ...). Raises ModelFailed."""
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """True where n may be anything, False where the model takes one at a time."""
+
+
+class Journal(Protocol):
+    """The truth from which indexes are derived. `append` never blocks the event loop."""
+
+    async def start(self) -> None:
+        """Open what has to be opened. Raises JournalError with a remedy."""
+
+    def append(self, record: Record) -> None:
+        """Buffer one record for writing, in order; dropped and counted when the buffer is full."""
+
+    async def flush(self) -> None:
+        """Return when everything appended so far is as durable as this journal makes it. Raises JournalError."""
+
+    def replay(self) -> AsyncIterator[Sequence[Record]]:
+        """Yield all records kept, oldest first, in batches; live entries only where the journal can tell."""
+
+    def follow(self) -> AsyncIterator[Sequence[Record]]:
+        """Yield what other nodes append, in order, for ever; ends at once where there are no other nodes."""
+
+    def statistics(self) -> Mapping[str, float]:
+        """Return counters and gauges by name: appended, written, dropped, pending, bytes, up (1 or 0), ..."""
+
+    async def close(self) -> None:
+        """Flush within a bounded time and release everything."""

@@ -1,0 +1,233 @@
+"""The words that every room of the server shares: keys, results, neighbors, verdicts, entries.
+
+Nothing here does anything; these are frozen values, so they may cross any seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Key = NDArray[np.float32]
+"""One key: shape (d,), C-contiguous float32, finite; unit norm where the key type's metric is cosine."""
+
+Keys = NDArray[np.float32]
+"""A batch of keys: shape (n, d), C-contiguous float32."""
+
+Slots = NDArray[np.int64]
+"""Positions of entries in a namespace's arrays: shape (n,), int64, -1 where nothing was found."""
+
+Tensor = NDArray[Any]
+"""A model input or output, with or without its batch axis as the docstring says."""
+
+Clock = Callable[[], float]
+"""Seconds since the Unix epoch; injected, so that tests own the time."""
+
+Probability = float
+"""A number in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a function returns: opaque bytes with their media type."""
+
+    body: bytes
+    media_type: str = "application/json"
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the body in bytes."""
+        return len(self.body)
+
+
+class Neighbors(NamedTuple):
+    """The k nearest live entries of one lookup, nearest first. All three lists have one length, 0 <= n <= k."""
+
+    distances: list[float]
+    """L2 distances (not squared), ascending."""
+    labels: list[int]
+    """Label id of each neighbor; ids are local to a namespace."""
+    slots: list[int]
+    """Where each neighbor stands in its namespace."""
+
+
+NO_NEIGHBORS = Neighbors([], [], [])
+
+
+class Outcome(StrEnum):
+    """What became of a request, after acting."""
+
+    HIT = "hit"
+    MISS = "miss"
+    PROBE = "probe"
+    COALESCED = "coalesced"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Reuse or compute, with the reason; made by a policy before anything is done.
+
+    A verdict goes back to the policy that made it, once: to `learn` with the computed label, or to
+    `abandon` when no answer came.
+    """
+
+    reuse: bool
+    """True: answer with the entry at `slot`."""
+    reason: str
+    """One of a policy's documented reasons, such as "confident", "below bar", "probe", "no neighbors"."""
+    neighbors: Neighbors = NO_NEIGHBORS
+    slot: int = -1
+    """The entry to reuse (nearest with the winning label), or -1."""
+    label: int = -1
+    """The winning label, or -1 where there were no neighbors."""
+    probe: bool = False
+    """True: would have been reused, but is computed to check."""
+    probability: Probability = 1.0
+    """With what probability this request was computed (1 when it was below the bar)."""
+    confidence: float = float("-inf")
+    """Calibrated log-odds that reuse is correct, where the policy has one."""
+    evidence: tuple[float, ...] = ()
+    """What the policy saw, for it alone to learn from."""
+    charge: float = 0.0
+    """Tokens reserved for this probe; the ledger's business."""
+
+
+class Lesson(NamedTuple):
+    """What a policy wants done after it learned from a computed result."""
+
+    insert: bool
+    """Keep the computed result as an entry (False: it would add nothing)."""
+    evict_slot: int
+    """An entry that the result contradicted, or -1."""
+    wrong: bool
+    """The winner of the vote was not the computed label."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStatistics:
+    """A snapshot of what a policy knows, for metrics and stats."""
+
+    policy: str
+    accuracy_target: float
+    bar: float
+    """The threshold in the policy's own unit (log-odds or distance); +inf: nothing is reused yet."""
+    requests: int
+    would_be_hits: int
+    probes: int
+    false_hits_seen: int
+    """Probes whose result contradicted the would-be hit."""
+    estimated_accuracy: float
+    """Best estimate over all answers, in [0, 1]."""
+    false_hits_bound: float
+    """Certified upper bound on false hits so far (probability 0.95 at all times), or NaN without a certificate."""
+    tokens: float
+    """Error budget left in the ledger, or NaN without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Everything kept for one computed result, as it travels: to the journal, to peers, to a page of entries."""
+
+    id: int
+    """Unsigned 63-bit, unique over all nodes (drawn at random)."""
+    keys: Mapping[str, Key]
+    """One key for each key type of the function."""
+    result: Result
+    cost_s: float
+    """Measured inference seconds."""
+    created_at: float
+    """Seconds since the Unix epoch."""
+    expires_at: float
+    """Seconds since the Unix epoch; +inf: never."""
+    tags: tuple[str, ...] = ()
+    use_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """Journal record: an entry came into a function's namespace."""
+
+    function: str
+    """`name@version`."""
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidated:
+    """Journal record: an operator (or a contradiction) took entries out. Exactly one selector is set."""
+
+    function: str
+    at: float
+    """Seconds since the Unix epoch."""
+    ids: tuple[int, ...] = ()
+    tag: str | None = None
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Journal record: what a policy of one node learned; the newest of a (function, key type, node) counts."""
+
+    function: str
+    key_type: str
+    state: Mapping[str, Any]
+    """JSON-able: numbers, strings, lists, dicts."""
+
+
+Record = Inserted | Invalidated | Learned
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request gets back, and how it came about."""
+
+    result: Result
+    outcome: Outcome
+    reason: str
+    entry_id: int = -1
+    """The entry it came from or was stored as; -1 where nothing was stored."""
+    age_s: float = 0.0
+    ttl_s: float = float("inf")
+    stored: bool = False
+    confidence: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A decoded picture: uint8, shape (height, width, 3) RGB, or (height, width) gray; C-contiguous."""
+
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Decoded sound: float32 in [-1, 1], shape (samples,), mono, at `sample_rate` Hz."""
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A decoded tensor of any numeric dtype and shape (from .npy or JSON)."""
+
+    values: Tensor
+
+
+Input = Image | Audio | Array
+"""A decoded input, as feature extractors and models take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of entries, in insertion order."""
+
+    entries: Sequence[Entry]
+    next_after: int | None
+    """Pass as `after` to get the next page; None: this was the last."""
+    labels: Mapping[int, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Phones that share recognition results through a likewise server: the demonstration."""
