@@ -1,0 +1,367 @@
+"""Everything an operator can set, in one table: the fields of `Settings`.
+
+A value comes from the first of: a flag (`--max-body-bytes`), the environment (`LIKEWISE_MAX_BODY_BYTES`), a TOML file
+(`max_body_bytes`, given with `--config` or `LIKEWISE_CONFIG`), the default. Flags, docs/settings.md and the checks are
+all made from the same fields, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from likewise.errors import SettingsError
+
+PREFIX = "LIKEWISE_"
+CONFIG = "config"
+"""The one setting that the file cannot hold: where the file is."""
+
+_MIB = 1 << 20
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|k|m|g|ki|mi|gi)b?", re.IGNORECASE)
+_FACTORS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    type: type
+    """str, int, float, bool or Path."""
+    default: object
+    help: str
+    group: str
+    unit: str = ""
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+    def read(self, value: object, source: str) -> object:
+        """Return the value in the setting's own type. Raises SettingsError, naming the source and the remedy."""
+        try:
+            return self.check(_CONVERT[self.type](value, self), source)
+        except ValueError:
+            raise SettingsError(f"{source}: {value!r} is not {self.expects}. Give {self.expects}.") from None
+
+    def check(self, value: object, source: str) -> object:
+        """Return the value unchanged. Raises SettingsError where it is out of range or not among the choices."""
+        if self.choices and value not in self.choices:
+            raise SettingsError(f"{source}: {value!r} is not known. Give one of {', '.join(self.choices)}.")
+        if isinstance(value, int | float) and not self.minimum <= value <= self.maximum:
+            raise SettingsError(f"{source}: {value} is out of range. Give {self.expects}.")
+        return value
+
+    @property
+    def shown(self) -> str:
+        """Its default, as a person writes it."""
+        value = self.default
+        if value == "":
+            return "empty"
+        if isinstance(value, bool):
+            return str(value).lower()
+        if self.unit == "bytes" and isinstance(value, int):
+            for factor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+                if value >= factor and value % factor == 0:
+                    return f"{value // factor}{unit}"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    @property
+    def expects(self) -> str:
+        """What may stand there, in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        noun = {str: "text", Path: "a path", bool: "true or false", int: "a whole number", float: "a number"}[self.type]
+        if self.unit:
+            noun += f" of {self.unit}"
+        if self.unit == "bytes":
+            noun += " (such as 65536, 64KiB or 16MiB)"
+        low, high = self.minimum > -math.inf, self.maximum < math.inf
+        if low and high:
+            return f"{noun} from {self.minimum:.12g} to {self.maximum:.12g}"
+        return f"{noun}, at least {self.minimum:.12g}" if low else noun
+
+
+def _text(value: object, _: Setting) -> str:
+    if not isinstance(value, str | Path) or "\0" in str(value):
+        raise ValueError
+    return str(value)
+
+
+def _path(value: object, setting: Setting) -> Path:
+    return Path(_text(value, setting)).expanduser()
+
+
+def _flag(value: object, _: Setting) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
+        return value.strip().lower() in _TRUE
+    raise ValueError
+
+
+def _integer(value: object, setting: Setting) -> int:
+    if isinstance(value, str):
+        size = _SIZE.fullmatch(value.strip()) if setting.unit == "bytes" else None
+        return int(float(size[1]) * _FACTORS[size[2].lower()]) if size and size[2] else int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError
+    return value
+
+
+def _number(value: object, _: Setting) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+_CONVERT = {str: _text, Path: _path, bool: _flag, int: _integer, float: _number}
+
+
+def _row(default: object, help: str, **more: Any) -> Any:  # noqa: A002 - the word argparse uses
+    return field(default=default, metadata={"help": help, **more})
+
+
+# ruff: noqa: RUF009 - each call describes a field, the defaults themselves are immutable
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a server, checked. May be built directly, with any left out at its default."""
+
+    host: str = _row(
+        "127.0.0.1",
+        "Address to listen on. Anything but loopback takes an access key first.",
+        group="Where it listens",
+    )
+    port: int = _row(8080, "Port to listen on; 0 takes any free one and prints it.", minimum=0, maximum=65535)
+    keep_alive_s: float = _row(
+        75.0, "An idle connection is closed after this.", unit="seconds", minimum=1, maximum=86_400
+    )
+    max_connections: int = _row(4096, "Connections at once; more are answered with 503.", minimum=1)
+    drain_s: float = _row(
+        10.0, "On SIGTERM, requests under way get this long to finish.", unit="seconds", minimum=0, maximum=3600
+    )
+
+    functions: Path = _row(
+        Path("functions"), "Folder of functions, one sub-folder with a function.toml each.", group="What it serves"
+    )
+    data_dir: Path = _row(
+        Path("likewise-data"), "Folder for what is kept: access keys, the journal, functions registered over HTTP."
+    )
+    allow_registration: bool = _row(True, "Functions may be registered, replaced and removed over HTTP (scope admin).")
+
+    log_level: str = _row(
+        "info", "Least severe message to log.", choices=("debug", "info", "warning", "error"), group="What it tells"
+    )
+    access_log: bool = _row(False, "Log a line for each request; costs time on the hot path.")
+
+    accuracy_target: float = _row(
+        0.95,
+        "Of all answers given, at least this share is what the model would have answered. A function may set its own.",
+        minimum=0.5,
+        maximum=0.9999,
+        group="Reuse",
+    )
+    capacity_entries: int = _row(
+        20_000, "Entries kept for each function that does not set its own capacity.", minimum=1
+    )
+    capacity_bytes: int = _row(
+        256 * _MIB,
+        "Memory for the entries of each function that does not set its own.",
+        unit="bytes",
+        minimum=1 << 16,
+    )
+    ttl_s: float = _row(
+        3600.0,
+        "A result may be reused for this long, where its function does not say otherwise.",
+        unit="seconds",
+        minimum=0.001,
+        maximum=315_360_000,
+    )
+    seed: int = _row(
+        -1, "Seed of the choice of probes, to repeat a run exactly; -1 takes a fresh one each start.", minimum=-1
+    )
+
+    inference_workers: int = _row(
+        0, "Inferences that run at once; 0 fits the machine.", minimum=0, maximum=256, group="Inference"
+    )
+    inference_threads: int = _row(1, "Threads of each inference; 0 fits the machine.", minimum=0, maximum=256)
+    batch_max: int = _row(16, "Inputs in one batch, where the model's batch axis is dynamic.", minimum=1, maximum=1024)
+    queue_limit: int = _row(
+        256, "Inputs of a function that may wait for an inference; more are answered with 503.", minimum=1
+    )
+    queue_timeout_s: float = _row(
+        10.0,
+        "An input that waited this long is answered with 503.",
+        unit="seconds",
+        minimum=0.01,
+        maximum=3600,
+    )
+
+    max_body_bytes: int = _row(
+        16 * _MIB, "Largest request body; larger ones are refused unread.", unit="bytes", minimum=1024, group="Limits"
+    )
+    max_upload_bytes: int = _row(
+        256 * _MIB, "Largest request body that registers a function, its model included.", unit="bytes", minimum=1024
+    )
+    max_result_bytes: int = _row(1 * _MIB, "Largest result that is kept or inserted.", unit="bytes", minimum=64)
+    max_keys_per_lookup: int = _row(1024, "Keys in one lookup.", minimum=1, maximum=65_536)
+    max_entries_per_insert: int = _row(1024, "Entries in one insert.", minimum=1, maximum=65_536)
+    max_pixels: int = _row(
+        25_000_000, "Largest picture that is decoded.", unit="pixels", minimum=1, maximum=1_000_000_000
+    )
+    max_audio_s: float = _row(60.0, "Longest sound that is decoded.", unit="seconds", minimum=0.01, maximum=86_400)
+    max_elements: int = _row(
+        4_000_000, "Largest array that is decoded.", unit="numbers", minimum=1, maximum=1_000_000_000
+    )
+    inline_bytes: int = _row(
+        16 << 10,
+        "Inputs up to this size are decoded on the event loop, where that is quicker than handing them to a thread.",
+        unit="bytes",
+        minimum=0,
+    )
+
+    require_key: str = _row(
+        "auto",
+        "When a request needs an access key: always, never, or (auto) unless the server listens on loopback alone. "
+        "A key that is sent is checked in any case, except with never.",
+        choices=("auto", "always", "never"),
+        group="Access",
+    )
+    key_file: str = _row("", "File of access key hashes; empty: access-keys.json in the data folder.")
+    create_key: bool = _row(
+        False, "Where a key is needed and none exists, the first start writes one to the file access-key there."
+    )
+
+    journal: str = _row(
+        "memory",
+        "What survives a restart: memory (nothing), sqlite (everything, on this node) or redis (shared by nodes).",
+        choices=("memory", "sqlite", "redis"),
+        group="Journal",
+    )
+    journal_path: str = _row("", "File of the SQLite journal; empty: journal.sqlite in the data folder.")
+    redis_url: str = _row("redis://127.0.0.1:6379/0", "Where the Redis journal is.")
+    journal_buffer: int = _row(65_536, "Records that may wait to be written; more are dropped and counted.", minimum=1)
+
+    def __post_init__(self) -> None:
+        """Check each value against its row, and those that depend on each other."""
+        for setting in TABLE or table():
+            setting.check(getattr(self, setting.name), f"Setting {setting.name}")
+        if self.max_upload_bytes < self.max_body_bytes:
+            raise SettingsError(
+                f"Setting max_upload_bytes ({self.max_upload_bytes}) is less than max_body_bytes "
+                f"({self.max_body_bytes}). Raise the first or lower the second."
+            )
+
+    @property
+    def keys_path(self) -> Path:
+        """File of access key hashes."""
+        return Path(self.key_file).expanduser() if self.key_file else self.data_dir / "access-keys.json"
+
+    @property
+    def first_key_path(self) -> Path:
+        """Where the first start writes the access key that it created."""
+        return self.data_dir / "access-key"
+
+    @property
+    def sqlite_path(self) -> Path:
+        """File of the SQLite journal."""
+        return Path(self.journal_path).expanduser() if self.journal_path else self.data_dir / "journal.sqlite"
+
+    @property
+    def loopback(self) -> bool:
+        """True where nobody but this machine can reach the server."""
+        return (
+            self.host == "localhost" or self.host == "::1" or re.fullmatch(r"127(\.\d{1,3}){3}", self.host) is not None
+        )
+
+    @property
+    def key_required(self) -> bool:
+        """True where a request without an access key is refused."""
+        return self.require_key == "always" or (self.require_key == "auto" and not self.loopback)
+
+
+TABLE: tuple[Setting, ...] = ()
+
+
+def table() -> tuple[Setting, ...]:
+    """Return the rows in the order of the fields; a row without a group belongs to the group above it."""
+    types = get_type_hints(Settings)
+    rows: list[Setting] = []
+    for each in fields(Settings):
+        more = {"group": rows[-1].group if rows else "", **each.metadata}
+        rows.append(Setting(name=each.name, type=types[each.name], default=each.default, **more))
+    return tuple(rows)
+
+
+TABLE = table()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each setting, and `--config`; what is not given stays out of the namespace."""
+    parser.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help=f"TOML file of settings ({PREFIX}CONFIG)"
+    )
+    groups: dict[str, Any] = {}
+    for row in TABLE:
+        if row.group not in groups:
+            groups[row.group] = parser.add_argument_group(row.group)
+        text = f"{row.help} [{row.shown}; {row.variable}]".replace("%", "%%")
+        if row.type is bool:
+            action = argparse.BooleanOptionalAction
+            groups[row.group].add_argument(row.flag, action=action, default=argparse.SUPPRESS, help=text)
+        else:
+            word = "|".join(row.choices) or (row.unit or row.name.rsplit("_", 1)[-1]).upper()
+            groups[row.group].add_argument(row.flag, metavar=word, default=argparse.SUPPRESS, help=text)
+
+
+def read_settings(flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+    """Return the settings. flags: by setting name, only those given. Raises SettingsError, naming the source."""
+    values: dict[str, object] = {}
+    path = flags.get(CONFIG) or environ.get(PREFIX + "CONFIG")
+    if path:
+        values.update(_from_file(Path(str(path)).expanduser()))
+    known = {row.variable: row for row in TABLE}
+    for variable in sorted(environ):
+        if variable in known:
+            row = known[variable]
+            values[row.name] = row.read(environ[variable], f"Environment variable {variable}")
+    for row in TABLE:
+        if row.name in flags:
+            values[row.name] = row.read(flags[row.name], f"Flag {row.flag}")
+    return Settings(**values)  # type: ignore[arg-type]  # each was read in its row's type
+
+
+def _from_file(path: Path) -> Iterator[tuple[str, object]]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"Settings file {path}: cannot be read ({error.strerror}). Check --config.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"Settings file {path}: is not TOML: {error}. Correct it there.") from error
+    rows = {row.name: row for row in TABLE}
+    for name, value in content.items():
+        if name not in rows:
+            raise SettingsError(
+                f"Settings file {path}: there is no setting {name!r}. Remove it; `likewise settings` lists all."
+            )
+        yield name, rows[name].read(value, f"Settings file {path}, field {name}")
