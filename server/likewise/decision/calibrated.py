@@ -1,0 +1,208 @@
+"""The default policy: a calibrated confidence says where reuse is safe, a ledger says how much may be spent.
+
+Evidence from the nearest neighbors becomes a log-odds that reuse is correct; a bar on it is set from checked
+requests; a few would-be hits are computed anyway (probes) to keep it honest. With a ledger the accuracy target is a
+theorem on any stream, see `ledger`; without one it is an estimate that held on the streams it was measured on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from math import exp, log, sqrt
+from typing import Any
+
+from likewise.decision.calibration import Calibration, Evidence
+from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.ledger import Ledger
+from likewise.decision.votes import adds_something, take_vote
+from likewise.errors import InvalidValue
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
+
+CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
+"""Strictness and its Z: standard errors that the estimate of the error is raised by."""
+
+REFIT_EVERY = 8
+BURST = 24
+"""Requests that are probed more often after a confident hit would have been wrong (without a ledger)."""
+SCALE_SAMPLES = 200
+CONTRADICTED = 0.85
+"""Confidence from which a nearest entry that proves wrong is evicted."""
+
+
+class Calibrated:
+    """Reuses the winner of the vote where its calibrated confidence passes the bar.
+
+    accuracy_target: in (0, 1): of all answers, at least this share shall be right.
+    coin: draws uniformly from [0, 1), privately: the ledger's theorem rests on nothing else.
+    ledger: makes the target a theorem; None: no promise.
+    strictness: "bold", "normal" or "strict"; default "bold" with a ledger, else "normal".
+    probing: share of would-be hits computed to check, in (0, 1]; the ledger raises it where it must.
+    Reasons: "no neighbors", "below bar", "budget" (the ledger allows no risk now), "probe", "confident".
+    """
+
+    def __init__(
+        self,
+        accuracy_target: float,
+        coin: Coin,
+        ledger: Ledger | None = None,
+        strictness: str | None = None,
+        probing: float = 0.02,
+    ) -> None:
+        if not 0.0 < accuracy_target < 1.0:
+            raise InvalidValue(f"The accuracy target is {accuracy_target}; give one between 0 and 1, such as 0.95.")
+        strictness = strictness or ("bold" if ledger else "normal")
+        if strictness not in CAUTION:
+            raise InvalidValue(f"strictness is `{strictness}`; give one of {', '.join(CAUTION)}.")
+        if not 0.0 < probing <= 1.0:
+            raise InvalidValue(f"probing is {probing}; give a share above 0 and at most 1.")
+        self._name = "calibrated+ledger" if ledger else "calibrated"
+        self._target = accuracy_target
+        self._epsilon = 1.0 - accuracy_target
+        self._coin = coin
+        self._ledger = ledger
+        self._probing = probing
+        self._counters = Counters()
+        self._calibration = Calibration(self._epsilon, CAUTION[strictness])
+        self._scale = 0.0
+        self._typical = 0.1  # q: running mean of exp(-confidence / 2) over would-be hits
+        self._burst = 0
+        self._since = 0
+
+    def _evidence(self, neighbors: Neighbors) -> tuple[int, int, Evidence]:
+        """Return winner, its nearest slot, and the evidence for it."""
+        label, slot, share, distance, rival = take_vote(neighbors)
+        distance += 1e-3
+        margin = log((rival + 1e-3) / distance)
+        nearness = log(distance / (self._scale or neighbors.distances[0] + 1e-6))
+        return (
+            label,
+            slot,
+            (
+                1.0,
+                -1.0 if margin < -1.0 else 2.0 if margin > 2.0 else margin,
+                nearness if nearness > -2.0 else -2.0,
+                share - 0.5,
+            ),
+        )
+
+    def decide(self, neighbors: Neighbors) -> Verdict:
+        """Return the verdict for one request and account for it."""
+        counters, calibration, ledger = self._counters, self._calibration, self._ledger
+        counters.requests += 1
+        tokens = ledger.earn() if ledger is not None else 0.0
+        if not neighbors.labels:
+            return Verdict(False, "no neighbors", neighbors)
+        if not self._scale:
+            self._scale = neighbors.distances[0] + 1e-6
+        label, slot, evidence = self._evidence(neighbors)
+        bias, w1, w2, w3 = calibration.weights
+        _, margin, nearness, share = evidence
+        z = bias + w1 * margin + w2 * nearness + w3 * share
+        calibration.fresh_mix.append(evidence)
+        calibration.clock += 1
+        if len(calibration.fresh_mix) >= 1024:
+            calibration.absorb()
+        if z < calibration.bar:
+            return Verdict(False, "below bar", neighbors, slot, label, False, 1.0, z, evidence)
+        counters.would_be_hits += 1
+        doubt = exp(-0.5 * z) if z < 12.0 else 0.0025
+        self._typical += 0.01 * (doubt - self._typical)
+        probability = self._probing * doubt / self._typical
+        probability = 0.5 if probability > 0.5 else 0.005 if probability < 0.005 else probability
+        if ledger is not None:
+            error = calibration.ratio / (1.0 + exp(z if z < 30.0 else 30.0))
+            least = (1.0 + 0.2 * sqrt(error / self._epsilon)) / (1.0 + tokens)
+            if least > probability:
+                if least >= 1.0:
+                    return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
+                probability = least
+            ledger.expose(probability)
+        elif self._burst > 0:
+            self._burst -= 1
+            probability = probability if probability > 0.33 else 0.33
+        if self._coin() < probability:
+            counters.probes += 1
+            charge = ledger.reserve(probability) if ledger is not None else 0.0
+            return Verdict(False, "probe", neighbors, slot, label, True, probability, z, evidence, charge)
+        return Verdict(True, "confident", neighbors, slot, label, False, probability, z, evidence)
+
+    def confident(self, neighbors: Neighbors) -> bool:
+        """Say whether such neighbors pass the bar, without accounting for anything."""
+        if not neighbors.labels or self._calibration.bar == math.inf:
+            return False
+        _, _, evidence = self._evidence(neighbors)
+        return sum(w * x for w, x in zip(self._calibration.weights, evidence, strict=True)) >= self._calibration.bar
+
+    def learn(self, verdict: Verdict, label: int) -> Lesson:
+        """Take in the computed label of a request that was not reused."""
+        neighbors, evidence = verdict.neighbors, verdict.evidence
+        if not evidence:
+            return Lesson(True, -1, False)
+        wrong = verdict.label != label
+        calibration = self._calibration
+        if verdict.probe:
+            if wrong:
+                self._counters.detected(verdict.probability)
+            if self._ledger is not None:
+                if wrong:
+                    self._ledger.spend(verdict.charge)
+                else:
+                    self._ledger.release(verdict.charge)
+                verdict.charge = 0.0  # settled; a verdict that comes back twice changes nothing here
+        bias, margin, nearness, share = evidence[0], evidence[1], evidence[2], evidence[3]
+        calibration.check((bias, margin, nearness, share), wrong, verdict.probability)
+        if wrong and verdict.probe and self._ledger is None:
+            z = verdict.confidence
+            if calibration.ratio / (1.0 + exp(z if z < 15.0 else 15.0)) < 0.15:
+                self._burst = BURST
+        if calibration.samples <= SCALE_SAMPLES:
+            self._scale = 0.95 * self._scale + 0.05 * (neighbors.distances[0] + 1e-6)
+        contradicted = neighbors.labels[0] != label and verdict.confidence >= CONTRADICTED
+        self._since += 1
+        if self._since >= REFIT_EVERY or (wrong and verdict.probe):
+            self._since = 0
+            calibration.refit()
+        return Lesson(adds_something(neighbors, label), neighbors.slots[0] if contradicted else -1, wrong)
+
+    def abandon(self, verdict: Verdict) -> None:
+        """Say that no answer will come: a reservation of the ledger is spent, or failing on purpose would be free."""
+        if self._ledger is not None and verdict.charge:
+            self._ledger.spend(verdict.charge)
+            verdict.charge = 0.0
+
+    def statistics(self) -> PolicyStatistics:
+        """Return a snapshot of the counters; the bar is in log-odds. With a ledger: its tokens and certificate."""
+        ledger = self._ledger
+        bound, tokens = (ledger.bound(), ledger.tokens) if ledger is not None else (math.nan, math.nan)
+        return self._counters.statistics(self._name, self._target, self._calibration.bar, bound, tokens)
+
+    def state(self) -> Mapping[str, Any]:
+        """Return everything learned, JSON-able (about 40 kB when full)."""
+        return {
+            "policy": self._name,
+            "counters": self._counters.state(),
+            "calibration": self._calibration.state(),
+            "scale": self._scale,
+            "typical": self._typical,
+            "ledger": self._ledger.state() if self._ledger is not None else None,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned; a shared ledger keeps the newest of its sharers'. Raises InvalidValue."""
+        calibration, counters = Calibration(self._epsilon, 0.0), Counters()
+        try:
+            if state["policy"] != self._name:
+                raise ValueError(state["policy"])
+            scale, typical = float(state["scale"]), float(state["typical"])
+            if not (0.0 <= scale < math.inf and 0.0 < typical < math.inf):
+                raise ValueError(f"scale {scale}, typical {typical}")
+            counters.restore(state["counters"])
+            calibration.restore(state["calibration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise unusable(self._name, error) from error
+        if self._ledger is not None:
+            self._ledger.restore(state["ledger"] or {})
+        self._counters = counters
+        self._calibration.restore(state["calibration"])
+        self._scale, self._typical, self._burst, self._since = scale, typical, 0, 0

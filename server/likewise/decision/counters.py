@@ -1,0 +1,74 @@
+"""What every policy counts, and the snapshot it gives of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from likewise.errors import InvalidValue
+from likewise.types import PolicyStatistics
+
+Coin = Callable[[], float]
+"""Returns a fresh number, uniform in [0, 1), drawn privately: independent of all requests and results."""
+
+
+class Counters:
+    """Counts of one policy. `corrections` sums (1 - π) / π over detected false hits: unbiased for those not seen."""
+
+    __slots__ = ("corrections", "false_hits_seen", "probes", "requests", "would_be_hits")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.would_be_hits = 0
+        self.probes = 0
+        self.false_hits_seen = 0
+        self.corrections = 0.0
+
+    def detected(self, probability: float) -> None:
+        """Count a probe, taken with `probability`, that contradicted its would-be hit."""
+        self.false_hits_seen += 1
+        self.corrections += (1.0 - probability) / probability
+
+    @property
+    def estimated_accuracy(self) -> float:
+        """1 minus the estimated false hits per request; NaN before the first probe."""
+        if self.would_be_hits and not self.probes:
+            return math.nan
+        return max(0.0, 1.0 - self.corrections / max(1, self.requests))
+
+    def statistics(
+        self, policy: str, accuracy_target: float, bar: float, bound: float = math.nan, tokens: float = math.nan
+    ) -> PolicyStatistics:
+        """Return the counts as a snapshot."""
+        return PolicyStatistics(
+            policy=policy,
+            accuracy_target=accuracy_target,
+            bar=bar,
+            requests=self.requests,
+            would_be_hits=self.would_be_hits,
+            probes=self.probes,
+            false_hits_seen=self.false_hits_seen,
+            estimated_accuracy=self.estimated_accuracy,
+            false_hits_bound=bound,
+            tokens=tokens,
+        )
+
+    def state(self) -> dict[str, float]:
+        """Return the counts, JSON-able."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over counts from `state`. Raises KeyError, TypeError or ValueError where they are not."""
+        for name in self.__slots__:
+            number = state[name]
+            if not math.isfinite(number) or number < 0:
+                raise ValueError(f"{name} is {number}")
+            setattr(self, name, float(number) if name == "corrections" else int(number))
+
+
+def unusable(policy: str, why: object) -> InvalidValue:
+    """Return the error for a state that a policy cannot take over."""
+    return InvalidValue(
+        f"The learned state is not one of policy `{policy}` ({why!r}); start without it, or restore one that it wrote."
+    )

@@ -1,0 +1,99 @@
+"""Homogenized k nearest neighbors, FoggyCache's policy: reuse where the neighbors agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.votes import Vote, take_vote
+from likewise.errors import InvalidValue
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
+
+
+class Hknn:
+    """Reuses the winner of the vote where its share, the homogeneity factor, is at least `theta`.
+
+    theta: in [0, 1].
+    threshold: only neighbors within this L2 distance vote; +inf: all do.
+    dropout: share of would-be hits that is computed to check, in [0, 1].
+    Reasons: "homogeneous", "heterogeneous", "probe", "no neighbors" (none within the threshold).
+    Source: FoggyCache (MobiCom 2018), section on H-kNN.
+    """
+
+    def __init__(
+        self,
+        accuracy_target: float,
+        coin: Coin,
+        theta: float = 0.9,
+        threshold: float = math.inf,
+        dropout: float = 0.0,
+    ) -> None:
+        if not (0.0 <= theta <= 1.0 and threshold >= 0.0 and 0.0 <= dropout <= 1.0):
+            raise InvalidValue(
+                f"theta is {theta}, threshold {threshold} and dropout {dropout}; give theta and dropout "
+                "in [0, 1], and a distance of at least 0."
+            )
+        self._target = accuracy_target
+        self._coin = coin
+        self._theta = theta
+        self._threshold = threshold
+        self._dropout = dropout
+        self._counters = Counters()
+
+    def _vote(self, neighbors: Neighbors) -> Vote | None:
+        distances = neighbors.distances
+        if not distances or distances[0] > self._threshold:
+            return None
+        if distances[-1] > self._threshold:
+            within = sum(distance <= self._threshold for distance in distances)
+            neighbors = Neighbors(distances[:within], neighbors.labels[:within], neighbors.slots[:within])
+        return take_vote(neighbors)
+
+    def decide(self, neighbors: Neighbors) -> Verdict:
+        """Return the verdict for one request and count it."""
+        counters = self._counters
+        counters.requests += 1
+        vote = self._vote(neighbors)
+        if vote is None:
+            return Verdict(False, "no neighbors", neighbors)
+        if vote.share < self._theta:
+            return Verdict(False, "heterogeneous", neighbors, vote.slot, vote.label, False, 1.0, vote.share)
+        counters.would_be_hits += 1
+        if self._dropout and self._coin() < self._dropout:
+            counters.probes += 1
+            return Verdict(False, "probe", neighbors, vote.slot, vote.label, True, self._dropout, vote.share)
+        return Verdict(True, "homogeneous", neighbors, vote.slot, vote.label, False, self._dropout, vote.share)
+
+    def confident(self, neighbors: Neighbors) -> bool:
+        """Say whether such neighbors would be reused."""
+        vote = self._vote(neighbors)
+        return vote is not None and vote.share >= self._theta
+
+    def learn(self, verdict: Verdict, label: int) -> Lesson:
+        """Count a computed label; nothing else is learned, and everything is kept."""
+        wrong = verdict.label >= 0 and verdict.label != label
+        if wrong and verdict.probe:
+            self._counters.detected(verdict.probability)
+        return Lesson(True, -1, wrong)
+
+    def abandon(self, verdict: Verdict) -> None:
+        """Take note that no answer will come: nothing is held for it."""
+
+    def statistics(self) -> PolicyStatistics:
+        """Return a snapshot of the counters; the bar is theta."""
+        return self._counters.statistics("hknn", self._target, self._theta)
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the counters, JSON-able."""
+        return {"policy": "hknn", "counters": self._counters.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned. Raises InvalidValue."""
+        try:
+            if state["policy"] != "hknn":
+                raise ValueError(state["policy"])
+            self._counters.restore(state["counters"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise unusable("hknn", error) from error

@@ -1,0 +1,150 @@
+"""vCache's per-entry policy: the published online guarantee, kept as a baseline for the evaluation.
+
+Each entry learns its own logistic curve of correctness over similarity from the computed requests that had it as
+nearest neighbor, and explores with the probability that keeps its error below δ when the curve is as bad as a
+confidence bound on its threshold allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.decision.counters import Coin, Counters, unusable
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
+
+_MISSES = np.concatenate([np.arange(0.002, 0.05, 0.004), np.arange(0.05, 0.5, 0.02)])
+
+
+def _normal_quantile(upper: float) -> float:
+    """Return x with Φ(x) = `upper`, by bisection on the error function."""
+    low, high = -8.0, 8.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        if 0.5 * (1.0 + math.erf(middle / math.sqrt(2.0))) < upper:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+_BOUNDS = np.array([_normal_quantile(1.0 - miss) for miss in _MISSES])
+
+
+class Vcache:
+    """Explores or reuses by what the nearest entry itself went through.
+
+    fewest: observations of an entry before it is reused.
+    Reasons: "no neighbors", "explore", "exploit".
+    Source: vCache: Verified Semantic Prompt Caching (2025), algorithm 1; keys of unit norm.
+    """
+
+    def __init__(self, accuracy_target: float, coin: Coin, fewest: int = 6) -> None:
+        self._target = accuracy_target
+        self._coin = coin
+        self._fewest = fewest
+        self._counters = Counters()
+        self._seen: dict[int, list[tuple[float, float]]] = {}
+        self._labels: dict[int, int] = {}
+        self._curves: dict[int, tuple[float, float, float]] = {}
+
+    def _exploration(self, neighbors: Neighbors) -> float:
+        """Return the probability with which the nearest entry must be checked."""
+        slot, label = neighbors.slots[0], neighbors.labels[0]
+        if self._labels.get(slot) != label:  # another entry lives there now
+            return 1.0
+        seen = self._seen[slot]
+        if len(seen) < self._fewest:
+            return 1.0
+        curve = self._curves.get(slot)
+        if curve is None:
+            curve = self._curves[slot] = _fit_curve(np.array(seen))
+        middle, slope, deviation = curve
+        similarity = 1.0 - 0.5 * neighbors.distances[0] ** 2
+        pessimistic = middle + _BOUNDS * deviation
+        correct = (1.0 - _MISSES) / (1.0 + np.exp(-np.clip(slope * (similarity - pessimistic), -30.0, 30.0)))
+        best = float(correct.max())
+        budget = 1.0 - self._target
+        return 0.0 if 1.0 - best <= budget else 1.0 - budget / (1.0 - best)
+
+    def decide(self, neighbors: Neighbors) -> Verdict:
+        """Return the verdict for one request and count it."""
+        self._counters.requests += 1
+        if not neighbors.labels:
+            return Verdict(False, "no neighbors", neighbors)
+        label, slot = neighbors.labels[0], neighbors.slots[0]
+        probability = self._exploration(neighbors)
+        if probability < 1.0:
+            self._counters.would_be_hits += 1
+        if probability >= 1.0 or self._coin() < probability:
+            self._counters.probes += probability < 1.0
+            return Verdict(False, "explore", neighbors, slot, label, probability < 1.0, probability)
+        return Verdict(True, "exploit", neighbors, slot, label, False, probability)
+
+    def confident(self, neighbors: Neighbors) -> bool:
+        """Say whether such neighbors would rather be reused than not."""
+        return bool(neighbors.labels) and self._exploration(neighbors) < 0.5
+
+    def learn(self, verdict: Verdict, label: int) -> Lesson:
+        """Add an observation to the nearest entry; everything is kept."""
+        neighbors = verdict.neighbors
+        if not neighbors.labels:
+            return Lesson(True, -1, False)
+        slot, near = neighbors.slots[0], neighbors.labels[0]
+        if self._labels.get(slot) != near:
+            self._labels[slot] = near
+            self._seen[slot] = []
+        correct = near == label
+        self._seen[slot].append((1.0 - 0.5 * neighbors.distances[0] ** 2, float(correct)))
+        self._curves.pop(slot, None)
+        if verdict.probe and not correct:
+            self._counters.detected(verdict.probability)
+        return Lesson(True, -1, not correct)
+
+    def abandon(self, verdict: Verdict) -> None:
+        """Take note that no answer will come: nothing is held for it."""
+
+    def statistics(self) -> PolicyStatistics:
+        """Return a snapshot of the counters; there is no single bar."""
+        return self._counters.statistics("vcache", self._target, math.nan)
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the counters, JSON-able; observations belong to slots, which do not outlive a process."""
+        return {"policy": "vcache", "counters": self._counters.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned. Raises InvalidValue."""
+        try:
+            if state["policy"] != "vcache":
+                raise ValueError(state["policy"])
+            self._counters.restore(state["counters"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise unusable("vcache", error) from error
+
+
+def _fit_curve(seen: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return threshold, slope and standard error of the threshold of a logistic curve, weakly regularized.
+
+    seen: shape (n, 2), similarity and 0 or 1.
+    """
+    similarity, correct = seen[:, 0], seen[:, 1]
+    center = float(similarity.mean())
+    design = np.column_stack([np.ones_like(similarity), similarity - center])
+    weights = np.array([0.0, 10.0])
+    pull = np.diag([0.05, 1e-3])
+    prior = np.array([0.0, 10.0])
+    for _ in range(12):
+        right = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30.0, 30.0)))
+        gradient = design.T @ (right - correct) + pull @ (weights - prior)
+        curvature = (design * (right * (1.0 - right))[:, None]).T @ design + pull
+        step = np.linalg.solve(curvature, gradient)
+        length = float(np.abs(step).max())
+        weights = weights - step * min(1.0, 10.0 / max(length, 1e-9))
+    slope = max(float(weights[1]), 1e-3)
+    gradient = np.array([-1.0 / slope, weights[0] / slope**2])
+    deviation = math.sqrt(max(float(gradient @ np.linalg.inv(curvature) @ gradient), 0.0))
+    return center - float(weights[0]) / slope, slope, deviation

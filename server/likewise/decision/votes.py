@@ -1,0 +1,62 @@
+"""The vote of the neighbors, as all policies that look at labels take it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from likewise.types import Neighbors
+
+SOFTENING = 1e-4
+"""Added to a squared distance before it divides, so that an identical key has a large but finite vote."""
+
+
+class Vote(NamedTuple):
+    """Outcome of a vote in which each neighbor weighs 1 / (distance² + 1e-4)."""
+
+    label: int
+    """The winner."""
+    slot: int
+    """Nearest neighbor with the winning label."""
+    share: float
+    """The winner's share of all weight, in (0, 1]: the homogeneity factor."""
+    distance: float
+    """Distance of the nearest neighbor with the winning label."""
+    rival: float
+    """Distance of the nearest neighbor with another label; the farthest neighbor's where all agree."""
+
+
+def take_vote(neighbors: Neighbors) -> Vote:
+    """Return the vote of at least one neighbor.
+
+    Source: FoggyCache (MobiCom 2018), homogenized k nearest neighbors, with inverse squared distance as weight.
+    """
+    distances, labels, slots = neighbors
+    first = labels[0]
+    if labels.count(first) == len(labels):  # most hits: nothing to count
+        return Vote(first, slots[0], 1.0, distances[0], distances[-1])
+    weights: dict[int, float] = {}
+    for distance, label in zip(distances, labels, strict=True):
+        weights[label] = weights.get(label, 0.0) + 1.0 / (distance * distance + SOFTENING)
+    winner = max(weights, key=weights.__getitem__)
+    at = labels.index(winner)
+    rival = 0
+    while labels[rival] == winner:
+        rival += 1
+    return Vote(winner, slots[at], weights[winner] / sum(weights.values()), distances[at], distances[rival])
+
+
+def adds_something(neighbors: Neighbors, label: int, spread: float = 1.3) -> bool:
+    """Say whether a computed result is worth an entry.
+
+    Not when the three nearest entries carry the same label already and the nearest with another one (or else the
+    farthest neighbor) is `spread` times as far as the nearest: the place is covered.
+    """
+    distances, labels, _ = neighbors
+    if len(labels) < 3 or labels[0] != label or labels[1] != label or labels[2] != label:
+        return True
+    rival = distances[-1]
+    for distance, other in zip(distances, labels, strict=True):
+        if other != label:
+            rival = distance
+            break
+    return rival < spread * distances[0]
