@@ -1,2 +1,1 @@
 """likewise: an edge cache for approximate computation reuse."""
-

@@ -8,6 +8,7 @@ LikewiseError
 ├── NotFound                  404
 │   ├── UnknownFunction
 │   └── UnknownEntry
+├── MethodNotAllowed          405
 ├── Conflict                  409
 ├── TooLarge                  413
 ├── UnsupportedMediaType      415
@@ -90,6 +91,14 @@ class UnknownEntry(NotFound):
 
     title = "Unknown entry"
     slug = "unknown-entry"
+
+
+class MethodNotAllowed(LikewiseError):
+    """The route has no such method."""
+
+    status = 405
+    title = "Method not allowed"
+    slug = "method-not-allowed"
 
 
 class Conflict(LikewiseError):

@@ -197,6 +197,33 @@ class Answer:
     confidence: float = float("-inf")
 
 
+class Ticket(NamedTuple):
+    """A lookup's answer where nothing is safe to reuse: name it when inserting what was computed."""
+
+    token: str
+    outcome: Outcome
+    """Miss, or probe: reuse looked safe, but is to be checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What a request's Cache-Control asks for. Source: RFC 9111, section 5.2.1."""
+
+    no_cache: bool = False
+    """Compute, then learn from it and keep it."""
+    no_store: bool = False
+    """Compute, and leave no trace."""
+    only_if_cached: bool = False
+    """Never compute for this answer."""
+    max_age_s: float = float("inf")
+    """Reuse only entries at most this old."""
+    min_fresh_s: float = 0.0
+    """Reuse only entries that stay valid for at least this long."""
+
+
+NO_CONTROL = Control()
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """A decoded picture: uint8, shape (height, width, 3) RGB, or (height, width) gray; C-contiguous."""

@@ -1,0 +1,166 @@
+"""The only composition root: settings in, a server's application out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from likewise.assembly import Assembler, Defaults, Uploads, function_folders
+from likewise.errors import BadRequest, Forbidden, LikewiseError, MethodNotAllowed, NotFound
+from likewise.functions import Function, Registry
+from likewise.http import entries, functions, openapi, operations
+from likewise.http.access import AccessControl
+from likewise.http.edge import Edge, Readiness
+from likewise.http.hot import Hot
+from likewise.http.problems import render, unexpected
+from likewise.inference.batching import Workers
+from likewise.journal.catalog import open_journal
+from likewise.keeping import Keeper
+from likewise.pipeline import Pipeline
+from likewise.settings import Settings
+
+log = logging.getLogger("likewise")
+
+
+def create_app(settings: Settings) -> Hot:
+    """Return the ASGI application of one worker.
+
+    Loads all functions, so that a wrong one shows at start. Raises InvalidFunction, SettingsError.
+    """
+    clock = time.time
+    readers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "likewise-read")
+    slots, threads = inference_shape(settings)
+    runners = ThreadPoolExecutor(slots, "likewise-infer")
+    seed = secrets.randbits(128) if settings.seed < 0 else settings.seed
+    assembler = Assembler(
+        Defaults(
+            accuracy_target=settings.accuracy_target,
+            capacity_entries=settings.capacity_entries,
+            capacity_bytes=settings.capacity_bytes,
+            ttl_s=settings.ttl_s,
+            inference_threads=threads,
+            batch_max=settings.batch_max,
+            queue_limit=settings.queue_limit,
+            queue_timeout_s=settings.queue_timeout_s,
+            max_body_bytes=settings.max_body_bytes,
+            max_pixels=settings.max_pixels,
+            max_audio_s=settings.max_audio_s,
+            max_elements=settings.max_elements,
+            inline_bytes=settings.inline_bytes,
+        ),
+        Workers(runners, slots),
+        readers,
+        clock,
+        random.Random(seed).random,
+    )
+    registry = Registry()
+    uploads = Uploads(settings.data_dir / "functions", assembler, lambda name: _find(registry, name))
+    for folder in [*function_folders(settings.functions), *uploads.folders()]:
+        registry.put(assembler.build(folder))
+    journal = open_journal(
+        settings.journal,
+        path=settings.sqlite_path,
+        redis_url=settings.redis_url,
+        buffer=settings.journal_buffer,
+    )
+    pipeline = Pipeline(journal, clock, settings.max_result_bytes)
+    readiness = Readiness({"journal": "not replayed yet"})
+    keeper = Keeper(registry, journal, readiness.missing, readiness.degraded)
+
+    def register(name: str, files: object, spec: bytes, media_type: str) -> Function:
+        _allowed(settings)
+        return uploads.register(name, files, spec, media_type)  # type: ignore[arg-type]
+
+    def unregister(name: str) -> bool:
+        _allowed(settings)
+        uploads.remove(name)
+        return registry.remove(name) is not None
+
+    edge = Edge(
+        registry=registry,
+        pipeline=pipeline,
+        access=AccessControl(settings.keys_path, required=settings.key_required),
+        readiness=readiness,
+        register=register,
+        unregister=unregister,
+        max_body_bytes=settings.max_body_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+        max_result_bytes=settings.max_result_bytes,
+        max_keys_per_lookup=settings.max_keys_per_lookup,
+        max_entries_per_insert=settings.max_entries_per_insert,
+        journal_statistics=journal.statistics,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.callback(readers.shutdown, wait=False, cancel_futures=True)
+            stack.callback(runners.shutdown, wait=False, cancel_futures=True)
+            await stack.enter_async_context(keeper.running())
+            stack.push_async_callback(pipeline.settle)
+            yield
+
+    return Hot(edge, _routes(edge, lifespan))
+
+
+def inference_shape(settings: Settings) -> tuple[int, int]:
+    """Return how many inferences run at once, and the threads of each.
+
+    By itself, one inference at a time takes all cores up to four, so a lone miss is answered soonest; micro-batches
+    keep the cores busy under load. Larger machines run several side by side.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    slots = settings.inference_workers or max(1, cores // 4)
+    return slots, settings.inference_threads or max(1, cores // slots)
+
+
+def _find(registry: Registry, name: str) -> Function | None:
+    return next((each for each in registry if each.name == name), None)
+
+
+def _allowed(settings: Settings) -> None:
+    if not settings.allow_registration:
+        raise Forbidden("This server does not take functions over HTTP; set allow_registration, or use its folder.")
+
+
+def _routes(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:
+    api = FastAPI(title="likewise", lifespan=lifespan, docs_url=None, redoc_url=None)  # type: ignore[arg-type]
+    api.state.edge = edge
+    for router in (operations.router, functions.router, entries.router):
+        api.include_router(router)
+    openapi.complete(api)
+
+    def problem(error: LikewiseError) -> Response:
+        status, body, headers = render(error)
+        return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+    @api.exception_handler(LikewiseError)
+    async def known(_: Request, error: LikewiseError) -> Response:
+        return problem(error)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        faults = "; ".join(f"`{fault['loc'][-1]}`: {fault['msg']}" for fault in error.errors()[:5])
+        return problem(BadRequest(f"The request cannot be read: {faults}."))
+
+    @api.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            return problem(MethodNotAllowed(f"{request.method} is not for {request.url.path}; see /openapi.json."))
+        return problem(NotFound(f"Nothing at {request.url.path[:100]}; see /openapi.json for what there is."))
+
+    @api.exception_handler(Exception)
+    async def unforeseen(_: Request, error: Exception) -> Response:
+        return problem(unexpected(error))
+
+    return api

@@ -1,0 +1,327 @@
+"""Functions put together from their folders: spec, decoder, extractors, model, namespace, policies."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from likewise.decision import Ledger, make_policy
+from likewise.errors import BadRequest, Conflict, InvalidFunction, InvalidValue, LikewiseError
+from likewise.features.catalog import make_extractor
+from likewise.features.decode import decoder
+from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
+from likewise.functions import Computing, Function
+from likewise.inference.batching import Batcher, Workers
+from likewise.inference.model import OnnxModel
+from likewise.lookup.labels import Labels
+from likewise.lookup.namespace import Namespace
+from likewise.ports import Extractor
+from likewise.results import label_encoder, read_labels, tensor_encoder
+from likewise.spec import NAME, SPEC_FILE, FunctionSpec, KeySpec, Preparation, parse_spec, parse_toml, read_spec
+from likewise.types import Clock, Input, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for functions that do not say otherwise, and the limits of all."""
+
+    accuracy_target: float = 0.95
+    capacity_entries: int = 20_000
+    capacity_bytes: int = 256 << 20
+    ttl_s: float = 3600.0
+    inference_threads: int = 1
+    batch_max: int = 16
+    queue_limit: int = 256
+    queue_timeout_s: float = 10.0
+    max_body_bytes: int = 16 << 20
+    max_pixels: int = 16_000_000
+    max_audio_s: float = 60.0
+    max_elements: int = 4_000_000
+    inline_bytes: int = 16 << 10
+
+
+class Assembler:
+    """Builds functions, from a folder or from an upload."""
+
+    def __init__(
+        self, defaults: Defaults, workers: Workers, executor: Executor, clock: Clock, coin: Callable[[], float]
+    ) -> None:
+        """Set up. executor: for reading large inputs; coin: uniform numbers in [0, 1), private to this server."""
+        self._defaults = defaults
+        self._workers = workers
+        self._executor = executor
+        self._clock = clock
+        self._coin = coin
+
+    def build(self, folder: Path, version: int | None = None) -> Function:
+        """Return the function in a folder. Raises InvalidFunction naming file, field and remedy.
+
+        version: overrides the spec's.
+        """
+        spec, found = read_spec(folder)
+        return self._build(folder.name, version or found, spec, folder / str(found), str(folder / SPEC_FILE))
+
+    def _build(self, name: str, version: int, spec: FunctionSpec, files: Path, origin: str) -> Function:
+        defaults = self._defaults
+        target = spec.reuse.accuracy_target or defaults.accuracy_target
+        extractors = {key.label: self._extractor(spec, key, files, origin) for key in spec.keys}
+        # all key types of a function spend one budget, so the promise holds for the function as a whole
+        shared = {"ledger": Ledger(target, **_ledger_options(spec))} if spec.reuse.policy == "calibrated+ledger" else {}
+        own = {key: value for key, value in spec.reuse.options.items() if key not in ("slack", "cap") or not shared}
+        try:
+            policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in extractors}
+        except InvalidValue as error:
+            raise InvalidFunction(f"{origin}: [reuse] options: {error.detail}") from error
+        namespace = Namespace(
+            f"{name}@{version}",
+            {key: extractor.dimension for key, extractor in extractors.items()},
+            capacity_entries=spec.capacity.entries or defaults.capacity_entries,
+            capacity_bytes=spec.capacity.bytes or defaults.capacity_bytes,
+            ttl_s=spec.capacity.ttl_s or defaults.ttl_s,
+            clock=self._clock,
+            **({"eviction": spec.capacity.eviction} if spec.capacity.eviction else {}),
+        )
+        decode = decoder(
+            spec.input.kind,
+            max_pixels=defaults.max_pixels,
+            max_seconds=defaults.max_audio_s,
+            max_values=defaults.max_elements,
+        )
+        return Function(
+            name,
+            version,
+            spec,
+            decode=decode,
+            extractors=extractors,
+            namespace=namespace,
+            labels=Labels(spec.result.equality, tolerance=spec.result.tolerance),
+            policies=policies,
+            computing=self._computing(spec, files, origin),
+            executor=self._executor,
+            inline_bytes=defaults.inline_bytes,
+            max_body_bytes=defaults.max_body_bytes,
+            clock=self._clock,
+        )
+
+    def _computing(self, spec: FunctionSpec, files: Path, origin: str) -> Computing | None:
+        if spec.model is None:
+            return None
+        model = OnnxModel(files / spec.model.file, self._defaults.inference_threads)
+        prepare = _prepare(spec.input.kind, spec.model, model, origin)
+        labels = spec.result.labels
+        if isinstance(labels, str):
+            labels = read_labels((files / labels).read_text(encoding="utf-8"), str(files / labels))
+        encode = label_encoder(labels or ()) if spec.result.kind == "label" else tensor_encoder(model.outputs)
+        _try(model, spec, labels or (), origin)
+        return Computing(
+            Batcher(
+                model,
+                prepare,
+                self._workers,
+                batch_max=self._defaults.batch_max,
+                queue_limit=self._defaults.queue_limit,
+                queue_timeout_s=self._defaults.queue_timeout_s,
+            ),
+            encode,
+        )
+
+    def _extractor(self, spec: FunctionSpec, key: KeySpec, files: Path, origin: str) -> Extractor:
+        options: dict[str, Any] = {}
+        if key.extractor == "onnx":
+            model = OnnxModel(files / str(key.file))
+            prepare = _prepare(spec.input.kind, key, model, origin)
+            run = partial(_first_output, model)
+            options = {"run": run, "prepare": prepare, "dimension": run(_zeros(model)).shape[-1]}
+        elif key.extractor == "vector":
+            options = {"dimension": key.dimension}
+        return make_extractor(key.extractor, spec.input.kind, key.metric, **options)
+
+
+class Uploads:
+    """Functions registered at run time: checked in a staging folder, then kept in a folder of their own."""
+
+    def __init__(self, folder: Path, assembler: Assembler, current: Callable[[str], Function | None]) -> None:
+        """Set up. folder: where they are kept; current: the function served under a name."""
+        self._folder = folder
+        self._assembler = assembler
+        self._current = current
+
+    def register(self, name: str, files: Mapping[str, bytes], spec: bytes, media_type: str) -> Function:
+        """Return the function built from an upload, kept for the next start. Blocks: call it off the event loop.
+
+        Raises InvalidFunction for what cannot be served, Conflict for other files under a version served before.
+        """
+        if not NAME.fullmatch(name):
+            raise InvalidFunction(f"`{name[:64]}`: a name has 1 to 64 lower-case letters, digits, `.`, `_` or `-`.")
+        parsed = self._parse(spec, media_type)
+        missing = [each for each in parsed.files if each not in files]
+        extra = [each for each in files if each not in parsed.files]
+        if missing or extra:
+            wrong = (
+                f"names `{missing[0]}`, but no part has that name" if missing else f"does not name part `{extra[0]}`"
+            )
+            raise InvalidFunction(f"spec: {wrong}; send one part per file, named as in the spec.")
+        digest = _digest(files)
+        served = self._current(name)
+        version = parsed.version or (served.version if served else 1)
+        kept = self._folder / name / str(version)
+        if served is not None and served.version == version and digest != self._kept_digest(kept):
+            if parsed.version is not None:
+                raise Conflict(f"{served.id} is served with other files; register them as version {version + 1}.")
+            version += 1
+        self._folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self._folder))
+        try:
+            built = staging / name
+            (built / str(version)).mkdir(parents=True)
+            for each, content in files.items():
+                (built / str(version) / each).write_bytes(content)
+            (built / str(version) / ".digest").write_text(digest)
+            (built / SPEC_FILE).write_text(_toml(spec, media_type), encoding="utf-8")
+            try:
+                function = self._assembler.build(built, version)
+            except LikewiseError as error:
+                error.detail = error.detail.replace(f"{built}/", "")  # no path of this machine to a client
+                raise
+            final = self._folder / name
+            if final.exists():
+                final.rename(staging / "old")
+            built.rename(final)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return function
+
+    def remove(self, name: str) -> None:
+        """Forget a function that was registered; one from the operator's folder comes back at the next start."""
+        if NAME.fullmatch(name):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def folders(self) -> Iterator[Path]:
+        """Yield the folders of the functions registered so far."""
+        return function_folders(self._folder)
+
+    def _parse(self, spec: bytes, media_type: str) -> FunctionSpec:
+        try:
+            text = spec.decode("utf-8")
+        except UnicodeDecodeError:
+            raise BadRequest("The spec is not UTF-8 text.") from None
+        if media_type.endswith("json"):
+            try:
+                data = orjson.loads(text)
+            except orjson.JSONDecodeError as error:
+                raise InvalidFunction(f"spec: not valid JSON: {error}") from None
+            if not isinstance(data, dict):
+                raise InvalidFunction("spec: has to be a JSON object; see docs/functions.md")
+            return parse_spec(data, "spec")
+        return parse_toml(text, "spec")
+
+    def _kept_digest(self, kept: Path) -> str:
+        try:
+            return (kept / ".digest").read_text()
+        except OSError:
+            return ""
+
+
+def function_folders(folder: Path) -> Iterator[Path]:
+    """Yield the sub-folders of a folder that hold a function, by name."""
+    if folder.is_dir():
+        yield from sorted(each for each in folder.iterdir() if (each / SPEC_FILE).is_file() and each.name[0] != ".")
+
+
+def _toml(spec: bytes, media_type: str) -> str:
+    """Return a spec as TOML: an uploaded JSON spec is kept in the form that every start reads."""
+    if not media_type.endswith("json"):
+        return spec.decode("utf-8")
+    return "".join(_toml_lines(orjson.loads(spec)))
+
+
+def _toml_lines(table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a table line by line; JSON text of strings, numbers and lists of them is TOML too."""
+    nested = {key: value for key, value in table.items() if isinstance(value, dict)}
+    lists = {key: value for key, value in table.items() if isinstance(value, list) and value and _is_table(value[0])}
+    for key, value in table.items():
+        if key not in nested and key not in lists and value is not None:
+            yield f"{key} = {orjson.dumps(value).decode()}\n"
+    for key, value in nested.items():
+        yield f"\n[{key}]\n"
+        for inner, each in value.items():
+            if each is not None:
+                yield f"{inner} = {_inline(each)}\n"
+    for key, rows in lists.items():
+        for row in rows:
+            yield f"\n[[{key}]]\n"
+            for inner, each in row.items():
+                if each is not None:
+                    yield f"{inner} = {_inline(each)}\n"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_inline(each)}" for key, each in value.items()) + " }"
+    return orjson.dumps(value).decode()
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
+    return digest.hexdigest()
+
+
+def _ledger_options(spec: FunctionSpec) -> dict[str, float]:
+    return {key: float(spec.reuse.options[key]) for key in ("slack", "cap") if key in spec.reuse.options}
+
+
+def _prepare(kind: str, table: Preparation, model: OnnxModel, origin: str) -> Callable[[Input], Tensor]:
+    """Return what turns an input into the model's, checked against the model's own shape."""
+    if kind == "image":
+        width, height = table.size or (0, 0)
+        model.check((table.channels, height, width), origin)
+        mean, std = (table.mean or (0.0,)), (table.std or (1.0,))
+        return image_tensor((width, height), table.channels, _spread(mean, table), _spread(std, table))
+    if kind == "audio":
+        rate, seconds = table.sample_rate or 1, table.seconds or 1.0
+        model.check((round(rate * seconds),), origin)
+        return audio_tensor(rate, seconds)
+    return array_tensor(model.shape, str(model.dtype))
+
+
+def _spread(values: tuple[float, ...], table: Preparation) -> tuple[float, ...]:
+    return values * table.channels if len(values) == 1 else values
+
+
+def _first_output(model: OnnxModel, batch: Tensor) -> Tensor:
+    return model.run(batch)[0]
+
+
+def _zeros(model: OnnxModel) -> Tensor:
+    return np.zeros((1, *(axis or 1 for axis in model.shape)), model.dtype)
+
+
+def _try(model: OnnxModel, spec: FunctionSpec, labels: tuple[str, ...], origin: str) -> None:
+    """Run the model once on zeros, so that a wrong number of labels shows now and not at the first request."""
+    if None in model.shape:
+        return
+    try:
+        outputs = model.run(_zeros(model))
+    except LikewiseError as error:
+        raise InvalidFunction(f"{origin}: the model cannot compute: {error.detail}") from error
+    if spec.result.kind == "label" and labels and outputs[0][0].size != len(labels):
+        raise InvalidFunction(
+            f"{origin}: result.labels names {len(labels)} classes, but the model's first output has "
+            f"{outputs[0][0].size}; correct the labels"
+        )

@@ -1,0 +1,243 @@
+"""Access keys: who may do what. A key is shown once, when it is made; only its hash is kept.
+
+A key is 256 random bits, so nobody can guess one and a hash cannot be turned back by trying. That is why a plain
+SHA-256 is right here, and a slow password hash, made for what people choose, would only cost time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from likewise.errors import Conflict, Forbidden, InvalidValue, NotFound, SettingsError, Unauthorized
+
+SCOPES = ("infer", "insert", "admin")
+"""infer: infer, lookup, read; insert: bring and invalidate entries; admin: everything."""
+
+ANONYMOUS = "anonymous"
+"""Who sent a request without a key, where none is needed."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PREFIX = "lw_"
+_VERIFIED_LIMIT = 1024
+_LOOK_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """What is kept of one access key."""
+
+    name: str
+    scopes: frozenset[str]
+    digest: bytes
+    """SHA-256 of the key: 32 bytes."""
+    created_at: str
+    """ISO 8601, UTC."""
+
+    def allows(self, scope: str) -> bool:
+        """Say whether the key covers a scope; admin covers all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def read_keys(path: Path) -> tuple[AccessKey, ...]:
+    """Return the access keys in a file, in the order they were added; none where there is no file.
+
+    Raises SettingsError, naming the file and the remedy, where it cannot be read or is not what `add_key` writes.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        return tuple(_parsed(each) for each in document["keys"])
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise SettingsError(
+            f"Access keys {path}: cannot be read ({error.strerror}). The server's user has to own it."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"Access keys {path}: is not what `likewise keys` writes. Restore it, or remove it and add the keys again."
+        ) from error
+
+
+def _parsed(each: Any) -> AccessKey:
+    scopes, digest = frozenset(each["scopes"]), bytes.fromhex(each["sha256"])
+    if not isinstance(each["name"], str) or not scopes.issubset(SCOPES) or len(digest) != hashlib.sha256().digest_size:
+        raise ValueError
+    return AccessKey(each["name"], scopes, digest, str(each["created_at"]))
+
+
+def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
+    """Make a new access key and return it: the one time that it is seen.
+
+    Raises InvalidValue for an unknown scope or an unusable name, Conflict where the name is taken.
+    """
+    key = _PREFIX + secrets.token_urlsafe(32)
+    _store(path, name, scopes, key)
+    return key
+
+
+def create_first_key(path: Path, place: Path) -> bool:
+    """Where there are no access keys yet, make one with all scopes and write it to `place`, readable by its owner alone.
+
+    Returns whether it did.
+    """
+    if read_keys(path):
+        return False
+    key = _PREFIX + secrets.token_urlsafe(32)
+    # The key itself first: a hash whose key never reached the disk would lock everybody out.
+    _replace(place, key + "\n")
+    _store(path, "first", ("admin",), key)
+    return True
+
+
+def remove_key(path: Path, name: str) -> None:
+    """Forget an access key; running servers refuse it within about a second. Raises NotFound."""
+    with _locked(path):
+        keys = read_keys(path)
+        kept = tuple(key for key in keys if key.name != name)
+        if len(kept) == len(keys):
+            raise NotFound(f"There is no access key named {name!r} in {path}. `likewise keys list` shows all.")
+        _write(path, kept)
+
+
+def _store(path: Path, name: str, scopes: Sequence[str], key: str) -> None:
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise InvalidValue(f"Scope {', '.join(unknown) or 'missing'}: give one or more of {', '.join(SCOPES)}.")
+    if not _NAME.fullmatch(name):
+        raise InvalidValue(f"The name {name!r} cannot be used. Take up to 64 letters, digits, dots, dashes and _.")
+    with _locked(path):
+        keys = read_keys(path)
+        if any(each.name == name for each in keys):
+            raise Conflict(f"There is an access key named {name!r} already. Remove it first, or take another name.")
+        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        _write(path, (*keys, AccessKey(name, frozenset(scopes), _digest(key.encode()), created_at)))
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _write(path: Path, keys: Sequence[AccessKey]) -> None:
+    rows = [
+        {"name": key.name, "scopes": sorted(key.scopes), "sha256": key.digest.hex(), "created_at": key.created_at}
+        for key in keys
+    ]
+    _replace(path, json.dumps({"keys": rows}, indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file as a whole, so that a reader sees the old or the new one; mode 600."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")  # which makes it with mode 600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep two commands that change one file from losing each other's change."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class AccessControl:
+    """Checks the access key of each request. Belongs to one event loop."""
+
+    def __init__(self, keys_file: Path | None, required: bool, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Set up. keys_file: None: nobody is checked. required: False: a request without a key passes.
+
+        Raises SettingsError where the file cannot be used.
+        """
+        self._path = keys_file
+        self._required = required and keys_file is not None
+        self._monotonic = monotonic
+        self._stamp = self._look()
+        self._next_look_at = monotonic() + _LOOK_EVERY_S if keys_file else float("inf")
+        self._keys = read_keys(keys_file) if keys_file else ()
+        # Looking a header up in a dict is not constant in time, but what it could tell is a hash seeded at random
+        # for each process, compared as a whole; the key itself is compared once, below, in constant time.
+        self._verified: dict[bytes | str, AccessKey] = {}
+
+    def check(self, authorization: bytes | str | None, scope: str) -> str:
+        """Return the name of the access key in an Authorization header, or "anonymous" where none is needed.
+
+        Raises Unauthorized where a key is needed or the one sent is not known, Forbidden where it lacks the scope.
+        """
+        if self._monotonic() >= self._next_look_at:
+            self._refresh()
+        if not authorization or self._path is None:
+            if self._required:
+                raise Unauthorized("Send an access key: `Authorization: Bearer KEY`; `likewise keys add` makes one.")
+            return ANONYMOUS
+        key = self._verified.get(authorization)
+        if key is None:
+            key = self._verify(authorization)
+        if scope in key.scopes or "admin" in key.scopes:
+            return key.name
+        raise Forbidden(f"Access key {key.name!r} lacks the scope `{scope}`. Use a key that has it.")
+
+    def _verify(self, authorization: bytes | str) -> AccessKey:
+        header = authorization if isinstance(authorization, bytes) else authorization.encode("utf-8", "replace")
+        scheme, _, token = header.partition(b" ")
+        if scheme.lower() != b"bearer" or not token.strip():
+            raise Unauthorized("The Authorization header has to read `Bearer KEY`.")
+        digest = _digest(token.strip())
+        found = None
+        for key in self._keys:  # to the end, so that the time does not tell which one matched
+            if hmac.compare_digest(key.digest, digest):
+                found = key
+        if found is None:
+            raise Unauthorized("This access key is not known here. It may have been removed; ask for a new one.")
+        if len(self._verified) >= _VERIFIED_LIMIT:
+            self._verified.clear()
+        self._verified[authorization] = found
+        return found
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat() if self._path else None
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
+
+    def _refresh(self) -> None:
+        """Take over a keys file that changed; an unusable one lets nobody in rather than anybody it should not."""
+        self._next_look_at = self._monotonic() + _LOOK_EVERY_S
+        stamp = self._look()
+        if stamp == self._stamp or self._path is None:
+            return
+        self._stamp = stamp
+        self._verified.clear()
+        try:
+            self._keys = read_keys(self._path)
+        except SettingsError as error:
+            self._keys = ()
+            log.error("%s Until then every access key is refused.", error.detail)
+        else:
+            log.info("Access keys: %d in %s.", len(self._keys), self._path)

@@ -1,0 +1,46 @@
+"""What every route needs, handed over once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from likewise.functions import Function, Registry
+from likewise.http.access import AccessControl
+from likewise.pipeline import Pipeline
+
+Register = Callable[[str, Mapping[str, bytes], bytes, str], Function]
+"""Builds a function from its name, its files by name, and its spec as text with the spec's media type."""
+
+
+@dataclass(slots=True)
+class Readiness:
+    """What has to be done before requests are welcome; empty: ready."""
+
+    missing: dict[str, str] = field(default_factory=dict)
+    """What is still missing, and how far it is."""
+    degraded: dict[str, str] = field(default_factory=dict)
+    """What does not work, while requests are still answered correctly."""
+
+    @property
+    def ready(self) -> bool:
+        """True once requests are welcome."""
+        return not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The parts that the HTTP routes share."""
+
+    registry: Registry
+    pipeline: Pipeline
+    access: AccessControl
+    readiness: Readiness
+    register: Register
+    unregister: Callable[[str], bool]
+    max_body_bytes: int
+    max_upload_bytes: int
+    max_result_bytes: int
+    max_keys_per_lookup: int
+    max_entries_per_insert: int
+    journal_statistics: Callable[[], Mapping[str, float]]

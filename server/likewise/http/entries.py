@@ -1,0 +1,162 @@
+"""Routes of entries: insert what a device computed, page through, invalidate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from likewise.errors import BadRequest, InvalidValue, TooLarge
+from likewise.functions import Function
+from likewise.http import wire
+from likewise.http.edge import Edge
+from likewise.http.guards import body_of, edge_of, json_response, needs
+from likewise.types import Key, Result
+
+
+class EntryBody(BaseModel):
+    """One result that a device computed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: list[Any] | str | None = Field(None, description="Primary key: numbers, or base64 of little-endian float32")
+    keys: dict[str, list[Any] | str] | None = Field(None, description="One key for each key type of the function")
+    input_base64: str | None = Field(None, description="The raw input instead of a key")
+    input_media_type: str | None = None
+    result: Any = Field(None, description="The result, any JSON")
+    result_base64: str | None = Field(None, description="The result where it is not JSON")
+    media_type: str | None = Field(None, max_length=128, pattern=r"^[\w.+-]+/[\w.+-]+( *;[\x20-\x7e]*)?$")
+    cost_s: float = Field(0.1, ge=0, le=86400, allow_inf_nan=False, description="Seconds it took to compute")
+    ttl_s: float | None = Field(None, gt=0, allow_inf_nan=False, description="At most the function's own")
+    tags: list[str] = Field(default_factory=list, max_length=16)
+    ticket: str | None = Field(None, max_length=64)
+
+    @model_validator(mode="after")
+    def _complete(self) -> EntryBody:
+        if sum(each is not None for each in (self.key, self.keys, self.input_base64)) != 1:
+            raise ValueError("give exactly one of key, keys, input_base64")
+        if (self.input_base64 is None) != (self.input_media_type is None):
+            raise ValueError("input_base64 goes with input_media_type")
+        if ("result" in self.model_fields_set) == (self.result_base64 is not None):
+            raise ValueError("give exactly one of result, result_base64")
+        if self.result_base64 is not None and self.media_type is None:
+            raise ValueError("result_base64 goes with media_type")
+        if any(not tag or len(tag) > 64 for tag in self.tags):
+            raise ValueError("a tag has 1 to 64 characters")
+        return self
+
+
+class EntriesBody(BaseModel):
+    """Several results at once."""
+
+    model_config = ConfigDict(extra="forbid")
+    entries: list[EntryBody] = Field(min_length=1)
+
+
+router = APIRouter(prefix="/v1/functions/{name}/entries", tags=["entries"])
+
+
+@router.post("", status_code=201, dependencies=[Depends(needs("insert"))], summary="Insert computed results")
+async def insert(name: str, request: Request, durable: bool = False) -> Response:
+    """Keep one result, or each of `entries`, and learn from those that name a ticket."""
+    edge = edge_of(request)
+    fn = edge.registry.get(name)
+    bodies = _parse(await body_of(request, edge.max_body_bytes), edge.max_entries_per_insert)
+    # everything is checked before anything is kept: a request is inserted whole or not at all
+    ready = [(await _keys(fn, each, edge), _result(each), each) for each in bodies]
+    answers = []
+    for keys, result, each in ready:
+        entry = edge.pipeline.entry(fn, keys, result, each.cost_s, each.ttl_s, tuple(each.tags))
+        number = edge.pipeline.insert(fn, entry, each.ticket)
+        answers.append({"id": wire.entry_id(number) if number >= 0 else None, "stored": number >= 0})
+    if durable:
+        await edge.pipeline.flush()
+    return json_response({"entries": answers}, 201)
+
+
+@router.get("", dependencies=[Depends(needs("infer"))], summary="Page through the entries")
+async def page(
+    name: str, request: Request, limit: int = Query(100, ge=1, le=1000), after: str | None = Query(None, max_length=16)
+) -> Response:
+    """Return entries in the order of insertion, without their results."""
+    fn = edge_of(request).registry.get(name)
+    found = fn.namespace.page(limit, wire.parse_entry_id(after) if after else None)
+    rows = []
+    for entry in found.entries:
+        slot = fn.namespace.slot_of(entry.id)
+        ttl_s = fn.namespace.ttl_s(slot)
+        rows.append(
+            {
+                "id": wire.entry_id(entry.id),
+                "label": fn.labels.name(fn.namespace.label_of(slot)),
+                "media_type": entry.result.media_type,
+                "size_bytes": entry.result.size_bytes,
+                "cost_s": entry.cost_s,
+                "use_count": entry.use_count,
+                "age_s": fn.namespace.age_s(slot),
+                "ttl_s": ttl_s if ttl_s < 1e12 else None,
+                "tags": list(entry.tags),
+            }
+        )
+    return json_response(
+        {"entries": rows, "next": None if found.next_after is None else wire.entry_id(found.next_after)}
+    )
+
+
+@router.delete("", dependencies=[Depends(needs("admin"))], summary="Invalidate entries")
+async def invalidate(
+    name: str,
+    request: Request,
+    id: str | None = Query(None, max_length=16),
+    tag: str | None = Query(None, min_length=1, max_length=64),
+    all: bool = False,  # noqa: A002 the query parameter's name
+) -> Response:
+    """Take entries out by id, by tag, or all of them: exactly one."""
+    edge = edge_of(request)
+    fn = edge.registry.get(name)
+    if (id is not None) + (tag is not None) + all != 1:
+        raise BadRequest("Say what to invalidate by exactly one of ?id=ID, ?tag=TAG, ?all=true.")
+    ids = (wire.parse_entry_id(id),) if id is not None else ()
+    removed = edge.pipeline.invalidate(fn, ids, tag, all)
+    await edge.pipeline.flush()
+    return json_response({"invalidated": len(removed)})
+
+
+def _parse(body: bytes, limit: int) -> list[EntryBody]:
+    document = wire.parse_json(body)
+    try:
+        if isinstance(document, dict) and "entries" in document:
+            if isinstance(document["entries"], list) and len(document["entries"]) > limit:
+                raise TooLarge(f"{len(document['entries'])} entries in one request, the limit is {limit}; send fewer.")
+            return EntriesBody.model_validate(document).entries
+        return [EntryBody.model_validate(document)]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"`{'.'.join(map(str, fault['loc'])) or 'body'}`: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_url=False, include_input=False)[:5]
+        )
+        raise InvalidValue(f"The entry cannot be taken: {faults}.") from None
+
+
+async def _keys(fn: Function, body: EntryBody, edge: Edge) -> dict[str, Key]:
+    if body.input_base64 is not None:
+        raw = wire.from_base64(body.input_base64, "input_base64")
+        if len(raw) > fn.max_body_bytes:
+            raise TooLarge(f"The input has {len(raw)} bytes, the limit of `{fn.id}` is {fn.max_body_bytes}; send less.")
+        value, key = await fn.read(wire.media_type((body.input_media_type or "").encode("latin-1", "replace")), raw)
+        return fn.keys(value, key)
+    given: dict[str, list[Any] | str] = body.keys or {fn.key_type: body.key or []}
+    if set(given) != set(fn.dimensions):
+        want = ", ".join(f"`{each}`" for each in fn.dimensions)
+        raise InvalidValue(f"`{fn.id}` keeps one key for each of its key types ({want}); send `keys` with those.")
+    return {
+        each: fn.normalized(wire.key_from_json(value, fn.dimensions[each], fn.owner(each))[None], each)[0]
+        for each, value in given.items()
+    }
+
+
+def _result(body: EntryBody) -> Result:
+    if body.result_base64 is not None:
+        return Result(wire.from_base64(body.result_base64, "result_base64"), body.media_type or "")
+    return Result(wire.dumps(body.result), body.media_type or wire.JSON)

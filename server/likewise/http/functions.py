@@ -1,0 +1,94 @@
+"""Routes of functions: read, register, replace, remove at run time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Depends, Request, Response
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from likewise.errors import BadRequest, TooLarge, UnknownFunction, UnsupportedMediaType
+from likewise.http import wire
+from likewise.http.edge import Edge
+from likewise.http.guards import edge_of, json_response, needs
+from likewise.http.hot import read_body
+
+TOML = "application/toml"
+
+router = APIRouter(prefix="/v1/functions", tags=["functions"])
+
+
+@router.get("", dependencies=[Depends(needs("infer"))], summary="List the functions")
+async def list_functions(request: Request) -> Response:
+    """Return a description of every function served."""
+    return json_response({"functions": [each.describe() for each in edge_of(request).registry]})
+
+
+@router.get("/{name}", dependencies=[Depends(needs("infer"))], summary="Describe a function")
+async def describe(name: str, request: Request) -> Response:
+    """Return the description of one function."""
+    return json_response(edge_of(request).registry.get(name).describe())
+
+
+@router.put("/{name}", dependencies=[Depends(needs("admin"))], summary="Register or replace a function")
+async def put(name: str, request: Request) -> Response:
+    """Serve a function from now on: a multipart form with `spec` and its files, or a spec alone."""
+    edge = edge_of(request)
+    spec, media_type, files = await _upload(request, edge)
+    # loading a model takes long: off the loop, and the old version serves until the new one stands
+    function, replaced = await asyncio.to_thread(edge.register, name, files, spec, media_type), None
+    replaced = edge.registry.put(function)
+    return json_response(function.describe(), 200 if replaced else 201)
+
+
+@router.delete("/{name}", dependencies=[Depends(needs("admin"))], status_code=204, summary="Remove a function")
+async def delete(name: str, request: Request) -> Response:
+    """Stop serving a function; its entries go with it."""
+    edge = edge_of(request)
+    if not edge.unregister(name):
+        raise UnknownFunction(f"No function `{name[:64]}` here, so there is nothing to remove.")
+    return Response(status_code=204, headers={"cache-status": "likewise; fwd=bypass", "age": "0"})
+
+
+async def _upload(request: Request, edge: Edge) -> tuple[bytes, str, dict[str, bytes]]:
+    """Return spec, its media type, and the files by name."""
+    headers = request.scope["headers"]
+    media_type = wire.media_type(wire.header(headers, b"content-type"))
+    limit = edge.max_upload_bytes
+    body = await read_body(request.receive, wire.header(headers, b"content-length"), limit)
+    if media_type in (wire.JSON, TOML):
+        return body, media_type, {}
+    if media_type != "multipart/form-data":
+        raise UnsupportedMediaType(
+            f"A function comes as multipart/form-data with `spec` and its files, or as {TOML} or {wire.JSON} alone."
+        )
+
+    async def whole():  # type: ignore[no-untyped-def]  # an async generator that the parser consumes
+        yield body
+
+    files: dict[str, bytes] = {}
+    spec: bytes | None = None
+    spec_type = TOML
+    try:
+        form = await MultiPartParser(request.headers, whole(), max_files=32, max_fields=32, max_part_size=limit).parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The multipart form cannot be read: {error}.") from None
+    try:
+        for part, value in form.multi_items():
+            content = await value.read() if isinstance(value, UploadFile) else value.encode()
+            if part == "spec":
+                spec = content
+                if isinstance(value, UploadFile) and (value.content_type or "").startswith(wire.JSON):
+                    spec_type = wire.JSON
+            else:
+                if "/" in part or part.startswith(".") or not part:
+                    raise BadRequest(f"`{part[:64]}` is no file name; name each part as the spec names the file.")
+                files[part] = content
+    finally:
+        await form.close()
+    if spec is None:
+        raise BadRequest("The form has no part `spec`; add it with what function.toml would hold.")
+    if sum(map(len, files.values())) > limit:
+        raise TooLarge(f"The files have over {limit} bytes together; raise max_upload_bytes or send less.")
+    return spec, spec_type, files

@@ -1,0 +1,181 @@
+"""The two hot routes, `infer` and `lookup`, as plain ASGI in front of FastAPI's router.
+
+They share decoding, access control, limits, metrics and problem documents with the rest; they only skip what a router
+and a dependency injector would add to every request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from likewise.errors import BadRequest, InvalidValue, LikewiseError, TooLarge, UnsupportedMediaType
+from likewise.functions import Function
+from likewise.http import wire
+from likewise.http.edge import Edge
+from likewise.http.problems import Headers, render, unexpected
+from likewise.types import NO_CONTROL, Answer, Control, Keys, Ticket
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PREFIX = "/v1/functions/"
+_JSON_HEADER = (b"content-type", b"application/json")
+_AGE_0 = (b"age", b"0")
+_MISSED = (b"cache-status", b"likewise; fwd=miss; detail=none")
+_PROBED = (b"cache-status", b"likewise; fwd=miss; detail=probe")
+_BATCH = (b"cache-status", b"likewise; detail=batch")
+
+
+class Hot:
+    """ASGI application: answers the hot routes itself and hands everything else on."""
+
+    def __init__(self, edge: Edge, rest: Asgi) -> None:
+        self._edge = edge
+        self._rest = rest
+        self._pipeline = edge.pipeline
+        self._registry = edge.registry
+        self._access = edge.access
+        self._max_body_bytes = edge.max_body_bytes
+        self._max_keys = edge.max_keys_per_lookup
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI scope."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path: str = scope["path"]
+            if path.startswith(PREFIX):
+                if path.endswith("/infer"):
+                    return await self._serve(path[14:-6], True, scope, receive, send)
+                if path.endswith("/lookup"):
+                    return await self._serve(path[14:-7], False, scope, receive, send)
+        return await self._rest(scope, receive, send)
+
+    async def _serve(self, address: str, infers: bool, scope: Scope, receive: Receive, send: Send) -> None:
+        fn: Function | None = None
+        try:
+            content_type = cache_control = authorization = length = b""
+            for name, value in scope["headers"]:
+                if name == b"content-type":
+                    content_type = value
+                elif name == b"cache-control":
+                    cache_control = value
+                elif name == b"authorization":
+                    authorization = value
+                elif name == b"content-length":
+                    length = value
+                elif name == b"content-encoding" and value not in (b"", b"identity"):
+                    raise UnsupportedMediaType("Content-Encoding is not supported here; send the body as it is.")
+            self._access.check(authorization, "infer")
+            fn = self._registry.get(address)
+            limit = fn.max_body_bytes if infers else self._max_body_bytes
+            body = await read_body(receive, length, limit)
+            control = wire.parse_control(cache_control) if cache_control else NO_CONTROL
+            media_type = wire.media_type(content_type)
+            if infers:
+                answer = await self._pipeline.answer(fn, media_type, body, control)
+                status, content, headers = _answered(answer, control)
+            else:
+                status, content, headers = await self._lookup(fn, media_type, body, control, scope["query_string"])
+        except LikewiseError as error:
+            if fn is not None:
+                fn.metrics.fail(error.slug)
+            status, content, headers = render(error)
+        except Exception as error:  # nothing a device sends may end the server
+            if fn is not None:
+                fn.metrics.fail("internal")
+            status, content, headers = render(unexpected(error))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _lookup(
+        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes
+    ) -> tuple[int, bytes, Headers]:
+        key_type = _key_type(fn, query) if query else fn.key_type
+        if media_type == wire.KEYS:
+            keys = wire.keys_from_bytes(body, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
+            keys = fn.normalized(keys, key_type)
+            if len(keys) == 1:
+                return _answered(self._pipeline.lookup(fn, keys[0], key_type, control), control)
+            return self._batch(fn, keys, key_type, control)
+        if media_type == wire.JSON:
+            document = wire.parse_json(body)
+            if not isinstance(document, dict) or ("key" in document) == ("keys" in document):
+                raise BadRequest('The body has to be {"key": [numbers]} or {"keys": [[numbers], ...]}.')
+            single = "key" in document
+            rows = [document["key"]] if single else document["keys"]
+            keys = wire.keys_from_lists(rows, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
+            keys = fn.normalized(keys, key_type)
+            if single:
+                answer = self._pipeline.lookup(fn, keys[0], key_type, control)
+                content = wire.dumps(wire.answer_fields(answer))
+                return 200, content, [_JSON_HEADER, _length(content), *_status_headers(answer, control)]
+            return self._batch(fn, keys, key_type, control)
+        if key_type != fn.key_type:
+            raise InvalidValue(f"A raw input is looked up by key type `{fn.key_type}`; leave key_type out.")
+        _, key = await fn.read(media_type, body)
+        return _answered(self._pipeline.lookup(fn, key, key_type, control), control)
+
+    def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control) -> tuple[int, bytes, Headers]:
+        answers = self._pipeline.lookup_many(fn, keys, key_type, control)
+        content = wire.dumps({"answers": [wire.answer_fields(answer) for answer in answers]})
+        return 200, content, [_JSON_HEADER, _length(content), _BATCH, _AGE_0]
+
+
+def _answered(answer: Answer | Ticket, control: Control) -> tuple[int, bytes, Headers]:
+    if isinstance(answer, Ticket):
+        return 204, b"", _status_headers(answer, control)
+    body = answer.result.body
+    media_type = answer.result.media_type
+    content_type = _JSON_HEADER if media_type == wire.JSON else (b"content-type", media_type.encode("latin-1"))
+    return 200, body, [content_type, _length(body), *_status_headers(answer, control)]
+
+
+def _status_headers(answer: Answer | Ticket, control: Control) -> Headers:
+    if isinstance(answer, Ticket):
+        status = _PROBED if answer.outcome == "probe" else _MISSED
+        return [status, _AGE_0, (b"likewise-ticket", answer.token.encode())]
+    headers = [(b"cache-status", wire.cache_status(answer, control)), (b"age", b"%d" % answer.age_s)]
+    if answer.entry_id >= 0:
+        headers.append((b"likewise-entry", b"%016x" % answer.entry_id))
+    return headers
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % len(body)
+
+
+def _key_type(fn: Function, query: bytes) -> str:
+    for pair in query.decode("latin-1").split("&"):
+        name, _, value = pair.partition("=")
+        if name == "key_type":
+            if value not in fn.dimensions:
+                known = ", ".join(f"`{each}`" for each in fn.dimensions)
+                raise InvalidValue(f"`{fn.id}` has no key type `{value[:64]}`; it has {known}.")
+            return value
+    return fn.key_type
+
+
+async def read_body(receive: Receive, content_length: bytes, limit: int) -> bytes:
+    """Return a request's body. Raises TooLarge before reading where the length says so, else as soon as it shows."""
+    if content_length and int(content_length) > limit:
+        raise TooLarge(f"The body has {content_length.decode()} bytes, the limit here is {limit}; send less.")
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        chunks = [body]
+        size = len(body)
+        while message.get("more_body", False):
+            if size > limit:
+                break
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BadRequest("The connection ended before the body did.")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            chunks.append(chunk)
+        body = b"".join(chunks)
+    if len(body) > limit:
+        raise TooLarge(f"The body has over {limit} bytes, the limit here; send less.")
+    return body

@@ -1,0 +1,182 @@
+"""What goes over the wire, both ways: Cache-Control, Cache-Status, keys, answers as JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import orjson
+
+from likewise.errors import BadRequest, InvalidValue, TooLarge
+from likewise.types import NO_CONTROL, Answer, Control, Key, Keys, Outcome, Result, Ticket
+
+JSON = "application/json"
+KEYS = "application/octet-stream"
+
+_FORWARDED = {Outcome.MISS: b"likewise; fwd=miss", Outcome.PROBE: b"likewise; fwd=miss"}
+
+
+@lru_cache(maxsize=256)
+def media_type(content_type: bytes) -> str:
+    """Return the media type of a Content-Type header, lower case, without parameters."""
+    return content_type.decode("latin-1").partition(";")[0].strip().lower()
+
+
+@lru_cache(maxsize=256)
+def parse_control(cache_control: bytes) -> Control:
+    """Return what a request's Cache-Control asks for; unknown directives are ignored. Source: RFC 9111, 5.2.1.
+
+    Raises BadRequest where a number of seconds is none.
+    """
+    found: dict[str, Any] = {}
+    for directive in cache_control.decode("latin-1").lower().split(","):
+        name, _, argument = directive.strip().partition("=")
+        if name in ("no-cache", "no-store", "only-if-cached"):
+            found[name.replace("-", "_")] = True
+        elif name in ("max-age", "min-fresh"):
+            text = argument.strip().strip('"')
+            if not text.isdecimal() or len(text) > 12:
+                raise BadRequest(f"Cache-Control: `{name}` needs a whole number of seconds, not `{argument[:32]}`.")
+            found[name.replace("-", "_") + "_s"] = float(text)
+    return Control(**found) if found else NO_CONTROL
+
+
+def cache_status(answer: Answer, control: Control = NO_CONTROL) -> bytes:
+    """Return the Cache-Status of an answer. Source: RFC 9211."""
+    if answer.outcome is Outcome.HIT:
+        return b"likewise; hit" + _ttl(answer.ttl_s)
+    if answer.outcome is Outcome.COALESCED:
+        return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=coalesced"
+    if control.no_store:
+        return b"likewise; fwd=bypass"
+    status = b"likewise; fwd=request" if control.no_cache else _FORWARDED[answer.outcome]
+    if answer.stored:
+        status += b"; stored"
+    if answer.outcome is Outcome.PROBE and not control.no_cache:
+        status += b"; detail=probe"
+    return status
+
+
+def _ttl(ttl_s: float) -> bytes:
+    return b"; ttl=%d" % ttl_s if ttl_s < 1e12 else b""
+
+
+def entry_id(number: int) -> str:
+    """Return an entry's id as it is written: 16 hexadecimal digits."""
+    return f"{number:016x}"
+
+
+def parse_entry_id(text: str) -> int:
+    """Return the number of a written entry id. Raises BadRequest."""
+    try:
+        number = int(text, 16) if len(text) == 16 else -1
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 63:
+        raise BadRequest(
+            f"`{text[:32]}` is no entry id: one has 16 hexadecimal digits, as in the Likewise-Entry header."
+        )
+    return number
+
+
+def keys_from_bytes(body: bytes, dimension: int, owner: str, limit: int) -> Keys:
+    """Return the keys in little-endian float32 bytes, shape (n, dimension), n >= 1.
+
+    owner: key type and function, for errors.
+    Raises InvalidValue for a wrong length, NaN or infinity; TooLarge past limit.
+    """
+    row = 4 * dimension
+    if not body or len(body) % row:
+        raise InvalidValue(
+            f"{len(body)} bytes are no whole number of keys: {owner} takes {dimension} float32, {row} bytes a key."
+        )
+    if len(body) > limit * row:
+        raise TooLarge(f"{len(body) // row} keys in one request, the limit is {limit}; send them in several.")
+    return _finite(np.frombuffer(body, "<f4").reshape(-1, dimension), owner)
+
+
+def keys_from_lists(rows: object, dimension: int, owner: str, limit: int) -> Keys:
+    """Return the keys in a list of lists of numbers, shape (n, dimension); raises as `keys_from_bytes`."""
+    if not isinstance(rows, list) or not rows:
+        raise InvalidValue(f"`keys` has to be a list of keys, each a list of {dimension} numbers, for {owner}.")
+    if len(rows) > limit:
+        raise TooLarge(f"{len(rows)} keys in one request, the limit is {limit}; send them in several.")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != dimension:
+            have = f"{len(row)} numbers" if isinstance(row, list) else type(row).__name__
+            raise InvalidValue(f"A key has {have}, {owner} takes a list of {dimension} numbers.")
+    try:
+        with np.errstate(over="ignore"):
+            keys = np.array(rows, np.float32)
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidValue(f"A key holds something that is no number; {owner} takes {dimension} numbers.") from None
+    if keys.shape != (len(rows), dimension):
+        raise InvalidValue(f"A key holds something that is no number; {owner} takes {dimension} numbers.")
+    return _finite(keys, owner)
+
+
+def key_from_json(value: object, dimension: int, owner: str) -> Key:
+    """Return one key given as a list of numbers or as base64 of little-endian float32 bytes."""
+    if isinstance(value, str):
+        return keys_from_bytes(from_base64(value, "key"), dimension, owner, 1)[0]
+    return keys_from_lists([value], dimension, owner, 1)[0]
+
+
+def _finite(keys: Keys, owner: str) -> Keys:
+    # a sum is finite only where all of its terms are: one pass, no temporary array
+    if not np.isfinite(keys.sum()) and not np.isfinite(keys).all():
+        raise InvalidValue(f"A key for {owner} holds NaN or infinity; send finite numbers alone.")
+    return keys
+
+
+def from_base64(text: object, field: str) -> bytes:
+    """Return the bytes of a base64 string. Raises InvalidValue naming the field."""
+    try:
+        return base64.b64decode(text, validate=True)  # type: ignore[arg-type]
+    except (binascii.Error, ValueError, TypeError):
+        raise InvalidValue(f"`{field}` is not base64; encode the bytes with the standard alphabet.") from None
+
+
+def parse_json(body: bytes) -> Any:
+    """Return a JSON document. Raises BadRequest."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from None
+
+
+def result_fields(result: Result) -> dict[str, Any]:
+    """Return a result as fields of a JSON document: as it is where it is JSON, else in base64."""
+    if result.media_type == JSON:
+        return {"result": orjson.Fragment(result.body)}
+    return {"result_base64": base64.b64encode(result.body).decode(), "media_type": result.media_type}
+
+
+def answer_fields(answer: Answer | Ticket) -> dict[str, Any]:
+    """Return the answer to one key of a lookup as JSON fields."""
+    if isinstance(answer, Ticket):
+        return {"outcome": answer.outcome.value, "ticket": answer.token}
+    return {
+        "outcome": answer.outcome.value,
+        "entry": entry_id(answer.entry_id),
+        "age": int(answer.age_s),
+        "ttl": int(answer.ttl_s) if answer.ttl_s < 1e12 else None,
+        **result_fields(answer.result),
+    }
+
+
+def dumps(document: object) -> bytes:
+    """Return a document as JSON."""
+    return orjson.dumps(document)
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
+    """Return a request header's value, or b"" where there is none; name in lower case."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return b""

@@ -1,0 +1,107 @@
+"""ONNX models; the only file that imports ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from likewise.errors import InvalidFunction, ModelFailed
+from likewise.types import Tensor
+
+onnxruntime.set_default_logger_severity(4)  # its errors reach us as exceptions; no second copy on stderr
+
+_DTYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+
+class OnnxModel:
+    """A loaded ONNX model with one input whose first axis is the batch.
+
+    `shape` is the input's shape without the batch axis; None stands for an axis of any length.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Load the file. Raises InvalidFunction, naming the file and what is wrong with it."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # Spinning workers would take the event loop's core between two inferences.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises a family without a common base
+            raise InvalidFunction(
+                f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; export it again"
+            ) from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            names = ", ".join(f"`{each.name}`" for each in inputs)
+            raise InvalidFunction(f"{path}: takes {len(inputs)} inputs ({names}); export it with exactly one")
+        if inputs[0].type not in _DTYPES:
+            raise InvalidFunction(
+                f"{path}: input `{inputs[0].name}` is {inputs[0].type}; export it with a numeric tensor"
+            )
+        axes = list(inputs[0].shape)
+        if not axes:
+            raise InvalidFunction(f"{path}: input `{inputs[0].name}` is a scalar; the first axis has to be the batch")
+        if isinstance(axes[0], int) and axes[0] != 1:
+            raise InvalidFunction(f"{path}: has a fixed batch of {axes[0]}; export it with a dynamic batch axis, or 1")
+        self.path = path
+        self.dynamic_batch = not isinstance(axes[0], int)
+        self.shape: tuple[int | None, ...] = tuple(axis if isinstance(axis, int) else None for axis in axes[1:])
+        self.dtype = np.dtype(_DTYPES[inputs[0].type])
+        self.outputs: tuple[str, ...] = tuple(each.name for each in self._session.get_outputs())
+        self._input_name = inputs[0].name
+
+    def check(self, shape: Sequence[int], origin: str) -> None:
+        """Raise InvalidFunction unless a tensor of that shape, without the batch axis, can be its input."""
+        fits = len(shape) == len(self.shape) and all(
+            want is None or want == have for want, have in zip(self.shape, shape, strict=True)
+        )
+        if not fits:
+            wanted = "×".join("any" if axis is None else str(axis) for axis in self.shape)
+            raise InvalidFunction(
+                f"{origin}: {self.path.name} takes an input of {wanted}, but the spec prepares "
+                f"{'×'.join(map(str, shape))}; correct the spec's size, channels, sample_rate or seconds"
+            )
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        """Say whether a tensor of that shape, without the batch axis, can be its input."""
+        return len(shape) == len(self.shape) and all(
+            want is None or want == have for want, have in zip(self.shape, shape, strict=True)
+        )
+
+    def run(self, batch: Tensor) -> Sequence[Tensor]:
+        """Return the outputs for a batch, each with the batch as its first axis. Blocks; may be called from any thread.
+
+        batch: shape (n, ...), converted to the model's dtype; n is 1 unless `dynamic_batch`.
+        Raises ModelFailed where the model raises, or an output has no batch axis of n.
+        """
+        try:
+            outputs = self._session.run(None, {self._input_name: np.ascontiguousarray(batch, self.dtype)})
+        except Exception as error:  # as above: no common base
+            raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
+        for name, output in zip(self.outputs, outputs, strict=True):
+            if not isinstance(output, np.ndarray) or output.ndim == 0 or output.shape[0] != len(batch):
+                raise ModelFailed(f"{self.path.name}: output `{name}` has no batch axis of {len(batch)}")
+        return list(outputs)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

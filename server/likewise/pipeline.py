@@ -1,0 +1,244 @@
+"""THE FLOW: read → lookup → decide → hit, or infer → learn → insert → journal."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from time import perf_counter
+
+from likewise.errors import LikewiseError, NotCached, TooLarge
+from likewise.functions import Function
+from likewise.ports import Journal
+from likewise.types import (
+    NO_CONTROL,
+    Answer,
+    Clock,
+    Control,
+    Entry,
+    Input,
+    Inserted,
+    Invalidated,
+    Key,
+    Keys,
+    Outcome,
+    Result,
+    Ticket,
+    Verdict,
+)
+
+
+class Pipeline:
+    """Answers requests. One per worker, on its event loop."""
+
+    def __init__(self, journal: Journal, clock: Clock, max_result_bytes: int) -> None:
+        """Set up. max_result_bytes: the largest result that is kept or answered."""
+        self._journal = journal
+        self._clock = clock
+        self._max_result_bytes = max_result_bytes
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def answer(self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL) -> Answer:
+        """Return the result for a raw input, from reuse or from the model. Raises LikewiseError."""
+        started = perf_counter()
+        value, key = await fn.read(media_type, body)
+        if control.no_store:
+            return await self._bypass(fn, value)
+        neighbors = fn.lookup(key)
+        if fn.in_flight and not control.no_cache:
+            if (leader := fn.in_flight.same(body)) is not None:
+                answer = await asyncio.shield(leader.done)
+                if answer is not None:
+                    return self._finish(fn, self._share(fn, answer), started)
+            leader = fn.in_flight.near(key, neighbors, fn.confident)
+            if leader is not None:
+                await asyncio.shield(leader.done)
+            neighbors = fn.lookup(key)
+            verdict = fn.decide(neighbors)
+            outcome = Outcome.HIT if leader is None else Outcome.COALESCED
+        else:
+            verdict = fn.decide(neighbors)
+            outcome = Outcome.HIT
+        if verdict.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
+            return self._finish(fn, self._reuse(fn, verdict, outcome), started)
+        if control.only_if_cached:
+            self._check_later(fn, body, key, value, verdict)
+            raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
+        return self._finish(fn, await self._compute(fn, body, key, value, verdict), started)
+
+    def lookup(
+        self, fn: Function, key: Key, key_type: str | None = None, control: Control = NO_CONTROL
+    ) -> Answer | Ticket:
+        """Return the answer for a key, or the ticket with which a device may insert what it computes."""
+        started = perf_counter()
+        verdict = fn.decide(fn.lookup(key, key_type), key_type)
+        if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
+            return self._finish(fn, self._reuse(fn, verdict, Outcome.HIT), started)
+        return self._ticket(fn, verdict, key_type or fn.key_type)
+
+    def lookup_many(
+        self, fn: Function, keys: Keys, key_type: str | None = None, control: Control = NO_CONTROL
+    ) -> list[Answer | Ticket]:
+        """Return what `lookup` would for each key; shape (n, d), one search for all."""
+        name = key_type or fn.key_type
+        answers: list[Answer | Ticket] = []
+        for neighbors in fn.lookup_many(keys, name):
+            verdict = fn.decide(neighbors, key_type)
+            if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
+                answers.append(self._count(fn, self._reuse(fn, verdict, Outcome.HIT)))
+            else:
+                answers.append(self._ticket(fn, verdict, name))
+        return answers
+
+    def insert(self, fn: Function, entry: Entry, ticket: str | None) -> int:
+        """Keep a result that a device computed, and learn from it; return the entry's id, or -1 if not kept.
+
+        Without a ticket there was no verdict that it could confirm or contradict: it is kept, and nothing is learned.
+        """
+        self._check_size(entry.result)
+        pending = fn.tickets.redeem(ticket) if ticket else None
+        if pending is None:
+            self._keep(fn, entry, fn.labels.label(entry.result))
+            return entry.id
+        lesson, label, contradicted = fn.learn(pending.key_type, pending.verdict, pending.nearest_id, entry.result)
+        self._withdraw(fn, contradicted)
+        if not lesson.insert:
+            return -1
+        self._keep(fn, entry, label)
+        return entry.id
+
+    def invalidate(
+        self, fn: Function, ids: Sequence[int] = (), tag: str | None = None, everything: bool = False
+    ) -> list[int]:
+        """Take entries out by exactly one selector, everywhere; return the ids that were here."""
+        removed = fn.namespace.invalidate(ids=ids, tag=tag, everything=everything)
+        self._journal.append(Invalidated(fn.id, self._clock(), tuple(ids), tag, everything))
+        return removed
+
+    async def flush(self) -> None:
+        """Return once everything so far is as durable as the journal makes it."""
+        await self._journal.flush()
+
+    async def settle(self) -> None:
+        """Wait for what runs in the background."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+    # ── the two ends of the flow ───────────────────────────────────────────────────────────────────────────
+
+    def _reuse(self, fn: Function, verdict: Verdict, outcome: Outcome) -> Answer:
+        space, slot = fn.namespace, verdict.slot
+        space.touch(slot)
+        fn.metrics.saved_s += space.cost_s(slot)
+        return Answer(
+            space.result(slot),
+            outcome,
+            verdict.reason,
+            space.entry_id(slot),
+            space.age_s(slot),
+            space.ttl_s(slot),
+            True,
+            verdict.confidence,
+        )
+
+    async def _compute(self, fn: Function, identity: bytes, key: Key, value: Input, verdict: Verdict) -> Answer:
+        nearest_id = fn.nearest_id(verdict)
+        if verdict.reuse:
+            verdict = fn.observe(verdict)
+        with fn.in_flight.lead(identity, key) as leader:
+            try:
+                result, cost_s = await fn.infer(value, probe=verdict.probe)
+                self._check_size(result)
+            except BaseException:
+                fn.abandon(verdict)
+                raise
+            lesson, label, contradicted = fn.learn(fn.key_type, verdict, nearest_id, result)
+            self._withdraw(fn, contradicted)
+            entry_id = -1
+            if lesson.insert:
+                entry = self.entry(fn, fn.keys(value, key), result, cost_s)
+                self._keep(fn, entry, label)
+                entry_id = entry.id
+            outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
+            ttl_s = fn.namespace.default_ttl_s
+            answer = Answer(result, outcome, verdict.reason, entry_id, 0.0, ttl_s, lesson.insert, verdict.confidence)
+            leader.done.set_result(answer)
+            return answer
+
+    async def _bypass(self, fn: Function, value: Input) -> Answer:
+        result, _ = await fn.infer(value, probe=False)
+        self._check_size(result)
+        fn.metrics.bypassed += 1
+        return Answer(result, Outcome.MISS, "no-store")
+
+    def entry(
+        self,
+        fn: Function,
+        keys: dict[str, Key],
+        result: Result,
+        cost_s: float,
+        ttl_s: float | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> Entry:
+        """Return a new entry, stamped now, with an id of its own."""
+        now = self._clock()
+        limit = fn.namespace.default_ttl_s
+        return Entry(
+            secrets.randbits(63), keys, result, cost_s, now, now + (limit if ttl_s is None else min(ttl_s, limit)), tags
+        )
+
+    # ── small steps ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _keep(self, fn: Function, entry: Entry, label: int) -> None:
+        fn.namespace.insert(entry, label)
+        self._journal.append(Inserted(fn.id, entry))
+
+    def _withdraw(self, fn: Function, entry_id: int) -> None:
+        if entry_id >= 0:
+            self._journal.append(Invalidated(fn.id, self._clock(), (entry_id,)))
+
+    def _share(self, fn: Function, answer: Answer) -> Answer:
+        """Return a leader's answer as that of a follower with the very same input."""
+        fn.metrics.saved_s += fn.computing.batcher.mean_cost_s if fn.computing else 0.0
+        return Answer(
+            answer.result, Outcome.COALESCED, "same input in flight", answer.entry_id, 0.0, answer.ttl_s, answer.stored
+        )
+
+    def _ticket(self, fn: Function, verdict: Verdict, key_type: str) -> Ticket:
+        outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
+        fn.metrics.outcomes[outcome] += 1
+        if verdict.reuse:
+            verdict = fn.observe(verdict)
+        return Ticket(fn.tickets.issue(key_type, verdict, fn.nearest_id(verdict)), outcome)
+
+    def _check_later(self, fn: Function, identity: bytes, key: Key, value: Input, verdict: Verdict) -> None:
+        """Run the probe behind an answer that may not compute: the coin has fallen, the check is owed."""
+        if not verdict.probe:
+            fn.abandon(verdict)
+            return
+
+        async def check() -> None:
+            try:
+                await self._compute(fn, identity, key, value, verdict)
+            except LikewiseError as error:
+                fn.metrics.fail(error.slug)
+
+        task = asyncio.create_task(check())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _check_size(self, result: Result) -> None:
+        if result.size_bytes > self._max_result_bytes:
+            raise TooLarge(
+                f"The result has {result.size_bytes} bytes, the limit is {self._max_result_bytes}; "
+                "raise max_result_bytes, or return less."
+            )
+
+    def _count(self, fn: Function, answer: Answer) -> Answer:
+        fn.metrics.outcomes[answer.outcome] += 1
+        return answer
+
+    def _finish(self, fn: Function, answer: Answer, started: float) -> Answer:
+        fn.metrics.outcomes[answer.outcome] += 1
+        fn.metrics.stages["total"].observe(perf_counter() - started)
+        return answer

@@ -1,0 +1,68 @@
+"""Model outputs turned into results: the bytes that a client gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import orjson
+
+from likewise.errors import InvalidFunction, ModelFailed
+from likewise.types import Result, Tensor
+
+Encode = Callable[[Sequence[Tensor]], Result]
+"""Turns one input's outputs, without batch axis, into its result. Raises ModelFailed."""
+
+
+def label_encoder(labels: Sequence[str]) -> Encode:
+    """Return an encoder to `{"label": ..., "confidence": ...}` from the first output, shape (classes,).
+
+    labels: names by class; empty: classes are named by their numbers. The confidence is the softmax of the logits,
+    or the output itself where it is a distribution already.
+    """
+    names = tuple(labels)
+
+    def encode(outputs: Sequence[Tensor]) -> Result:
+        scores = np.asarray(outputs[0], np.float64).ravel()
+        if scores.size == 0 or not np.isfinite(scores).all():
+            raise ModelFailed("The model's first output holds NaN, infinity or nothing; check the input and the model.")
+        best = int(scores.argmax())
+        if names and len(names) != scores.size:
+            raise ModelFailed(f"The model's first output has {scores.size} classes, the labels name {len(names)}.")
+        if scores.min() >= 0.0 and abs(scores.sum() - 1.0) < 1e-3:
+            confidence = float(scores[best])
+        else:
+            confidence = float(1.0 / np.exp(scores - scores[best]).sum())
+        return Result(
+            orjson.dumps({"label": names[best] if names else str(best), "confidence": round(confidence, 6)}),
+        )
+
+    return encode
+
+
+def tensor_encoder(names: Sequence[str]) -> Encode:
+    """Return an encoder to `{"outputs": {name: {"shape", "data"}}}`, the data flat in C order."""
+
+    def encode(outputs: Sequence[Tensor]) -> Result:
+        document = {}
+        for name, output in zip(names, outputs, strict=True):
+            if output.dtype.kind == "f" and not np.isfinite(output).all():
+                raise ModelFailed(f"The model's output `{name}` holds NaN or infinity; check the input and the model.")
+            flat = np.ascontiguousarray(output).ravel()
+            document[name] = {
+                "shape": list(output.shape),
+                "data": flat.astype(np.float32) if flat.dtype == np.float16 else flat,
+            }
+        return Result(orjson.dumps({"outputs": document}, option=orjson.OPT_SERIALIZE_NUMPY))
+
+    return encode
+
+
+def read_labels(text: str, origin: str) -> tuple[str, ...]:
+    """Return the names in a labels file, one per line. Raises InvalidFunction for blank or repeated ones."""
+    names = tuple(line.strip() for line in text.splitlines())
+    while names and not names[-1]:
+        names = names[:-1]
+    if not names or not all(names) or len(set(names)) != len(names):
+        raise InvalidFunction(f"{origin}: needs one name per line, none blank and none twice; correct the file")
+    return names
