@@ -1,1 +1,74 @@
-"""Thin client for likewise, the edge cache for approximate computation reuse."""
+"""Thin client for likewise, the edge cache for approximate computation reuse.
+
+`Client` and `AsyncClient` are the way in; `likewise_client.testing` has a server for the tests of apps.
+"""
+
+from likewise_client._answer import Answer, Inserted, Outcome, Ticket
+from likewise_client._async_client import AsyncClient
+from likewise_client._calls import CacheControl
+from likewise_client._client import Client
+from likewise_client._errors import (
+    BadRequest,
+    Conflict,
+    ConnectionFailed,
+    Forbidden,
+    InvalidFunction,
+    InvalidInput,
+    InvalidValue,
+    LikewiseClientError,
+    MalformedAnswer,
+    ModelFailed,
+    NotCached,
+    NotFound,
+    Overloaded,
+    ServerProblem,
+    TimedOut,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UndecodableInput,
+    UnknownEntry,
+    UnknownFunction,
+    UnsupportedMediaType,
+)
+from likewise_client._retry import Retry
+from likewise_client._reuse import KeyFunction
+from likewise_client._wire import Input
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "AsyncClient",
+    "BadRequest",
+    "CacheControl",
+    "Client",
+    "Conflict",
+    "ConnectionFailed",
+    "Forbidden",
+    "Input",
+    "Inserted",
+    "InvalidFunction",
+    "InvalidInput",
+    "InvalidValue",
+    "KeyFunction",
+    "LikewiseClientError",
+    "MalformedAnswer",
+    "ModelFailed",
+    "NotCached",
+    "NotFound",
+    "Outcome",
+    "Overloaded",
+    "Retry",
+    "ServerProblem",
+    "Ticket",
+    "TimedOut",
+    "TooLarge",
+    "Unauthorized",
+    "Unavailable",
+    "UndecodableInput",
+    "UnknownEntry",
+    "UnknownFunction",
+    "UnsupportedMediaType",
+    "__version__",
+]

@@ -1,0 +1,120 @@
+"""Which node? Rendezvous hashing of function names, with bounded load, fail-over and return.
+
+Every client ranks the nodes of a function alike (highest hash first), so phones meet at the same node without
+talking to each other, and a node that comes or goes moves only its own functions. Source: Thaler and
+Ravishankar, "A name-based mapping scheme for rendezvous" (1996); the load bound follows Mirrokni, Thorup and
+Zadimoghaddam, "Consistent hashing with bounded loads" (2018), over this client's requests in flight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Collection, Sequence
+from urllib.parse import urlsplit
+
+from likewise_client._errors import InvalidInput
+
+
+class _Node:
+    __slots__ = ("down_until", "failures", "in_flight")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.failures = 0
+        self.down_until = -math.inf
+
+
+class Nodes:
+    """The nodes that a client knows, and how they do. Safe to share between threads."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        clock: Callable[[], float],
+        *,
+        load_factor: float = 1.25,
+        spare_load: int = 8,
+        first_pause_s: float = 1.0,
+        max_pause_s: float = 30.0,
+    ) -> None:
+        """Take base URLs, in any order.
+
+        load_factor: a node takes at most this many times the mean of requests in flight, but always spare_load.
+        first_pause_s: a node that failed is passed over for so long; doubled each time, up to max_pause_s.
+        Raises InvalidInput for no URL, or one that is not http(s).
+        """
+        self.urls = tuple(dict.fromkeys(_normal(url) for url in urls))
+        if not self.urls:
+            raise InvalidInput("a client needs at least one node, such as 'http://localhost:8080'")
+        self._nodes = {url: _Node() for url in self.urls}
+        self._clock = clock
+        self._load_factor = load_factor
+        self._spare_load = spare_load
+        self._first_pause_s = first_pause_s
+        self._max_pause_s = max_pause_s
+        self._lock = threading.Lock()
+
+    def rank(self, function: str) -> list[str]:
+        """Return all nodes, the owner of a function first. All versions of a function have one owner."""
+        name = function.partition("@")[0]
+        return sorted(self.urls, key=lambda url: _weight(name, url), reverse=True)
+
+    def choose(self, function: str, tried: Collection[str] = (), *, patient: bool = True) -> str | None:
+        """Return the node to ask and count a request in flight there; `done` takes it back.
+
+        tried: nodes to leave out. patient: ask a node that is down if no other is left.
+        Returns None where no node is left.
+        """
+        ranked = [url for url in self.rank(function) if url not in tried]
+        with self._lock:
+            now = self._clock()
+            up = [url for url in ranked if self._nodes[url].down_until <= now]
+            bound = self._bound(now)
+            within = [url for url in up if self._nodes[url].in_flight < bound]
+            order = within or up or (ranked if patient else [])
+            if not order:
+                return None
+            node = self._nodes[order[0]]
+            node.in_flight += 1
+            if node.failures:  # on trial: the others pass it over until this request is through
+                node.down_until = now + self._pause_s(node)
+            return order[0]
+
+    def take(self, url: str) -> str:
+        """Count a request in flight at a node that was chosen before (a ticket's)."""
+        with self._lock:
+            self._nodes[url].in_flight += 1
+        return url
+
+    def done(self, url: str, *, alive: bool | None) -> None:
+        """Report a request through: the node is alive, is not, or (None) it cannot be told."""
+        with self._lock:
+            node = self._nodes[url]
+            node.in_flight -= 1
+            if alive:
+                node.failures = 0
+                node.down_until = -math.inf
+            elif alive is False:
+                node.failures += 1
+                node.down_until = self._clock() + self._pause_s(node)
+
+    def _bound(self, now: float) -> float:
+        up = [node for node in self._nodes.values() if node.down_until <= now]
+        total = sum(node.in_flight for node in up) + 1
+        return max(self._spare_load, math.ceil(self._load_factor * total / max(1, len(up))))
+
+    def _pause_s(self, node: _Node) -> float:
+        return min(self._max_pause_s, self._first_pause_s * 2.0 ** min(node.failures - 1, 30))
+
+
+def _weight(name: str, url: str) -> bytes:
+    return hashlib.blake2b(f"{name}\n{url}".encode(), digest_size=8).digest()
+
+
+def _normal(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(f"{url!r} is no node: write it as http://host:port or https://host")
+    return url.rstrip("/")

@@ -1,0 +1,386 @@
+"""A likewise server for the tests of apps: in memory, no sockets, no waiting.
+
+    server = FakeServer()
+    server.function("signs", compute=lambda body: {"label": "stop"}, radius=0.5)
+    client = Client(transport=server)
+    assert client.infer("signs", b"...", media_type="image/png").outcome == "miss"
+    assert server.calls[-1].route == "infer"
+
+It speaks the protocol of the real one as far as the client does. A raw input is its own key: an array is
+compared by distance, other bytes only with themselves. Reuse is decided by a fixed radius.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise_client._errors import BY_SLUG
+from likewise_client._wire import JSON, NPY, OCTETS, encode_json
+
+__all__ = ["FakeFunction", "FakeServer", "RecordedCall"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """One request that reached the server."""
+
+    node: str
+    """Base URL it was sent to."""
+    method: str
+    function: str
+    """As addressed; empty for routes without one."""
+    route: str
+    """Last part of the path: infer, lookup, entries, functions or stats."""
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Entry:
+    id: str
+    keys: dict[str, NDArray[np.float32] | bytes]
+    body: bytes
+    media_type: str
+    created_at: float
+    expires_at: float
+    tags: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class FakeFunction:
+    """A function that the fake server serves; change it while the test goes on."""
+
+    name: str
+    compute: Callable[[bytes], Any] | None = None
+    """From a body to the result (JSON-able); None: devices compute and insert. What it raises is `model-failed`."""
+    radius: float = 0.0
+    """Reuse entries at most so far, in plain L2 distance; 0: of equal keys alone."""
+    ttl_s: float = 3600.0
+    dimension: int | None = None
+    """Length of a key, where several keys in one lookup are to be told apart; default: that of the first insert."""
+    probes: int = 0
+    """So many of the next would-be hits become probes."""
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("hit", "miss", "probe"), 0))
+    """Answers by outcome."""
+    entries: list[_Entry] = field(default_factory=list, repr=False)
+    tickets: dict[str, str] = field(default_factory=dict, repr=False)
+    """Tickets still good: the node of each."""
+
+
+class _ProblemError(Exception):
+    def __init__(self, status: int, slug: str, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.slug, self.detail, self.retry_after_s = status, slug, detail, retry_after_s
+
+
+class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """One or several nodes that share all entries, as a transport for Client and AsyncClient."""
+
+    def __init__(self, *, access_key: str | None = None, clock: Callable[[], float] = time.time) -> None:
+        """Serve nothing yet. access_key: demand it. clock: seconds, for ages and expiry."""
+        self.calls: list[RecordedCall] = []
+        self._functions: dict[str, FakeFunction] = {}
+        self._access_key = access_key
+        self._clock = clock
+        self._stopped: set[str] = set()
+        self._failures: list[Callable[[], httpx.Response]] = []
+        self._lock = threading.RLock()
+
+    def function(
+        self,
+        name: str,
+        compute: Callable[[bytes], Any] | None = None,
+        *,
+        radius: float = 0.0,
+        ttl_s: float = 3600.0,
+        dimension: int | None = None,
+    ) -> FakeFunction:
+        """Serve a function, or replace it with an empty one."""
+        self._functions[name] = FakeFunction(name, compute, radius, ttl_s, dimension)
+        return self._functions[name]
+
+    def stop(self, node: str | None = None) -> None:
+        """Refuse connections to a node, or to all."""
+        self._stopped.add(_base(httpx.URL(node)) if node else "*")
+
+    def start(self, node: str | None = None) -> None:
+        """Accept connections to a node again, or to all."""
+        if node:
+            self._stopped.discard(_base(httpx.URL(node)))
+        else:
+            self._stopped.clear()
+
+    def fail(
+        self, problem: int | Exception, *, slug: str = "", times: int = 1, retry_after_s: float | None = None
+    ) -> None:
+        """Fail the next requests: with a status (and slug), or by raising, such as httpx.ReadTimeout("slow")."""
+
+        def once() -> httpx.Response:
+            if isinstance(problem, Exception):
+                raise problem
+            return _problem(_ProblemError(problem, slug or "failed", "as the test wants", retry_after_s))
+
+        self._failures.extend([once] * times)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request of Client."""
+        return self._answer(request, request.read())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request of AsyncClient."""
+        return self._answer(request, await request.aread())
+
+    def _answer(self, request: httpx.Request, body: bytes) -> httpx.Response:
+        node = _base(request.url)
+        if self._stopped & {node, "*"}:
+            raise httpx.ConnectError("connection refused", request=request)
+        parts = [unquote(part) for part in request.url.raw_path.decode().partition("?")[0].split("/")[1:]]
+        function = parts[2] if len(parts) > 2 else ""
+        call = RecordedCall(
+            node, request.method, function, parts[-1], dict(request.headers), dict(request.url.params), body
+        )
+        with self._lock:
+            self.calls.append(call)
+            if self._failures:
+                return self._failures.pop(0)()
+            try:
+                return self._route(call)
+            except _ProblemError as problem:
+                return _problem(problem)
+
+    def _route(self, call: RecordedCall) -> httpx.Response:
+        if self._access_key is not None and call.headers.get("authorization") != f"Bearer {self._access_key}":
+            raise _ProblemError(401, "unauthorized", "Send an access key.")
+        if not call.function:
+            return self._overview(call)
+        function = self._functions.get(call.function.partition("@")[0])
+        if function is None:
+            raise _ProblemError(404, "unknown-function", f"There is no function {call.function!r}.")
+        match call.method, call.route:
+            case "POST", "infer":
+                return self._infer(function, call)
+            case "POST", "lookup":
+                return self._lookup(function, call)
+            case "POST", "entries":
+                return self._insert(function, call)
+            case "DELETE", "entries":
+                return self._invalidate(function, call)
+            case _:
+                raise _ProblemError(404, "not-found", f"{call.method} {call.route} is not served here.")
+
+    def _overview(self, call: RecordedCall) -> httpx.Response:
+        functions = self._functions.values()
+        if call.route == "functions":
+            listed = [{"name": f.name, "version": 1, "entries": len(f.entries)} for f in functions]
+            return _json({"functions": listed})
+        if call.route == "stats":
+            return _json({"functions": {f"{f.name}@1": {"requests": dict(f.counts)} for f in functions}})
+        raise _ProblemError(404, "not-found", f"{call.route} is not served here.")
+
+    def _infer(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
+        control = {part.strip() for part in call.headers.get("cache-control", "").split(",")}
+        key = _input_key(call.body, call.headers.get("content-type", ""))
+        found = None if control & {"no-cache", "no-store"} else self._nearest(function, key, None)
+        probing = found is not None and "only-if-cached" not in control and self._probe(function)
+        if found and not probing:
+            return self._hit(function, found)
+        if "only-if-cached" in control:
+            raise _ProblemError(504, "not-cached", "Nothing is safe to reuse.")
+        if function.compute is None:
+            raise _ProblemError(409, "conflict", f"{function.name} has no model: look up and insert.")
+        try:
+            body = encode_json(function.compute(call.body))
+        except Exception as error:
+            raise _ProblemError(500, "model-failed", str(error)) from error
+        function.counts["probe" if probing else "miss"] += 1
+        headers = {"Content-Type": JSON, "Age": "0", "Cache-Status": "likewise; fwd=bypass"}
+        if "no-store" not in control:
+            entry = self._store(function, {"": key}, body, JSON, function.ttl_s, ())
+            forward = "request" if "no-cache" in control else "miss"
+            headers["Cache-Status"] = f"likewise; fwd={forward}; stored" + ("; detail=probe" if probing else "")
+            headers["Likewise-Entry"] = entry.id
+        return httpx.Response(200, headers=headers, content=body)
+
+    def _lookup(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
+        media_type = call.headers.get("content-type", "")
+        key_type = call.query.get("key_type")
+        if media_type != OCTETS:
+            return self._look_up_one(function, call.node, _input_key(call.body, media_type), key_type)
+        numbers = _vector(call.body)
+        dimension = function.dimension or len(numbers)
+        if len(numbers) == 0 or len(numbers) % dimension:
+            detail = f"The key has {len(numbers)} numbers, the function takes {dimension}."
+            raise _ProblemError(422, "invalid-value", detail)
+        rows = numbers.reshape(-1, dimension)
+        if len(rows) == 1:
+            return self._look_up_one(function, call.node, rows[0], key_type)
+        return _json({"answers": [self._bulk_answer(function, call.node, row, key_type) for row in rows]})
+
+    def _look_up_one(
+        self, function: FakeFunction, node: str, key: NDArray[np.float32] | bytes, key_type: str | None
+    ) -> httpx.Response:
+        found = self._nearest(function, key, key_type)
+        probing = found is not None and self._probe(function)
+        if found and not probing:
+            return self._hit(function, found)
+        function.counts["probe" if probing else "miss"] += 1
+        detail = "probe" if probing else "none"
+        headers = {"Cache-Status": f"likewise; fwd=miss; detail={detail}", "Likewise-Ticket": _ticket(function, node)}
+        return httpx.Response(204, headers=headers)
+
+    def _bulk_answer(
+        self, function: FakeFunction, node: str, key: NDArray[np.float32], key_type: str | None
+    ) -> dict[str, Any]:
+        found = self._nearest(function, key, key_type)
+        outcome = "miss" if found is None else "probe" if self._probe(function) else "hit"
+        function.counts[outcome] += 1
+        if found is None or outcome == "probe":
+            return {"outcome": outcome, "ticket": _ticket(function, node)}
+        now = self._clock()
+        answer = {"outcome": "hit", "entry": found.id, "age": now - found.created_at, "ttl": found.expires_at - now}
+        if found.media_type == JSON:
+            return answer | {"result": json.loads(found.body)}
+        text = base64.b64encode(found.body).decode()
+        return answer | {"result_base64": text, "media_type": found.media_type}
+
+    def _insert(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
+        document = json.loads(call.body)
+        return _json(
+            {"entries": [self._insert_one(function, call.node, one) for one in document.get("entries", [document])]},
+            status=201,
+        )
+
+    def _insert_one(self, function: FakeFunction, node: str, one: Mapping[str, Any]) -> dict[str, Any]:
+        if "ticket" in one and function.tickets.pop(one["ticket"], None) != node:
+            raise _ProblemError(422, "invalid-value", "The ticket is not of this node, or was used.")
+        if "input_base64" in one:
+            keys = {"": _input_key(base64.b64decode(one["input_base64"]), one["input_media_type"])}
+        else:
+            keys = {name: _json_key(value) for name, value in one.get("keys", {"": one.get("key")}).items()}
+        if function.dimension is None and "input_base64" not in one:
+            function.dimension = len(next(iter(keys.values())))
+        if "result_base64" in one:
+            body, media_type = base64.b64decode(one["result_base64"]), one["media_type"]
+        else:
+            body, media_type = encode_json(one["result"]), JSON
+        ttl_s = min(float(one.get("ttl_s", function.ttl_s)), function.ttl_s)
+        return {"id": self._store(function, keys, body, media_type, ttl_s, one.get("tags", ())).id, "stored": True}
+
+    def _invalidate(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
+        query = call.query
+        kept = [
+            entry
+            for entry in function.entries
+            if not (query.get("all") or entry.id == query.get("id") or query.get("tag") in entry.tags)
+        ]
+        count = len(function.entries) - len(kept)
+        function.entries[:] = kept
+        return _json({"invalidated": count})
+
+    def _nearest(self, function: FakeFunction, key: NDArray[np.float32] | bytes, key_type: str | None) -> _Entry | None:
+        now = self._clock()
+        function.entries[:] = [entry for entry in function.entries if entry.expires_at > now]
+        best, nearest = function.radius, None
+        for entry in function.entries:
+            other = entry.keys.get(key_type or next(iter(entry.keys)), b"")
+            distance = _distance(key, other)
+            if distance <= best:
+                best, nearest = distance, entry
+        return nearest
+
+    def _store(
+        self,
+        function: FakeFunction,
+        keys: dict[str, NDArray[np.float32] | bytes],
+        body: bytes,
+        media_type: str,
+        ttl_s: float,
+        tags: Any,
+    ) -> _Entry:
+        now = self._clock()
+        entry = _Entry(secrets.token_hex(8), keys, body, media_type, now, now + ttl_s, tuple(tags))
+        function.entries.append(entry)
+        return entry
+
+    def _hit(self, function: FakeFunction, entry: _Entry) -> httpx.Response:
+        function.counts["hit"] += 1
+        now = self._clock()
+        headers = {
+            "Content-Type": entry.media_type,
+            "Age": str(int(now - entry.created_at)),
+            "Cache-Status": f"likewise; hit; ttl={int(entry.expires_at - now)}",
+            "Likewise-Entry": entry.id,
+        }
+        return httpx.Response(200, headers=headers, content=entry.body)
+
+    @staticmethod
+    def _probe(function: FakeFunction) -> bool:
+        function.probes -= (probing := function.probes > 0)
+        return probing
+
+
+def _base(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode()}"
+
+
+def _ticket(function: FakeFunction, node: str) -> str:
+    ticket = secrets.token_urlsafe(9)
+    function.tickets[ticket] = node
+    return ticket
+
+
+def _vector(data: bytes) -> NDArray[np.float32]:
+    if len(data) % 4:
+        raise _ProblemError(422, "invalid-value", "A key is little-endian float32: four bytes a number.")
+    return np.frombuffer(data, dtype="<f4")
+
+
+def _json_key(value: Any) -> NDArray[np.float32]:
+    if isinstance(value, str):
+        return _vector(base64.b64decode(value))
+    return np.asarray(value, dtype=np.float32)
+
+
+def _input_key(body: bytes, media_type: str) -> NDArray[np.float32] | bytes:
+    if media_type == NPY:
+        array: NDArray[np.float32] = np.load(io.BytesIO(body), allow_pickle=False).astype(np.float32).ravel()
+        return array
+    return body
+
+
+def _distance(one: NDArray[np.float32] | bytes, other: NDArray[np.float32] | bytes) -> float:
+    if isinstance(one, bytes) or isinstance(other, bytes):
+        return 0.0 if isinstance(one, bytes) and isinstance(other, bytes) and one == other else float("inf")
+    return float(np.linalg.norm(one - other)) if one.shape == other.shape else float("inf")
+
+
+def _json(document: Any, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, headers={"Content-Type": JSON}, content=encode_json(document))
+
+
+def _problem(problem: _ProblemError) -> httpx.Response:
+    kind = BY_SLUG.get(problem.slug)
+    document = {
+        "type": f"https://likewise.dev/problems/{problem.slug}",
+        "title": kind.__name__ if kind else problem.slug.capitalize(),
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    headers = {"Content-Type": "application/problem+json"}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = f"{problem.retry_after_s:g}"
+    return httpx.Response(problem.status, headers=headers, content=encode_json(document))
