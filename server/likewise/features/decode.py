@@ -8,7 +8,11 @@ from types import MappingProxyType
 from typing import Literal
 
 from likewise.errors import InvalidFunction, UndecodableInput, UnsupportedMediaType
-from likewise.features import array_formats, audio_formats, image_formats
+from likewise.features.array_formats import decode_json, decode_npy
+from likewise.features.audio_formats import decode_wav
+from likewise.features.jpeg import decode_jpeg
+from likewise.features.png import decode_png, quiet
+from likewise.features.pnm import decode_pnm
 from likewise.types import Input
 
 Kind = Literal["image", "audio", "array"]
@@ -49,20 +53,18 @@ def decoder(
     """
     read: dict[str, Callable[[bytes], Input]] = {}
     if kind == "image":
-        image_formats.quiet()
-        pnm = partial(image_formats.decode_pnm, max_pixels=max_pixels)
+        quiet()
+        pnm = partial(decode_pnm, max_pixels=max_pixels)
         read = dict.fromkeys(MEDIA_TYPES["image"], pnm)
-        read["image/png"] = partial(image_formats.decode_png, max_pixels=max_pixels)
-        read["image/jpeg"] = partial(image_formats.decode_jpeg, max_pixels=max_pixels)
+        read["image/png"] = partial(decode_png, max_pixels=max_pixels)
+        read["image/jpeg"] = partial(decode_jpeg, max_pixels=max_pixels)
     elif kind == "audio":
-        wav = partial(audio_formats.decode_wav, max_seconds=max_seconds)
+        wav = partial(decode_wav, max_seconds=max_seconds)
         read = dict.fromkeys(MEDIA_TYPES["audio"], wav)
     elif kind == "array":
-        npy = partial(array_formats.decode_npy, max_values=max_values, max_dimensions=max_dimensions)
+        npy = partial(decode_npy, max_values=max_values, max_dimensions=max_dimensions)
         read = dict.fromkeys(MEDIA_TYPES["array"], npy)
-        read["application/json"] = partial(
-            array_formats.decode_json, max_values=max_values, max_dimensions=max_dimensions
-        )
+        read["application/json"] = partial(decode_json, max_values=max_values, max_dimensions=max_dimensions)
     else:
         raise InvalidFunction(f"input.kind is {kind!r}; use one of {', '.join(map(repr, MEDIA_TYPES))}.")
     taken = ", ".join(MEDIA_TYPES[kind])
