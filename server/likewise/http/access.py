@@ -93,7 +93,7 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
 
 
 def create_first_key(path: Path, place: Path) -> bool:
-    """Where there are no access keys yet, make one with all scopes and write it to `place`, readable by its owner alone.
+    """Where there are no access keys yet, make one with all scopes and write it to `place`, with mode 600.
 
     Returns whether it did.
     """
