@@ -1,0 +1,66 @@
+"""Train the recognizer of traffic signs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import signs_data
+import torch
+from common import (
+    FUNCTIONS,
+    accuracy,
+    cut_out,
+    export,
+    jitter,
+    relight,
+    report,
+    residual_network,
+    run_onnx,
+    smooth_cross_entropy,
+    train,
+)
+from torch import Tensor, nn
+
+SIDE = 48
+
+
+def recognizer() -> nn.Sequential:
+    """Return the network: (n, 3, 48, 48), standardized, to (n, 43)."""
+    return residual_network(3, signs_data.CLASSES, (64, 128, 192), (2, 3, 3))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds gtsrb/")
+    parser.add_argument("--out", type=Path, default=FUNCTIONS / "signs" / "1" / "model.onnx")
+    parser.add_argument("--weights", type=Path, help="where to keep the weights (.pt), for signs_key.py --teacher")
+    parser.add_argument("--epochs", type=int, default=30)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    images, labels = signs_data.load(options.data, SIDE, held_out=False)
+    test, test_labels = signs_data.load(options.data, SIDE, held_out=True)
+    test = (test - 0.5) / 0.5
+    # Rare classes have a handful of tracks: draw them more often, by the square root of how rare they are.
+    weight = (1 / torch.bincount(labels, minlength=signs_data.CLASSES).clamp(1).sqrt())[labels]
+
+    def batch(numbers: Tensor) -> tuple[Tensor, Tensor]:
+        numbers = torch.multinomial(weight, len(numbers), replacement=True)
+        seen = relight(jitter(images[numbers], SIDE, turn=12, zoom=0.18, shift=0.1))
+        inputs = (cut_out(seen) - 0.5) / 0.5
+        return inputs.contiguous(memory_format=torch.channels_last), labels[numbers]
+
+    def check(network: nn.Module) -> float:
+        return accuracy(network, test, test_labels)
+
+    network = train(recognizer(), batch, smooth_cross_entropy, samples=len(images), epochs=options.epochs, check=check)
+    if options.weights:
+        torch.save(network.state_dict(), options.weights)
+    example = torch.zeros(1, 3, SIDE, SIDE)
+    export(network, example, options.out)
+    right = run_onnx(options.out, test.numpy()).argmax(1) == test_labels.numpy()
+    print(f"held out accuracy {right.mean():.4f}; {report(network, example, options.out)}")
+
+
+if __name__ == "__main__":
+    main()
