@@ -77,7 +77,7 @@ def _samples(body: bytes, start: int, count: int, tag: int, bits: int) -> NDArra
     if bits == 24:
         wide = np.zeros((count, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(body, np.uint8, 3 * count, start).reshape(count, 3)
-        return wide.view("<i4").reshape(count) * np.float32(1 / 2**31)
+        return wide.view("<i4").reshape(count).astype(np.float32) * np.float32(1 / 2**31)
     if tag == _PCM:
         return np.frombuffer(body, "<i4", count, start).astype(np.float32) * np.float32(1 / 2**31)
     samples = np.frombuffer(body, "<f4", count, start).astype(np.float32)

@@ -37,8 +37,7 @@ class Projection:
 
     def one(self, key: Key) -> Key:
         """Return one projected key, shape (dimension,), unit norm. About 4 us for 432 to 42."""
-        projected: Key = (key - self.mean) @ self.matrix
-        return unit(projected)
+        return unit(np.dot(key - self.mean, self.matrix))
 
     def many(self, keys: Keys) -> Keys:
         """Return projected keys, shape (n, dimension), unit norm, zero rows kept zero."""

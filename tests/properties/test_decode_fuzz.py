@@ -1,0 +1,207 @@
+"""Whatever the bytes: an input within the limits, or an error made for people. Nothing printed, nothing huge made."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from likewise.errors import LikewiseError
+from likewise.features.decode import MEDIA_TYPES, Kind, decoder
+from likewise.types import Array, Audio, Image, Input
+
+MAX_PIXELS, MAX_SECONDS, MAX_VALUES = 20_000, 2.0, 5_000
+DECODERS = {
+    kind: decoder(kind, max_pixels=MAX_PIXELS, max_seconds=MAX_SECONDS, max_values=MAX_VALUES)
+    for kind in ("image", "audio", "array")
+}
+FUZZ = settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+)
+
+
+def _picture() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    coarse = np.random.default_rng(2).integers(0, 256, (5, 6, 3), np.uint8)
+    return np.asarray(cv2.resize(coarse, (24, 20)), np.uint8)
+
+
+def _npy(values: object) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _wav() -> bytes:
+    data = np.arange(-200, 200, dtype="<i2").tobytes()
+    head = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 2, 8000, 32000, 4, 16)
+    return b"RIFF" + struct.pack("<I", len(data) + 36) + head + b"data" + struct.pack("<I", len(data)) + data
+
+
+PICTURE = _picture()
+SEEDS: list[tuple[Kind, str, bytes]] = [
+    ("image", "image/png", bytes(cv2.imencode(".png", PICTURE)[1])),
+    ("image", "image/png", bytes(cv2.imencode(".png", PICTURE[:, :, 0], [cv2.IMWRITE_PNG_BILEVEL, 1])[1])),
+    ("image", "image/jpeg", bytes(cv2.imencode(".jpg", PICTURE)[1])),
+    ("image", "image/jpeg", bytes(cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])),
+    ("image", "image/x-portable-pixmap", bytes(cv2.imencode(".ppm", PICTURE)[1])),
+    ("image", "image/x-portable-graymap", b"P2 3 2 255\n1 2 3 4 5 6\n"),
+    ("audio", "audio/wav", _wav()),
+    ("array", "application/x-npy", _npy(np.ones((3, 4), np.float32))),
+    ("array", "application/json", b'{"shape": [2, 2], "data": [1, 2.5, -3e2, true]}'),
+    ("array", "application/json", b"[[1, 2, 3], [4.5, -6, 7e1]]"),
+]
+KINDS = st.sampled_from([(kind, media_type) for kind, types in MEDIA_TYPES.items() for media_type in types])
+
+
+def check(kind: str, media_type: str, body: bytes) -> None:
+    """Decode, and hold what comes out against the limits; only LikewiseError may come instead."""
+    refusal: LikewiseError | None = None
+    value: Input | None = None
+    try:
+        value = DECODERS[kind](media_type, body)
+    except LikewiseError as error:
+        refusal = error
+    if refusal is not None:
+        assert 400 <= refusal.status < 500
+        assert refusal.detail
+        return
+    if isinstance(value, Image):
+        assert value.pixels.dtype == np.uint8
+        assert value.pixels.ndim == 3
+        assert 0 < value.pixels.size <= 3 * MAX_PIXELS
+    elif isinstance(value, Audio):
+        assert value.samples.dtype == np.float32
+        assert 0 < len(value.samples) <= MAX_SECONDS * value.sample_rate
+        assert np.abs(value.samples).max() <= 1
+    else:
+        assert isinstance(value, Array)
+        assert 0 < value.values.size <= MAX_VALUES
+        assert np.isfinite(value.values).all()
+
+
+def with_checksums(body: bytes) -> bytes:
+    """Return a PNG with every checksum made right, so that damage reaches what lies behind them."""
+    parts, position = [body[:8]], 8
+    while position + 12 <= len(body):
+        length = struct.unpack_from(">I", body, position)[0]
+        if position + 12 + length > len(body):
+            break
+        chunk = body[position + 4 : position + 8 + length]
+        parts += (body[position : position + 4], chunk, struct.pack(">I", zlib.crc32(chunk)))
+        position += 12 + length
+    return b"".join(parts) + body[position:]
+
+
+@FUZZ
+@given(
+    seed=st.sampled_from(SEEDS),
+    changes=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=12),
+    repair=st.booleans(),
+)
+def test_mutated_inputs(
+    seed: tuple[str, str, bytes], changes: list[tuple[int, int]], repair: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Any bytes changed in a good input."""
+    kind, media_type, good = seed
+    body = bytearray(good)
+    for place, byte in changes:
+        body[place % len(body)] = byte
+    check(kind, media_type, with_checksums(bytes(body)) if repair and media_type == "image/png" else bytes(body))
+    assert capfd.readouterr() == ("", "")
+
+
+@FUZZ
+@given(seed=st.sampled_from(SEEDS), cut=st.integers(0, 4000), tail=st.binary(max_size=12))
+def test_truncated_and_spliced_inputs(
+    seed: tuple[str, str, bytes], cut: int, tail: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A good input broken off anywhere, and something else behind it."""
+    kind, media_type, good = seed
+    check(kind, media_type, good[: cut % (len(good) + 1)] + tail)
+    assert capfd.readouterr() == ("", "")
+
+
+@FUZZ
+@given(
+    where=KINDS,
+    start=st.sampled_from(
+        [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"P6 ", b"P2 9 9 ", b"RIFF", b"\x93NUMPY\x01\x00"]
+    ),
+    body=st.binary(max_size=300),
+)
+def test_random_bytes(where: tuple[str, str], start: bytes, body: bytes) -> None:
+    """Noise, with or without a familiar beginning, as every media type."""
+    check(*where, start + body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["shape", "data", "x"]), inner),
+    max_leaves=20,
+)
+
+
+@FUZZ
+@given(document=JSON)
+def test_any_json(document: object) -> None:
+    """Any JSON document, NaN and all."""
+
+    check("array", "application/json", json.dumps(document).encode())
+
+
+def _bombs() -> list[tuple[str, str, bytes]]:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    def png(width: int, height: int, raw: bytes) -> bytes:
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
+
+    jpeg = bytes(cv2.imencode(".jpg", PICTURE)[1])
+    frame = jpeg.index(b"\xff\xc0") + 5
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (900000000,), }\n"
+    return [
+        ("image", "image/png", png(60_000, 60_000, bytes(1000))),
+        ("image", "image/png", png(10, 10, bytes(60_000_000))),
+        ("image", "image/jpeg", jpeg[:frame] + struct.pack(">HH", 65_000, 65_000) + jpeg[frame + 4 :]),
+        ("image", "image/x-portable-pixmap", b"P6 60000 60000 255\n" + bytes(100)),
+        ("array", "application/x-npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header),
+        ("array", "application/json", b'["' + b"x" * 200_000 + b'"' + b",1" * 4000 + b"]"),
+        ("array", "application/json", b'{"shape": [100000000000], "data": []}'),
+        ("audio", "audio/wav", _wav()[:40] + struct.pack("<I", 0xFFFFFFF0) + bytes(100)),
+    ]
+
+
+@pytest.mark.parametrize("bomb", _bombs(), ids=lambda bomb: f"{bomb[1]}-{len(bomb[2])}")
+def test_bombs_make_nothing_huge(bomb: tuple[str, str, bytes], measured: Callable[[Callable[[], None]], int]) -> None:
+    """Small bodies that promise gigabytes are refused with less than 4 MB made on the way."""
+
+    def refused() -> None:
+        with pytest.raises(LikewiseError):
+            DECODERS[bomb[0]](bomb[1], bomb[2])
+
+    assert measured(refused) < 4_000_000
+
+
+@pytest.fixture
+def measured() -> Callable[[Callable[[], None]], int]:
+    """Run something and return the peak of the bytes that Python and NumPy made meanwhile."""
+
+    def peak(run: Callable[[], None]) -> int:
+        tracemalloc.start()
+        try:
+            run()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    return peak

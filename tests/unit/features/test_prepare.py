@@ -1,0 +1,105 @@
+"""Model inputs: shapes, scaling, cropping, padding, resampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from likewise.errors import InvalidFunction, InvalidValue
+from likewise.features.prepare import array_tensor, audio_tensor, image_tensor, resample
+from likewise.types import Array, Audio, Image
+
+
+def test_images_are_scaled_and_normalized_by_channel(picture: NDArray[np.uint8]) -> None:
+    """(x / 255 - mean) / std, channels first, without batch axis."""
+    tensor = image_tensor((29, 37), 3, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))(Image(picture))
+    expected = ((picture / 255 - (0.1, 0.2, 0.3)) / (0.5, 0.6, 0.7)).transpose(2, 0, 1)
+    assert tensor.dtype == np.float32
+    assert tensor.flags.c_contiguous
+    assert np.allclose(tensor, expected, atol=1e-5)
+
+
+def test_images_are_resized_and_made_gray_or_color(picture: NDArray[np.uint8]) -> None:
+    """Width before height in size; luma for one channel; gray inputs serve color models."""
+    assert image_tensor((12, 10), 1)(Image(picture)).shape == (1, 10, 12)
+    assert image_tensor((50, 60), 3)(Image(picture[:, :, 0].copy())).shape == (3, 60, 50)
+    flat = Image(np.full((40, 40, 3), 51, np.uint8))
+    for size in ((7, 9), (40, 40), (64, 80)):
+        assert image_tensor(size, 1)(flat) == pytest.approx(np.full((1, size[1], size[0]), 0.2))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": (0, 3)},
+        {"size": (3,)},
+        {"size": (3, 5000)},
+        {"size": (3, 3), "channels": 2},
+        {"size": (3, 3), "std": 0.0},
+        {"size": (3, 3), "mean": (1.0, 2.0)},
+        {"size": (3, 3), "mean": float("nan")},
+    ],
+)
+def test_impossible_image_settings_are_refused(options: dict[str, Any]) -> None:
+    """A function with such settings does not load."""
+    with pytest.raises(InvalidFunction):
+        image_tensor(**options)
+
+
+def test_sounds_are_cut_and_padded_at_the_end(tone: NDArray[np.float32]) -> None:
+    """The start stays where it is."""
+    long = audio_tensor(8000, 1.0)(Audio(tone, 8000))
+    assert long.shape == (8000,)
+    assert np.array_equal(long[:4000], tone)
+    assert not long[4000:].any()
+    assert np.array_equal(audio_tensor(8000, 0.1)(Audio(tone, 8000)), tone[:800])
+
+
+@pytest.mark.parametrize("rate", [16000, 11025, 44100])
+def test_resampling_keeps_a_tone(rate: int) -> None:
+    """A 440 Hz tone at another rate is the same tone at 8 kHz."""
+    there = np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+    here = resample(there, rate, 8000)
+    assert here.dtype == np.float32
+    assert here == pytest.approx(np.sin(2 * np.pi * 440 * np.arange(8000) / 8000), abs=1e-3)
+    assert len(resample(here, 8000, rate)) == rate
+
+
+def test_resampling_removes_what_the_target_cannot_hold() -> None:
+    """A tone above half the target rate vanishes and does not fold back."""
+    high = np.sin(2 * np.pi * 6000 * np.arange(16000) / 16000).astype(np.float32)
+    assert np.abs(resample(high, 16000, 8000)).max() < 1e-3
+    assert len(resample(np.ones(1, np.float32), 48000, 8000)) == 1
+
+
+def test_impossible_sound_settings_are_refused() -> None:
+    """Rate and length have bounds."""
+    for rate, seconds in ((10, 1.0), (8000, 0.0), (8000, 1e9)):
+        with pytest.raises(InvalidFunction):
+            audio_tensor(rate, seconds)
+
+
+def test_arrays_are_cast_and_their_shape_checked() -> None:
+    """None takes any length; another shape is named with the one wanted."""
+    prepare = array_tensor((2, None))
+    tensor = prepare(Array(np.arange(6).reshape(2, 3)))
+    assert tensor.dtype == np.float32
+    assert tensor.shape == (2, 3)
+    assert array_tensor(dtype="int64")(Array(np.ones(3))).dtype == np.int64
+    with pytest.raises(InvalidValue, match=r"\[3, 2\] and the function takes \[2, 'any'\]"):
+        prepare(Array(np.ones((3, 2))))
+    with pytest.raises(InvalidValue, match="too large for float32"):
+        prepare(Array(np.full((2, 1), 1e300)))
+
+
+def test_other_kinds_of_input_are_refused(picture: NDArray[np.uint8], tone: NDArray[np.float32]) -> None:
+    """Each preparation takes its own kind alone."""
+    with pytest.raises(InvalidValue, match="images"):
+        image_tensor((3, 3))(Audio(tone, 8000))
+    with pytest.raises(InvalidValue, match="sounds"):
+        audio_tensor(8000, 1.0)(Image(picture))
+    with pytest.raises(InvalidValue, match="arrays"):
+        array_tensor()(Image(picture))
