@@ -11,7 +11,7 @@ import argparse
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -243,7 +243,7 @@ class Settings:
     require_key: str = _row(
         "auto",
         "When a request needs an access key: always, never, or (auto) unless the server listens on loopback alone. "
-        "A key that is sent is checked in any case, except with never.",
+        "A key that is sent is checked in any case.",
         choices=("auto", "always", "never"),
         group="Access",
     )
@@ -316,13 +316,15 @@ def table() -> tuple[Setting, ...]:
 TABLE = table()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting, and `--config`; what is not given stays out of the namespace."""
+def add_arguments(parser: argparse.ArgumentParser, only: Container[str] | None = None) -> None:
+    """Add a flag for each setting, or for those named, and `--config`; what is not given stays out of the namespace."""
     parser.add_argument(
         "--config", metavar="FILE", default=argparse.SUPPRESS, help=f"TOML file of settings ({PREFIX}CONFIG)"
     )
     groups: dict[str, Any] = {}
     for row in TABLE:
+        if only is not None and row.name not in only:
+            continue
         if row.group not in groups:
             groups[row.group] = parser.add_argument_group(row.group)
         text = f"{row.help} [{row.shown}; {row.variable}]".replace("%", "%%")

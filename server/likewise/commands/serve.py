@@ -1,0 +1,130 @@
+"""`likewise serve`: one server process, from its settings to its end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import uvicorn
+
+from likewise.app import create_app
+from likewise.errors import SettingsError
+from likewise.functions import Registry
+from likewise.http.access import create_first_key, read_keys
+from likewise.settings import Settings, read_settings
+from likewise.settings import add_arguments as add_settings
+
+_DESCRIPTION = """\
+Serves the functions in a folder. One process, nothing else to run. Prints what it serves and where; on SIGTERM it
+takes no new connections, finishes the requests under way, and ends.
+
+Each option can also come from the environment (the name in brackets) or from a TOML file given with --config."""
+
+log = logging.getLogger("likewise")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options: all settings."""
+    parser.description = _DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_settings(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until told to stop; 0 after draining, 1 where it could not listen."""
+    settings = read_settings(vars(args), os.environ)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+    ensure_access(settings)
+    app = create_app(settings)
+    print(banner(settings, app.edge.registry), flush=True)
+    server = Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="auto",  # uvloop where it is installed
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=settings.access_log,
+            server_header=False,
+            timeout_keep_alive=max(1, round(settings.keep_alive_s)),
+            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+            limit_concurrency=settings.max_connections,
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server, which says where it listens and ends with exit code 0 once it has drained."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then print the address with the real port; others wait for this line."""
+        await super().startup(sockets)
+        if self.started:
+            print(f"likewise is serving on {address(self.servers[0].sockets[0].getsockname())}", flush=True)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Drain on SIGTERM and SIGINT. Uvicorn would raise it again at the end, as if it were not obeyed."""
+        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+def address(name: tuple[str | int, ...]) -> str:
+    """Return the URL of a socket's own name, as getsockname gives it."""
+    host, port = name[:2]
+    return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+
+
+def ensure_access(settings: Settings) -> None:
+    """See to it that nobody reaches a server unasked.
+
+    Makes the first access key where the settings say so. Raises SettingsError where a key is needed and none exists.
+    """
+    if not settings.key_required:
+        if not settings.loopback:
+            log.warning("require_key is never: whoever reaches %s may use and change this server.", settings.host)
+        return
+    if read_keys(settings.keys_path):
+        return
+    if not settings.create_key:
+        raise SettingsError(
+            f"Listening on {settings.host} lets other machines in, and there is no access key yet.\n"
+            f"Make one:         likewise keys add --name first --scope admin --data-dir {settings.data_dir}\n"
+            f"Or at the start:  --create-key writes one to {settings.first_key_path}\n"
+            "Or stay private:  --host 127.0.0.1"
+        )
+    create_first_key(settings.keys_path, settings.first_key_path)
+    log.info("Made the first access key, scope admin, and wrote it to %s.", settings.first_key_path)
+
+
+def banner(settings: Settings, registry: Registry) -> str:
+    """Return what is printed at the start: what is served, and how."""
+    lines = [f"likewise {version('likewise')}", f"functions from {settings.functions.resolve()}"]
+    for function in registry:
+        policy = next(iter(function.policies.values())).statistics()
+        computes = "" if function.computing else ", no model: devices compute"
+        lines.append(
+            f"  {function.id}: {function.spec.input.kind}, keys {', '.join(function.policies)}, "
+            f"{policy.policy}, accuracy target {policy.accuracy_target:g}{computes}"
+        )
+    if not len(registry):
+        lines.append("  none yet: add a folder with a function.toml, or register one with PUT /v1/functions/NAME")
+    keys = "needed" if settings.key_required else "not needed here"
+    lines.append(f"data in {settings.data_dir.resolve()}; journal {settings.journal}; access keys {keys}")
+    return "\n".join(lines)
