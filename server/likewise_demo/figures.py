@@ -1,0 +1,57 @@
+"""Plots of a demonstration, as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+from likewise_demo.phones import Play
+from likewise_demo.scores import Scores
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+REUSE, WITHOUT, TARGET = "#0b6e4f", "#b56576", "#333333"
+
+
+def draw(folder: Path, scores: Scores, reuse: Play, without: Play) -> list[Path]:
+    """Write the plots into a folder and return their paths."""
+    return [_stream(folder / "stream.png", scores), _latency(folder / "latency.png", scores, reuse, without)]
+
+
+def _stream(path: Path, scores: Scores) -> Path:
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    if scores.curve:
+        at, hit_rate, accuracy = zip(*scores.curve, strict=True)
+        axes.plot(at, hit_rate, color=REUSE, label="hit rate, last 100 requests")
+        axes.plot(at, accuracy, color="#3d5a80", label="accuracy so far")
+    axes.axhline(scores.target, color=TARGET, linestyle="--", linewidth=1, label=f"target {scores.target:.0%}")
+    axes.set(
+        xlabel="requests", ylim=(0, 1.02), title=f"{scores.workload}: reuse grows, accuracy stays above the target"
+    )
+    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", frameon=False)
+    return _save(figure, path)
+
+
+def _latency(path: Path, scores: Scores, reuse: Play, without: Play) -> Path:
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    for play, color, name in ((without, WITHOUT, "without reuse"), (reuse, REUSE, "with reuse")):
+        ms = np.sort(1000 * np.array([s for s in play.seconds if s] or [0.001]))
+        axes.step(ms, np.arange(1, len(ms) + 1) / len(ms), color=color, label=f"{name}, mean {ms.mean():.1f} ms")
+    axes.set(xscale="log", xlabel="latency that a phone saw, ms", ylabel="share of requests", ylim=(0, 1.02))
+    axes.set_title(f"{scores.workload}: mean latency {scores.speedup:.1f} times lower")
+    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(loc="upper left", frameon=False)
+    return _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path

@@ -1,0 +1,47 @@
+"""One self-contained page with the table and the plots."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from likewise_demo.scores import Scores
+from likewise_demo.table import rows
+
+_STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .3rem 1rem .3rem 0; border-bottom: 1px solid #8884; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+img { max-width: 100%; background: white; border-radius: .5rem; margin: .5rem 0; }
+.lead { font-size: 1.2rem; }
+"""
+
+
+def write(folder: Path, scores: Scores, pictures: Sequence[Path]) -> Path:
+    """Write index.html into a folder, with the pictures inside it, and return its path."""
+    lead = (
+        f"{scores.devices} phones sent {scores.requests:,} inputs. {scores.inferences_saved:,} answers came from what "
+        f"another phone had computed before; {scores.accuracy:.2%} of all answers are what the model says "
+        f"(target {scores.target:.0%}). The mean latency was {scores.speedup:.1f} times lower."
+    )
+    body = "".join(
+        f"<tr><td>{html.escape(what)}</td><td>{html.escape(reuse)}</td><td>{html.escape(without)}</td></tr>"
+        for what, reuse, without in rows(scores)
+    )
+    images = "".join(
+        f'<img alt="{each.stem}" src="data:image/png;base64,{base64.b64encode(each.read_bytes()).decode()}">'
+        for each in pictures
+    )
+    path = folder / "index.html"
+    path.write_text(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>likewise: {html.escape(scores.workload)}</title><style>{_STYLE}</style>"
+        f"<h1>likewise: {html.escape(scores.workload)}</h1><p class=lead>{html.escape(lead)}</p>"
+        f"<table><tr><th></th><th>with reuse</th><th>without</th></tr>{body}</table>{images}</html>\n",
+        encoding="utf-8",
+    )
+    return path

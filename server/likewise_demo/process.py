@@ -1,0 +1,86 @@
+"""A real server in a process of its own, on a free port."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from likewise.errors import LikewiseError, SettingsError
+
+_URL = re.compile(r"http://[\d.]+:\d+")
+
+
+class ServerProcess:
+    """`likewise serve` while the block runs: the memory journal, loopback, nothing left behind."""
+
+    def __init__(self, functions: Path, target: float, *options: str, start_s: float = 60.0) -> None:
+        """Set up. target: accuracy target; options: more flags; start_s: how long it may take to be ready."""
+        if not functions.is_dir():
+            raise SettingsError(
+                f"{functions} is not there; run in the project's folder, or name one with --functions."
+            )
+        self._arguments = [
+            *(sys.executable, "-m", "likewise", "serve", "--port", "0", "--journal", "memory"),
+            *("--functions", str(functions), "--accuracy-target", str(target), *options),
+        ]
+        self._start_s = start_s
+        self.url = ""
+        self.pid = 0
+
+    def __enter__(self) -> Self:
+        self._scratch = tempfile.TemporaryDirectory(prefix="likewise-demo-")
+        self._log = (Path(self._scratch.name) / "server.log").open("w+")
+        self._process = subprocess.Popen(  # noqa: S603 our own command, no shell
+            [*self._arguments, "--data-dir", self._scratch.name],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        self.pid = self._process.pid
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        self._scratch.cleanup()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self._start_s
+        while time.monotonic() < deadline:
+            said = Path(self._log.name).read_text()
+            if self._process.poll() is not None:
+                raise LikewiseError(f"The server did not start; it said:\n{said.strip()}")
+            if not self.url and "is serving on" in said and (found := _URL.search(said)):
+                self.url = found.group()
+            if self.url and self._ready():
+                return
+            time.sleep(0.05)
+        raise LikewiseError(f"The server was not ready after {self._start_s:g} s; it said:\n{said.strip()}")
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:  # noqa: S310 our own server
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False

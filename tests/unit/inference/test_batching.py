@@ -1,0 +1,207 @@
+"""The inference queue: batches, limits, priorities, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from likewise.errors import InvalidValue, ModelFailed, Overloaded
+from likewise.inference.batching import Batcher, Workers
+from likewise.types import Array
+
+
+class Gated:
+    """A model that doubles its input, and waits at a gate so that a test owns the order."""
+
+    dynamic_batch = True
+
+    def __init__(self):
+        self.gate = threading.Event()
+        self.batches = []
+        self.lock = threading.Lock()
+        self.running = 0
+
+    def run(self, batch):
+        with self.lock:
+            self.running += 1
+            assert self.running <= 1, "more batches at once than workers"
+        assert self.gate.wait(10)
+        self.batches.append(batch[:, 0].tolist())
+        with self.lock:
+            self.running -= 1
+        if (batch < 0).any():
+            raise ModelFailed("negative")
+        return [batch * 2]
+
+
+def prepare(value):
+    if value.values.size != 1 and value.values.size != 2:
+        raise InvalidValue("one or two numbers")
+    return value.values
+
+
+def value(*numbers):
+    return Array(np.array(numbers, np.float32))
+
+
+@pytest.fixture
+def executor():
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def model():
+    return Gated()
+
+
+def batcher(model, executor, **options):
+    return Batcher(model, prepare, Workers(executor, 1), **options)
+
+
+async def settled(queue, count):
+    while queue.queued < count:
+        await asyncio.sleep(0)
+
+
+async def test_what_waits_becomes_one_batch(model, executor):
+    """The first runs alone, those that came meanwhile run together."""
+    queue = batcher(model, executor)
+    tasks = [asyncio.create_task(queue.infer(value(i))) for i in range(5)]
+    await settled(queue, 4)
+    model.gate.set()
+    answers = await asyncio.gather(*tasks)
+    assert [float(outputs[0][0]) for outputs, _ in answers] == [0, 2, 4, 6, 8]
+    assert model.batches == [[0], [1, 2, 3, 4]]
+    assert all(cost > 0 for _, cost in answers)
+    assert queue.inferences == 5
+
+
+async def test_a_batch_has_a_largest_size(model, executor):
+    """batch_max bounds what runs at once."""
+    queue = batcher(model, executor, batch_max=2)
+    tasks = [asyncio.create_task(queue.infer(value(i))) for i in range(6)]
+    await settled(queue, 5)
+    model.gate.set()
+    await asyncio.gather(*tasks)
+    assert max(map(len, model.batches)) == 2
+
+
+async def test_a_fixed_batch_axis_runs_one_by_one(model, executor):
+    """A model without a dynamic batch axis never sees two."""
+    model.dynamic_batch = False
+    queue = batcher(model, executor)
+    model.gate.set()
+    await asyncio.gather(*(queue.infer(value(i)) for i in range(4)))
+    assert [len(batch) for batch in model.batches] == [1, 1, 1, 1]
+
+
+async def test_different_shapes_do_not_stack(model, executor):
+    """Inputs of other shapes run in calls of their own."""
+    queue = batcher(model, executor)
+    tasks = [asyncio.create_task(queue.infer(v)) for v in (value(1), value(2), value(3, 3), value(4))]
+    await settled(queue, 3)
+    model.gate.set()
+    answers = await asyncio.gather(*tasks)
+    assert [outputs[0].tolist() for outputs, _ in answers] == [[2], [4], [6, 6], [8]]
+
+
+async def test_users_come_before_probes(model, executor):
+    """A probe yields to a waiting user."""
+    queue = batcher(model, executor, batch_max=1)
+    order = []
+
+    async def ask(name, number, probe):
+        await queue.infer(value(number), probe=probe)
+        order.append(name)
+
+    tasks = [asyncio.create_task(ask("first", 0, False))]
+    await settled(queue, 0)
+    tasks += [asyncio.create_task(ask("probe", 1, True)), asyncio.create_task(ask("user", 2, False))]
+    await settled(queue, 2)
+    model.gate.set()
+    await asyncio.gather(*tasks)
+    assert order == ["first", "user", "probe"]
+
+
+async def test_a_probe_is_not_starved(model, executor):
+    """Having yielded four times, it comes first."""
+    queue = batcher(model, executor, batch_max=1)
+    tasks = [asyncio.create_task(queue.infer(value(0)))]
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(queue.infer(value(100), probe=True)))
+    tasks += [asyncio.create_task(queue.infer(value(i))) for i in range(1, 9)]
+    await settled(queue, 9)
+    model.gate.set()
+    await asyncio.gather(*tasks)
+    assert model.batches.index([100]) <= 5
+
+
+async def test_a_full_queue_refuses_at_once(model, executor):
+    """Overloaded, with the time to come back."""
+    queue = batcher(model, executor, queue_limit=2)
+    tasks = [asyncio.create_task(queue.infer(value(i))) for i in range(3)]
+    await settled(queue, 2)
+    with pytest.raises(Overloaded) as caught:
+        await queue.infer(value(9))
+    assert caught.value.retry_after_s >= 1
+    model.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_an_input_that_waited_too_long_is_refused(model, executor):
+    """The queue timeout holds when its turn comes."""
+    queue = batcher(model, executor, queue_timeout_s=-1.0)
+    model.gate.set()
+    with pytest.raises(Overloaded, match="waited"):
+        await queue.infer(value(1))
+    assert queue.queued == 0
+
+
+async def test_a_raising_model_fails_its_batch_and_the_next_runs(model, executor):
+    """The error reaches each caller of that batch, and nobody else."""
+    queue = batcher(model, executor)
+    model.gate.set()
+    with pytest.raises(ModelFailed, match="negative"):
+        await queue.infer(value(-1))
+    outputs, _ = await queue.infer(value(1))
+    assert outputs[0].tolist() == [2]
+
+
+async def test_an_input_that_cannot_be_prepared_does_not_spoil_the_batch(model, executor):
+    """Only its sender hears of it."""
+    queue = batcher(model, executor)
+    tasks = [asyncio.create_task(queue.infer(v)) for v in (value(1), value(1, 2, 3), value(2))]
+    await settled(queue, 2)
+    model.gate.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(answers[1], InvalidValue)
+    assert [answers[i][0][0].tolist() for i in (0, 2)] == [[2], [4]]
+
+
+async def test_a_caller_that_left_is_not_computed(model, executor):
+    """A cancelled request makes room."""
+    queue = batcher(model, executor)
+    tasks = [asyncio.create_task(queue.infer(value(i))) for i in range(3)]
+    await settled(queue, 2)
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    model.gate.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert model.batches == [[0], [2]]
+
+
+async def test_two_models_share_the_workers(executor):
+    """Never more batches at once than workers, and both get their turn."""
+    workers = Workers(executor, 1)
+    model = Gated()
+    queues = [Batcher(model, prepare, workers) for _ in range(2)]
+    tasks = [asyncio.create_task(queues[i % 2].infer(value(i))) for i in range(10)]
+    await asyncio.sleep(0)
+    model.gate.set()
+    answers = await asyncio.gather(*tasks)
+    assert [float(outputs[0][0]) for outputs, _ in answers] == [2 * i for i in range(10)]
+    assert workers.free == 1
