@@ -196,9 +196,9 @@ def _read_answer(response: httpx.Response, node: str) -> Answer:
     given = Ticket(ticket, node) if ticket else None
     if response.status_code == httpx.codes.NO_CONTENT:
         return Answer("probe" if status.detail == "probe" else "miss", ticket=given, node=node)
-    if not status.cache:
+    if not status.hit and "fwd" not in status.parameters:
         raise MalformedAnswer(
-            f"{node} answered without Cache-Status: no likewise server, or a key whose length is a multiple "
+            f"{node} did not say how its answer came about: no likewise server, or a key whose length is a multiple "
             f"of the key type's dimension and was taken for several"
         )
     media_type = headers.get("content-type", OCTETS).partition(";")[0].strip().lower()

@@ -24,8 +24,6 @@ LikewiseClientError
     └── NotCached                504
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,0 +1,54 @@
+"""The public names are all there, and no others."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import likewise_client
+from likewise_client import AsyncClient, Client, LikewiseClientError
+
+# What modules share with each other but apps never see.
+INTERNAL = set(
+    "BaseClient CacheStatus Call Compute Exchange Nodes Reuse ReuseOptions Send Settings Sleep".split()  # noqa: SIM905
+)
+
+
+def test_all_is_complete() -> None:
+    """Every public class of every module is exported, or internal on purpose; every exported name exists."""
+    found = set()
+    for module in pkgutil.iter_modules(likewise_client.__path__):
+        if module.name.startswith("_"):
+            loaded = importlib.import_module(f"likewise_client.{module.name}")
+            for name, value in vars(loaded).items():
+                if inspect.isclass(value) and value.__module__ == loaded.__name__ and not name.startswith("_"):
+                    found.add(name)
+    aliases = {"CacheControl", "Input", "KeyFunction", "Outcome", "__version__"}
+    assert set(likewise_client.__all__) == (found - INTERNAL) | aliases
+    assert all(hasattr(likewise_client, name) for name in likewise_client.__all__)
+    assert likewise_client.__all__ == sorted(likewise_client.__all__)
+
+
+def test_every_module_is_underscored_but_testing() -> None:
+    """What is not in `__all__` is nobody's to import."""
+    public = [m.name for m in pkgutil.iter_modules(likewise_client.__path__) if not m.name.startswith("_")]
+    assert public == ["testing"]
+
+
+def test_every_error_has_one_base() -> None:
+    """One except clause catches them all."""
+    errors = [getattr(likewise_client, name) for name in likewise_client.__all__]
+    errors = [one for one in errors if inspect.isclass(one) and issubclass(one, Exception)]
+    assert len(errors) > 15
+    assert all(issubclass(one, LikewiseClientError) for one in errors)
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    """Same names, same parameters; the asynchronous ones are awaited."""
+    for name in ("infer", "lookup", "insert", "invalidate", "functions", "stats", "reuse"):
+        one, other = getattr(Client, name), getattr(AsyncClient, name)
+        assert inspect.signature(one).parameters.keys() == inspect.signature(other).parameters.keys()
+        assert inspect.iscoroutinefunction(other) == (name != "reuse")
+        assert one.__doc__
+        assert other.__doc__
