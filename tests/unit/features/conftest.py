@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 def picture() -> NDArray[np.uint8]:
     """A smooth RGB picture, 37 high and 29 wide."""
     coarse = np.random.default_rng(5).integers(0, 256, (5, 4, 3), np.uint8)
-    return cv2.resize(coarse, (29, 37), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(coarse, (29, 37), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 @pytest.fixture
