@@ -33,7 +33,7 @@ class Hot:
     """ASGI application: answers the hot routes itself and hands everything else on."""
 
     def __init__(self, edge: Edge, rest: Asgi) -> None:
-        self._edge = edge
+        self.edge = edge
         self._rest = rest
         self._pipeline = edge.pipeline
         self._registry = edge.registry
