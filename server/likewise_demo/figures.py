@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from likewise_demo.phones import Play
 from likewise_demo.scores import Scores
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
 
 REUSE, WITHOUT, TARGET = "#0b6e4f", "#b56576", "#333333"
 
@@ -23,7 +20,8 @@ def draw(folder: Path, scores: Scores, reuse: Play, without: Play) -> list[Path]
 
 
 def _stream(path: Path, scores: Scores) -> Path:
-    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
     if scores.curve:
         at, hit_rate, accuracy = zip(*scores.curve, strict=True)
         axes.plot(at, hit_rate, color=REUSE, label="hit rate, last 100 requests")
@@ -32,26 +30,26 @@ def _stream(path: Path, scores: Scores) -> Path:
     axes.set(
         xlabel="requests", ylim=(0, 1.02), title=f"{scores.workload}: reuse grows, accuracy stays above the target"
     )
-    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", frameon=False)
     return _save(figure, path)
 
 
 def _latency(path: Path, scores: Scores, reuse: Play, without: Play) -> Path:
-    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
     for play, color, name in ((without, WITHOUT, "without reuse"), (reuse, REUSE, "with reuse")):
         ms = np.sort(1000 * np.array([s for s in play.seconds if s] or [0.001]))
         axes.step(ms, np.arange(1, len(ms) + 1) / len(ms), color=color, label=f"{name}, mean {ms.mean():.1f} ms")
     axes.set(xscale="log", xlabel="latency that a phone saw, ms", ylabel="share of requests", ylim=(0, 1.02))
     axes.set_title(f"{scores.workload}: mean latency {scores.speedup:.1f} times lower")
-    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.25, which="both")
     axes.legend(loc="upper left", frameon=False)
     return _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> Path:
+def _save(figure: Figure, path: Path) -> Path:
     figure.savefig(path, dpi=120)
-    plt.close(figure)
     return path

@@ -41,11 +41,6 @@ class Hot:
         self._max_body_bytes = edge.max_body_bytes
         self._max_keys = edge.max_keys_per_lookup
 
-    @property
-    def edge(self) -> Edge:
-        """What all routes share."""
-        return self._edge
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
         if scope["type"] == "http" and scope["method"] == "POST":

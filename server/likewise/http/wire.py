@@ -122,8 +122,11 @@ def keys_from_lists(rows: object, dimension: int, owner: str, limit: int) -> Key
 def key_from_json(value: object, dimension: int, owner: str) -> Key:
     """Return one key given as a list of numbers or as base64 of little-endian float32 bytes."""
     if isinstance(value, str):
-        return keys_from_bytes(from_base64(value, "key"), dimension, owner, 1)[0]
-    return keys_from_lists([value], dimension, owner, 1)[0]
+        keys = keys_from_bytes(from_base64(value, "key"), dimension, owner, 1)
+    else:
+        keys = keys_from_lists([value], dimension, owner, 1)
+    key: Key = keys[0]
+    return key
 
 
 def _finite(keys: Keys, owner: str) -> Keys:

@@ -1,0 +1,55 @@
+"""Model outputs as results."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from likewise.errors import InvalidFunction, ModelFailed
+from likewise.results import label_encoder, read_labels, tensor_encoder
+
+
+def test_logits_become_a_label_with_its_softmax():
+    """The top class, and how sure the model is."""
+    result = json.loads(label_encoder(["a", "b", "c"])([np.array([0.0, 2.0, 0.0], np.float32)]).body)
+    assert result["label"] == "b"
+    assert result["confidence"] == pytest.approx(np.e**2 / (np.e**2 + 2), abs=1e-5)
+
+
+def test_a_distribution_keeps_its_own_confidence():
+    """A model that ends in a softmax is not softmaxed twice."""
+    result = json.loads(label_encoder(())([np.array([0.9, 0.1])]).body)
+    assert result == {"label": "0", "confidence": 0.9}
+
+
+@pytest.mark.parametrize("scores", [[np.nan, 1.0], [np.inf, 0.0], []])
+def test_outputs_that_are_no_numbers_are_a_failed_model(scores):
+    """NaN never becomes a label that others reuse."""
+    with pytest.raises(ModelFailed):
+        label_encoder(())([np.array(scores)])
+
+
+def test_the_number_of_classes_has_to_fit():
+    """A label that has no name is a failed model, not a guess."""
+    with pytest.raises(ModelFailed, match="3 classes"):
+        label_encoder(["a", "b"])([np.zeros(3)])
+
+
+def test_tensors_keep_shape_and_order():
+    """All outputs, flat in C order."""
+    outputs = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1, 2], np.int64), np.ones(1, np.float16)]
+    document = json.loads(tensor_encoder(["x", "y", "z"])(outputs).body)["outputs"]
+    assert document["x"] == {"shape": [2, 3], "data": [0, 1, 2, 3, 4, 5]}
+    assert document["y"] == {"shape": [2], "data": [1, 2]}
+    assert document["z"]["data"] == [1]
+    with pytest.raises(ModelFailed, match="`x`"):
+        tensor_encoder(["x"])([np.array([np.nan])])
+
+
+def test_labels_are_one_name_per_line():
+    """A trailing newline is fine; blanks and doubles are not."""
+    assert read_labels("a\nb c\n\n", "f") == ("a", "b c")
+    for text in ("", "a\n\nb", "a\na"):
+        with pytest.raises(InvalidFunction, match="labels.txt"):
+            read_labels(text, "labels.txt")
