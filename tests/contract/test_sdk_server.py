@@ -1,0 +1,178 @@
+"""The SDK against the real server, and the SDK's fake server held to the same behavior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from likewise_client import (
+    AsyncClient,
+    Client,
+    InvalidValue,
+    LikewiseClientError,
+    MalformedAnswer,
+    NotCached,
+    UndecodableInput,
+    UnknownFunction,
+    UnsupportedMediaType,
+)
+from likewise_client.testing import FakeServer
+
+
+@pytest.fixture(params=["real", "fake"])
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of the real server, and one of the fake, with the functions `devices` and `quadrants`."""
+    if request.param == "real":
+        with Client(request.getfixturevalue("server").url) as made:
+            yield made
+        return
+    fake = FakeServer()
+    fake.function("devices", radius=0.2, dimension=4)
+    fake.function("quadrants", lambda _body: {"label": "north-east", "confidence": 1.0})
+    with Client(transport=fake) as made:
+        yield made
+
+
+@pytest.fixture
+def real(server: Any) -> Iterator[Client]:
+    """A client of the real server alone."""
+    with Client(server.url) as made:
+        yield made
+
+
+NEAR = ([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.45])
+FAR = [9.0, 9.0, 9.0, 9.0]
+
+
+def test_devices_share_by_key(client: Client) -> None:
+    """Miss with a ticket, insert, hit near by, miss far away."""
+    miss = client.lookup("devices", key=NEAR[0])
+    assert (miss.outcome, miss.found, bool(miss.ticket)) == ("miss", False, True)
+    done = client.insert("devices", {"label": "a"}, key=NEAR[0], cost_s=0.5, ticket=miss.ticket, tags=["cam"])
+    hit = client.lookup("devices@1", key=NEAR[1], key_type=None)
+    assert (hit.outcome, hit.result, hit.entry) == ("hit", {"label": "a"}, done.id)
+    assert hit.ttl_s is not None
+    assert hit.ttl_s > 60
+    assert not client.lookup("devices", key=FAR).found
+
+
+def test_devices_share_by_raw_input(client: Client) -> None:
+    """The server makes the key from an array; lists are arrays too."""
+    client.insert("devices", "near", input=np.array(NEAR[0], dtype=np.float32))
+    assert client.lookup("devices", input=NEAR[1]).result == "near"
+    assert client.lookup("devices", key=NEAR[1]).result == "near"
+
+
+def test_many_keys_at_once(client: Client) -> None:
+    """In order, each with its own outcome; results of bytes and arrays too."""
+    client.insert("devices", np.arange(3.0), key=NEAR[0])
+    client.insert("devices", b"\x00\xff", key=FAR, result_media_type="application/octet-stream")
+    near, other, far = client.lookup("devices", keys=[NEAR[1], [5, 5, 5, 5], FAR])
+    assert [near.outcome, other.outcome, far.outcome] == ["hit", "miss", "hit"]
+    np.testing.assert_array_equal(near.result, np.arange(3.0))
+    assert (far.result, far.media_type) == (b"\x00\xff", "application/octet-stream")
+    assert other.ticket
+    assert [one.outcome for one in client.lookup("devices", keys=[NEAR[1]])] == ["hit"]
+
+
+def test_invalidation_by_id_tag_and_all(client: Client) -> None:
+    """What was taken out is never served again; how many it were is told."""
+    first = client.insert("devices", 1, key=NEAR[0], tags=["a"])
+    client.insert("devices", 2, key=FAR, tags=["b"])
+    assert client.invalidate("devices", id=first.id) == 1
+    assert not client.lookup("devices", key=NEAR[0]).found
+    assert client.invalidate("devices", tag="b") == 1
+    assert client.invalidate("devices", all=True) == 0
+
+
+def test_the_decorator_computes_once(client: Client) -> None:
+    """The second, near input is not computed."""
+    runs = []
+
+    @client.reuse("devices", key=lambda value: value)
+    def recognize(value: list[float]) -> dict[str, str]:
+        runs.append(value)
+        return {"label": "word"}
+
+    assert recognize(NEAR[0]) == recognize(NEAR[1]) == {"label": "word"}
+    assert len(runs) == 1
+    recognize(FAR)
+    assert len(runs) == 2
+
+
+def test_inference_and_its_cache_control(client: Client, toys: Any) -> None:
+    """no-store leaves no trace, only-if-cached computes nothing."""
+    picture = toys.picture(1)
+    bypass = client.infer("quadrants", picture, cache="no-store")
+    assert (bypass.outcome, bypass.stored, bypass.entry) == ("miss", False, None)
+    with pytest.raises(NotCached):
+        client.infer("quadrants", picture, cache="only-if-cached")
+    miss = client.infer("quadrants", picture)
+    assert (miss.outcome, miss.result["label"], miss.from_cache) == ("miss", "north-east", False)
+    assert client.infer("quadrants", picture, cache="no-cache").outcome == "miss"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "options", "kind"),
+    [
+        ("infer", ("nowhere", b"x"), {"media_type": "image/png"}, UnknownFunction),
+        ("lookup", ("devices",), {"key": [1.0, 2.0, 3.0]}, InvalidValue),
+    ],
+)
+def test_problems_are_the_same(
+    method: str, arguments: Any, options: Any, kind: type[LikewiseClientError], client: Client
+) -> None:
+    """Each mistake has its class."""
+    with pytest.raises(kind):
+        getattr(client, method)(*arguments, **options)
+
+
+def test_one_key_taken_for_two_is_noticed(client: Client) -> None:
+    """A key of twice the dimension never yields a batch as its result."""
+    with pytest.raises(MalformedAnswer, match="several"):
+        client.lookup("devices", key=[*FAR, *FAR])
+
+
+def test_functions_and_stats(client: Client) -> None:
+    """Names and versions of what is served, and counters."""
+    client.lookup("devices", key=FAR)
+    assert {"devices", "quadrants"} <= {one["name"] for one in client.functions()}
+    assert any("devices" in name for name in client.stats()["functions"])
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "image/png", UndecodableInput),
+        (b"abc", "video/mp4", UnsupportedMediaType),
+    ],
+)
+def test_the_real_server_refuses(body: bytes, media_type: str, kind: type[LikewiseClientError], real: Client) -> None:
+    """What it says about bad input arrives as the error it means."""
+    with pytest.raises(kind):
+        real.infer("quadrants", body, media_type=media_type)
+
+
+async def test_the_async_client_asks_the_real_server(server: Any, toys: Any) -> None:
+    """Inference, lookup, insert and decorator, awaited."""
+    async with AsyncClient(server.url) as client:
+        assert (await client.infer("quadrants", toys.picture(2))).result["label"] == "south-west"
+        assert (await client.insert("devices", 1, key=NEAR[0], durable=True)).stored
+        assert (await client.lookup("devices", key=NEAR[1])).result == 1
+
+        @client.reuse("devices", key=lambda value: value)
+        async def recognize(value: list[float]) -> int:
+            raise AssertionError("computed although a neighbor was there")
+
+        assert await recognize(NEAR[1]) == 1
+
+
+def test_a_full_process_serves_the_sdk(process: Any, toys: Any) -> None:
+    """A server as an operator starts it: a later picture of the same quadrant is a hit once it has warmed up."""
+    with process() as running, Client(running.url) as client:
+        answers = [client.infer("quadrants", toys.picture(i % 4, seed=i)) for i in range(400)]
+    assert all(answer.result["label"] == toys.labels[i % 4] for i, answer in enumerate(answers[:20]))
+    assert any(answer.from_cache for answer in answers)

@@ -1,0 +1,76 @@
+"""Every script in examples/ runs and prints what it promises; the code in docs/sdk.md runs too."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+SHARED = {"share_results.py": ["computed 2 of 3", "invalidated 2"], "many_devices.py": ["10 of 10 found by noisy keys"]}
+TESTED = {*SHARED, "infer_file.py", "testing_an_app.py"}
+
+
+def run(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_no_example_is_left_out() -> None:
+    """A new script must come with a test."""
+    assert {path.name for path in EXAMPLES.glob("*.py")} == TESTED
+
+
+@pytest.mark.parametrize("script", sorted(SHARED))
+def test_devices_share_results(script: str, live: Any) -> None:
+    """Against a real server that serves examples/functions."""
+    output = run(script, live(functions=EXAMPLES / "functions").url)
+    for line in SHARED[script]:
+        assert line in output
+
+
+def test_files_are_inferred(server: Any, toys: Any, tmp_path: Path) -> None:
+    """Against a real server with a model."""
+    for quadrant in (0, 3):
+        (tmp_path / f"{quadrant}.png").write_bytes(toys.picture(quadrant))
+    output = run("infer_file.py", server.url, "quadrants", str(tmp_path / "0.png"), str(tmp_path / "3.png"))
+    assert re.search(r"0\.png: .*north-west.*\n3\.png: .*south-east", output)
+
+
+def test_the_testing_example_passes() -> None:
+    """Without any server."""
+    assert run("testing_an_app.py") == "both tests passed\n"
+
+
+def test_the_code_in_the_sdk_guide_runs() -> None:
+    """All Python blocks of docs/sdk.md, one after another, on the fake server that the guide itself sets up."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "sdk.md").read_text(), flags=re.S)
+    assert len(blocks) > 5
+    program = "\n".join(blocks)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_sdk_guide_names_every_public_name() -> None:
+    """What is exported is documented, and every setting and option too."""
+    import likewise_client
+    from likewise_client._base import Settings
+    from likewise_client._reuse import ReuseOptions
+
+    guide = (ROOT / "docs" / "sdk.md").read_text()
+    names = {*likewise_client.__all__, *Settings.__annotations__, *ReuseOptions.__annotations__} - {"__version__"}
+    assert [name for name in sorted(names) if f"`{name}" not in guide] == []
