@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> Hot:
         settings.journal,
         path=settings.sqlite_path,
         redis_url=settings.redis_url,
-        buffer=settings.journal_buffer,
+        **({} if settings.journal == "memory" else {"buffer_records": settings.journal_buffer}),
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)
     readiness = Readiness({"journal": "not replayed yet"})
