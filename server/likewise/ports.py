@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from likewise.types import (
+    Entry,
+    EntryBlock,
     Input,
     Key,
     Keys,
@@ -104,11 +106,26 @@ class Journal(Protocol):
     async def flush(self) -> None:
         """Return when everything appended so far is as durable as this journal makes it. Raises JournalError."""
 
+    def blocks(self) -> AsyncIterator[EntryBlock]:
+        """Yield live entries from the last snapshot, many at once; a `replay` after it yields only the rest.
+
+        Nothing where there is no snapshot. An id may come again in the replay: the first one counts.
+        """
+
     def replay(self) -> AsyncIterator[Sequence[Record]]:
         """Yield all records kept, oldest first, in batches; live entries only where the journal can tell."""
 
     def follow(self) -> AsyncIterator[Sequence[Record]]:
         """Yield what other nodes append, in order, for ever; ends at once where there are no other nodes."""
+
+    async def seal(self, blocks: Iterable[EntryBlock], *, prune: bool = True) -> None:
+        """Keep a snapshot of all live entries, as of this call or later, for `blocks` after a restart.
+
+        With `prune`, other entries of the functions named are forgotten. Raises JournalError.
+        """
+
+    def supply(self, live: Callable[[str], Iterable[Entry]]) -> None:
+        """Say where this node's live entries of a function are, for a journal that may lose them and ask back."""
 
     def statistics(self) -> Mapping[str, float]:
         """Return counters and gauges by name: appended, written, dropped, pending, bytes, up (1 or 0), ..."""

@@ -158,6 +158,38 @@ class Inserted:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryBlock:
+    """Many entries of one function as columns, in insertion order: how a million of them travel at once.
+
+    n is the number of entries; row i of every column belongs to one entry.
+    """
+
+    function: str
+    """`name@version`."""
+    ids: NDArray[np.int64]
+    """Shape (n,)."""
+    created_at: NDArray[np.float64]
+    expires_at: NDArray[np.float64]
+    cost_s: NDArray[np.float64]
+    use_counts: NDArray[np.int64]
+    keys: Mapping[str, Keys]
+    """By key type, each of shape (n, d)."""
+    bodies: NDArray[np.uint8]
+    """All results' bytes, one behind the other."""
+    body_ends: NDArray[np.int64]
+    """Shape (n,): where result i ends in `bodies`; it begins where the one before it ends."""
+    media_types: Sequence[str]
+    media_type_of: NDArray[np.int64]
+    """Shape (n,): positions in `media_types`."""
+    tag_sets: Sequence[tuple[str, ...]]
+    tag_set_of: NDArray[np.int64]
+    """Shape (n,): positions in `tag_sets`."""
+
+    def __len__(self) -> int:
+        return int(self.ids.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
 class Invalidated:
     """Journal record: an operator (or a contradiction) took entries out. Exactly one selector is set."""
 

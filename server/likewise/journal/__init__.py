@@ -1,0 +1,1 @@
+"""The journal: the truth from which indexes are derived. Three kinds, one contract (`likewise.ports.Journal`)."""

@@ -1,0 +1,288 @@
+"""Records as bytes: a versioned frame with a checksum. Nothing is ever unpickled.
+
+A frame, little-endian throughout:
+
+```text
+0   2  magic "LJ"
+2   1  version of the codec (1)
+3   1  kind: 1 inserted, 2 invalidated, 3 learned
+4   4  length of the body in bytes
+8   4  CRC-32 of the eight bytes before it and of the body
+12  -  body
+```
+
+The body of *inserted* is a fixed head (id, created at, expires at, cost, use count, three lengths), then
+a JSON list `[function, media type, tags, [[key type, dimension], ...]]`, then the keys as raw float32,
+then the result's bytes. The other two are JSON objects.
+
+Every length is bounded before anything is allocated for it, and whatever is wrong with a frame, decoding it
+raises JournalError and nothing else. CRC-32 finds every error burst of up to 32 bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import orjson
+
+from likewise.errors import JournalError
+from likewise.types import Entry, Inserted, Invalidated, Key, Learned, Record, Result
+
+MAGIC = b"LJ"
+VERSION = 1
+
+INSERTED = 1
+INVALIDATED = 2
+LEARNED = 3
+
+_FRAME = struct.Struct("<2sBBI")
+_CHECK = struct.Struct("<I")
+_ENTRY = struct.Struct("<QdddIIII")
+_HEAD_BYTES = _FRAME.size + _CHECK.size
+_CACHED_DESCRIPTION_BYTES = 512
+_MAX_USE_COUNT = 2**32 - 1
+_FLOAT32 = np.dtype("<f4")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a frame may hold; both encoding and decoding keep to them."""
+
+    frame_bytes: int = 64 * 2**20
+    description_bytes: int = 2**20
+    """Function, media type, tags and key types of an entry, as JSON."""
+    key_types: int = 64
+    dimension: int = 2**16
+    tags: int = 4096
+    ids: int = 2**20
+    """Entries named by one invalidation."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def encode(record: Record, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Return the frame of one record.
+
+    Raises JournalError for a record that breaks a limit or holds what cannot be written.
+    """
+    if isinstance(record, Inserted):
+        return _frame(INSERTED, _encode_entry(record, limits), limits)
+    if isinstance(record, Invalidated):
+        return _frame(INVALIDATED, _encode_invalidated(record, limits), limits)
+    return _frame(LEARNED, _encode_learned(record), limits)
+
+
+def decode(frame: bytes, limits: Limits = DEFAULT_LIMITS) -> Record:
+    """Return the record of one frame. Raises JournalError for anything that `encode` cannot have written."""
+    if len(frame) < _HEAD_BYTES:
+        raise JournalError(f"A journal frame of {len(frame)} bytes is shorter than its own head; it was cut off.")
+    magic, version, kind, length = _FRAME.unpack_from(frame)
+    if magic != MAGIC:
+        raise JournalError("These bytes are no journal frame: the first two are wrong.")
+    if version != VERSION:
+        raise JournalError(f"Journal frame of version {version}; this server reads version {VERSION}. Upgrade it.")
+    if length != len(frame) - _HEAD_BYTES or len(frame) > limits.frame_bytes:
+        raise JournalError(f"A journal frame says {length} bytes and has {len(frame) - _HEAD_BYTES}, or is too long.")
+    (expected,) = _CHECK.unpack_from(frame, _FRAME.size)
+    if crc32(memoryview(frame)[_HEAD_BYTES:], crc32(frame[: _FRAME.size])) != expected:
+        raise JournalError("A journal frame does not match its checksum: it was damaged where it was kept.")
+    try:
+        if kind == INSERTED:
+            return _decode_entry(frame, limits)
+        if kind == INVALIDATED:
+            return _decode_invalidated(frame, limits)
+        if kind == LEARNED:
+            return _decode_learned(frame)
+    except (ValueError, TypeError, KeyError, struct.error, RecursionError) as error:
+        raise JournalError(f"A journal frame does not hold what its head promises: {error}.") from error
+    raise JournalError(f"A journal frame is of kind {kind}, which this server does not know. Upgrade it.")
+
+
+def kind_of(record: Record) -> int:
+    """Return the kind under which a record is written."""
+    if isinstance(record, Inserted):
+        return INSERTED
+    return INVALIDATED if isinstance(record, Invalidated) else LEARNED
+
+
+def _frame(kind: int, body: bytes, limits: Limits) -> bytes:
+    if len(body) + _HEAD_BYTES > limits.frame_bytes:
+        raise JournalError(
+            f"A record of {len(body)} bytes is over the journal's limit of {limits.frame_bytes}. "
+            "Lower the function's max_bytes, or raise the journal's limit."
+        )
+    head = _FRAME.pack(MAGIC, VERSION, kind, len(body))
+    return b"".join((head, _CHECK.pack(crc32(body, crc32(head))), body))
+
+
+def _encode_entry(record: Inserted, limits: Limits) -> bytes:
+    entry = record.entry
+    shapes: list[tuple[str, int]] = []
+    raw: list[bytes] = []
+    for name, key in entry.keys.items():
+        values = np.ascontiguousarray(key, dtype=_FLOAT32)
+        if values.ndim != 1 or values.size > limits.dimension:
+            raise JournalError(f"A key of type {name!r} has shape {values.shape}; at most ({limits.dimension},) fits.")
+        shapes.append((name, values.size))
+        raw.append(values.tobytes())
+    if len(shapes) > limits.key_types or len(entry.tags) > limits.tags:
+        raise JournalError(
+            f"An entry has {len(shapes)} key types and {len(entry.tags)} tags; "
+            f"the journal takes {limits.key_types} and {limits.tags}."
+        )
+    try:
+        description = orjson.dumps((record.function, entry.result.media_type, entry.tags, shapes))
+        head = _ENTRY.pack(
+            entry.id,
+            entry.created_at,
+            entry.expires_at,
+            entry.cost_s,
+            min(entry.use_count, _MAX_USE_COUNT),
+            len(description),
+            sum(size for _, size in shapes),
+            len(entry.result.body),
+        )
+    except (TypeError, ValueError, struct.error) as error:
+        raise JournalError(f"An entry cannot be written to the journal: {error}.") from error
+    if len(description) > limits.description_bytes:
+        raise JournalError(f"The names and tags of an entry take {len(description)} bytes, over the journal's limit.")
+    return b"".join((head, description, *raw, entry.result.body))
+
+
+def _decode_entry(frame: bytes, limits: Limits) -> Inserted:
+    if len(frame) < _HEAD_BYTES + _ENTRY.size:
+        raise ValueError("the entry's head is cut off")
+    entry_id, created_at, expires_at, cost_s, use_count, described, floats, result_bytes = _ENTRY.unpack_from(
+        frame, _HEAD_BYTES
+    )
+    start = _HEAD_BYTES + _ENTRY.size
+    keys_at = start + described
+    result_at = keys_at + 4 * floats
+    if described > limits.description_bytes or result_at + result_bytes != len(frame):
+        raise ValueError("its lengths do not add up")
+    if entry_id >= 2**63 or not (math.isfinite(created_at) and math.isfinite(cost_s)) or math.isnan(expires_at):
+        raise ValueError("an id or a time is out of range")
+    parse = _describe_cached if described <= _CACHED_DESCRIPTION_BYTES else _describe
+    function, media_type, tags, shapes, total = parse(frame[start:keys_at], limits)
+    if total != floats:
+        raise ValueError("its keys do not add up")
+    # A copy: a view would pin the whole frame, results and all, for as long as the key lives.
+    values = np.frombuffer(frame, dtype=_FLOAT32, count=floats, offset=keys_at).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("a key holds NaN or infinity")
+    entry = Entry(
+        entry_id,
+        _split(values, shapes),
+        Result(frame[result_at:], media_type),
+        cost_s,
+        created_at,
+        expires_at,
+        tags,
+        use_count,
+    )
+    return Inserted(function, entry)
+
+
+def _split(values: Key, shapes: tuple[tuple[str, int], ...]) -> Mapping[str, Key]:
+    if len(shapes) == 1:
+        return {shapes[0][0]: values}
+    keys: dict[str, Key] = {}
+    at = 0
+    for name, size in shapes:
+        keys[name] = values[at : at + size]
+        at += size
+    return keys
+
+
+_Description = tuple[str, str, tuple[str, ...], tuple[tuple[str, int], ...], int]
+
+
+def _describe(raw: bytes, limits: Limits) -> _Description:
+    function, media_type, tags, shapes = orjson.loads(raw)
+    if len(shapes) > limits.key_types or len(tags) > limits.tags:
+        raise ValueError("too many key types or tags")
+    pairs = []
+    for name, size in shapes:
+        if type(size) is not int or not 0 <= size <= limits.dimension:
+            raise ValueError(f"a key of dimension {size!r}")
+        pairs.append((_text(name), size))
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("one key type occurs twice")
+    labels = tuple(_text(tag) for tag in tags)
+    return _text(function), _text(media_type), labels, tuple(pairs), sum(size for _, size in pairs)
+
+
+# Entries of one function differ in little but their keys and results, so the same text is parsed once.
+_describe_cached = lru_cache(maxsize=1024)(_describe)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"text expected, not {type(value).__name__}")
+    return value
+
+
+def _encode_invalidated(record: Invalidated, limits: Limits) -> bytes:
+    if (bool(record.ids) + (record.tag is not None) + record.everything) != 1:
+        raise JournalError("An invalidation names ids, or one tag, or everything: exactly one of the three.")
+    if len(record.ids) > limits.ids:
+        raise JournalError(f"An invalidation names {len(record.ids)} ids, over the limit of {limits.ids}. Split it.")
+    value = {
+        "function": record.function,
+        "at": record.at,
+        "ids": record.ids,
+        "tag": record.tag,
+        "everything": record.everything,
+    }
+    try:
+        return orjson.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise JournalError(f"An invalidation cannot be written to the journal: {error}.") from error
+
+
+def _decode_invalidated(frame: bytes, limits: Limits) -> Invalidated:
+    value = orjson.loads(memoryview(frame)[_HEAD_BYTES:])
+    ids, tag, everything, at = value["ids"], value["tag"], value["everything"], value["at"]
+    if len(ids) > limits.ids or any(type(one) is not int or not 0 <= one < 2**63 for one in ids):
+        raise ValueError("an id is out of range, or there are too many")
+    if type(everything) is not bool or (bool(ids) + (tag is not None) + everything) != 1:
+        raise ValueError("not exactly one selector")
+    if type(at) not in (int, float) or not math.isfinite(at):
+        raise ValueError("its time is no number")
+    return Invalidated(_text(value["function"]), float(at), tuple(ids), None if tag is None else _text(tag), everything)
+
+
+def _encode_learned(record: Learned) -> bytes:
+    # The standard library's JSON, because a bar may well be infinite and orjson would write null for it.
+    try:
+        value = {"function": record.function, "key_type": record.key_type, "state": record.state}
+        return json.dumps(value, separators=(",", ":"), default=_plain).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise JournalError(f"What a policy learned cannot be written to the journal: {error}.") from error
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON-able")
+
+
+def _decode_learned(frame: bytes) -> Learned:
+    value = json.loads(frame[_HEAD_BYTES:])
+    state = value["state"]
+    if not isinstance(state, dict):
+        raise ValueError("a state that is no object")
+    return Learned(_text(value["function"]), _text(value["key_type"]), state)
