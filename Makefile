@@ -45,7 +45,7 @@ lint: $(VENV)/.test ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 test: lint ## the checks, then all tests with coverage
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90 $(ARGS)
 
 format: $(VENV)/.test ## let ruff put the code in form
 	$(BIN)/ruff check --fix .
