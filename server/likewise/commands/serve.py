@@ -61,7 +61,10 @@ def run(args: argparse.Namespace) -> int:
             limit_concurrency=settings.max_connections,
         )
     )
-    server.run()
+    try:
+        server.run()
+    except SystemExit:  # it could not listen, and has logged why
+        return 1
     return 0 if server.started else 1
 
 
