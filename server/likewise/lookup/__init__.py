@@ -1,0 +1,1 @@
+"""Lookup: what is cached of one function version, found by nearness of keys."""

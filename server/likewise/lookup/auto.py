@@ -1,0 +1,161 @@
+"""The default index: exact while small, a graph beyond, and never a pause when it changes from one to the other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from likewise.lookup.exact import ExactIndex
+from likewise.lookup.hnsw import EF_CONSTRUCTION, EF_SEARCH, MIN_CAPACITY, HnswIndex, M
+from likewise.lookup.keyed import KeyedIndex
+from likewise.lookup.moves import Move
+from likewise.types import Key, Keys, Slots
+
+EXACT_FLOATS = 96_000
+"""Numbers that an exact scan may look at before a graph is faster: 1,500 keys of 64 dimensions."""
+
+
+class AutoIndex:
+    """Holds one index of another kind, and replaces it when it is worn or no longer the right kind.
+
+    Replacements are built in a background thread and taken over between two calls on the loop. Without background
+    they are built inside `add` or `remove`: the same answers, in a deterministic order, with pauses.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        background: bool = True,
+        exact_limit: int | None = None,
+        m: int = M,
+        ef_construction: int = EF_CONSTRUCTION,
+        ef_search: int = EF_SEARCH,
+    ) -> None:
+        """Set up an empty index. exact_limit: keys that are searched one by one; 0: a graph from the start."""
+        self._dimension = dimension
+        self._background = background
+        self._exact_limit = EXACT_FLOATS // dimension if exact_limit is None else exact_limit
+        self._graph: Callable[..., HnswIndex] = partial(
+            HnswIndex,
+            dimension,
+            m=m,
+            ef_construction=ef_construction,
+            ef_search=ef_search,
+            rebuilds_itself=False,
+        )
+        self._current: KeyedIndex = ExactIndex(dimension) if self._exact_limit else self._graph()
+        self._move: Move | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Length of a key."""
+        return self._dimension
+
+    @property
+    def kind(self) -> str:
+        """The kind in use now: exact or hnsw."""
+        return "exact" if isinstance(self._current, ExactIndex) else "hnsw"
+
+    @property
+    def moving(self) -> bool:
+        """True while a replacement is on its way."""
+        return self._move is not None
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def add(self, slots: Slots, keys: Keys) -> None:
+        """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
+        self._current.add(slots, keys)
+        if self._move is not None:
+            self._move.added(slots, keys)
+        self._tend()
+
+    def remove(self, slots: Slots) -> None:
+        """Take slots out; unknown ones are a no-op."""
+        self._current.remove(slots)
+        if self._move is not None:
+            self._move.removed(slots)
+        self._tend()
+
+    def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
+        """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
+        return self._current.search(keys, k)
+
+    def search_one(self, key: Key, k: int) -> tuple[list[float], list[int]]:
+        """Return (l2_sq, slots) of the at most k nearest keys, nearest first, without padding."""
+        return self._current.search_one(key, k)
+
+    def slots(self) -> Slots:
+        """Return the live slots, in no order."""
+        return self._current.slots()
+
+    def keys(self, slots: Slots) -> Keys:
+        """Return a copy of the keys of live slots, shape (n, d)."""
+        return self._current.keys(slots)
+
+    def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
+        """Return the slots and keys as they are now, in parts."""
+        return self._current.snapshot(chunk)
+
+    @property
+    def worn(self) -> bool:
+        """False: it renews itself."""
+        return False
+
+    def memory_bytes(self) -> int:
+        """Return the bytes it holds, keys included; a replacement on its way is not counted."""
+        return self._current.memory_bytes()
+
+    def settle(self, timeout_s: float | None = None) -> None:
+        """Wait until no replacement is on its way. Blocks; for tests, tools and the end of a bulk load."""
+        while self._move is not None:
+            self._move.join(timeout_s)
+            if not self._tend_move():
+                self._tend()
+
+    def close(self) -> None:
+        """Give up a replacement on its way; its thread ends by itself."""
+        if self._move is not None:
+            self._move.cancelled = True
+            self._move = None
+
+    def _tend(self) -> None:
+        """Take over a replacement that is complete; start one where it is time."""
+        if self._move is not None:
+            self._tend_move()
+            return
+        make = self._successor()
+        if make is not None:
+            self._move = Move(self._current, make, background=self._background)
+            self._tend_move()
+
+    def _successor(self) -> Callable[[], KeyedIndex] | None:
+        count = len(self._current)
+        graph = partial(self._graph, capacity=max(MIN_CAPACITY, 2 * count))
+        if isinstance(self._current, ExactIndex):
+            return graph if count > self._exact_limit else None
+        if count < self._exact_limit // 4:
+            return partial(ExactIndex, self._dimension)
+        return graph if self._current.worn else None
+
+    def _tend_move(self) -> bool:
+        move = self._move
+        assert move is not None
+        if move.failed:
+            self._move = None
+            return True
+        successor = move.finish()
+        if successor is None:
+            return False
+        old, self._current, self._move = self._current, successor, None
+        if self._background:
+            # freeing hundreds of megabytes takes milliseconds: not on the loop
+            threading.Thread(target=_drop, args=([old],), name="likewise-index-drop", daemon=True).start()
+        return True
+
+
+def _drop(indexes: list[KeyedIndex]) -> None:
+    indexes.clear()

@@ -1,0 +1,30 @@
+"""The index kinds by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from likewise.errors import InvalidValue
+from likewise.lookup.auto import AutoIndex
+from likewise.lookup.exact import ExactIndex
+from likewise.lookup.hnsw import HnswIndex
+from likewise.lookup.keyed import KeyedIndex
+
+KINDS = ("auto", "exact", "hnsw")
+
+
+def make_index(kind: str, dimension: int, **options: Any) -> KeyedIndex:
+    """Return an empty index for keys of `dimension` numbers; options are those of the kind's class.
+
+    Raises InvalidValue for an unknown kind, an option that it does not have, or a dimension below 1.
+    """
+    if dimension < 1:
+        raise InvalidValue(f"A key of {dimension} numbers cannot be indexed; the dimension is at least 1.")
+    makers: dict[str, Any] = {"auto": AutoIndex, "exact": ExactIndex, "hnsw": HnswIndex}
+    if kind not in makers:
+        raise InvalidValue(f"No index kind `{kind}`; there are {', '.join(KINDS)}.")
+    try:
+        index: KeyedIndex = makers[kind](dimension, **options)
+    except TypeError as error:
+        raise InvalidValue(f"Index kind `{kind}` cannot be made with {sorted(options)}: {error}.") from error
+    return index

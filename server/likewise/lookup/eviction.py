@@ -1,0 +1,112 @@
+"""Who goes when space runs out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.errors import InvalidValue
+from likewise.lookup.columns import Columns
+from likewise.types import Slots
+
+Worth = NDArray[np.float64]
+"""One number for each candidate, shape (n,); the lowest goes."""
+
+SCANNED = 2048
+"""Namespaces up to this size are searched whole for the victim."""
+SAMPLED = 64
+"""In larger ones the victim is the worst of this many drawn at random: on average among the worst 1.5 %."""
+
+
+class Eviction(Protocol):
+    """Chooses the entry to give up. Told of every insertion, use and removal."""
+
+    def inserted(self, slot: int) -> None:
+        """Take note of a new entry."""
+
+    def touched(self, slot: int) -> None:
+        """Take note of a use."""
+
+    def removed(self, slot: int) -> None:
+        """Take note that an entry is gone, for whatever reason."""
+
+    def victim(self) -> int:
+        """Return the slot to give up; there is at least one entry."""
+
+
+class _Sampled:
+    """The entry with the lowest worth among all, or among a sample where they are many."""
+
+    def __init__(self, columns: Columns, rng: np.random.Generator) -> None:
+        self._columns = columns
+        self._rng = rng
+        self._tick = 0
+
+    def inserted(self, slot: int) -> None:
+        """Take note of a new entry."""
+        self.touched(slot)
+
+    def touched(self, slot: int) -> None:
+        """Take note of a use."""
+        self._tick += 1
+        self._columns.used_of[slot] = self._tick & 0xFFFFFFFF
+
+    def removed(self, slot: int) -> None:
+        """Take note that an entry is gone: nothing is kept of it here."""
+
+    def victim(self) -> int:
+        """Return the slot to give up."""
+        slots = self._candidates()
+        worth = self._worth(slots)
+        ties = slots[worth == worth.min()]
+        return int(ties[self._columns.order[ties].argmin()])
+
+    def _candidates(self) -> Slots:
+        columns = self._columns
+        if columns.high > SCANNED:
+            drawn = self._rng.integers(0, columns.high, SAMPLED)
+            drawn = drawn[columns.order[drawn] > 0]
+            if drawn.size >= SAMPLED // 4:
+                return drawn
+        return columns.live()
+
+    def _worth(self, slots: Slots) -> Worth:
+        raise NotImplementedError
+
+
+class Importance(_Sampled):
+    """Cost times use count over size, lowest first; among equals the oldest. Source: Potluck (ASPLOS 2018).
+
+    Being inserted counts as a use, else every newcomer would be the next to go.
+    """
+
+    def _worth(self, slots: Slots) -> Worth:
+        columns = self._columns
+        worth: Worth = columns.cost[slots] * (columns.uses[slots] + 1.0) / np.maximum(columns.size[slots], 1)
+        return worth
+
+
+class LeastRecentlyUsed(_Sampled):
+    """The entry not used for longest."""
+
+    def _worth(self, slots: Slots) -> Worth:
+        # the tick wraps around after 4 billion uses: compare by how long ago
+        since = (np.uint32(self._tick & 0xFFFFFFFF) - self._columns.used[slots]).astype(np.float64)
+        return -since
+
+
+class LeastFrequentlyUsed(_Sampled):
+    """The entry used least often; among equals the oldest."""
+
+    def _worth(self, slots: Slots) -> Worth:
+        return self._columns.uses[slots].astype(np.float64)
+
+
+def make_eviction(name: str, columns: Columns, rng: np.random.Generator) -> Eviction:
+    """Return the eviction policy of that name. Raises InvalidValue for an unknown one."""
+    makers = {"importance": Importance, "lru": LeastRecentlyUsed, "lfu": LeastFrequentlyUsed}
+    if name not in makers:
+        raise InvalidValue(f"No eviction policy `{name}`; there are {', '.join(makers)}.")
+    return makers[name](columns, rng)

@@ -1,0 +1,229 @@
+"""The two searches that faiss does for us: a scan over an array, and a graph that is appended to.
+
+The only file that imports faiss. Nothing here knows slots or removal; the index kinds beside it do.
+
+Calls go to faiss's SWIG functions with buffers that are kept, since its Python wrappers cost as much as a search among
+a few thousand keys. Every such call releases the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import threading
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.types import Key, Keys, Slots
+
+
+def use_one_thread() -> None:
+    """Make faiss use no other thread than the calling one, for its calls from there.
+
+    The loop answers one request at a time; a team of threads for each would only wait for one another.
+    """
+    faiss.omp_set_num_threads(1)
+
+
+use_one_thread()
+
+Bitmap = NDArray[np.uint8]
+"""One bit for each position, least significant first: set where the key is live."""
+
+
+class Answers:
+    """Buffers for one query and its k answers, with their addresses, kept between calls."""
+
+    def __init__(self, dimension: int, k: int) -> None:
+        self.k = k
+        self.key = np.zeros(dimension, np.float32)
+        self.l2_sq = np.zeros(k, np.float32)
+        self.positions = np.zeros(k, np.int64)
+        self.key_address = faiss.swig_ptr(self.key)
+        self.l2_sq_address = faiss.swig_ptr(self.l2_sq)
+        self.positions_address = faiss.swig_ptr(self.positions)
+
+
+class Scan:
+    """Exact search over the first rows of an array that the caller owns."""
+
+    def __init__(self, keys: Keys) -> None:
+        """Search in `keys`, shape (capacity, d), C-contiguous; rows may change between calls."""
+        self._keys = keys
+        self._address = faiss.swig_ptr(keys)
+        self._dimension = keys.shape[1]
+        self._answers = Answers(self._dimension, 10)
+
+    def search_one(self, key: Key, k: int, count: int) -> Answers:
+        """Return the answers among the first `count` rows, good until the next call; positions are -1 past the end."""
+        answers = self._answers
+        if answers.k != k:
+            answers = self._answers = Answers(self._dimension, k)
+        answers.key[:] = key
+        faiss.knn_L2sqr(
+            answers.key_address,
+            self._address,
+            self._dimension,
+            1,
+            count,
+            k,
+            answers.l2_sq_address,
+            answers.positions_address,
+        )
+        return answers
+
+    def search(self, keys: Keys, k: int, count: int) -> tuple[Keys, Slots]:
+        """Return (l2_sq, positions), both of shape (n, k); positions are -1 past the end."""
+        keys = np.ascontiguousarray(keys, np.float32)
+        l2_sq = np.empty((len(keys), k), np.float32)
+        positions = np.empty((len(keys), k), np.int64)
+        if len(keys):
+            faiss.knn_L2sqr(
+                faiss.swig_ptr(keys),
+                self._address,
+                self._dimension,
+                len(keys),
+                count,
+                k,
+                faiss.swig_ptr(l2_sq),
+                faiss.swig_ptr(positions),
+            )
+        return l2_sq, positions
+
+
+class Graph:
+    """A hierarchical navigable small world of keys by position, 0 to count - 1 in the order of appending.
+
+    Source: Malkov and Yashunin, 2018, as faiss has it. Its arrays are reserved ahead, because letting them grow copies
+    everything at once: over 100 ms at 100,000 keys of 64 dimensions.
+    """
+
+    def __init__(self, dimension: int, capacity: int, m: int, ef_construction: int, ef_search: int) -> None:
+        """Set up for `capacity` keys without a pause; more may come, at the price of one.
+
+        m: links of a key on the upper levels, twice that on the ground. ef_construction and ef_search: candidates
+        looked at while linking and while searching; more is slower and misses less.
+        """
+        self.dimension = dimension
+        self.capacity = capacity
+        self.count = 0
+        self._m = m
+        self._ef_search = ef_search
+        graph: Any = faiss.IndexHNSWFlat(dimension, m)
+        self._graph = graph
+        self._graph.hnsw.efConstruction = ef_construction
+        self._graph.hnsw.efSearch = ef_search
+        self._search: Any = self._graph.search_c
+        self._storage: Any = faiss.downcast_index(self._graph.storage)
+        self._parameters: Any = None
+        self._filter: Any = None
+        self._bitmap: Bitmap | None = None
+        self._answers = Answers(dimension, 10)
+        self._moving = threading.Lock()  # held by readers in other threads, and where the keys move in memory
+        self._reserve(capacity)
+
+    def _reserve(self, capacity: int) -> None:
+        hnsw = self._graph.hnsw
+        links = int(capacity * self._m * 2.1) + 64 * self._m
+        for vector, length in (
+            (self._storage.codes, capacity * self.dimension * 4),
+            (hnsw.neighbors, links),
+            (hnsw.offsets, capacity + 1),
+            (hnsw.levels, capacity),
+        ):
+            size = vector.size()
+            vector.resize(length)
+            _release(vector, length, size)
+            vector.resize(size)
+
+    def append(self, keys: Keys) -> None:
+        """Append keys of shape (n, d), C-contiguous float32."""
+        if self.count + len(keys) > self.capacity:
+            with self._moving:
+                self._graph.add_c(len(keys), faiss.swig_ptr(keys))
+        else:
+            self._graph.add_c(len(keys), faiss.swig_ptr(keys))
+        self.count += len(keys)
+
+    def keys(self, positions: Slots) -> Keys:
+        """Return a copy of the keys at `positions`, shape (n, d). May be called from other threads beside `append`."""
+        with self._moving:
+            view = faiss.rev_swig_ptr(self._storage.get_xb(), self.count * self.dimension)
+            found: Keys = view.reshape(self.count, self.dimension)[positions]
+        return found
+
+    def filter(self, bitmap: Bitmap | None) -> None:
+        """Find only positions whose bit is set, from now on and as the bitmap changes; None: find all."""
+        if bitmap is self._bitmap:
+            return
+        self._bitmap = bitmap
+        self._parameters = None
+        if bitmap is not None:
+            self._filter = faiss.IDSelectorBitmap(bitmap.size, faiss.swig_ptr(bitmap))
+            self._parameters = self._wide(self._ef_search)
+
+    def _wide(self, ef_search: int) -> Any:
+        parameters: Any = faiss.SearchParametersHNSW()  # type: ignore[attr-defined]
+        parameters.efSearch = ef_search
+        if self._bitmap is not None:
+            parameters.sel = self._filter
+        return parameters
+
+    def search_one(self, key: Key, k: int) -> Answers:
+        """Return the answers, good until the next call; positions are -1 past the end."""
+        answers = self._answers
+        if answers.k != k:
+            answers = self._answers = Answers(self.dimension, k)
+        answers.key[:] = key
+        if self._parameters is None:
+            self._search(1, answers.key_address, k, answers.l2_sq_address, answers.positions_address)
+        else:
+            self._search(1, answers.key_address, k, answers.l2_sq_address, answers.positions_address, self._parameters)
+        return answers
+
+    def search(self, keys: Keys, k: int, ef_search: int = 0) -> tuple[Keys, Slots]:
+        """Return (l2_sq, positions), both of shape (n, k), looking at ef_search candidates (0: as usual)."""
+        keys = np.ascontiguousarray(keys, np.float32)
+        l2_sq = np.full((len(keys), k), np.inf, np.float32)
+        positions = np.full((len(keys), k), -1, np.int64)
+        if len(keys):
+            parameters = self._wide(ef_search) if ef_search else self._parameters
+            self._search(
+                len(keys), faiss.swig_ptr(keys), k, faiss.swig_ptr(l2_sq), faiss.swig_ptr(positions), parameters
+            )
+        return l2_sq, positions
+
+    def scan(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
+        """Return (l2_sq, positions) by looking at every key: the graph's slow truth."""
+        keys = np.ascontiguousarray(keys, np.float32)
+        parameters: Any = None
+        if self._bitmap is not None:
+            parameters = faiss.SearchParameters()
+            parameters.sel = self._filter
+        l2_sq, positions = self._storage.search(keys, k, params=parameters)
+        return l2_sq, positions
+
+    def memory_bytes(self) -> int:
+        """Return the bytes of keys and links in use."""
+        hnsw = self._graph.hnsw
+        links = hnsw.neighbors.size() * 4 + hnsw.offsets.size() * 8 + hnsw.levels.size() * 4
+        return int(self.count * self.dimension * 4 + links)
+
+
+def _release(vector: Any, length: int, keep: int) -> None:
+    """Give the reserved pages of a vector back until they are written; it stays where it is.
+
+    Growing a vector writes zeros to it, which would commit memory for keys that may never come.
+    """
+    bytes_each = vector.byte_size() // length if hasattr(vector, "byte_size") else _ITEM_BYTES[type(vector).__name__]
+    address = int(vector.data()) if vector.data() is not None else 0
+    first = -(-(address + keep * bytes_each) // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (address + length * bytes_each) // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first and hasattr(mmap, "MADV_DONTNEED"):
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
+
+
+_ITEM_BYTES = {"UInt64Vector": 8, "Int32Vector": 4}

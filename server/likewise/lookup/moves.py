@@ -1,0 +1,101 @@
+"""Building an index in a background thread while the loop goes on with the one it has."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from likewise.lookup.index import use_one_thread
+from likewise.lookup.keyed import KeyedIndex
+from likewise.types import Keys, Slots
+
+logger = logging.getLogger(__name__)
+
+# One build at a time in a process: builds take all that a core gives, and the loop needs the other.
+_building = threading.Lock()
+
+CHUNK = 512
+"""Keys that are read and added at once; the interpreter lock is held for microseconds between two of them."""
+NEARLY = 8
+"""Changes that the loop itself may catch up with in one call."""
+
+
+class Move:
+    """A new index on its way: filled from a snapshot, then brought up to date from a log of changes since.
+
+    The thread owns the target until `ready`, the loop from then on. The log is the only thing both touch, from its
+    two ends.
+    """
+
+    def __init__(self, source: KeyedIndex, make: Callable[[], KeyedIndex], *, background: bool) -> None:
+        """Start at once; without background, return when the target is complete."""
+        self._parts = source.snapshot(CHUNK)
+        self._make = make
+        self._log: deque[tuple[Slots, Keys | None]] = deque()
+        self._target: KeyedIndex | None = None
+        self._thread: threading.Thread | None = None
+        self.cancelled = False
+        self.ready = False
+        self.failed = False
+        if background:
+            self._thread = threading.Thread(target=self._run, name="likewise-index", daemon=True)
+            self._thread.start()
+        else:
+            self._build(self._parts)
+
+    def _run(self) -> None:
+        use_one_thread()
+        with suppress(OSError, AttributeError):
+            # on Linux a thread has a priority of its own: give way to the loop where both share a core
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        try:
+            with _building:
+                self._build(self._parts)
+        except Exception:
+            logger.exception("An index could not be built; the one before it stays in use")
+            self.failed = True
+
+    def _build(self, parts: Iterator[tuple[Slots, Keys]]) -> None:
+        target = self._make()
+        for slots, keys in parts:
+            if self.cancelled:
+                return
+            target.add(slots, keys)
+        while len(self._log) > NEARLY and not self.cancelled:
+            self._replay(target)
+        self._target = target
+        self.ready = True
+
+    def _replay(self, target: KeyedIndex) -> None:
+        slots, keys = self._log.popleft()
+        if keys is None:
+            target.remove(slots)
+        else:
+            target.add(slots, keys)
+
+    def added(self, slots: Slots, keys: Keys) -> None:
+        """Note what was added to the source; both arrays are copied."""
+        self._log.append((slots.copy(), keys.copy()))
+
+    def removed(self, slots: Slots) -> None:
+        """Note what was removed from the source."""
+        self._log.append((slots.copy(), None))
+
+    def finish(self) -> KeyedIndex | None:
+        """Return the target once it is complete; until then catch up by a few changes, and return None."""
+        if not self.ready:
+            return None
+        target = self._target
+        assert target is not None
+        for _ in range(min(NEARLY, len(self._log))):
+            self._replay(target)
+        return None if self._log else target
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait until the thread is done."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)

@@ -1,0 +1,83 @@
+"""What all index kinds share: where a slot's key stands, and what may be added."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from likewise.errors import InvalidValue
+from likewise.lookup.views import ints
+from likewise.types import Keys, Slots
+
+
+class SlotMap:
+    """Slot to row, as one array of int32: 4 bytes for each slot up to the highest, -1 where there is none."""
+
+    def __init__(self, slots: int = 256) -> None:
+        """Set up room for `slots`; it grows as higher ones come."""
+        self._rows = np.full(slots, -1, np.int32)
+        self._view = ints(self._rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._rows.nbytes
+
+    def _reach(self, slot: int) -> None:
+        if slot >= len(self._rows):
+            grown = np.full(max(slot + 1, 2 * len(self._rows)), -1, np.int32)
+            grown[: len(self._rows)] = self._rows
+            self._rows = grown
+            self._view = ints(grown)
+
+    def put(self, slots: Slots, rows: Slots) -> None:
+        """Set the rows of slots. Raises InvalidValue where a slot has one already."""
+        if len(slots) == 1:
+            slot = int(slots[0])
+            self._reach(slot)
+            if self._view[slot] >= 0:
+                raise _taken(slot)
+            self._view[slot] = int(rows[0])
+        elif len(slots):
+            self._reach(int(slots.max()))
+            taken = slots[self._rows[slots] >= 0]
+            if taken.size:
+                raise _taken(int(taken[0]))
+            self._rows[slots] = rows
+
+    def set(self, slot: int, row: int) -> None:
+        """Change the row of a slot that has one."""
+        self._view[slot] = row
+
+    def get(self, slots: Slots) -> Slots:
+        """Return the rows of slots, -1 where there is none; slots must be within reach."""
+        return self._rows[slots].astype(np.int64)
+
+    def pop(self, slot: int) -> int:
+        """Forget a slot; return its row, or -1 where it has none."""
+        if not 0 <= slot < len(self._view):
+            return -1
+        row = self._view[slot]
+        self._view[slot] = -1
+        return row
+
+    def slots(self) -> Slots:
+        """Return the slots that have a row, ascending."""
+        return np.flatnonzero(self._rows >= 0)
+
+
+def _taken(slot: int) -> InvalidValue:
+    return InvalidValue(f"Slot {slot} is in the index already; remove it first.")
+
+
+def check_added(slots: Slots, keys: Keys, dimension: int) -> Keys:
+    """Return the keys, C-contiguous float32. Raises InvalidValue unless there is one of the dimension for each slot."""
+    keys = np.ascontiguousarray(keys, np.float32)
+    if keys.shape != (len(slots), dimension):
+        raise InvalidValue(
+            f"Keys of shape {keys.shape} for {len(slots)} slots; the index takes ({len(slots)}, {dimension})."
+        )
+    if len(slots) and int(slots.min()) < 0:
+        raise InvalidValue("A slot is negative; slots start at 0.")
+    if len(slots) > 1 and len(np.unique(slots)) != len(slots):
+        raise InvalidValue("A slot comes twice in one call; give each key a slot of its own.")
+    return keys
