@@ -203,7 +203,7 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         if "only-if-cached" in control:
             raise _ProblemError(504, "not-cached", "Nothing is safe to reuse.")
         if function.compute is None:
-            raise _ProblemError(409, "conflict", f"{function.name} has no model: look up and insert.")
+            raise _ProblemError(422, "invalid-value", f"{function.name} has no model: look up and insert.")
         try:
             body = encode_json(function.compute(call.body))
         except Exception as error:
