@@ -221,7 +221,7 @@ def server(live: Callable[..., Live]) -> Live:
 
 @pytest.fixture
 def process(functions_dir: Path) -> Iterator[Callable[..., ServerProcess]]:
-    """Start servers as processes of their own, as an operator would."""
+    """Start servers as processes of their own, as an operator would; each ends with the test."""
     with contextlib.ExitStack() as stack:
 
         def start(*options: str, functions: Path = functions_dir) -> ServerProcess:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -67,11 +68,12 @@ def create_app(settings: Settings) -> Hot:
     uploads = Uploads(settings.data_dir / "functions", assembler, lambda name: _find(registry, name))
     for folder in [*function_folders(settings.functions), *uploads.folders()]:
         registry.put(assembler.build(folder))
+    options: dict[str, Any] = {} if settings.journal == "memory" else {"buffer_records": settings.journal_buffer}
     journal = open_journal(
         settings.journal,
         path=settings.sqlite_path,
         redis_url=settings.redis_url,
-        **({} if settings.journal == "memory" else {"buffer_records": settings.journal_buffer}),
+        **options,
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)
     readiness = Readiness({"journal": "not replayed yet"})

@@ -39,6 +39,7 @@ class Defaults:
     capacity_entries: int = 20_000
     capacity_bytes: int = 256 << 20
     ttl_s: float = 3600.0
+    eviction: str = "importance"
     inference_threads: int = 1
     batch_max: int = 16
     queue_limit: int = 256
@@ -89,7 +90,7 @@ class Assembler:
             capacity_bytes=spec.capacity.bytes or defaults.capacity_bytes,
             ttl_s=spec.capacity.ttl_s or defaults.ttl_s,
             clock=self._clock,
-            **({"eviction": spec.capacity.eviction} if spec.capacity.eviction else {}),
+            eviction=spec.capacity.eviction or defaults.eviction,
         )
         decode = decoder(
             spec.input.kind,

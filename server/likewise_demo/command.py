@@ -51,6 +51,13 @@ class Command:
         )
         parser.add_argument("--target", type=_share, default=0.95, help="accuracy target, 0.5 to 0.999 [0.95]")
         parser.add_argument("--devices", type=_count, default=8, help="phones that send at once [8]")
+        parser.add_argument(
+            "--interval-ms",
+            type=_interval,
+            default=33.0,
+            metavar="MS",
+            help="a phone sends its next input no sooner than this after its last, as a camera would; 0: at once [33]",
+        )
         parser.add_argument("--requests", type=_count, default=None, help="length of the stream [the whole workload]")
         parser.add_argument("--seed", type=int, default=1, help="order and distortions of the stream [1]")
         parser.add_argument("--functions", type=Path, default=Path("functions"), help="folder of functions [functions]")
@@ -75,13 +82,16 @@ class Command:
         workload = open_workload(_WORKLOADS[args.workload], args.data, held_out_only=args.workload == "speech")
         with console.status("preparing what the phones will send"):
             stream = await asyncio.to_thread(workload.stream, args.requests, args.seed, args.devices)
+        pace_s = args.interval_ms / 1000
         with ServerProcess(args.functions, args.target) as server:
             console.print(
                 f"[bold]likewise[/] serves [bold]{workload.function}[/] on {server.url} (process {server.pid}); "
                 f"{args.devices} phones send {len(stream)} inputs, accuracy target {args.target:.0%}"
             )
-            with_reuse = await play(server.url, workload.function, stream, None, console, "sharing results   ")
-            without = await play(server.url, workload.function, stream, "no-store", console, "computing each one")
+            with_reuse = await play(server.url, workload.function, stream, None, pace_s, console, "sharing results   ")
+            without = await play(
+                server.url, workload.function, stream, "no-store", pace_s, console, "computing each one"
+            )
         scores = score(args.workload, args.target, args.devices, stream, with_reuse, without)
         console.print(table(scores))
         self._write(args, scores, with_reuse, without, console)
@@ -104,6 +114,13 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0.5 <= value <= 0.999:
         raise argparse.ArgumentTypeError("give a share from 0.5 to 0.999, such as 0.95")
+    return value
+
+
+def _interval(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 60_000:
+        raise argparse.ArgumentTypeError("give milliseconds from 0 to 60000")
     return value
 
 

@@ -33,11 +33,19 @@ class Play:
 
 
 async def play(
-    url: str, function: str, stream: Sequence[Sample], cache: Cache, console: Console, title: str, warm_up: int = 4
+    url: str,
+    function: str,
+    stream: Sequence[Sample],
+    cache: Cache,
+    pace_s: float,
+    console: Console,
+    title: str,
+    warm_up: int = 4,
 ) -> Play:
     """Play a stream from its phones at once, showing progress; each phone waits for an answer before it goes on.
 
-    cache: None, or "no-store" for a run without reuse. warm_up: requests before, that leave no trace.
+    cache: None, or "no-store" for a run without reuse. pace_s: seconds from one input of a phone to its next, at
+    least; the phones start spread over it. warm_up: requests before, that leave no trace.
     """
     record = Play([None] * len(stream), [0.0] * len(stream), [], [frozenset()] * len(stream))
     by_device: dict[int, list[int]] = {}
@@ -55,9 +63,12 @@ async def play(
         task = progress.add_task(title, total=len(stream), state="")
         counts = {"hits": 0, "done": 0}
 
-        async def phone(positions: Sequence[int]) -> None:
+        async def phone(number: int, positions: Sequence[int]) -> None:
+            due = perf_counter() + pace_s * number / len(by_device)
             async with AsyncClient(url) as client:
                 for position in positions:
+                    await asyncio.sleep(max(0.0, due - perf_counter()))
+                    due = max(due, perf_counter() - pace_s) + pace_s
                     sample = stream[position]
                     record.order.append(position)
                     record.known[position] = frozenset(seen)
@@ -80,7 +91,7 @@ async def play(
         async with AsyncClient(url) as client:
             for sample in stream[:warm_up]:
                 await client.infer(function, sample.body, media_type=sample.media_type, cache="no-store")
-        await asyncio.gather(*(phone(positions) for positions in by_device.values()))
+        await asyncio.gather(*(phone(number, positions) for number, positions in enumerate(by_device.values())))
         progress.update(task, completed=len(stream))
     return record
 
