@@ -173,7 +173,7 @@ async def test_the_async_client_asks_the_real_server(server: Any, toys: Any) -> 
 
 def test_a_full_process_serves_the_sdk(process: Any, toys: Any) -> None:
     """A server as an operator starts it: a later picture of the same quadrant is a hit once it has warmed up."""
-    with Client(process().url) as client:
+    with process() as running, Client(running.url) as client:
         answers = [client.infer("quadrants", toys.picture(i % 4, seed=i)) for i in range(400)]
     assert all(answer.result["label"] == toys.labels[i % 4] for i, answer in enumerate(answers[:20]))
     assert any(answer.from_cache for answer in answers)
