@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from likewise_client import (
     UnsupportedMediaType,
 )
 from likewise_client.testing import FakeServer
+from likewise_demo.process import ServerProcess
 
 
 @pytest.fixture(params=["real", "fake"])
@@ -171,9 +173,9 @@ async def test_the_async_client_asks_the_real_server(server: Any, toys: Any) -> 
         assert await recognize(NEAR[1]) == 1
 
 
-def test_a_full_process_serves_the_sdk(process: Any, toys: Any) -> None:
+def test_a_full_process_serves_the_sdk(functions_dir: Path, toys: Any) -> None:
     """A server as an operator starts it: a later picture of the same quadrant is a hit once it has warmed up."""
-    with process() as running, Client(running.url) as client:
+    with ServerProcess(functions_dir, 0.95) as running, Client(running.url) as client:
         answers = [client.infer("quadrants", toys.picture(i % 4, seed=i)) for i in range(400)]
     assert all(answer.result["label"] == toys.labels[i % 4] for i, answer in enumerate(answers[:20]))
     assert any(answer.from_cache for answer in answers)
