@@ -90,6 +90,7 @@ class Assembler:
             capacity_bytes=spec.capacity.bytes or defaults.capacity_bytes,
             ttl_s=spec.capacity.ttl_s or defaults.ttl_s,
             clock=self._clock,
+            index_kind={key.label: key.index for key in spec.keys},
             eviction=spec.capacity.eviction or defaults.eviction,
         )
         decode = decoder(

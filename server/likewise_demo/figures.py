@@ -27,9 +27,7 @@ def _stream(path: Path, scores: Scores) -> Path:
         axes.plot(at, hit_rate, color=REUSE, label="hit rate, last 100 requests")
         axes.plot(at, accuracy, color="#3d5a80", label="accuracy so far")
     axes.axhline(scores.target, color=TARGET, linestyle="--", linewidth=1, label=f"target {scores.target:.0%}")
-    axes.set(
-        xlabel="requests", ylim=(0, 1.02), title=f"{scores.workload}: reuse grows, accuracy stays above the target"
-    )
+    axes.set(xlabel="requests", ylim=(0, 1.02), title=f"{scores.workload}: hit rate and accuracy over the stream")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", frameon=False)

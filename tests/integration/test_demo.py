@@ -1,0 +1,56 @@
+"""`likewise demo` as a stranger runs it, shortened."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def demo(tmp_path, *options):
+    return subprocess.run(
+        [sys.executable, "-m", "likewise", "demo", "--output", str(tmp_path), *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.timeout(120)
+def test_phones_share_results_and_the_figures_are_written(tmp_path):
+    """A real server, real pictures, both plays, table, plots, page and JSON."""
+    ran = demo(tmp_path, "--requests", "240", "--interval-ms", "0", "--json", str(tmp_path / "figures.json"))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert found["requests"] == 240
+    assert found["hits"] > 20
+    assert found["accuracy"] >= 0.95
+    assert found["label_accuracy"] >= 0.95
+    assert "harvest" in ran.stdout
+    for name in ("stream.png", "latency.png", "index.html"):
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param(["--workload", "signs"], "--data", id="no data"),
+        pytest.param(["--functions", "nowhere"], "--functions", id="no functions"),
+        pytest.param(["--target", "2"], "0.95", id="target"),
+        pytest.param(["--requests", "0"], "at least 1", id="requests"),
+    ],
+)
+def test_what_cannot_be_run_says_what_to_do(tmp_path, options, says, monkeypatch):
+    """Exit code 2 and the remedy, no traceback."""
+    monkeypatch.delenv("LIKEWISE_DATA", raising=False)
+    ran = demo(tmp_path, *options)
+    assert ran.returncode == 2
+    assert says in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr

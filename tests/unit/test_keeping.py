@@ -1,0 +1,109 @@
+"""What outlives a request: replay, following peers, what policies learned."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from likewise.decision import make_policy
+from likewise.functions import Registry
+from likewise.keeping import Keeper
+from likewise.lookup.labels import Labels
+from likewise.lookup.namespace import Namespace
+from likewise.types import Entry, Inserted, Invalidated, Learned, Result
+
+
+class Stub:
+    """Just what the keeper uses of a function."""
+
+    def __init__(self, name):
+        from likewise.functions import Function
+
+        self.name, self.id, self.version = name, f"{name}@1", 1
+        self.namespace = Namespace(self.id, {"v": 2}, 100, 1 << 20, 3600.0, lambda: 100.0)
+        self.labels = Labels("label")
+        self.policies = {"v": make_policy("calibrated+ledger", 0.95, random.Random(1).random)}
+        self.dimensions = {"v": 2}
+        self._clock = lambda: 100.0
+        self.adopt = Function.adopt.__get__(self)
+
+
+def entry(number, **more):
+    fields = {"keys": {"v": np.array([number, 0], np.float32)}, "created_at": 50.0, "expires_at": 1e9, **more}
+    return Entry(number, result=Result(b'{"label": 1}'), cost_s=0.1, **fields)
+
+
+@pytest.fixture
+def keeper():
+    registry = Registry()
+    fn = Stub("f")
+    registry.put(fn)
+
+    class Journal:
+        def __init__(self):
+            self.records = []
+
+        def append(self, record):
+            self.records.append(record)
+
+        def statistics(self):
+            return {"up": 1.0}
+
+    journal = Journal()
+    keeper = Keeper(registry, journal, {}, {})
+    keeper.fn, keeper.journal = fn, journal
+    return keeper
+
+
+def test_records_are_applied_in_order(keeper):
+    """An invalidation after an insert takes it out; one before does not."""
+    assert keeper.apply([Inserted("f@1", entry(1)), Invalidated("f@1", 60.0, ids=(1,)), Inserted("f@1", entry(2))]) == 2
+    assert [each.id for each in keeper.fn.namespace.page(10).entries] == [2]
+
+
+def test_what_does_not_fit_is_left_out(keeper):
+    """Other functions, other dimensions, what is past its time, what is there already."""
+    wrong = entry(4, keys={"v": np.zeros(3, np.float32)})
+    records = [
+        Inserted("g@1", entry(3)), Inserted("f@1", wrong), Inserted("f@1", entry(5, expires_at=99.0)),
+        Inserted("f@1", entry(6)), Inserted("f@1", entry(6)), Learned("f@1", "w", {}), Learned("f@1", "v", {"x": 1}),
+    ]  # fmt: skip
+    assert keeper.apply(records) == 1
+    assert len(keeper.fn.namespace) == 1
+
+
+def test_what_a_policy_learned_is_journaled_when_it_changed(keeper):
+    """Once after it changed, not again while nothing happens; and it comes back."""
+    policy = keeper.fn.policies["v"]
+    for i in range(60):
+        keeper.apply([Inserted("f@1", entry(i + 10))])
+        neighbors = keeper.fn.namespace.lookup("v", np.array([i, 0], np.float32), 10)
+        policy.learn(policy.decide(neighbors), 0)
+    keeper._append_learned()
+    keeper._append_learned()
+    assert [type(record) for record in keeper.journal.records] == [Learned]
+    fresh = make_policy("calibrated+ledger", 0.95, random.Random(1).random)
+    keeper.fn.policies["v"] = fresh
+    keeper.apply(keeper.journal.records)
+    assert fresh.statistics() == policy.statistics()
+
+
+def test_a_restart_finds_entries_and_learned_state(live, toys):
+    """With SQLite, a second server over the same data begins where the first ended."""
+    png = {"content-type": "image/png"}
+    first = live(journal="sqlite")
+    for i in range(120):
+        first.http.post("/v1/functions/quadrants/infer", content=toys.picture(i % 4, i), headers=png)
+    before = first.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    first.__exit__()
+    second = live(journal="sqlite")
+    after = second.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    assert after["entries"] == before["entries"] > 0
+    assert after["probes"] == before["probes"]
+    answers = [
+        second.http.post("/v1/functions/quadrants/infer", content=toys.picture(i % 4, 900 + i), headers=png)
+        for i in range(12)
+    ]
+    assert sum(" hit" in each.headers["cache-status"] for each in answers) >= 6
