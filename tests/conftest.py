@@ -16,9 +16,10 @@ import numpy as np
 import onnx
 import pytest
 import uvicorn
+from onnx import TensorProto, helper, numpy_helper
+
 from likewise.settings import Settings
 from likewise_demo.process import ServerProcess
-from onnx import TensorProto, helper, numpy_helper
 
 LABELS = ("north-west", "north-east", "south-west", "south-east")
 
@@ -84,7 +85,8 @@ def write_devices(root: Path) -> None:
     for name, policy in (("devices", 'policy = "fixed"\n[reuse.options]\nthreshold = 0.2'), ("careful", "")):
         (root / name).mkdir(parents=True)
         (root / name / "function.toml").write_text(
-            f'[input]\nkind = "array"\n[[keys]]\nname = "v"\nextractor = "vector"\ndimension = 4\nmetric = "l2"\n[reuse]\n{policy}\n'
+            '[input]\nkind = "array"\n[[keys]]\nname = "v"\nextractor = "vector"\ndimension = 4\nmetric = "l2"\n'
+            f"[reuse]\n{policy}\n"
         )
 
 
@@ -199,6 +201,14 @@ class Live:
         self.http.close()
         self._server.should_exit = True
         self._thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def shared_server(functions_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One server for all tests of a file, where they do not mind what others left."""
+    data = tmp_path_factory.mktemp("data")
+    with Live(Settings(functions=functions_dir, data_dir=data, journal="memory", max_body_bytes=1 << 16)) as server:
+        yield server
 
 
 @pytest.fixture

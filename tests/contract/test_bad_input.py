@@ -94,9 +94,7 @@ def test_arrays(server, toys, body, media_type, status):
 )
 def test_keys(server, toys, body, slug):
     """A key has the dimension of its key type and is finite."""
-    detail = problem(
-        post(server, "/v1/functions/devices/lookup", body, "application/octet-stream"), 422, slug
-    )
+    detail = problem(post(server, "/v1/functions/devices/lookup", body, "application/octet-stream"), 422, slug)
     assert "devices@1" in detail
     goes_on(server, toys)
 

@@ -134,9 +134,7 @@ def test_pages_run_through_all_entries_in_order(server):
 @pytest.mark.parametrize(("selector", "left"), [("id", 2), ("tag", 1), ("all", 0)])
 def test_invalidated_entries_are_gone(server, selector, left):
     """By id, by tag, or all: once confirmed, none is served."""
-    ids = [
-        insert(server, key(i, 0, 0, 0), i, tags=["t"] if i else []).json()["entries"][0]["id"] for i in range(3)
-    ]
+    ids = [insert(server, key(i, 0, 0, 0), i, tags=["t"] if i else []).json()["entries"][0]["id"] for i in range(3)]
     query = {"id": f"id={ids[2]}", "tag": "tag=t", "all": "all=true"}[selector]
     answer = server.http.delete(f"/v1/functions/devices/entries?{query}")
     assert answer.json() == {"invalidated": 3 - left}

@@ -83,9 +83,7 @@ def test_a_spec_alone_may_be_json_or_toml(server):
     assert made.json()["description"] == 'a "quoted" word'
     assert made.json()["reuse"]["policy"] == "fixed"
     toml = '[input]\nkind = "array"\n[[keys]]\nextractor = "vector"\ndimension = 2\n'
-    made = server.http.put(
-        "/v1/functions/by-toml", content=toml, headers={"content-type": "application/toml"}
-    )
+    made = server.http.put("/v1/functions/by-toml", content=toml, headers={"content-type": "application/toml"})
     assert made.status_code == 201, made.text
 
 
