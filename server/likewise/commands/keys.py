@@ -16,8 +16,8 @@ is added; only its hash is kept. A running server takes changes over within abou
 
 scopes:
   infer    send inputs, look up, read functions and statistics
-  insert   bring results that a device computed, invalidate entries
-  admin    everything, registering functions included"""
+  insert   bring results that a device computed
+  admin    everything, invalidating entries and registering functions included"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 from likewise.errors import Conflict, Forbidden, InvalidValue, NotFound, SettingsError, Unauthorized
 
 SCOPES = ("infer", "insert", "admin")
-"""infer: infer, lookup, read; insert: bring and invalidate entries; admin: everything."""
+"""infer: infer, lookup, read; insert: bring entries; admin: everything, such as invalidating entries."""
 
 ANONYMOUS = "anonymous"
 """Who sent a request without a key, where none is needed."""
