@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import EF_CONSTRUCTION, EF_SEARCH, MIN_CAPACITY, HnswIndex, M
+from likewise.lookup.hnsw import EF_CONSTRUCTION, MIN_CAPACITY, HnswIndex, M
 from likewise.lookup.keyed import KeyedIndex
 from likewise.lookup.moves import Move
 from likewise.types import Key, Keys, Slots
@@ -31,7 +31,7 @@ class AutoIndex:
         exact_limit: int | None = None,
         m: int = M,
         ef_construction: int = EF_CONSTRUCTION,
-        ef_search: int = EF_SEARCH,
+        ef_search: int | None = None,
     ) -> None:
         """Set up an empty index. exact_limit: keys that are searched one by one; 0: a graph from the start."""
         self._dimension = dimension

@@ -13,8 +13,7 @@ from likewise.types import Key, Keys, Slots
 
 MIN_CAPACITY = 4096
 M = 16
-EF_CONSTRUCTION = 64
-EF_SEARCH = 32
+EF_CONSTRUCTION = 80
 
 
 class HnswIndex:
@@ -30,7 +29,7 @@ class HnswIndex:
         capacity: int = MIN_CAPACITY,
         m: int = M,
         ef_construction: int = EF_CONSTRUCTION,
-        ef_search: int = EF_SEARCH,
+        ef_search: int | None = None,
         rebuilds_itself: bool = True,
     ) -> None:
         """Set up an empty index for keys of `dimension` numbers.
@@ -39,7 +38,6 @@ class HnswIndex:
         """
         self._dimension = dimension
         self._options = (m, ef_construction, ef_search)
-        self._ef_search = ef_search
         self._rebuilds_itself = rebuilds_itself
         self._start(max(capacity, MIN_CAPACITY))
 
@@ -122,7 +120,7 @@ class HnswIndex:
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
         """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
-        l2_sq, positions = self._graph.search(keys, k, k if k > self._ef_search else 0)
+        l2_sq, positions = self._graph.search(keys, k, k if k > self._graph.ef_search else 0)
         short = np.flatnonzero((positions >= 0).sum(axis=1) < min(k, len(self)))
         if short.size:
             l2_sq[short], positions[short] = self._graph.scan(np.asarray(keys)[short], k)
