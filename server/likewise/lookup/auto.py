@@ -82,10 +82,15 @@ class AutoIndex:
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
         """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
+        if self._move is not None and self._move.ready:
+            self._tend()
         return self._current.search(keys, k)
 
     def search_one(self, key: Key, k: int) -> tuple[list[float], list[int]]:
         """Return (l2_sq, slots) of the at most k nearest keys, nearest first, without padding."""
+        # lookups take a replacement over too: after a bulk load there may be no other call for long
+        if self._move is not None and self._move.ready:
+            self._tend()
         return self._current.search_one(key, k)
 
     def slots(self) -> Slots:
