@@ -22,7 +22,16 @@ from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
 CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
 """Strictness and its Z: standard errors that the estimate of the error is raised by."""
 
+DEAREST = 0.4
+"""Probability of being wrong above which no hit is worth it: computed, such requests are free evidence."""
+PRICE = 2.0
+"""Probes that spending one token of 1 + tokens costs in the end, times ε: see `Calibrated._dearest`."""
+PRUDENCE = 0.3
+"""How much more often than it must a risky would-be hit is probed, so that one detection costs fewer tokens."""
+FEW = 10
+"""With fewer entries than that to compare with, agreement means little."""
 REFIT_EVERY = 8
+"""Checked requests between two fits; fewer at the start, when each one tells more."""
 BURST = 24
 """Requests that are probed more often after a confident hit would have been wrong (without a ledger)."""
 SCALE_SAMPLES = 200
@@ -38,7 +47,7 @@ class Calibrated:
     ledger: makes the target a theorem; None: no promise.
     strictness: "bold", "normal" or "strict"; default "bold" with a ledger, else "normal".
     probing: share of would-be hits computed to check, in (0, 1]; the ledger raises it where it must.
-    Reasons: "no neighbors", "below bar", "budget" (the ledger allows no risk now), "probe", "confident".
+    Reasons: "no neighbors", "below bar", "budget" (the ledger has too few tokens for this risk), "probe", "confident".
     """
 
     def __init__(
@@ -68,6 +77,17 @@ class Calibrated:
         self._typical = 0.1  # q: running mean of exp(-confidence / 2) over would-be hits
         self._burst = 0
         self._since = 0
+        self._kept = 0
+
+    def _dearest(self, tokens: float) -> float:
+        """Return the largest probability of being wrong that is worth a hit at these tokens.
+
+        A request is worth a hit while its chance to be right outweighs what the tokens that it may cost would save:
+        probes come at a rate of 1 / (1 + tokens) and tokens at ε, so n requests take ln(1 + ε·n / (1 + tokens)) / ε
+        probes, and one token less costs about 1 / (ε·(1 + tokens)) more of them; `PRICE` times that because what is
+        charged is rarely one token, but many at once.
+        """
+        return min(DEAREST, 1.0 / (1.0 + PRICE / (self._epsilon * (1.0 + tokens))))
 
     def _evidence(self, neighbors: Neighbors) -> tuple[int, int, Evidence]:
         """Return winner, its nearest slot, and the evidence for it."""
@@ -83,6 +103,7 @@ class Calibrated:
                 -1.0 if margin < -1.0 else 2.0 if margin > 2.0 else margin,
                 nearness if nearness > -2.0 else -2.0,
                 share - 0.5,
+                1.0 if len(neighbors.labels) < FEW and self._kept < FEW else 0.0,
             ),
         )
 
@@ -96,23 +117,25 @@ class Calibrated:
         if not self._scale:
             self._scale = neighbors.distances[0] + 1e-6
         label, slot, evidence = self._evidence(neighbors)
-        bias, w1, w2, w3 = calibration.weights
-        _, margin, nearness, share = evidence
-        z = bias + w1 * margin + w2 * nearness + w3 * share
+        w0, w1, w2, w3, w4 = calibration.weights
+        _, margin, nearness, share, few = evidence
+        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * few
         calibration.fresh_mix.append(evidence)
         calibration.clock += 1
         if len(calibration.fresh_mix) >= 1024:
             calibration.absorb()
         if z < calibration.bar:
             return Verdict(False, "below bar", neighbors, slot, label, False, 1.0, z, evidence)
+        error = calibration.ratio / (1.0 + exp(z if z < 30.0 else 30.0))
+        if ledger is not None and error > self._dearest(tokens):
+            return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
         counters.would_be_hits += 1
         doubt = exp(-0.5 * z) if z < 12.0 else 0.0025
         self._typical += 0.01 * (doubt - self._typical)
         probability = self._probing * doubt / self._typical
         probability = 0.5 if probability > 0.5 else 0.005 if probability < 0.005 else probability
         if ledger is not None:
-            error = calibration.ratio / (1.0 + exp(z if z < 30.0 else 30.0))
-            least = (1.0 + 0.2 * sqrt(error / self._epsilon)) / (1.0 + tokens)
+            least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
             if least > probability:
                 if least >= 1.0:
                     return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
@@ -129,15 +152,22 @@ class Calibrated:
 
     def confident(self, neighbors: Neighbors) -> bool:
         """Say whether such neighbors pass the bar, without accounting for anything."""
-        if not neighbors.labels or self._calibration.bar == math.inf:
+        calibration = self._calibration
+        if not neighbors.labels or calibration.bar == math.inf:
             return False
         _, _, evidence = self._evidence(neighbors)
-        return sum(w * x for w, x in zip(self._calibration.weights, evidence, strict=True)) >= self._calibration.bar
+        z = sum(w * x for w, x in zip(calibration.weights, evidence, strict=True))
+        if z < calibration.bar:
+            return False
+        if self._ledger is None:
+            return True
+        return calibration.ratio / (1.0 + exp(min(z, 30.0))) <= self._dearest(self._ledger.tokens)
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
         neighbors, evidence = verdict.neighbors, verdict.evidence
         if not evidence:
+            self._kept += 1
             return Lesson(True, -1, False)
         wrong = verdict.label != label
         calibration = self._calibration
@@ -150,8 +180,8 @@ class Calibrated:
                 else:
                     self._ledger.release(verdict.charge)
                 verdict.charge = 0.0  # settled; a verdict that comes back twice changes nothing here
-        bias, margin, nearness, share = evidence[0], evidence[1], evidence[2], evidence[3]
-        calibration.check((bias, margin, nearness, share), wrong, verdict.probability)
+        bias, margin, nearness, share, few = evidence
+        calibration.check((bias, margin, nearness, share, few), wrong, verdict.probability)
         if wrong and verdict.probe and self._ledger is None:
             z = verdict.confidence
             if calibration.ratio / (1.0 + exp(z if z < 15.0 else 15.0)) < 0.15:
@@ -160,10 +190,12 @@ class Calibrated:
             self._scale = 0.95 * self._scale + 0.05 * (neighbors.distances[0] + 1e-6)
         contradicted = neighbors.labels[0] != label and verdict.confidence >= CONTRADICTED
         self._since += 1
-        if self._since >= REFIT_EVERY or (wrong and verdict.probe):
+        if self._since >= min(REFIT_EVERY, 1 + calibration.samples // 8) or (wrong and verdict.probe):
             self._since = 0
-            calibration.refit()
-        return Lesson(adds_something(neighbors, label), neighbors.slots[0] if contradicted else -1, wrong)
+            calibration.refit(self._dearest(self._ledger.tokens) if self._ledger is not None else None)
+        keep = adds_something(neighbors, label)
+        self._kept += keep
+        return Lesson(keep, neighbors.slots[0] if contradicted else -1, wrong)
 
     def abandon(self, verdict: Verdict) -> None:
         """Say that no answer will come: a reservation of the ledger is spent, or failing on purpose would be free."""
@@ -185,6 +217,7 @@ class Calibrated:
             "calibration": self._calibration.state(),
             "scale": self._scale,
             "typical": self._typical,
+            "kept": self._kept,
             "ledger": self._ledger.state() if self._ledger is not None else None,
         }
 
@@ -194,8 +227,8 @@ class Calibrated:
         try:
             if state["policy"] != self._name:
                 raise ValueError(state["policy"])
-            scale, typical = float(state["scale"]), float(state["typical"])
-            if not (0.0 <= scale < math.inf and 0.0 < typical < math.inf):
+            scale, typical, kept = float(state["scale"]), float(state["typical"]), int(state["kept"])
+            if not (kept >= 0 and 0.0 <= scale < math.inf and 0.0 < typical < math.inf):
                 raise ValueError(f"scale {scale}, typical {typical}")
             counters.restore(state["counters"])
             calibration.restore(state["calibration"])
@@ -205,4 +238,5 @@ class Calibrated:
             self._ledger.restore(state["ledger"] or {})
         self._counters = counters
         self._calibration.restore(state["calibration"])
-        self._scale, self._typical, self._burst, self._since = scale, typical, 0, 0
+        self._scale, self._typical, self._kept = scale, typical, kept
+        self._burst = self._since = 0

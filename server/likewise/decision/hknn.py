@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.decision.counters import Coin, Counters, unusable
-from likewise.decision.votes import Vote, take_vote
+from likewise.decision.votes import homogeneity
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
 
@@ -42,14 +42,14 @@ class Hknn:
         self._dropout = dropout
         self._counters = Counters()
 
-    def _vote(self, neighbors: Neighbors) -> Vote | None:
+    def _vote(self, neighbors: Neighbors) -> tuple[int, int, float] | None:
         distances = neighbors.distances
         if not distances or distances[0] > self._threshold:
             return None
         if distances[-1] > self._threshold:
             within = sum(distance <= self._threshold for distance in distances)
             neighbors = Neighbors(distances[:within], neighbors.labels[:within], neighbors.slots[:within])
-        return take_vote(neighbors)
+        return homogeneity(neighbors)
 
     def decide(self, neighbors: Neighbors) -> Verdict:
         """Return the verdict for one request and count it."""
@@ -58,18 +58,19 @@ class Hknn:
         vote = self._vote(neighbors)
         if vote is None:
             return Verdict(False, "no neighbors", neighbors)
-        if vote.share < self._theta:
-            return Verdict(False, "heterogeneous", neighbors, vote.slot, vote.label, False, 1.0, vote.share)
+        label, slot, share = vote
+        if share < self._theta:
+            return Verdict(False, "heterogeneous", neighbors, slot, label, False, 1.0, share)
         counters.would_be_hits += 1
         if self._dropout and self._coin() < self._dropout:
             counters.probes += 1
-            return Verdict(False, "probe", neighbors, vote.slot, vote.label, True, self._dropout, vote.share)
-        return Verdict(True, "homogeneous", neighbors, vote.slot, vote.label, False, self._dropout, vote.share)
+            return Verdict(False, "probe", neighbors, slot, label, True, self._dropout, share)
+        return Verdict(True, "homogeneous", neighbors, slot, label, False, self._dropout, share)
 
     def confident(self, neighbors: Neighbors) -> bool:
         """Say whether such neighbors would be reused."""
         vote = self._vote(neighbors)
-        return vote is not None and vote.share >= self._theta
+        return vote is not None and vote[2] >= self._theta
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Count a computed label; nothing else is learned, and everything is kept."""
