@@ -30,7 +30,7 @@ class Block(nn.Module):
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
+                nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False) if stride > 1 else nn.Identity(),
                 nn.Conv2d(inputs, outputs, 1, bias=False),
                 nn.BatchNorm2d(outputs),
             )
@@ -133,6 +133,7 @@ def train(
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}], lr=rate
     )
+    torch.set_flush_denormal(True)
     steps = samples // batch_size
     total, step = epochs * steps, 0
     began = time.monotonic()

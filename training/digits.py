@@ -33,7 +33,7 @@ KEY_DIMENSION = 32
 
 def recognizer() -> nn.Sequential:
     """Return the network: (n, 1, 64, 64), standardized, to (n, 10)."""
-    return residual_network(1, 10, (32, 64, 128), (1, 2, 2))
+    return residual_network(1, 10, (48, 96, 128), (2, 3, 3))
 
 
 class KeyNetwork(nn.Module):
@@ -67,7 +67,7 @@ class KeyClassifier(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=FUNCTIONS / "digits" / "1")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=30)
     options = parser.parse_args()
     torch.manual_seed(0)
     digits, numbers = load_digits()

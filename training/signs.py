@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import signs_data
@@ -23,11 +24,14 @@ from common import (
 from torch import Tensor, nn
 
 SIDE = 48
+BATCH = 96
+DRAFT_SIDE = 32
+"""Two thirds of the steps see photographs at this side: as good a start at less than half the cost."""
 
 
 def recognizer() -> nn.Sequential:
     """Return the network: (n, 3, 48, 48), standardized, to (n, 43)."""
-    return residual_network(3, signs_data.CLASSES, (64, 128, 192), (2, 3, 3))
+    return residual_network(3, signs_data.CLASSES, (72, 128, 176), (4, 5, 2))
 
 
 def main() -> None:
@@ -35,7 +39,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds gtsrb/")
     parser.add_argument("--out", type=Path, default=FUNCTIONS / "signs" / "1" / "model.onnx")
     parser.add_argument("--weights", type=Path, help="where to keep the weights (.pt), for signs_key.py --teacher")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=14)
     options = parser.parse_args()
     torch.manual_seed(0)
     images, labels = signs_data.load(options.data, SIDE, held_out=False)
@@ -44,9 +48,13 @@ def main() -> None:
     # Rare classes have a handful of tracks: draw them more often, by the square root of how rare they are.
     weight = (1 / torch.bincount(labels, minlength=signs_data.CLASSES).clamp(1).sqrt())[labels]
 
+    draft = options.epochs * (len(images) // BATCH) * 2 // 3
+    steps = itertools.count()
+
     def batch(numbers: Tensor) -> tuple[Tensor, Tensor]:
         numbers = torch.multinomial(weight, len(numbers), replacement=True)
-        seen = relight(jitter(images[numbers], SIDE, turn=12, zoom=0.18, shift=0.1))
+        side = DRAFT_SIDE if next(steps) < draft else SIDE
+        seen = relight(jitter(images[numbers], side, turn=12, zoom=0.18, shift=0.1))
         inputs = (cut_out(seen) - 0.5) / 0.5
         return inputs.contiguous(memory_format=torch.channels_last), labels[numbers]
 

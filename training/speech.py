@@ -66,7 +66,7 @@ class Recognizer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = LogMel()
-        self.body = residual_network(1, 10, (32, 64, 128), (2, 3, 4), dropout=0.3)
+        self.body = residual_network(1, 10, (48, 96, 160), (2, 3, 3), dropout=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         spectrogram = self.features(x)
@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds fsdd/")
     parser.add_argument("--out", type=Path, default=FUNCTIONS / "speech" / "1" / "model.onnx")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=45)
     options = parser.parse_args()
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
