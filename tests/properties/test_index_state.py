@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import HealthCheck, settings
@@ -20,7 +20,7 @@ class IndexMachine(RuleBasedStateMachine):
     """Adds, removes, re-adds and searches; what is found is alive, at its true distance, once, and all of it."""
 
     kind = "exact"
-    options: dict[str, Any] = {}
+    options: ClassVar[dict[str, Any]] = {}
     finds_nearest = True
 
     def __init__(self) -> None:
@@ -91,13 +91,23 @@ class HnswMachine(IndexMachine):
 
 class AutoMachine(IndexMachine):
     kind = "auto"
-    options = {"background": False, "exact_limit": 30}
+    options: ClassVar[dict[str, Any]] = {"background": False, "exact_limit": 30}
+    finds_nearest = False
+
+
+class IvfMachine(IndexMachine):
+    kind = "ivf"
+    finds_nearest = False
+
+
+class AlshMachine(IndexMachine):
+    kind = "alsh"
     finds_nearest = False
 
 
 class BackgroundMachine(IndexMachine):
     kind = "auto"
-    options = {"exact_limit": 30}
+    options: ClassVar[dict[str, Any]] = {"exact_limit": 30}
     finds_nearest = False
 
     @rule()
@@ -115,3 +125,7 @@ TestAuto = AutoMachine.TestCase
 TestAuto.settings = few
 TestBackground = BackgroundMachine.TestCase
 TestBackground.settings = few
+TestIvf = IvfMachine.TestCase
+TestIvf.settings = few
+TestAlsh = AlshMachine.TestCase
+TestAlsh.settings = few

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from likewise.errors import InvalidValue
+from likewise.lookup.alsh import AlshIndex
 from likewise.lookup.auto import AutoIndex
 from likewise.lookup.exact import ExactIndex
 from likewise.lookup.hnsw import HnswIndex
+from likewise.lookup.ivf import IvfIndex
 from likewise.lookup.keyed import KeyedIndex
 
-KINDS = ("auto", "exact", "hnsw")
+KINDS = ("auto", "exact", "hnsw", "ivf", "alsh")
 
 
 def make_index(kind: str, dimension: int, **options: Any) -> KeyedIndex:
@@ -20,7 +22,13 @@ def make_index(kind: str, dimension: int, **options: Any) -> KeyedIndex:
     """
     if dimension < 1:
         raise InvalidValue(f"A key of {dimension} numbers cannot be indexed; the dimension is at least 1.")
-    makers: dict[str, Any] = {"auto": AutoIndex, "exact": ExactIndex, "hnsw": HnswIndex}
+    makers: dict[str, Any] = {
+        "auto": AutoIndex,
+        "exact": ExactIndex,
+        "hnsw": HnswIndex,
+        "ivf": IvfIndex,
+        "alsh": AlshIndex,
+    }
     if kind not in makers:
         raise InvalidValue(f"No index kind `{kind}`; there are {', '.join(KINDS)}.")
     try:

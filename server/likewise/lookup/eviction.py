@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
 from likewise.lookup.columns import Columns
+from likewise.lookup.fifo import S3Fifo
+from likewise.lookup.views import floats
 from likewise.types import Slots
 
 Worth = NDArray[np.float64]
@@ -16,6 +19,9 @@ Worth = NDArray[np.float64]
 
 SCANNED = 2048
 """Namespaces up to this size are searched whole for the victim."""
+NEWCOMER = 0.2
+"""Uses that an entry is credited with for having been computed. None, and the newest would always be the next to go;
+a whole one, and a scan pushes out entries in use."""
 SAMPLED = 64
 """In larger ones the victim is the worst of this many drawn at random: on average among the worst 1.5 %."""
 
@@ -77,14 +83,33 @@ class _Sampled:
 
 
 class Importance(_Sampled):
-    """Cost times use count over size, lowest first; among equals the oldest. Source: Potluck (ASPLOS 2018).
+    """Cost times use count over size, and what was used of late before what was not; the lowest goes.
 
-    Being inserted counts as a use, else every newcomer would be the next to go.
+    Importance as in Potluck (ASPLOS 2018), which never ages: what was popular once stays for good. So an entry's worth
+    is its importance on top of the worth that the last victim before its last use had, as in
+    GreedyDual-Size-Frequency (Cherkasova, 1998). Among equals the oldest goes.
     """
+
+    def __init__(self, columns: Columns, rng: np.random.Generator) -> None:
+        super().__init__(columns, rng)
+        self._level = 0.0
+        self._levels = np.zeros(columns.capacity, np.float64)
+        self._level_of = floats(self._levels)
+
+    def touched(self, slot: int) -> None:
+        """Take note of a use."""
+        self._level_of[slot] = self._level
+
+    def victim(self) -> int:
+        """Return the slot to give up."""
+        slot = super().victim()
+        self._level = float(self._worth(np.array([slot]))[0])
+        return slot
 
     def _worth(self, slots: Slots) -> Worth:
         columns = self._columns
-        worth: Worth = columns.cost[slots] * (columns.uses[slots] + 1.0) / np.maximum(columns.size[slots], 1)
+        importance = columns.cost[slots] * (columns.uses[slots] + NEWCOMER) / np.maximum(columns.size[slots], 1)
+        worth: Worth = self._levels[slots] + importance
         return worth
 
 
@@ -106,7 +131,12 @@ class LeastFrequentlyUsed(_Sampled):
 
 def make_eviction(name: str, columns: Columns, rng: np.random.Generator) -> Eviction:
     """Return the eviction policy of that name. Raises InvalidValue for an unknown one."""
-    makers = {"importance": Importance, "lru": LeastRecentlyUsed, "lfu": LeastFrequentlyUsed}
+    makers: dict[str, Callable[[Columns, np.random.Generator], Eviction]] = {
+        "importance": Importance,
+        "lru": LeastRecentlyUsed,
+        "lfu": LeastFrequentlyUsed,
+        "s3-fifo": S3Fifo,
+    }
     if name not in makers:
         raise InvalidValue(f"No eviction policy `{name}`; there are {', '.join(makers)}.")
     return makers[name](columns, rng)

@@ -91,6 +91,10 @@ class ExactIndex:
         slot_of = self._slot_of
         return l2_sq, [slot_of[row] for row in rows]
 
+    def has(self, slot: int) -> bool:
+        """Say whether a slot is in the index."""
+        return self._rows.has(slot)
+
     def slots(self) -> Slots:
         """Return a copy of the live slots, in no order."""
         return self._slots[: self._count].copy()

@@ -229,6 +229,58 @@ class Graph:
         return int(self.count * self.dimension * 4 + links)
 
 
+class Lists:
+    """Keys in lists, each around a centroid; a search looks through the lists around the nearest centroids (IVF).
+
+    Source: Sivic and Zisserman, 2003; Jégou et al., 2011, as faiss has it. Slots are the ids, so it may forget keys.
+    """
+
+    def __init__(self, training: Keys, lists: int, probes: int) -> None:
+        """Find the centroids of a sample, shape (n, d), n >= lists. probes: lists that a search looks through."""
+        dimension = training.shape[1]
+        self.count = lists
+        self._quantizer: Any = faiss.IndexFlatL2(dimension)
+        quantized: Any = faiss.IndexIVFFlat(self._quantizer, dimension, lists)
+        quantized.cp.min_points_per_centroid = 1  # else it warns on standard error
+        quantized.cp.max_points_per_centroid = 64
+        quantized.cp.niter = 8
+        quantized.train(training)
+        quantized.nprobe = probes
+        quantized.set_direct_map_type(faiss.DirectMap.Hashtable)  # type: ignore[attr-defined]
+        self._index = quantized
+        self._answers = Answers(dimension, 10)
+
+    def add(self, slots: Slots, keys: Keys) -> None:
+        """Add keys under slots that are not in it."""
+        self._index.add_with_ids(keys, slots)
+
+    def remove(self, slots: Slots) -> None:
+        """Take slots out that are in it."""
+        self._index.remove_ids(faiss.IDSelectorArray(len(slots), faiss.swig_ptr(slots)))
+
+    def keys(self, slots: Slots) -> Keys:
+        """Return the keys of slots, shape (n, d)."""
+        keys = np.empty((len(slots), self._index.d), np.float32)
+        for row, slot in enumerate(slots.tolist()):
+            self._index.reconstruct(slot, keys[row])
+        return keys
+
+    def search_one(self, key: Key, k: int) -> Answers:
+        """Return the answers, good until the next call; positions are slots, -1 past the end."""
+        answers = self._answers
+        if answers.k != k:
+            answers = self._answers = Answers(self._index.d, k)
+        answers.key[:] = key
+        self._index.search_c(1, answers.key_address, k, answers.l2_sq_address, answers.positions_address)
+        return answers
+
+    def search(self, keys: Keys, k: int, everywhere: bool = False) -> tuple[Keys, Slots]:
+        """Return (l2_sq, slots), both of shape (n, k), -1 past the end; everywhere: through all lists."""
+        parameters = faiss.SearchParametersIVF(nprobe=self.count) if everywhere else None  # type: ignore[call-arg]
+        found: tuple[Keys, Slots] = self._index.search(np.ascontiguousarray(keys, np.float32), k, params=parameters)
+        return found
+
+
 def _release(vector: Any, length: int, keep: int) -> None:
     """Give the reserved pages of a vector back until they are written; it stays where it is.
 

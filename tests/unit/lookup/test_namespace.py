@@ -58,7 +58,7 @@ def test_an_empty_namespace_has_no_neighbors(clock: Clock) -> None:
 def test_keys_that_do_not_fit_are_named(clock: Clock) -> None:
     """A wrong dimension and an unknown key type say what the namespace takes."""
     space = make(clock)
-    with pytest.raises(InvalidValue, match="4 numbers.*takes 3"):
+    with pytest.raises(InvalidValue, match=r"4 numbers.*takes 3"):
         space.lookup("a", np.zeros(4, np.float32), 1)
     with pytest.raises(InvalidValue, match="no key type `b`; it has `a`"):
         space.lookup("b", key(0), 1)
