@@ -1,0 +1,80 @@
+"""Is the default policy better than every fixed threshold and every H-kNN setting that hindsight could choose?
+
+    python benchmarks/hindsight.py --data DIR [--seeds 4] [--target 0.95,0.98]
+
+Plays the same streams with calibrated+ledger and with a sweep of settings. A setting competes at a target if its mean
+accuracy reaches the target on every workload; the best competitor is the one with the highest harvest, pooled over
+workloads. As a harder opponent, the best setting is also chosen for each workload by itself, with full hindsight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import mean
+
+from likewise.evaluation.replay import Run, replay
+from likewise.evaluation.streams import load_stream
+
+WORKLOADS = ("speech", "speech-block", "signs-junction", "signs-drift", "signs-cold")
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
+THETAS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+CUTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 2.0)
+SETTINGS = (
+    *(f"fixed:threshold={threshold}" for threshold in THRESHOLDS),
+    *(f"hknn:theta={theta}:threshold={cut}" for theta, cut in itertools.product(THETAS, CUTS)),
+)
+OURS = "calibrated+ledger"
+
+
+def play(workload: str, seed: int, data: Path, functions: Path, targets: Sequence[float]) -> list[Run]:
+    stream = load_stream(workload, seed, requests=None, devices=20, data=data, functions=functions, truth="label")
+    runs = [replay(stream, OURS, target) for target in targets]
+    return runs + [replay(stream, setting, 0.95) for setting in SETTINGS]
+
+
+def best(figures: dict[tuple[str, str], tuple[float, float]], target: float, workloads: Sequence[str]) -> str:
+    competing = [s for s in SETTINGS if all(figures[s, workload][1] >= target for workload in workloads)]
+    if not competing:
+        return "none keeps the target"
+    winner = max(competing, key=lambda s: mean(figures[s, workload][0] for workload in workloads))
+    return f"{mean(figures[winner, workload][0] for workload in workloads):.3f}  {winner}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--functions", type=Path, default=Path("functions"))
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--target", default="0.95,0.98")
+    args = parser.parse_args()
+    targets = [float(target) for target in args.target.split(",")]
+    work = list(itertools.product(WORKLOADS, range(args.seeds)))
+    job = partial(play, data=args.data, functions=args.functions, targets=targets)
+    with ProcessPoolExecutor(2) as pool:
+        runs = [run for group in pool.map(job, *zip(*work, strict=True)) for run in group]
+    figures = {}
+    for policy, workload in itertools.product(SETTINGS, WORKLOADS):
+        mine = [run for run in runs if (run.policy, run.workload) == (policy, workload)]
+        figures[policy, workload] = mean(run.harvest for run in mine), mean(run.accuracy for run in mine)
+    for target in targets:
+        ours = {
+            workload: [run for run in runs if (run.policy, run.workload, run.target) == (OURS, workload, target)]
+            for workload in WORKLOADS
+        }
+        print(f"target {target:g}")
+        pooled = mean(run.harvest for group in ours.values() for run in group)
+        below = sum(run.accuracy < target for group in ours.values() for run in group)
+        print(f"  {OURS}: {pooled:.3f}, {below} runs below target")
+        print(f"  best single setting in hindsight: {best(figures, target, WORKLOADS)}")
+        for workload in WORKLOADS:
+            harvest = mean(run.harvest for run in ours[workload])
+            print(f"  {workload:15s} {harvest:.3f}; chosen for it alone: {best(figures, target, [workload])}")
+
+
+if __name__ == "__main__":
+    main()

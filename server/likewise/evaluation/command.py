@@ -1,0 +1,212 @@
+"""The verb: arguments, work shared out over processes, and the table."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from likewise.decision import POLICIES
+from likewise.errors import InvalidValue, SettingsError
+from likewise.evaluation.plot import draw
+from likewise.evaluation.replay import Run, parse_policy, replay
+from likewise.evaluation.streams import TRUTHS, load_stream
+from likewise.evaluation.summary import Summary, summarize
+from likewise.workloads.catalog import WORKLOAD_NAMES
+
+WIDTH = 150
+"""Characters of a line that goes to a file or a pipe."""
+DEFAULT_WORKLOADS = "speech,speech-block,signs-junction,signs-drift,signs-cold"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stream, and all policies and targets that play it."""
+
+    workload: str
+    seed: int
+    policies: tuple[str, ...]
+    targets: tuple[float, ...]
+    requests: int | None
+    capacity: int
+    devices: int
+    truth: str
+    data: Path | None
+    functions: Path
+    key_type: str | None
+    index: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    add = parser.add_argument
+    add("--workload", default=DEFAULT_WORKLOADS, metavar="NAMES", help=f"with commas: {', '.join(WORKLOAD_NAMES)}")
+    add(
+        "--policy",
+        default="calibrated+ledger",
+        metavar="NAMES",
+        help=f"with commas: {', '.join(POLICIES)}; options as in fixed:threshold=0.3",
+    )
+    add("--target", default="0.95,0.98,0.99", metavar="SHARES", help="accuracy targets, with commas")
+    add("--seeds", type=int, default=8, metavar="N", help="streams of each workload (default 8)")
+    add("--requests", type=int, metavar="N", help="length of a stream (default: the workload's own)")
+    add("--capacity", type=int, default=20_000, metavar="N", help="entries that are kept (default 20,000)")
+    add("--devices", type=int, default=20, metavar="N", help="devices that send (default 20)")
+    add("--truth", choices=TRUTHS, default="label", help="what a computed request returns: true label or the model's")
+    add("--data", type=Path, default=os.environ.get("LIKEWISE_DATA"), metavar="DIR",
+        help="folder with fsdd/ and gtsrb/ in their public layouts (default: LIKEWISE_DATA)")  # fmt: skip
+    add("--functions", type=Path, default=Path("functions"), metavar="DIR", help="folder of the functions")
+    add("--key-type", metavar="NAME", help="default: the function's first")
+    add("--index", default="exact", metavar="KIND", help="index kind (default exact)")
+    add("--processes", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="streams played at once")
+    add("--json", type=Path, metavar="FILE", help="write a list with one object per run")
+    add("--plot", type=Path, metavar="FILE", help="draw harvest against accuracy, and accuracy over time")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play everything, print the table, write the files; return the exit code. Raises LikewiseError."""
+    jobs = _jobs(args)
+    each = len(jobs[0].policies) * len(jobs[0].targets)
+    runs: list[Run] = []
+    with _progress(len(jobs) * each) as advance:
+        for done in _play_all(jobs, args.processes):
+            runs += done
+            advance(len(done))
+    runs.sort(key=lambda run: [(job.workload, job.seed) for job in jobs].index((run.workload, run.seed)))
+    console = Console()
+    print_table(summarize(runs), console if console.is_terminal else Console(width=WIDTH))
+    if args.json is not None:
+        try:
+            args.json.write_bytes(orjson.dumps([run.as_json() for run in runs], option=orjson.OPT_INDENT_2))
+        except OSError as error:
+            raise SettingsError(f"--json {args.json}: cannot be written ({error.strerror}).") from error
+    if args.plot is not None:
+        draw(runs, args.plot)
+    return 0
+
+
+def play(job: Job) -> list[Run]:
+    """Return the runs of one stream; its keys are computed once. Raises LikewiseError."""
+    stream = load_stream(
+        job.workload,
+        job.seed,
+        requests=job.requests,
+        devices=job.devices,
+        data=job.data,
+        functions=job.functions,
+        truth=job.truth,
+        key_type=job.key_type,
+    )
+    return [
+        replay(stream, policy, target, capacity=job.capacity, index=job.index)
+        for policy in job.policies
+        for target in job.targets
+    ]
+
+
+def print_table(summaries: Sequence[Summary], console: Console) -> None:
+    """Print a row for each summary, and the means over workloads where there are several."""
+    table = Table(caption="± is half of a 95 % confidence interval over seeds; µs are medians of decide and learn")
+    table.add_column("workload", no_wrap=True)
+    table.add_column("policy", no_wrap=True)
+    for title in ("target", "harvest", "accuracy", "lowest", "below", "probes", "entries", "µs/hit", "µs/computed"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in summaries:
+        table.add_row(
+            row.workload,
+            row.policy,
+            f"{row.target:g}",
+            _with_error(row.harvest, row.harvest_error),
+            _with_error(row.accuracy, row.accuracy_error),
+            f"{row.lowest_accuracy:.4f}",
+            f"{row.below}/{row.seeds}",
+            f"{row.probes:.0f}",
+            f"{row.entries:.0f}",
+            f"{row.hit_us:.1f}",
+            f"{row.computed_us:.1f}",
+        )
+    if len({row.workload for row in summaries}) > 1:
+        table.add_section()
+        for policy, target in dict.fromkeys((row.policy, row.target) for row in summaries):
+            rows = [row for row in summaries if (row.policy, row.target) == (policy, target)]
+            table.add_row(
+                "all",
+                policy,
+                f"{target:g}",
+                f"{sum(row.harvest for row in rows) / len(rows):.3f}",
+                f"{sum(row.accuracy for row in rows) / len(rows):.4f}",
+                f"{min(row.lowest_accuracy for row in rows):.4f}",
+                f"{sum(row.below for row in rows)}/{sum(row.seeds for row in rows)}",
+            )
+    console.print(table)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.3f}" if math.isnan(error) else f"{value:.3f} ± {error:.3f}"
+
+
+def _jobs(args: argparse.Namespace) -> list[Job]:
+    workloads = _names(args.workload, "--workload")
+    policies = _names(args.policy, "--policy")
+    for policy in policies:
+        name, _ = parse_policy(policy)
+        if name not in POLICIES:
+            raise InvalidValue(f"There is no policy `{name}`; choose one of {', '.join(POLICIES)}.")
+    try:
+        targets = tuple(float(target) for target in _names(args.target, "--target"))
+    except ValueError:
+        raise InvalidValue(f"--target is `{args.target}`; give numbers with commas, such as 0.95,0.99.") from None
+    if not all(0.0 < target < 1.0 for target in targets):
+        raise InvalidValue(f"--target is `{args.target}`; an accuracy target lies between 0 and 1.")
+    if args.seeds < 1 or args.processes < 1 or args.capacity < 1:
+        raise InvalidValue("--seeds, --processes and --capacity are at least 1.")
+    data = Path(args.data) if args.data is not None else None
+    return [
+        Job(
+            workload, seed, policies, targets, args.requests, args.capacity, args.devices, args.truth, data,
+            args.functions, args.key_type, args.index,
+        )
+        for workload in workloads
+        for seed in range(args.seeds)
+    ]  # fmt: skip
+
+
+def _names(text: str, option: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise InvalidValue(f"{option} is empty; give a name, or several with commas.")
+    return names
+
+
+def _play_all(jobs: Sequence[Job], processes: int) -> Iterator[list[Run]]:
+    if processes == 1 or len(jobs) == 1:
+        yield from map(play, jobs)
+        return
+    # spawned, not forked: a fork would copy the threads' locks of whatever runs here
+    with ProcessPoolExecutor(min(processes, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(play, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("runs", total=total)
+        yield lambda count: progress.advance(task, count)

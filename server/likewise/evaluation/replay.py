@@ -1,0 +1,165 @@
+"""One policy plays one stream: lookup, decide, then hit, or learn and insert. The model answers from the stream."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter_ns
+from typing import Any
+
+from likewise.decision import make_policy
+from likewise.errors import InvalidValue
+from likewise.evaluation.streams import Stream
+from likewise.lookup.namespace import Namespace
+from likewise.types import Entry, Result
+
+_KEY_TYPE = "key"
+_RESULT = Result(b'{"label": 0}')
+_POINTS = 100
+"""Moments at which the accuracy so far is kept for the plot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one policy on one stream."""
+
+    workload: str
+    policy: str
+    target: float
+    seed: int
+    requests: int
+    opportunities: int
+    """Requests whose right label was among the cached entries."""
+    harvest: float
+    """Correct hits ÷ opportunities."""
+    accuracy: float
+    """1 - false hits ÷ requests."""
+    hit_accuracy: float
+    """1 - false hits ÷ hits; 1 without hits."""
+    hits: int
+    probes: int
+    entries: int
+    decide_us: float
+    """Median microseconds of a decision."""
+    hit_us: float
+    """Median microseconds that the policy takes for a hit."""
+    computed_us: float
+    """Median microseconds that the policy takes for a computed request: to decide and to learn."""
+    accuracy_so_far: tuple[float, ...]
+    """At 100 moments, evenly spaced."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run without its course, for a file."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "accuracy_so_far"}
+
+
+def parse_policy(text: str) -> tuple[str, dict[str, Any]]:
+    """Return name and options of a policy written `name` or `name:option=value:option=value`. Raises InvalidValue."""
+    name, *pairs = text.split(":")
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        option, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidValue(f"`{pair}` in policy `{text}` is no option; write it as option=value.")
+        try:
+            options[option] = float(value)
+        except ValueError:
+            options[option] = value
+    return name, options
+
+
+def replay(
+    stream: Stream,
+    policy: str,
+    target: float,
+    *,
+    capacity: int = 20_000,
+    index: str = "exact",
+    eviction: str = "importance",
+    coin: random.Random | None = None,
+) -> Run:
+    """Play a stream from an empty cache.
+
+    policy: as `parse_policy` takes it. capacity: entries. coin: the policy's; drawn from all arguments where None.
+    Raises InvalidValue.
+    """
+    name, options = parse_policy(policy)
+    coin = coin or random.Random(f"{stream.workload} {policy} {target} {stream.seed}")
+    chooser = make_policy(name, target, coin.random, **options)
+    now = 0.0
+    space = Namespace(
+        stream.workload,
+        {_KEY_TYPE: stream.keys.shape[1]},
+        capacity,
+        1 << 40,
+        float("inf"),
+        lambda: now,
+        eviction,
+        index,
+    )
+    holders: dict[int, list[int]] = {}  # by label: ids of entries, dead ones dropped when they come up
+    hits = false_hits = correct = opportunities = probes = 0
+    decide_ns, hit_ns, computed_ns = [], [], []
+    course = []
+    moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
+    for at, (key, truth) in enumerate(zip(stream.keys, stream.labels, strict=True)):
+        now = float(at)
+        opportunities += _cached(space, holders, truth)
+        neighbors = space.lookup(_KEY_TYPE, key, stream.neighbors)
+        started = perf_counter_ns()
+        verdict = chooser.decide(neighbors)
+        took = perf_counter_ns() - started
+        decide_ns.append(took)
+        if verdict.reuse:
+            hit_ns.append(took)
+            hits += 1
+            space.touch(verdict.slot)
+            if verdict.label == truth:
+                correct += 1
+            else:
+                false_hits += 1
+        else:
+            probes += verdict.probe
+            started = perf_counter_ns()
+            lesson = chooser.learn(verdict, truth)
+            computed_ns.append(took + perf_counter_ns() - started)
+            if lesson.evict_slot >= 0:
+                space.remove(lesson.evict_slot)
+            if lesson.insert:
+                entry = Entry(at, {_KEY_TYPE: key}, _RESULT, 0.01, now, float("inf"))
+                space.insert(entry, truth)
+                holders.setdefault(truth, []).append(at)
+        if at + 1 in moments:
+            course.append(1.0 - false_hits / (at + 1))
+    requests = len(stream.labels)
+    return Run(
+        workload=stream.workload,
+        policy=policy,
+        target=target,
+        seed=stream.seed,
+        requests=requests,
+        opportunities=opportunities,
+        harvest=correct / max(1, opportunities),
+        accuracy=1.0 - false_hits / max(1, requests),
+        hit_accuracy=1.0 - false_hits / max(1, hits),
+        hits=hits,
+        probes=probes,
+        entries=len(space),
+        decide_us=_median_us(decide_ns),
+        hit_us=_median_us(hit_ns),
+        computed_us=_median_us(computed_ns),
+        accuracy_so_far=tuple(course),
+    )
+
+
+def _cached(space: Namespace, holders: Mapping[int, list[int]], label: int) -> bool:
+    ids = holders.get(label)
+    while ids and space.slot_of(ids[-1]) < 0:
+        ids.pop()
+    return bool(ids)
+
+
+def _median_us(nanoseconds: list[int]) -> float:
+    return round(median(nanoseconds) / 1000.0, 3) if nanoseconds else 0.0

@@ -1,0 +1,76 @@
+"""Runs over several seeds, put together: means, confidence intervals, and runs below target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean, median, stdev
+
+from likewise.evaluation.replay import Run
+
+# Student's t, two-sided 95 %, by degrees of freedom from 1; beyond, the normal's 1.96 is near enough.
+_T = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
+    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One workload, policy and target over all seeds."""
+
+    workload: str
+    policy: str
+    target: float
+    seeds: int
+    harvest: float
+    harvest_error: float
+    """Half the width of the 95 % confidence interval; NaN from one seed."""
+    accuracy: float
+    accuracy_error: float
+    lowest_accuracy: float
+    below: int
+    """Runs whose accuracy ended below the target."""
+    probes: float
+    entries: float
+    hit_us: float
+    computed_us: float
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % confidence interval of the mean, by Student's t; NaN for fewer than two."""
+    if len(values) < 2:
+        return math.nan
+    freedom = len(values) - 1
+    t = _T[freedom - 1] if freedom <= len(_T) else 1.96
+    return t * stdev(values) / math.sqrt(len(values))
+
+
+def summarize(runs: Iterable[Run]) -> list[Summary]:
+    """Return one summary for each workload, policy and target, in the order in which they first come."""
+    groups: dict[tuple[str, str, float], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.workload, run.policy, run.target), []).append(run)
+    return [_summary(workload, policy, target, group) for (workload, policy, target), group in groups.items()]
+
+
+def _summary(workload: str, policy: str, target: float, runs: Sequence[Run]) -> Summary:
+    harvests = [run.harvest for run in runs]
+    accuracies = [run.accuracy for run in runs]
+    return Summary(
+        workload=workload,
+        policy=policy,
+        target=target,
+        seeds=len(runs),
+        harvest=mean(harvests),
+        harvest_error=half_width(harvests),
+        accuracy=mean(accuracies),
+        accuracy_error=half_width(accuracies),
+        lowest_accuracy=min(accuracies),
+        below=sum(accuracy < target - 1e-12 for accuracy in accuracies),
+        probes=mean(run.probes for run in runs),
+        entries=mean(run.entries for run in runs),
+        hit_us=median(run.hit_us for run in runs),
+        computed_us=median(run.computed_us for run in runs),
+    )
