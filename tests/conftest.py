@@ -21,6 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 from likewise.settings import Settings
 from likewise_demo.process import ServerProcess
 
+pytest_plugins = ["redis_server"]  # tests/support: a real redis-server
+
 LABELS = ("north-west", "north-east", "south-west", "south-east")
 
 

@@ -33,9 +33,10 @@ from likewise.settings import Settings
 log = logging.getLogger("likewise")
 
 
-def create_app(settings: Settings) -> Hot:
+def create_app(settings: Settings, node: str | None = None) -> Hot:
     """Return the ASGI application of one worker.
 
+    node: its name among those that share, where it is not the setting.
     Loads all functions, so that a wrong one shows at start. Raises InvalidFunction, SettingsError.
     """
     clock = time.time
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> Hot:
         settings.journal,
         path=settings.sqlite_path,
         redis_url=settings.redis_url,
+        node=node or settings.node or None,
         **options,
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)

@@ -161,6 +161,13 @@ class Settings:
         10.0, "On SIGTERM, requests under way get this long to finish.", unit="seconds", minimum=0, maximum=3600
     )
 
+    workers: int = _row(
+        1,
+        "Worker processes behind the port; more than one share what they compute through Redis.",
+        minimum=1,
+        maximum=256,
+    )
+
     functions: Path = _row(
         Path("functions"), "Folder of functions, one sub-folder with a function.toml each.", group="What it serves"
     )
@@ -253,19 +260,25 @@ class Settings:
     )
 
     journal: str = _row(
-        "memory",
+        "sqlite",
         "What survives a restart: memory (nothing), sqlite (everything, on this node) or redis (shared by nodes).",
         choices=("memory", "sqlite", "redis"),
         group="Journal",
     )
     journal_path: str = _row("", "File of the SQLite journal; empty: journal.sqlite in the data folder.")
     redis_url: str = _row("redis://127.0.0.1:6379/0", "Where the Redis journal is.")
+    node: str = _row("", "Name of this node among those that share; empty: drawn anew at each start.")
     journal_buffer: int = _row(65_536, "Records that may wait to be written; more are dropped and counted.", minimum=1)
 
     def __post_init__(self) -> None:
         """Check each value against its row, and those that depend on each other."""
         for setting in TABLE or table():
             setting.check(getattr(self, setting.name), f"Setting {setting.name}")
+        if self.workers > 1 and self.journal != "redis":
+            raise SettingsError(
+                f"Setting workers is {self.workers}, but the {self.journal} journal cannot be shared. "
+                "Set journal to redis with redis_url, or workers to 1."
+            )
         if self.max_upload_bytes < self.max_body_bytes:
             raise SettingsError(
                 f"Setting max_upload_bytes ({self.max_upload_bytes}) is less than max_body_bytes "

@@ -9,14 +9,17 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 
 import uvicorn
 
 from likewise.app import create_app
+from likewise.commands.workers import Supervisor, bind
 from likewise.errors import SettingsError
 from likewise.functions import Registry
 from likewise.http.access import create_first_key, read_keys
+from likewise.http.hot import Hot
 from likewise.settings import Settings, read_settings
 from likewise.settings import add_arguments as add_settings
 
@@ -39,28 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop; 0 after draining, 1 where it could not listen."""
     settings = read_settings(vars(args), os.environ)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+    _log_as(settings)
     ensure_access(settings)
+    if settings.workers > 1:
+        return _supervise(settings)
     app = create_app(settings)
     print(banner(settings, app.edge.registry), flush=True)
-    server = Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            loop="auto",  # uvloop where it is installed
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=settings.access_log,
-            server_header=False,
-            timeout_keep_alive=max(1, round(settings.keep_alive_s)),
-            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-            limit_concurrency=settings.max_connections,
-        )
-    )
+    server = Server(configuration(settings, app))
     try:
         server.run()
     except SystemExit:  # it could not listen, and has logged why
@@ -68,14 +56,54 @@ def run(args: argparse.Namespace) -> int:
     return 0 if server.started else 1
 
 
-class Server(uvicorn.Server):
-    """Uvicorn's server, which says where it listens and ends with exit code 0 once it has drained."""
+def _supervise(settings: Settings) -> int:
+    """Serve with several workers on one port."""
+    try:
+        sockets = bind(settings.host, settings.port, settings.workers)
+    except OSError as error:
+        log.error("Cannot listen on %s port %d: %s. Choose another --port.", settings.host, settings.port, error)
+        return 1
+    place = address(sockets[0].getsockname())
+    print(f"likewise {version('likewise')}, {settings.workers} workers, sharing through {settings.journal}", flush=True)
+    print(f"likewise is serving on {place}", flush=True)
+    return Supervisor(partial(_work, settings), sockets, settings.drain_s).run()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then print the address with the real port; others wait for this line."""
-        await super().startup(sockets)
-        if self.started:
-            print(f"likewise is serving on {address(self.servers[0].sockets[0].getsockname())}", flush=True)
+
+def _work(settings: Settings, number: int, listening: socket.socket) -> None:
+    """Be one of several workers: a node of its own name, so that it finds again what it learned."""
+    _log_as(settings)
+    app = create_app(settings, node=f"{settings.node}-{number}" if settings.node else None)
+    if number == 0:
+        print(banner(settings, app.edge.registry), flush=True)
+    QuietServer(configuration(settings, app)).run([listening])
+
+
+def _log_as(settings: Settings) -> None:
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def configuration(settings: Settings, app: Hot) -> uvicorn.Config:
+    """Return how uvicorn is to serve the application."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="auto",  # uvloop where it is installed
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=settings.access_log,
+        server_header=False,
+        timeout_keep_alive=max(1, round(settings.keep_alive_s)),
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        limit_concurrency=settings.max_connections,
+    )
+
+
+class QuietServer(uvicorn.Server):
+    """Uvicorn's server, which ends with exit code 0 once it has drained."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -86,6 +114,16 @@ class Server(uvicorn.Server):
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+
+class Server(QuietServer):
+    """The only worker's server: says where it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then print the address with the real port; others wait for this line."""
+        await super().startup(sockets)
+        if self.started:
+            print(f"likewise is serving on {address(self.servers[0].sockets[0].getsockname())}", flush=True)
 
 
 def address(name: tuple[str | int, ...]) -> str:

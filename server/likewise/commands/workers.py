@@ -1,0 +1,118 @@
+"""Several worker processes behind one port: each with its own socket, kept alive, drained together."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+log = logging.getLogger("likewise")
+
+SHORT_LIFE_S = 5.0
+"""A worker that ends sooner than this after its start is started again only after a pause."""
+LONGEST_PAUSE_S = 30.0
+
+Work = Callable[[int, socket.socket], None]
+"""What a worker does: its number and its listening socket. Has to be a module's function, to be found by the child."""
+
+
+def bind(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return `count` listening sockets on one port; the kernel spreads connections over them (SO_REUSEPORT).
+
+    port 0 takes any free one. Raises OSError where the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            each = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(each)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            each.bind((host, port))
+            port = each.getsockname()[1]
+            each.set_inheritable(True)
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+class Supervisor:
+    """Runs one process per socket until told to stop; one that ends by itself is started again."""
+
+    def __init__(self, work: Work, sockets: list[socket.socket], drain_s: float) -> None:
+        """Set up. drain_s: how long workers may take to finish after SIGTERM before they are killed."""
+        self._work = work
+        self._sockets = sockets
+        self._drain_s = drain_s
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: dict[int, SpawnProcess] = {}
+        self._started_at: dict[int, float] = {}
+        self._due_at: dict[int, float] = {}
+        self._pause_s = 1.0
+        self._stopping = False
+
+    def run(self) -> int:
+        """Start the workers and keep them alive until SIGTERM or SIGINT; return 0 once they have drained."""
+        before = {each: signal.signal(each, self._stop) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            for number in range(len(self._sockets)):
+                self._start(number)
+            while not self._stopping:
+                wait([process.sentinel for process in self._processes.values()], timeout=0.2)
+                self._tend()
+            return self._drain()
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that run."""
+        return [process.pid or 0 for process in self._processes.values() if process.is_alive()]
+
+    def _start(self, number: int) -> None:
+        process = self._context.Process(
+            target=self._work, args=(number, self._sockets[number]), name=f"likewise-worker-{number}"
+        )
+        process.start()
+        self._processes[number] = process
+        self._started_at[number] = time.monotonic()
+
+    def _tend(self) -> None:
+        now = time.monotonic()
+        for number, process in list(self._processes.items()):
+            if process.is_alive() or self._stopping:
+                continue
+            if number not in self._due_at:
+                short = now - self._started_at[number] < SHORT_LIFE_S
+                self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s) if short else 1.0
+                self._due_at[number] = now + (self._pause_s if short else 0.0)
+                log.error("worker %d ended with exit code %s; it is started again", number, process.exitcode)
+            if now >= self._due_at[number]:
+                del self._due_at[number]
+                self._start(number)
+
+    def _stop(self, _: int, __: FrameType | None) -> None:
+        self._stopping = True
+
+    def _drain(self) -> int:
+        for process in self._processes.values():
+            if process.is_alive():
+                process.terminate()
+        deadline = time.monotonic() + self._drain_s + 5.0
+        for process in self._processes.values():
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                log.error("%s did not drain in time and is killed", process.name)
+                process.kill()
+                process.join()
+        return 0

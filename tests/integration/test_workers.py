@@ -1,0 +1,56 @@
+"""Several workers behind one port, sharing through a real Redis."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import httpx
+import pytest
+
+from likewise.errors import SettingsError
+from likewise.settings import Settings
+
+
+def test_workers_without_redis_are_refused():
+    """The remedy is named."""
+    with pytest.raises(SettingsError, match="redis"):
+        Settings(workers=2, journal="sqlite")
+
+
+@pytest.mark.redis
+@pytest.mark.timeout(120)
+def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_server):
+    """Both answer, both know what either computed, and the supervisor replaces one that died."""
+    server = process("--workers", "2", "--journal", "redis", "--redis-url", redis_server.url)
+
+    def ask(path, **more):
+        with httpx.Client(base_url=server.url, timeout=20) as client:  # a new connection each time: either worker
+            return client.request(more.pop("method", "GET"), path, **more)
+
+    def workers():
+        found = {}
+        deadline = time.monotonic() + 30
+        while len(found) < 2 and time.monotonic() < deadline:
+            try:
+                stats = ask("/v1/stats").json()
+            except httpx.TransportError:
+                continue  # the connection met the worker that was being killed
+            found[stats["pid"]] = stats["functions"]["quadrants@1"]["entries"]
+        return found
+
+    for i in range(60):
+        png = {"content-type": "image/png"}
+        answer = ask("/v1/functions/quadrants/infer", method="POST", content=toys.picture(i % 4, i), headers=png)
+        assert answer.status_code == 200
+    assert len(workers()) == 2
+    deadline = time.monotonic() + 20
+    while len(set(workers().values())) != 1:
+        assert time.monotonic() < deadline, "the workers never agreed"
+    victim, survivor = workers()
+    os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + 40
+    while not (len(now := workers()) == 2 and victim not in now):
+        assert time.monotonic() < deadline, "the worker never came back"
+    assert survivor in now
