@@ -51,8 +51,8 @@ format: $(VENV)/.test ## let ruff put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test ## measure speed; prints figures, judges nothing
-	@for script in benchmarks/*.py; do test -e "$$script" || continue; echo "── $$script"; $(BIN)/python "$$script" || exit 1; done
+bench: $(VENV)/.test ## measure speed beside baselines; ONLY=NAME runs one row
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 drills: $(VENV)/.test ## the slow tests that break things on purpose
 	LIKEWISE_DRILLS=1 $(BIN)/python -m pytest -q -m drill --timeout 600 $(ARGS)
