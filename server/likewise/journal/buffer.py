@@ -24,6 +24,8 @@ class Item(NamedTuple):
     """The entry's id, -1 for other records."""
     expires_at: float
     frame: bytes
+    again: bool = False
+    """Published before, into a store that lost it."""
 
 
 class Buffer:
@@ -41,7 +43,7 @@ class Buffer:
     ) -> None:
         if min(max_items, max_bytes, max_invalidations) < 1:
             raise JournalError("A journal's buffer must have room for at least one record; raise its bounds.")
-        self._max_items = max_items
+        self.max_items = max_items
         self._max_bytes = max_bytes
         self._max_invalidations = max_invalidations
         self._limits = limits or codec.DEFAULT_LIMITS
@@ -56,7 +58,7 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._kept) + len(self._items)
 
-    def append(self, record: Record) -> bool:
+    def append(self, record: Record, *, again: bool = False) -> bool:
         """Encode and keep a record; return True if nothing was waiting before. Raises JournalError (codec)."""
         frame = codec.encode(record, self._limits)
         entry_id, expires_at = -1, 0.0
@@ -67,9 +69,9 @@ class Buffer:
             was_empty = not self._items and not self._kept
             self.last_position += 1
             self.appended += 1
-            self._items.append(Item(self.last_position, kind, record.function, entry_id, expires_at, frame))
+            self._items.append(Item(self.last_position, kind, record.function, entry_id, expires_at, frame, again))
             self.pending_bytes += len(frame)
-            if len(self._items) > self._max_items or self.pending_bytes > self._max_bytes:
+            if len(self._items) > self.max_items or self.pending_bytes > self._max_bytes:
                 self._make_room()
         return was_empty
 
@@ -106,7 +108,7 @@ class Buffer:
 
     def _make_room(self) -> None:
         while self._items and (
-            len(self._items) > self._max_items
+            len(self._items) > self.max_items
             or (self.pending_bytes > self._max_bytes and len(self._items) + len(self._kept) > 1)
         ):
             item = self._items.popleft()

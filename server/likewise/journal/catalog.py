@@ -8,6 +8,7 @@ from typing import Any
 
 from likewise.errors import SettingsError
 from likewise.journal.memory import MemoryJournal
+from likewise.journal.redis import RedisJournal
 from likewise.journal.sqlite import SqliteJournal
 from likewise.ports import Journal
 
@@ -35,8 +36,6 @@ def open_journal(
         if kind == "redis":
             if not redis_url:
                 raise SettingsError("The Redis journal needs a URL; set redis_url, such as redis://127.0.0.1:6379/0.")
-            from likewise.journal.redis import RedisJournal
-
             return RedisJournal(redis_url, node=node or uuid.uuid4().hex[:12], **options)
     except TypeError as error:
         raise SettingsError(f"The {kind} journal does not take these options: {error}.") from error

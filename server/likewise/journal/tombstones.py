@@ -52,6 +52,15 @@ class Tombstones:
         known = self._tags.get(function)
         return known is not None and any(order <= known.get(tag, -1.0) for tag in tags)
 
+    def knows(self, record: Invalidated) -> bool:
+        """Say whether an invalidation adds nothing to what is remembered. For tombstones ordered by seconds."""
+        name = record.function
+        if record.everything:
+            return record.at <= self._everything.get(name, -1.0)
+        if record.tag is not None:
+            return self.covers_tags(name, (record.tag,), record.at)
+        return all((name, one) in self._ids for one in record.ids)
+
     def names_tags(self, function: str) -> bool:
         """Say whether an entry's tags matter at all."""
         return function in self._tags

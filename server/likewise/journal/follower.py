@@ -1,0 +1,295 @@
+"""Reads what other nodes publish, and notices when a stream was trimmed beyond this node or lost by Redis.
+
+How a node finds its way back, per function:
+
+- *Redis was away*: reading goes on behind the last record read; nothing was lost.
+- *Trimmed*: the stream went on without this node for longer than it is kept, so invalidations may have been
+  missed. The node is told to drop everything of the function (an `Invalidated` with `everything`), and reads
+  the whole stream anew; what it has not sent yet is given back to it at the end.
+- *Lost*: Redis came back empty or with an older state. Entries live on in the nodes' memories: each node reads
+  what there is, then publishes again its invalidations and those live entries (`supply`) that it did not find.
+  One node begins, the others wait a random moment, so that most entries are sent once. A duplicate does no
+  harm: an id that is known already is ignored.
+
+In every case an entry that was invalidated by its id stays out for good, and one that was created before an
+invalidation by tag or of everything stays out however late it arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
+
+from likewise.errors import JournalError
+from likewise.journal import codec
+from likewise.journal.buffer import Buffer
+from likewise.journal.publisher import Publisher
+from likewise.journal.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
+from likewise.journal.tombstones import Tombstones
+from likewise.types import Clock, Entry, Inserted, Invalidated, Record
+
+_log = logging.getLogger(__name__)
+_AT_ONCE = 256
+
+_Found = list[tuple[Stream, int, list[StreamEntry]]]
+"""Entries read of streams, with the generation that each had when they were asked for."""
+_Reads = dict[tuple[str, ...], asyncio.Task[_Found]]
+"""Reads that are under way, by the functions they read."""
+
+
+class Follower:
+    """Follows the streams of all functions.
+
+    batch: most records read of a stream at once.
+    block_ms: how long one read waits for news, and how often new functions are looked for.
+    republish_within_s: nodes spread over this time when they publish again what Redis lost.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        names: Names,
+        buffer: Buffer,
+        publisher: Publisher,
+        tombstones: Tombstones,
+        *,
+        origin: str,
+        batch: int,
+        block_ms: int,
+        retry_s: tuple[float, float],
+        republish_within_s: float,
+        clock: Clock,
+    ) -> None:
+        self._link = link
+        self._names = names
+        self._buffer = buffer
+        self._publisher = publisher
+        self._tombstones = tombstones
+        self._origin = origin
+        self._batch = batch
+        self._block_ms = block_ms
+        self._retry_s = retry_s
+        self._republish_within_s = republish_within_s
+        self._clock = clock
+        self.streams: dict[str, Stream] = {}
+        self.live: Callable[[str], Iterable[Entry]] | None = None
+        self.failure = ""
+        self.resynchronized = 0
+        self.republished = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def replay(self) -> AsyncIterator[list[Record]]:
+        """Yield everything from the start of all streams up to their present ends. Raises JournalError."""
+        for stream in await self._look():
+            stream.rewind(await self._standing(stream))
+            stream.wiped = True  # a replay begins from nothing: this process's own records belong to it
+            while not stream.caught_up:
+                entries = await self._range(stream)
+                if records := stream.admit(entries):
+                    yield records
+                if len(entries) < self._batch:
+                    break
+            stream.wiped = False
+
+    async def follow(self) -> AsyncIterator[list[Record]]:
+        """Yield what is news, for ever; while Redis is away, wait for it."""
+        reads: _Reads = {}
+        failures = 0
+        looked = -1.0
+        try:
+            while True:
+                try:
+                    if looked < 0 or time.monotonic() - looked >= self._block_ms / 1000:
+                        for stream in await self._look():
+                            if records := await self._check(stream):
+                                yield records
+                        looked = time.monotonic()
+                    self._begin_reads(reads)
+                    for stream, generation, entries in await self._finished(reads):
+                        if generation != stream.generation:
+                            continue
+                        # A full batch may mean that this node is behind, and the stream is trimmed meanwhile.
+                        if len(entries) >= self._batch:
+                            if records := await self._check(stream):
+                                yield records
+                            if generation != stream.generation:
+                                continue
+                        if records := stream.admit(entries):
+                            yield records
+                        if records := self._arrive(stream):
+                            yield records
+                    if failures:
+                        _log.warning("Redis can be read again.")
+                    failures, self.failure = 0, ""
+                except JournalError as error:
+                    failures += 1
+                    looked = -1.0  # it may have come back as another
+                    if not self.failure:
+                        _log.warning("Redis cannot be read; this node goes on alone until it can. %s", error.detail)
+                    self.failure = error.detail
+                    first, longest = self._retry_s
+                    await asyncio.sleep(min(longest, first * 2.0 ** min(failures - 1, 20)) * random.uniform(0.5, 1.0))
+        finally:
+            await self._cancel(reads.values())
+
+    async def close(self) -> None:
+        """Stop publishing again."""
+        await self._cancel(self._tasks)
+
+    async def _look(self) -> list[Stream]:
+        for raw in sorted(await self._link.ask("SMEMBERS", self._names.functions)):
+            name = raw.decode()
+            if name not in self.streams:
+                self.streams[name] = Stream(name, self._origin, self._tombstones)
+        return list(self.streams.values())
+
+    async def _standing(self, stream: Stream) -> Standing:
+        key, at = self._names.stream(stream.function), str(stream.position)
+        epoch_key = self._names.epoch(stream.function)
+        epoch = await self._link.ask("GET", epoch_key)
+        if epoch is None:
+            stream.begins = bool(await self._link.ask("SET", epoch_key, uuid.uuid4().hex, "NX"))
+            epoch = await self._link.ask("GET", epoch_key)
+        answers = await self._link.ask_many(
+            [
+                ("XRANGE", key, at, at, "COUNT", 1),
+                ("XRANGE", key, "-", "+", "COUNT", 1),
+                ("XREVRANGE", key, "+", "-", "COUNT", 1),
+            ]
+        )
+        for answer in answers:
+            if isinstance(answer, JournalError):
+                raise answer
+        position, first, last = answers
+        return Standing(
+            epoch.decode() if epoch else "",
+            StreamId.parse(first[0][0]) if first else None,
+            StreamId.parse(last[0][0]) if last else None,
+            bool(position),
+        )
+
+    async def _check(self, stream: Stream) -> list[Record]:
+        """Compare a stream with what this node has read of it; return what the node is to be told."""
+        standing = await self._standing(stream)
+        known = bool(stream.epoch)
+        verdict = stream.judge(standing)
+        if not known:
+            stream.rewind(standing)
+        elif verdict == "lost":
+            _log.error("Redis lost the stream of %s; it is read from its start and completed.", stream.function)
+            self.resynchronized += 1
+            stream.rewind(standing)
+            stream.seen = set()
+            stream.emptied = True
+            wait_s = 0.0 if stream.begins else random.uniform(0.2, 1.0) * self._republish_within_s
+            task = asyncio.create_task(self._republish(stream, stream.generation, wait_s))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif verdict == "trimmed":
+            _log.warning(
+                "The stream of %s was trimmed beyond what this node has read: its entries are dropped and read anew. "
+                "Raise stream_entries if this happens often.",
+                stream.function,
+            )
+            self.resynchronized += 1
+            stream.rewind(standing)
+            stream.wiped = True
+            return [Invalidated(stream.function, self._clock(), everything=True)]
+        stream.begins = False
+        return []
+
+    def _arrive(self, stream: Stream) -> list[Record]:
+        """Once a dropped function has been read again, return what this node has not sent yet."""
+        if not (stream.wiped and stream.caught_up):
+            return []
+        stream.wiped = False
+        records: list[Record] = []
+        for item in (*self._publisher.in_flight, *self._buffer.waiting(stream.function)):
+            if item.function == stream.function and item.kind == codec.INSERTED:
+                record = codec.decode(item.frame)
+                assert isinstance(record, Inserted)
+                entry = record.entry
+                if not self._tombstones.covers(
+                    stream.function, entry.id, entry.created_at
+                ) and not self._tombstones.covers_tags(stream.function, entry.tags, entry.created_at):
+                    records.append(record)
+        return records
+
+    async def _republish(self, stream: Stream, generation: int, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        while not stream.caught_up and stream.generation == generation:  # noqa: ASYNC110 - the follower moves both
+            await asyncio.sleep(0.02)
+        if stream.generation != generation:  # lost once more; another task sees to it
+            return
+        for invalidated in self._tombstones.records(stream.function):
+            self._buffer.append(invalidated, again=True)
+        self._publisher.wake()
+        sent = 0
+        for entry in self.live(stream.function) if self.live is not None else ():
+            if entry.id in stream.seen:
+                continue
+            # Wait for room rather than drop what is newer.
+            while len(self._buffer) > self._buffer.max_items // 2:  # noqa: ASYNC110 - the buffer knows no events
+                await asyncio.sleep(0.02)
+            self._buffer.append(Inserted(stream.function, entry), again=True)
+            self._publisher.wake()
+            sent += 1
+            if sent % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self.republished += sent
+        if stream.generation == generation:
+            stream.emptied = False
+            stream.seen = set()
+        _log.warning("%d entries of %s were published again.", sent, stream.function)
+
+    async def _range(self, stream: Stream) -> list[StreamEntry]:
+        start = "-" if stream.position == START else f"({stream.position}"
+        entries: list[StreamEntry] = await self._link.ask(
+            "XRANGE", self._names.stream(stream.function), start, str(stream.catch_up_to), "COUNT", self._batch
+        )
+        return entries
+
+    def _begin_reads(self, reads: _Reads) -> None:
+        functions = list(self.streams)
+        groups = [(name,) for name in functions] if self._link.clustered else [tuple(functions)]
+        for group in groups:
+            if group and not any(set(group) & set(running) for running in reads):
+                reads[group] = asyncio.create_task(self._read([self.streams[name] for name in group]))
+
+    async def _read(self, streams: Sequence[Stream]) -> _Found:
+        generations = [stream.generation for stream in streams]
+        keys = [self._names.stream(stream.function) for stream in streams]
+        positions = {key: stream.position for key, stream in zip(keys, streams, strict=True)}
+        found = await self._link.read(positions, self._batch, self._block_ms)
+        return [
+            (stream, generation, found[key])
+            for stream, generation, key in zip(streams, generations, keys, strict=True)
+            if key in found
+        ]
+
+    async def _finished(self, reads: _Reads) -> _Found:
+        if not reads:
+            await asyncio.sleep(self._block_ms / 1000)
+            return []
+        await asyncio.wait(reads.values(), timeout=self._block_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
+        done = [group for group, task in reads.items() if task.done()]
+        found: _Found = []
+        failed: BaseException | None = None
+        for task in [reads.pop(group) for group in done]:
+            failed = task.exception() or failed
+            if not task.exception():
+                found += task.result()
+        if failed is not None and not found:
+            raise failed
+        return found
+
+    async def _cancel(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        pending = list(tasks)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)

@@ -1,0 +1,189 @@
+"""What a node knows of one function's stream in Redis: where it has read to, and what it lets in.
+
+The keys of a function share a hash tag, so a cluster keeps them in one slot:
+
+- `PREFIX:{name@version}:stream`: records in order, fields `n` (origin), `r` (frame), `a` (published again).
+- `PREFIX:{name@version}:epoch`: a random word. Missing or changed: the stream was lost and begun anew.
+- `PREFIX:{name@version}:learned:NODE`: a hash by key type of what a node's policies learned.
+- `PREFIX:functions`: the set of all functions that have a stream.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from likewise.errors import JournalError
+from likewise.journal import codec
+from likewise.journal.tombstones import Tombstones
+from likewise.types import Inserted, Invalidated, Record
+
+_log = logging.getLogger(__name__)
+
+
+class StreamId(NamedTuple):
+    """A stream entry's id; ids of one stream only grow."""
+
+    milliseconds: int
+    number: int
+
+    @classmethod
+    def parse(cls, raw: bytes | str) -> StreamId:
+        """Return the id that Redis wrote as `milliseconds-number`."""
+        text = raw.decode() if isinstance(raw, bytes) else raw
+        milliseconds, _, number = text.partition("-")
+        return cls(int(milliseconds), int(number or 0))
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds}-{self.number}"
+
+
+START = StreamId(0, 0)
+StreamEntry = tuple[bytes, Mapping[bytes, bytes] | None]
+"""What Redis returns for one entry: its id and its fields."""
+
+
+class Names(NamedTuple):
+    """How keys are called."""
+
+    prefix: str
+
+    @property
+    def functions(self) -> str:
+        """The set of functions that have a stream."""
+        return f"{self.prefix}:functions"
+
+    def stream(self, function: str) -> str:
+        """A function's records."""
+        return f"{self.prefix}:{{{function}}}:stream"
+
+    def epoch(self, function: str) -> str:
+        """The word that names a function's stream for as long as it is not lost."""
+        return f"{self.prefix}:{{{function}}}:epoch"
+
+    def learned(self, function: str, node: str) -> str:
+        """What one node learned."""
+        return f"{self.prefix}:{{{function}}}:learned:{node}"
+
+
+class Standing(NamedTuple):
+    """What Redis says about a stream at one moment."""
+
+    epoch: str
+    """Empty: there is none."""
+    first: StreamId | None
+    last: StreamId | None
+    has_position: bool
+    """Whether the entry up to which this node has read is still there."""
+
+
+class Stream:
+    """One function's stream as this node has read it.
+
+    origin: how this process signs what it publishes; its own records are not let in again.
+    tombstones: invalidations known to this node, ordered by seconds; shared by all its streams.
+    """
+
+    def __init__(self, function: str, origin: str, tombstones: Tombstones) -> None:
+        self.function = function
+        self.position = START
+        self.epoch = ""
+        self.generation = 0
+        """Grows when `position` jumps back: what was asked for before is then not to be looked at."""
+        self.catch_up_to = START
+        """Where the stream ended when this node began to read it from its start."""
+        self.emptied = False
+        """Lost by Redis: this node's live entries have to be published again, once it has caught up."""
+        self.seen: set[int] = set()
+        """Ids found in the stream since it was lost."""
+        self.begins = False
+        """This node gave the stream its present epoch."""
+        self.wiped = False
+        """This node's entries were dropped, so its own records are let in as well until it has caught up."""
+        self.refused = 0
+        """Entries that came after they had been invalidated."""
+        self.corrupt = 0
+        self._origin = origin.encode()
+        self._tombstones = tombstones
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all has been read that was there when the reading began."""
+        return self.position >= self.catch_up_to
+
+    def judge(self, standing: Standing) -> str:
+        """Return what has become of the stream: "", "trimmed" beyond the position, or "lost" in part or whole."""
+        if self.epoch and standing.epoch != self.epoch:
+            return "lost"
+        if self.position == START or standing.has_position:
+            return ""
+        if standing.first is None or standing.first <= self.position:
+            return "lost"
+        return "trimmed"
+
+    def rewind(self, standing: Standing) -> None:
+        """Read it again from its start."""
+        self.position = START
+        self.epoch = standing.epoch
+        self.catch_up_to = standing.last or START
+        self.generation += 1
+
+    def admit(self, entries: Iterable[StreamEntry]) -> list[Record]:
+        """Move the position behind entries and return those records of theirs that are news to this node."""
+        records: list[Record] = []
+        for raw_id, fields in entries:
+            self.position = StreamId.parse(raw_id)
+            if not fields:  # deleted inside the stream
+                continue
+            own = fields.get(b"n") == self._origin
+            if own and not self.emptied and not (self.wiped and self.position <= self.catch_up_to):
+                continue
+            try:
+                record = codec.decode(fields.get(b"r", b""))
+            except JournalError as error:
+                self.corrupt += 1
+                _log.error("Entry %s of the stream of %s is skipped: %s", self.position, self.function, error.detail)
+                continue
+            news = record.function == self.function and self._is_news(record, b"a" in fields)
+            if news and (self.wiped or not own):
+                records.append(record)
+        return records
+
+    def _is_news(self, record: Record, again: bool) -> bool:
+        if isinstance(record, Invalidated):
+            known = again and self._tombstones.knows(record)
+            remember(self._tombstones, record)
+            return not known
+        if isinstance(record, Inserted):
+            entry = record.entry
+            if self.emptied:
+                self.seen.add(entry.id)
+            if self._tombstones.covers(self.function, entry.id, entry.created_at) or self._tombstones.covers_tags(
+                self.function, entry.tags, entry.created_at
+            ):
+                self.refused += 1
+                return False
+        return True
+
+
+def remember(tombstones: Tombstones, record: Invalidated) -> None:
+    """Keep an invalidation: single entries never come back, others not if they were created before it."""
+    tombstones.add(record, record.at, ids_until=float("inf"))
+
+
+class Link(Protocol):
+    """A connection to Redis. Every method raises JournalError, and nothing else, when Redis does not do it."""
+
+    async def ask(self, *command: str | bytes | int) -> Any:
+        """Send one command and return its answer."""
+
+    async def ask_many(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
+        """Send commands at once and return their answers; one that failed alone has a JournalError in its place."""
+
+    async def read(self, positions: Mapping[str, StreamId], count: int, block_ms: int) -> dict[str, list[StreamEntry]]:
+        """Return what stands behind positions by stream's key, at most `count` each; wait for it if there is none."""
+
+    @property
+    def clustered(self) -> bool:
+        """Whether streams live on different servers, so that each is read by itself."""

@@ -1,0 +1,405 @@
+"""The journal over a real Redis that is killed, paused, emptied, full, trimmed, and split into a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from journals import FUNCTION, Model, collect, make_entry, rebuild, until
+from redis_server import RedisServer, find_redis
+
+from likewise.errors import JournalError
+from likewise.journal.redis import RedisJournal
+from likewise.types import Entry, Inserted, Invalidated, Learned
+
+pytestmark = pytest.mark.redis
+
+
+def need_redis() -> None:
+    if find_redis() is None:
+        if os.environ.get("LIKEWISE_REQUIRE_REDIS"):
+            pytest.fail("LIKEWISE_REQUIRE_REDIS is set, and there is no redis-server")
+        pytest.skip("no redis-server here")
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A fresh redis-server for one test."""
+    need_redis()
+    server = RedisServer(tmp_path)
+    yield server
+    server.kill()
+
+
+class Node:
+    """A journal with the state that a server would keep, following others."""
+
+    def __init__(self, journal: RedisJournal) -> None:
+        self.journal = journal
+        self.model = Model()
+        self._task = asyncio.create_task(collect(journal, self.model))
+        journal.supply(lambda function: [e for (f, _), e in list(self.model.entries.items()) if f == function])
+
+    def insert(self, entry: Entry) -> None:
+        self.model.apply([Inserted(FUNCTION, entry)])
+        self.journal.append(Inserted(FUNCTION, entry))
+
+    def invalidate(self, **selector: object) -> None:
+        record = Invalidated(FUNCTION, selector.pop("at", 1e6), **selector)  # type: ignore[arg-type]
+        self.model.apply([record])
+        self.journal.append(record)
+
+    async def end(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self.journal.close()
+
+
+Join = Callable[..., Awaitable[Node]]
+
+
+@pytest.fixture
+async def join(redis_server: RedisServer) -> AsyncIterator[Join]:
+    """Let nodes join the fresh Redis of this test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(node: str, url: str = redis_server.url, **options: object) -> Node:
+            given = {"block_s": 0.05, "timeout_s": 0.5, "republish_within_s": 0.2, "retry_s": (0.02, 0.1), **options}
+            journal = RedisJournal(url, node=node, close_timeout_s=1.0, **given)  # type: ignore[arg-type]
+            await journal.start()
+            joined = Node(journal)
+            stack.push_async_callback(joined.end)
+            return joined
+
+        yield start
+
+
+async def test_inserts_of_two_nodes_meet_in_both(join: Join) -> None:
+    """What each inserts, the other adopts."""
+    a, b = await join("a"), await join("b")
+    for i in range(200):
+        a.insert(make_entry(i))
+        b.insert(make_entry(1000 + i))
+    await until(lambda: len(a.model.ids) == len(b.model.ids) == 400)
+    assert set(a.model.ids) == set(b.model.ids)
+
+
+async def test_records_wait_while_redis_is_killed_and_are_shared_after_its_return(
+    join: Join, redis_server: RedisServer
+) -> None:
+    """Appending goes on without Redis, flushing says why it cannot, and all arrives once Redis is back."""
+    a, b = await join("a"), await join("b")
+    a.insert(make_entry(1))
+    await until(lambda: b.model.ids == [1])
+    redis_server.kill()
+    for i in range(2, 50):
+        a.insert(make_entry(i))
+        b.insert(make_entry(100 + i))
+    a.invalidate(ids=(1,))
+    with pytest.raises(JournalError, match="Redis"):
+        await a.journal.flush()
+    assert a.journal.statistics()["up"] == 0
+    assert a.journal.failure
+    redis_server.start()
+    expected = {*range(2, 50), *range(102, 150)}
+    await until(lambda: set(a.model.ids) == set(b.model.ids) == expected)
+    await a.journal.flush()
+    await until(lambda: a.journal.statistics()["up"] == b.journal.statistics()["up"] == 1)
+    assert a.journal.statistics()["dropped"] == 0
+
+
+async def test_a_node_may_start_before_redis(join: Join, redis_server: RedisServer) -> None:
+    """Without Redis a replay fails with a reason; following then begins with everything once it is there."""
+    first = await join("first")
+    for i in range(20):
+        first.insert(make_entry(i))
+    await first.journal.flush()
+    redis_server.kill()
+    late = await join("late")
+    with pytest.raises(JournalError, match="Redis"):
+        await rebuild(late.journal.replay())
+    redis_server.start()
+    await until(lambda: len(late.model.ids) == 20)
+
+
+async def test_a_redis_that_hangs_never_blocks_an_append(join: Join, redis_server: RedisServer) -> None:
+    """A paused server costs sharing alone; the event loop runs on, and the node catches up afterwards."""
+    a, b = await join("a"), await join("b")
+    a.insert(make_entry(0))
+    await until(lambda: b.model.ids == [0])
+    redis_server.pause()
+    ticks = 0
+    for i in range(1, 300):
+        a.insert(make_entry(i))
+        await asyncio.sleep(0)
+        ticks += 1
+    await until(lambda: a.journal.statistics()["up"] == 0)
+    redis_server.resume()
+    await until(lambda: set(b.model.ids) == set(range(300)))
+    assert ticks == 299
+
+
+async def test_a_full_buffer_drops_the_oldest_entries_and_never_an_invalidation(
+    join: Join, redis_server: RedisServer
+) -> None:
+    """While Redis is away the buffer is bounded, and what it drops is counted."""
+    a, b = await join("a", buffer_records=10), await join("b")
+    a.insert(make_entry(0))
+    await until(lambda: b.model.ids == [0])
+    redis_server.kill()
+    a.invalidate(ids=(0,))
+    for i in range(1, 101):
+        a.insert(make_entry(i))
+        await asyncio.sleep(0)
+    redis_server.start()
+    await until(lambda: 100 in b.model.ids)
+    await a.journal.flush()
+    assert 0 not in b.model.ids
+    dropped = a.journal.statistics()["dropped"]
+    assert dropped > 0
+    assert len(b.model.ids) >= 10
+    assert len(b.model.ids) + dropped == 100
+
+
+async def test_redis_restarted_empty_is_filled_again_from_the_nodes(join: Join, redis_server: RedisServer) -> None:
+    """Every live entry is shared again, and no invalidated one comes back."""
+    a, b = await join("a"), await join("b")
+    for i in range(300):
+        (a if i % 2 else b).insert(make_entry(i, tags=("x",) if i % 3 == 0 else ()))
+    await until(lambda: len(a.model.ids) == len(b.model.ids) == 300)
+    a.invalidate(ids=(1, 2))
+    b.invalidate(tag="x", at=1500.0)
+    live = {i for i in range(300) if i not in (1, 2) and i % 3}
+    await until(lambda: set(a.model.ids) == set(b.model.ids) == live)
+    redis_server.kill()
+    for file in redis_server.folder.rglob("*.aof*"):
+        file.unlink()
+    a.insert(make_entry(500))
+    redis_server.start()
+    await until(lambda: a.journal.statistics()["resynchronized"] + b.journal.statistics()["resynchronized"] == 2)
+    c = await join("c")
+    await until(lambda: set(c.model.ids) == {*live, 500})
+    assert set(a.model.ids) == {*live, 500}
+    b.insert(make_entry(600, tags=("x",), created_at=2000.0))
+    await until(lambda: 600 in a.model.ids and 600 in c.model.ids)
+    await until(lambda: set(b.model.ids) == {*live, 500, 600})
+
+
+async def test_a_flush_of_all_keys_is_noticed_without_a_reconnection(join: Join, redis_server: RedisServer) -> None:
+    """An emptied Redis that never went away is filled again too."""
+    a, b = await join("a"), await join("b")
+    for i in range(50):
+        a.insert(make_entry(i))
+    await until(lambda: len(b.model.ids) == 50)
+    await a.journal._link.ask("FLUSHALL")
+    await until(lambda: a.journal.statistics()["republished"] + b.journal.statistics()["republished"] >= 50)
+    c = await join("c")
+    await until(lambda: set(c.model.ids) == set(range(50)))
+
+
+async def test_a_node_left_behind_by_a_trimmed_stream_starts_over(join: Join, redis_server: RedisServer) -> None:
+    """It may have missed an invalidation, so it drops what it has, reads anew, and keeps what it has not sent."""
+    a = await join("a", stream_entries=50, batch=100)
+    proxy = await Proxy(redis_server.port).start()
+    b = await join("b", url=f"redis://127.0.0.1:{proxy.port}/0", stream_entries=50, batch=100)
+    try:
+        a.insert(make_entry(1))
+        await until(lambda: b.model.ids == [1])
+        await proxy.cut()
+        b.insert(make_entry(7000))
+        a.invalidate(ids=(1,))
+        for i in range(1000, 2000):
+            a.insert(make_entry(i))
+        await a.journal.flush()
+        await proxy.mend()
+        await until(lambda: 1999 in b.model.ids and 7000 in b.model.ids)
+        await until(lambda: 7000 in a.model.ids)
+    finally:
+        await proxy.cut()
+    assert b.journal.statistics()["resynchronized"] == 1
+    assert 1 not in b.model.ids
+    assert 1000 not in b.model.ids
+
+
+async def test_a_redis_without_memory_left_is_waited_for(join: Join, redis_server: RedisServer) -> None:
+    """Records that Redis refuses for want of memory are sent when it has some."""
+    a, b = await join("a"), await join("b")
+    a.insert(make_entry(1))
+    await until(lambda: b.model.ids == [1])
+    await a.journal._link.ask("CONFIG", "SET", "maxmemory", 1)
+    for i in range(2, 30):
+        a.insert(make_entry(i))
+    with pytest.raises(JournalError, match=r"OOM|memory"):
+        await a.journal.flush()
+    assert b.journal.statistics()["up"] == 1
+    await a.journal._link.ask("CONFIG", "SET", "maxmemory", 0)
+    await until(lambda: set(b.model.ids) == set(range(1, 30)))
+
+
+async def test_an_entry_that_arrives_after_its_invalidation_stays_out(join: Join) -> None:
+    """A partitioned node's late insert is refused where it was created before what took its kind out."""
+    a, b, c = await join("a"), await join("b"), await join("c")
+    a.insert(make_entry(1))
+    await until(lambda: b.model.ids == c.model.ids == [1])
+    a.invalidate(tag="x", at=1500.0)
+    a.invalidate(ids=(5,), at=1500.0)
+    await a.journal.flush()
+    b.journal.append(Inserted(FUNCTION, make_entry(4, tags=("x",), created_at=1400.0)))
+    b.journal.append(Inserted(FUNCTION, make_entry(5, created_at=1600.0)))
+    b.insert(make_entry(6, tags=("x",), created_at=1600.0))
+    await until(lambda: c.model.ids == a.model.ids == [1, 6])
+    assert c.journal.statistics()["refused"] == 2
+
+
+async def test_garbage_in_a_stream_is_skipped_and_counted(join: Join) -> None:
+    """What is no record does not stop those behind it."""
+    a, b = await join("a"), await join("b")
+    a.insert(make_entry(1))
+    await until(lambda: b.model.ids == [1])
+    key = f"likewise:{{{FUNCTION}}}:stream"
+    await a.journal._link.ask("XADD", key, "*", "n", "x", "r", b"LJ\x01\x01garbage")
+    await a.journal._link.ask("XADD", key, "*", "other", "fields")
+    a.insert(make_entry(2))
+    await until(lambda: b.model.ids == [1, 2])
+    assert b.journal.statistics()["corrupt"] == 2
+
+
+async def test_what_a_node_learned_is_its_own(join: Join) -> None:
+    """A restarted node finds its state again, and not another's."""
+    a, b = await join("a"), await join("b")
+    a.journal.append(Learned(FUNCTION, "cnn", {"bar": 1.0}))
+    b.journal.append(Learned(FUNCTION, "cnn", {"bar": 2.0}))
+    await a.journal.flush()
+    await b.journal.flush()
+    await a.end()
+    again = await join("a")
+    assert (await rebuild(again.journal.replay())).learned == {(FUNCTION, "cnn"): {"bar": 1.0}}
+
+
+async def test_no_node_serves_an_entry_after_it_confirmed_its_invalidation(join: Join) -> None:
+    """Under random interleavings of three nodes, what a node took out never comes back to it, and all end alike."""
+    rng = random.Random(7)
+    nodes = [await join(name) for name in "abc"]
+    gone: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
+    for step in range(600):
+        i = rng.randrange(3)
+        node = nodes[i]
+        if rng.random() < 0.7 or not node.model.ids:
+            node.insert(make_entry(step))
+        else:
+            victim = rng.choice(node.model.ids)
+            node.invalidate(ids=(victim,), at=1000.0 + step)
+            gone[i].add(victim)
+        if rng.random() < 0.3:
+            await asyncio.sleep(0.001)
+        for j, other in enumerate(nodes):
+            assert not gone[j] & set(other.model.ids)
+    for node in nodes:
+        await node.journal.flush()
+    everything = set().union(*gone.values())
+    await until(lambda: len({frozenset(node.model.ids) for node in nodes}) == 1)
+    assert not everything & set(nodes[0].model.ids)
+    fresh = await join("d")
+    await until(lambda: set(fresh.model.ids) == set(nodes[0].model.ids))
+
+
+async def test_a_useless_url_is_refused_without_its_password() -> None:
+    """The reason names the remedy and keeps the secret."""
+    with pytest.raises(JournalError, match="redis://HOST:PORT") as caught:
+        RedisJournal("http://user:secret@host", node="a")
+    assert "secret" not in caught.value.detail
+
+
+class Proxy:
+    """A relay in front of Redis that can be cut, to partition one node from it."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def start(self) -> Proxy:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def mend(self) -> None:
+        await self.start()
+
+    async def cut(self) -> None:
+        assert self._server
+        self._server.close()
+        for writer in list(self._writers):
+            writer.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, far_writer}
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.create_task(self._pump(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+
+@pytest.fixture(scope="module")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Three masters on loopback."""
+    need_redis()
+    binary = find_redis()
+    assert binary
+    cli = Path(binary).with_name(Path(binary).name.replace("server", "cli"))
+    if not cli.exists():
+        pytest.skip("no redis-cli beside the redis-server")
+    servers = []
+    try:
+        for i in range(3):
+            folder = tmp_path_factory.mktemp(f"cluster{i}")
+            servers.append(RedisServer(folder, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"))
+        addresses = [f"127.0.0.1:{server.port}" for server in servers]
+        made = subprocess.run(
+            [str(cli), "--cluster", "create", *addresses, "--cluster-yes"], capture_output=True, text=True, timeout=50
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+        deadline = time.monotonic() + 20
+        for server in servers:
+            ask = [str(cli), "-p", str(server.port), "cluster", "info"]
+            while "cluster_state:ok" not in subprocess.run(ask, capture_output=True, text=True, timeout=10).stdout:
+                assert time.monotonic() < deadline, "the cluster did not come up"
+        yield f"redis+cluster://{addresses[0]}"
+    finally:
+        for server in servers:
+            server.kill()
+
+
+async def test_a_cluster_shares_functions_that_live_on_different_masters(join: Join, cluster_url: str) -> None:
+    """Each function's keys are in one slot; a node follows all of them."""
+    a = await join("a", url=cluster_url, timeout_s=2.0)
+    b = await join("b", url=cluster_url, timeout_s=2.0)
+    functions = [f"f{i}@1" for i in range(12)]
+    for i in range(240):
+        a.journal.append(Inserted(functions[i % 12], make_entry(i)))
+    await a.journal.flush()
+    await until(lambda: len(b.model.ids) == 240)
+    b.journal.append(Invalidated(functions[0], 2000.0, everything=True))
+    await b.journal.flush()
+    fresh = await join("c", url=cluster_url, timeout_s=2.0)
+    model = await rebuild(fresh.journal.replay())
+    assert len(model.ids) == 220
+    assert {function for function, _ in model.entries} == set(functions[1:])
