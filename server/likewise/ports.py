@@ -47,6 +47,20 @@ class Index(Protocol):
         """Return the bytes it holds, keys included, to a good estimate."""
 
 
+class Projection(Protocol):
+    """A map from keys as they come to keys that are searched instead. Never changes; any thread may call it."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a projected key."""
+
+    def one(self, key: Key) -> Key:
+        """Return one projected key, shape (dimension,)."""
+
+    def many(self, keys: Keys) -> Keys:
+        """Return projected keys, shape (n, dimension)."""
+
+
 class Policy(Protocol):
     """Decides where reuse is safe, and learns from what was computed. Pure: no clock, no lock, no I/O."""
 

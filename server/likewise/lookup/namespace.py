@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -14,7 +15,9 @@ from likewise.lookup.columns import Columns
 from likewise.lookup.eviction import make_eviction
 from likewise.lookup.ids import IdTable
 from likewise.lookup.keyed import KeyedIndex
-from likewise.types import NO_NEIGHBORS, Clock, Entry, Key, Keys, Neighbors, Page, Result
+from likewise.lookup.projected import ProjectedIndex
+from likewise.ports import Projection
+from likewise.types import NO_NEIGHBORS, Clock, Entry, Key, Keys, Neighbors, Page, Result, Slots
 
 SWEPT = 64
 """Slots looked at for expired entries with every insertion: each is looked at long before it is needed again."""
@@ -65,6 +68,7 @@ class Namespace:
         self._order = 0
         self._media: list[str] = []
         self._media_of: dict[str, int] = {}
+        self._projections: dict[str, Projection | None] = {}
         self._start()
 
     def _start(self) -> None:
@@ -84,6 +88,8 @@ class Namespace:
         # Lower bounds of all expiries: as of now, and of what the sweep has passed or what came since it began.
         self._soonest = self._soonest_behind = float("inf")
         self._label_of = columns.label_of
+        for name, projection in self._projections.items():
+            self.project(name, projection)
 
     def __len__(self) -> int:
         return self._count
@@ -139,6 +145,30 @@ class Namespace:
             f"The key has {numbers} numbers, "
             f"key type `{key_type}` of `{self.function}` takes {self.key_types[key_type]}."
         )
+
+    # ── searching projections of keys ──────────────────────────────────────────────────────────────────────
+
+    def project(self, key_type: str, projection: Projection | None) -> None:
+        """Begin to search a key type by what a projection makes of its keys, or by the keys as they are (None).
+
+        Lookups go on by what was there until all entries are re-embedded. Keys go in and come out as they are.
+        Raises InvalidValue for a projection that does not take such keys.
+        """
+        index = self._indexes.get(key_type)
+        if index is None:
+            raise self._misfit(key_type, ())
+        if not isinstance(index, ProjectedIndex):
+            make = partial(make_index, self._kinds[key_type], **self._index_options)
+            index = ProjectedIndex(index, make, background=self._index_options.get("background", True))
+        index.project(projection)
+        self._indexes[key_type], self._projections[key_type] = index, projection
+
+    def newest(self, key_type: str, limit: int) -> tuple[Keys, Slots]:
+        """Return keys, shape (n, d), and label ids, shape (n,), of the at most `limit` newest entries, oldest first."""
+        columns = self._columns
+        live = columns.live()
+        slots = live[np.argsort(columns.order[live])[-limit:]]
+        return self._indexes[key_type].keys(slots), columns.labels[slots]
 
     # ── inserting and removing ─────────────────────────────────────────────────────────────────────────────
 
