@@ -1,0 +1,1 @@
+"""Speed, side by side with what else one could run: `python -m benchmarks`."""

@@ -1,0 +1,181 @@
+"""Rows at a million entries: how much slower a lookup is, what an entry weighs, and whether inserting can be felt.
+
+One process holds a small and a large function; `python -m benchmarks.million PORT ENTRIES RUNS FOLDER` fills them,
+measures in process, then serves both over HTTP with a pulse on its event loop that notices every pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ctypes
+import gc
+import http.client
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.in_process import fill, function_of, settle
+from benchmarks.judgement import Bar, Figure
+from benchmarks.load import Request, run
+from benchmarks.processes import SERVER_CORE, Child, free_port
+from benchmarks.served import DIMENSION, FIXED, RESULT_BYTES, clustered, result, spec
+
+GROWTH = Bar("growth", "median lookup at 1,000,000 entries ÷ at 1,000", "µs", "at 1,000 entries", 4.0, at_most=True)
+TAIL = Bar("inserting/p99.9", "p99.9 of lookups beside 500 inserts/s, in ms", "ms", "", 10.0, at_most=True)
+PAUSE = Bar("inserting/pause", "longest pause of the loop meanwhile, in ms", "ms", "", 5.0, at_most=True)
+MEMORY = Bar("memory", "bytes an entry beyond key and result", "bytes", "", 400.0, at_most=True)
+
+SMALL = 1000
+
+
+def million(folder: Path, runs: int, quick: bool) -> Iterator[Figure]:
+    """Yield the rows at a million entries (3,000 in a quick run)."""
+    entries = 3000 if quick else 1_000_000
+    port = free_port()
+    (folder / "million").mkdir()
+    command = [sys.executable, "-m", "benchmarks.million", str(port), str(entries), str(runs), str(folder / "million")]
+    with Child(command, SERVER_CORE, folder / "million.log") as child:
+        child.wait_for_port(port, 60 if quick else 3600)
+        facts = _get(port, "/facts")
+        note = f"{entries:,} entries, filled in {facts['filled_s']:.0f} s"
+        yield Figure(GROWTH, facts["large_us"], facts["small_us"], note=note)
+        yield Figure(MEMORY, [facts["memory"]], [1.0])
+        keys, labels = clustered(4096, 11)
+        lookups = Request("/v1/functions/large/lookup", "application/octet-stream", [key.tobytes() for key in keys], {})
+        inserts = Request(
+            "/v1/functions/large/entries",
+            "application/json",
+            [
+                json.dumps({"key": base64.b64encode(key.tobytes()).decode(), "result": result(label)}).encode()
+                for key, label in zip(*(each[:2000] for each in clustered(4096, 12)), strict=True)
+            ],
+            {},
+        )
+        seconds = 1.0 if quick else 10.0
+        tails, pauses, calm_tails, calm_pauses = [], [], [], []
+        for _ in range(1 if quick else max(3, runs - 2)):
+            _get(port, "/pauses")
+            calm = run(child, port, lookups, seconds, rate=500.0)
+            calm_pauses.append(_get(port, "/pauses") * 1000)
+            calm_tails.append(calm.latency_s["p999"] * 1000)
+            seen = run(child, port, lookups, seconds, rate=500.0, side=inserts, side_rate=500.0)
+            pauses.append(_get(port, "/pauses") * 1000)
+            tails.append(seen.latency_s["p999"] * 1000)
+        del labels
+        yield _felt(TAIL, tails, calm_tails)
+        yield _felt(PAUSE, pauses, calm_pauses)
+
+
+def _felt(bar: Bar, values: list[float], calm: list[float]) -> Figure:
+    """Return a row that noise excuses where the same was felt without any insertion."""
+    without = float(np.median(calm))
+    figure = Figure(bar, values, [1.0], note=f"without inserts {without:.2g} ms", detail={"without_inserts": calm})
+    figure.noise = 0.0
+    figure.blind = not bar.holds(figure.value) and without > bar.limit / 2
+    return figure
+
+
+def _get(port: int, path: str) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path)
+    return json.loads(connection.getresponse().read())
+
+
+class Watched:
+    """The server's application, with two routes more: what was measured before, and pauses since one last asked."""
+
+    def __init__(self, app: Any, facts: dict[str, Any]) -> None:
+        self._app = app
+        self._facts = facts
+        self._longest = 0.0
+        self._pulse: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["path"] not in ("/facts", "/pauses"):
+            await self._app(scope, receive, send)
+            return
+        if self._pulse is None:
+            self._pulse = asyncio.create_task(self._beat())
+        document: Any = self._facts
+        if scope["path"] == "/pauses":
+            document, self._longest = self._longest, 0.0
+        body = json.dumps(document).encode()
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _beat(self) -> None:
+        """Sleep a millisecond at a time, and note by how much each sleep was too long."""
+        last = perf_counter()
+        while True:
+            await asyncio.sleep(0.001)
+            now = perf_counter()
+            self._longest = max(self._longest, now - last - 0.001)
+            last = now
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process has in use."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _medians(app: Any, name: str, keys: np.ndarray) -> float:
+    """Return the median time of a lookup with its decision, in µs."""
+    function, pipeline = app.edge.registry.get(name), app.edge.pipeline
+    times = []
+    for key in keys:
+        started = perf_counter()
+        pipeline.lookup(function, key)
+        times.append(perf_counter() - started)
+    return float(np.median(times)) * 1e6
+
+
+def main() -> None:
+    import uvicorn
+
+    port, entries, runs, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    room = entries + 200_000
+    app = function_of(folder, {"small": spec(FIXED, 2 * SMALL), "large": spec(FIXED, room)})
+    settle(fill(app, "small", SMALL))
+    before = resident_bytes()
+    started = time.monotonic()
+    large = fill(app, "large", entries)
+    settle(large)
+    time.sleep(1.0)  # the index that was replaced is freed by a thread
+    facts: dict[str, Any] = {"filled_s": time.monotonic() - started, "small_us": [], "large_us": []}
+    facts["memory"] = (resident_bytes() - before) / entries - 4 * DIMENSION - RESULT_BYTES
+    keys, _ = clustered(2000, 21)
+    for turn in range(runs + 1):
+        small_us, large_us = _medians(app, "small", keys), _medians(app, "large", keys)
+        if turn or runs == 1:
+            facts["small_us"].append(small_us)
+            facts["large_us"].append(large_us)
+    uvicorn.run(
+        Watched(app, facts),
+        host="127.0.0.1",
+        port=port,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+    )
+
+
+if __name__ == "__main__":
+    main()
