@@ -15,8 +15,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -97,8 +96,12 @@ class RedisLink:
         except asyncio.CancelledError:
             task.cancel()
             raise
-        with _translated():
+        try:
             return task.result()
+        except Exception as error:
+            # Nothing but the library runs in there. Most of its errors are RedisError or OSError, but when a connection
+            # ends at the wrong moment, also AttributeError and others get out of it.
+            raise _error(error) from error
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._calls.discard(task)
@@ -114,6 +117,9 @@ class RedisLink:
         for client in (self._client, self._reader):
             try:
                 await client.aclose()
+                if self.clustered:  # a client that was about to begin anew closes nothing by itself
+                    await client.nodes_manager.aclose()
+                    await client.nodes_manager.aclose("startup_nodes")
             except (RedisError, OSError):  # it is gone already
                 continue
 
@@ -284,15 +290,6 @@ class RedisJournal:
             self._task = None
         await self._follower.close()
         await self._link.close()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Let nothing of the client library through."""
-    try:
-        yield
-    except (RedisError, OSError, EOFError) as error:
-        raise _error(error) from error
 
 
 def _error(error: Exception) -> JournalError:
