@@ -26,6 +26,7 @@ from likewise.inference.model import OnnxModel
 from likewise.lookup.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Extractor
+from likewise.projections import Projector, learning_executor
 from likewise.results import label_encoder, read_labels, tensor_encoder
 from likewise.spec import NAME, SPEC_FILE, FunctionSpec, KeySpec, Preparation, parse_spec, parse_toml, read_spec
 from likewise.types import Clock, Input, Tensor
@@ -63,6 +64,7 @@ class Assembler:
         self._executor = executor
         self._clock = clock
         self._coin = coin
+        self._learning = learning_executor()
 
     def build(self, folder: Path, version: int | None = None) -> Function:
         """Return the function in a folder. Raises InvalidFunction naming file, field and remedy.
@@ -113,6 +115,12 @@ class Assembler:
             inline_bytes=defaults.inline_bytes,
             max_body_bytes=defaults.max_body_bytes,
             clock=self._clock,
+            projectors={
+                key.label: Projector(namespace, key.label, self._learning)
+                for key in spec.keys
+                # the other policies compare distances with thresholds that hold for keys as they are
+                if key.may_be_projected and spec.reuse.policy.startswith("calibrated")
+            },
         )
 
     def _computing(self, spec: FunctionSpec, files: Path, origin: str) -> Computing | None:

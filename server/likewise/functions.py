@@ -18,6 +18,7 @@ from likewise.lookup.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.metrics import FunctionMetrics
 from likewise.ports import Extractor, Policy
+from likewise.projections import Projector
 from likewise.results import Encode
 from likewise.spec import FunctionSpec
 from likewise.tickets import Pending, Tickets
@@ -56,8 +57,12 @@ class Function:
         inline_bytes: int,
         max_body_bytes: int,
         clock: Clock,
+        projectors: Mapping[str, Projector] | None = None,
     ) -> None:
-        """Put the parts together. extractors and policies: by key type, in the spec's order; the first is primary."""
+        """Put the parts together. extractors and policies: by key type, in the spec's order; the first is primary.
+
+        projectors: of the key types whose keys may be projected.
+        """
         self.name = name
         self.version = version
         self.id = f"{name}@{version}"
@@ -65,6 +70,7 @@ class Function:
         self.namespace = namespace
         self.labels = labels
         self.policies = policies
+        self.projectors = dict(projectors or {})
         self.computing = computing
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
@@ -196,8 +202,21 @@ class Function:
                 return False
         if entry.expires_at <= self._clock() or self.namespace.slot_of(entry.id) >= 0:
             return False
-        self.namespace.insert(entry, self.labels.label(entry.result))
+        self.keep(entry, self.labels.label(entry.result))
         return True
+
+    def keep(self, entry: Entry, label: int) -> None:
+        """Insert an entry, whose result has that label."""
+        self.namespace.insert(entry, label)
+        for projector in self.projectors.values():
+            projector.tend()
+
+    def tend(self) -> None:
+        """Do what is due beside the requests: let entries and tickets expire, take over what was learned."""
+        self.namespace.expire()
+        self.tickets.sweep()
+        for projector in self.projectors.values():
+            projector.tend()
 
     # ── being looked at ────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,6 +254,10 @@ class Function:
             "outcomes": {outcome.value: count for outcome, count in metrics.outcomes.items()},
             "bypassed": metrics.bypassed,
             "problems": dict(metrics.failed),
+            "projections": {
+                name: projector.projection.dimension if projector.projection else None
+                for name, projector in self.projectors.items()
+            },
             "hit_rate": metrics.hits / metrics.answers if metrics.answers else 0.0,
             "saved_s": metrics.saved_s,
             "latency_p50_s": metrics.stages["total"].quantile(0.5),

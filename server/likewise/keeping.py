@@ -14,6 +14,9 @@ from likewise.types import Inserted, Invalidated, Learned, Record
 
 log = logging.getLogger("likewise.keeping")
 
+PROJECTION = ":projection"
+"""After the name of a key type, which has no colon: the record of what its projector learned, not its policy."""
+
 
 class Keeper:
     """Applies the journal to the functions, and writes to it what the policies learned."""
@@ -68,7 +71,7 @@ class Keeper:
                 adopted += fn.adopt(record.entry)
             elif isinstance(record, Invalidated):
                 fn.namespace.invalidate(ids=record.ids, tag=record.tag, everything=record.everything)
-            elif record.key_type in fn.policies:
+            else:
                 self._restore(fn, record)
         return adopted
 
@@ -79,8 +82,12 @@ class Keeper:
             return None  # served no more, or not yet
 
     def _restore(self, fn: Function, record: Learned) -> None:
+        name, projection, _ = record.key_type.partition(PROJECTION)
+        learner = (fn.projectors if projection else fn.policies).get(name)
+        if learner is None:
+            return  # a key type that is gone, or is projected no more
         try:
-            fn.policies[record.key_type].restore(record.state)
+            learner.restore(record.state)
         except (LikewiseError, KeyError, TypeError, ValueError) as error:
             log.warning("what %s learned cannot be used and is learned anew: %s", fn.id, error)
 
@@ -122,10 +129,14 @@ class Keeper:
                 if requests and self._written.get((fn.id, key_type)) != requests:
                     self._written[fn.id, key_type] = requests
                     self._journal.append(Learned(fn.id, key_type, policy.state()))
+            for key_type, projector in fn.projectors.items():
+                name = key_type + PROJECTION
+                if projector.fits and self._written.get((fn.id, name)) != projector.fits:
+                    self._written[fn.id, name] = projector.fits
+                    self._journal.append(Learned(fn.id, name, projector.state()))
 
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(self._expire_period_s)
             for fn in self._registry:
-                fn.namespace.expire()
-                fn.tickets.sweep()
+                fn.tend()

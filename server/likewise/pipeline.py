@@ -190,7 +190,7 @@ class Pipeline:
     # ── small steps ────────────────────────────────────────────────────────────────────────────────────────
 
     def _keep(self, fn: Function, entry: Entry, label: int) -> None:
-        fn.namespace.insert(entry, label)
+        fn.keep(entry, label)
         self._journal.append(Inserted(fn.id, entry))
 
     def _withdraw(self, fn: Function, entry_id: int) -> None:

@@ -79,6 +79,8 @@ class KeySpec(Preparation):
     dimension: Annotated[int, Field(gt=0, le=4096)] | None = None
     """With extractor `vector`: length of the key."""
     index: str = "auto"
+    projection: Literal["auto", "off"] | None = None
+    """Search by a projection learned from computed results where it helps; default: auto, for `onnx` off."""
 
     @model_validator(mode="after")
     def _complete(self) -> KeySpec:
@@ -92,6 +94,11 @@ class KeySpec(Preparation):
     def label(self) -> str:
         """The key type's name; the extractor's where none was given."""
         return self.name or self.extractor
+
+    @property
+    def may_be_projected(self) -> bool:
+        """True where a projection may be learned. A network trained for the function stretches what matters already."""
+        return (self.projection or ("off" if self.extractor == "onnx" else "auto")) == "auto"
 
 
 class ReuseSpec(Table):

@@ -12,6 +12,7 @@ from likewise.functions import Registry
 from likewise.keeping import Keeper
 from likewise.lookup.labels import Labels
 from likewise.lookup.namespace import Namespace
+from likewise.projections import Projector
 from likewise.types import Entry, Inserted, Invalidated, Learned, Result
 
 
@@ -26,8 +27,10 @@ class Stub:
         self.labels = Labels("label")
         self.policies = {"v": make_policy("calibrated+ledger", 0.95, random.Random(1).random)}
         self.dimensions = {"v": 2}
+        self.projectors = {"v": Projector(self.namespace, "v", None)}
         self._clock = lambda: 100.0
         self.adopt = Function.adopt.__get__(self)
+        self.keep = Function.keep.__get__(self)
 
 
 def entry(number, **more):

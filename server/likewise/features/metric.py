@@ -138,18 +138,19 @@ def worth_it(keys: Keys, labels: Labels, projection: Projection, *, budget: floa
 
 
 def learn_projection(
-    keys: Keys, labels: Labels, *, dimension: int = 48, least_labels: int = 20, recent: int = 600
+    keys: Keys, labels: Labels, *, dimension: int = 48, least_labels: int = 20, recent: int = 600, gain: float = 0.01
 ) -> Projection | None:
     """Return a projection fitted on all keys, or None where the evidence does not say that it helps.
 
     keys: shape (n, d), oldest first. The evidence: fitted on every other key alone, it must be worth it on the rest
-    (at most `recent` of them). With fewer than least_labels labels the plain keys were better in every study.
+    (at most `recent` of them; `gain` as there). With fewer than least_labels labels the plain keys were better in
+    every study.
     """
     ids = np.asarray(labels, np.int64)
     if len(ids) < FIRST_FIT or len(np.unique(ids)) < least_labels:
         return None
     trial = fit_lda(keys[::2], ids[::2], dimension=dimension)
-    if trial is None or not worth_it(keys[1::2][-recent:], ids[1::2][-recent:], trial):
+    if trial is None or not worth_it(keys[1::2][-recent:], ids[1::2][-recent:], trial, gain=gain):
         return None
     return fit_lda(keys, ids, dimension=dimension)
 
