@@ -8,10 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 
 def find_redis() -> str | None:
@@ -100,17 +97,3 @@ class RedisServer:
                 return connection.recv(16).startswith(b"+PONG")
         except OSError:
             return False
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A fresh redis-server, for one test; skipped where there is none, unless LIKEWISE_REDIS_SERVER promised one."""
-    if find_redis() is None:
-        pytest.skip("no redis-server here")
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    server = RedisServer(folder)
-    try:
-        yield server
-    finally:
-        server.stop()
