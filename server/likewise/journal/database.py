@@ -66,6 +66,7 @@ class Database:
     ) -> None:
         self.path = path
         self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+        self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # a damaged name must not stop a query
         self._full_sync = False
         try:
             if read_only:
@@ -154,7 +155,7 @@ class Database:
     def read(self, after: int, until: int, now: float, max_rows: int) -> list[Row]:
         """Return the next unexpired entries with positions in (after, until]; empty when there are no more."""
         cursor = self._db.execute(
-            "SELECT position, frame FROM entries WHERE position > ? AND position <= ? AND expires_at > ? "
+            "SELECT position, CAST(frame AS BLOB) FROM entries WHERE position > ? AND position <= ? AND expires_at > ? "
             "ORDER BY position LIMIT ?",
             (after, until, now, max_rows),
         )
@@ -173,12 +174,14 @@ class Database:
 
     def invalidations(self, after: int = 0) -> list[tuple[int, str, bytes]]:
         """Return position, function and frame of the invalidations behind a position, in order."""
-        query = "SELECT position, function, frame FROM invalidations WHERE position > ? ORDER BY position"
+        query = "SELECT position, function, CAST(frame AS BLOB) FROM invalidations WHERE position > ? ORDER BY position"
         return self._db.execute(query, (after,)).fetchall()
 
     def learned(self) -> list[Row]:
         """Return the newest learned state of each function and key type."""
-        return [Row(*row) for row in self._db.execute("SELECT position, frame FROM learned ORDER BY position")]
+        return [
+            Row(*row) for row in self._db.execute("SELECT position, CAST(frame AS BLOB) FROM learned ORDER BY position")
+        ]
 
     def heads(self, after: int, rows: int) -> list[tuple[int, str, int, float]]:
         """Return position, function, id and expiry of the next entries behind a position."""
@@ -187,7 +190,7 @@ class Database:
 
     def frame(self, position: int) -> bytes:
         """Return the frame of one entry, empty if it is gone."""
-        row = self._db.execute("SELECT frame FROM entries WHERE position = ?", (position,)).fetchone()
+        row = self._db.execute("SELECT CAST(frame AS BLOB) FROM entries WHERE position = ?", (position,)).fetchone()
         return bytes(row[0]) if row else b""
 
     def remove(self, positions: Sequence[int]) -> None:
