@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,13 +120,15 @@ def train(
     decay: float = 0.05,
     check: Callable[[nn.Module], float] | None = None,
     seed: int = 0,
+    threads: int = 1,
 ) -> nn.Module:
     """Train with AdamW, one cosine cycle with warm-up and bfloat16; return the moving average of the weights.
 
     batch: sample numbers to augmented inputs and targets. check: prints a figure for the averaged network now and then.
+    threads: one is the fastest on a busy machine: each convolution waits for its slowest thread.
     """
     torch.manual_seed(seed)
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     network = network.to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(network).eval().requires_grad_(False)
     decayed = [p for p in network.parameters() if p.ndim > 1]
@@ -195,6 +198,14 @@ def export(network: nn.Module, example: Tensor, path: Path, output: str = "logit
         output_names=[output],
         dynamic_axes={"input": {0: "batch"}, output: {0: "batch"}},
     )
+
+
+def check_export(network: nn.Module, example: Tensor) -> None:
+    """Raise now, rather than after the training, where a network cannot be exported or loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "untrained.onnx"
+        export(network, example, path)
+        run_onnx(path, example.numpy())
 
 
 def run_onnx(path: Path, inputs: np.ndarray, size: int = 64) -> np.ndarray:

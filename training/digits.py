@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from common import (
     FUNCTIONS,
     accuracy,
+    check_export,
     export,
     jitter,
     relight,
@@ -88,11 +89,14 @@ def main() -> None:
         inputs = (distorted(chosen) - 0.5) / 0.5
         return inputs.contiguous(memory_format=torch.channels_last), labels[chosen]
 
+    example = torch.zeros(1, 1, SIDE, SIDE)
+    network = recognizer()
+    check_export(network, example)
     network = train(
-        recognizer(), batch, smooth_cross_entropy, samples=len(half), epochs=options.epochs, batch_size=64,
+        network, batch, smooth_cross_entropy, samples=len(half), epochs=options.epochs, batch_size=64,
         check=lambda n: accuracy(n, (test - 0.5) / 0.5, torch.from_numpy(truth[unseen])),
     )  # fmt: skip
-    path, example = options.out / "model.onnx", torch.zeros(1, 1, SIDE, SIDE)
+    path = options.out / "model.onnx"
     export(network, example, path)
     right = run_onnx(path, ((test - 0.5) / 0.5).numpy()).argmax(1) == truth[unseen]
     print(f"held out accuracy {right.mean():.4f}; {report(network, example, path)}")

@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import FUNCTIONS, accuracy, export, report, residual_network, run_onnx, smooth_cross_entropy, train, uniform
+from common import (
+    FUNCTIONS,
+    accuracy,
+    check_export,
+    export,
+    report,
+    residual_network,
+    run_onnx,
+    smooth_cross_entropy,
+    train,
+    uniform,
+)
 from torch import Tensor, nn
 
 from likewise.workloads.speech import find_recordings
@@ -20,6 +31,7 @@ LENGTH = 8000
 WINDOW = 256
 HOP = 80
 BANDS = 64
+MOMENTS = (LENGTH - WINDOW) // HOP + 1
 
 
 def mel_matrix(bands: int, bins: int, rate: int, low: float = 60.0, high: float = 3900.0) -> Tensor:
@@ -56,8 +68,8 @@ class LogMel(nn.Module):
             log = torch.log(F.conv1d(power, self.mel) + 1e-6)
             # Silence after the word would swamp the mean, so what is 9 nepers below the loudest counts as silence.
             log = torch.maximum(log, log.amax((1, 2), keepdim=True) - 9)
-            flat = F.layer_norm(log.flatten(1), (log.shape[1] * log.shape[2],))
-            return flat.view(-1, 1, log.shape[1], log.shape[2])
+            flat = F.layer_norm(log.flatten(1), (BANDS * MOMENTS,))
+            return flat.view(-1, 1, BANDS, MOMENTS)
 
 
 class Recognizer(nn.Module):
@@ -135,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds fsdd/")
     parser.add_argument("--out", type=Path, default=FUNCTIONS / "speech" / "1" / "model.onnx")
-    parser.add_argument("--epochs", type=int, default=45)
+    parser.add_argument("--epochs", type=int, default=26)
     options = parser.parse_args()
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -152,11 +164,13 @@ def main() -> None:
             targets = share * targets + (1 - share) * targets[other]
         return inputs, targets
 
+    example = torch.randn(1, LENGTH) * 0.1
+    network = Recognizer()
+    check_export(network, example)
     network = train(
-        Recognizer(), batch, smooth_cross_entropy, samples=len(sounds), epochs=options.epochs, batch_size=50,
+        network, batch, smooth_cross_entropy, samples=len(sounds), epochs=options.epochs, batch_size=50,
         check=lambda n: accuracy(n, test, unheard_digits),
     )  # fmt: skip
-    example = torch.randn(1, LENGTH) * 0.1
     export(network, example, options.out)
     right = run_onnx(options.out, test.numpy()).argmax(1) == unheard_digits.numpy()
     print(f"held out accuracy {right.mean():.4f}; {report(network, example, options.out)}")
