@@ -22,12 +22,16 @@ from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
 CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
 """Strictness and its Z: standard errors that the estimate of the error is raised by."""
 
-DEAREST = 0.4
+DEAREST = 0.3
 """Probability of being wrong above which no hit is worth it: computed, such requests are free evidence."""
-PRICE = 2.0
+PRICE = 2.5
 """Probes that spending one token of 1 + tokens costs in the end, times ε: see `Calibrated._dearest`."""
-PRUDENCE = 0.3
+PRUDENCE = 0.5
 """How much more often than it must a risky would-be hit is probed, so that one detection costs fewer tokens."""
+DOUBT = 15.0
+"""Tokens that expected and real charges are both raised by before they are compared, so that one charge is no panic."""
+SURPRISE_HALF_LIFE = 1000.0
+"""Requests after which that comparison has half forgotten."""
 FEW = 10
 """With fewer entries than that to compare with, agreement means little."""
 REFIT_EVERY = 8
@@ -78,6 +82,9 @@ class Calibrated:
         self._burst = 0
         self._since = 0
         self._kept = 0
+        self._expected = self._charged = 0.0  # false hits served, as foreseen and as the ledger's charges estimate them
+        self._compared_at = 0
+        self._surprise = 1.0
 
     def _dearest(self, tokens: float) -> float:
         """Return the largest probability of being wrong that is worth a hit at these tokens.
@@ -91,19 +98,26 @@ class Calibrated:
 
     def _evidence(self, neighbors: Neighbors) -> tuple[int, int, Evidence]:
         """Return winner, its nearest slot, and the evidence for it."""
-        label, slot, share, distance, rival = take_vote(neighbors)
-        distance += 1e-3
-        margin = log((rival + 1e-3) / distance)
-        nearness = log(distance / (self._scale or neighbors.distances[0] + 1e-6))
+        distances, labels, slots = neighbors
+        label = labels[0]
+        if labels.count(label) == len(labels):  # most hits: spare them the vote
+            slot, share, nearest, rival = slots[0], 0.5, distances[0] + 1e-3, distances[-1] + 1e-3
+        else:
+            label, slot, share, nearest, rival = take_vote(neighbors)
+            share -= 0.5
+            nearest += 1e-3
+            rival += 1e-3
+        margin = log(rival / nearest)
+        nearness = log(nearest / (self._scale or distances[0] + 1e-6))
         return (
             label,
             slot,
             (
                 1.0,
-                -1.0 if margin < -1.0 else 2.0 if margin > 2.0 else margin,
+                margin if -1.0 < margin < 2.0 else -1.0 if margin < 0.0 else 2.0,
                 nearness if nearness > -2.0 else -2.0,
-                share - 0.5,
-                1.0 if len(neighbors.labels) < FEW and self._kept < FEW else 0.0,
+                share,
+                1.0 if self._kept < FEW and len(labels) < FEW else 0.0,
             ),
         )
 
@@ -120,27 +134,35 @@ class Calibrated:
         w0, w1, w2, w3, w4 = calibration.weights
         _, margin, nearness, share, few = evidence
         z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * few
-        calibration.fresh_mix.append(evidence)
-        calibration.clock += 1
-        if len(calibration.fresh_mix) >= 1024:
+        recent = calibration.fresh_mix
+        recent.append(evidence)
+        if len(recent) >= 1024:
             calibration.absorb()
+        calibration.clock += 1
         if z < calibration.bar:
             return Verdict(False, "below bar", neighbors, slot, label, False, 1.0, z, evidence)
-        error = calibration.ratio / (1.0 + exp(z if z < 30.0 else 30.0))
-        if ledger is not None and error > self._dearest(tokens):
-            return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
-        counters.would_be_hits += 1
         doubt = exp(-0.5 * z) if z < 12.0 else 0.0025
-        self._typical += 0.01 * (doubt - self._typical)
-        probability = self._probing * doubt / self._typical
-        probability = 0.5 if probability > 0.5 else 0.005 if probability < 0.005 else probability
         if ledger is not None:
+            odds = doubt * doubt
+            foreseen = calibration.ratio * odds / (1.0 + odds)
+            error = self._surprise * foreseen
+            if error > self._dearest(tokens):
+                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
             least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
-            if least > probability:
-                if least >= 1.0:
-                    return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
-                probability = least
+        else:
+            least = foreseen = 0.0
+        counters.would_be_hits += 1
+        typical = self._typical
+        self._typical = typical = typical + 0.01 * (doubt - typical)
+        probability = self._probing * doubt / typical
+        probability = 0.5 if probability > 0.5 else 0.005 if probability < 0.005 else probability
+        if least > probability:
+            if least >= 1.0:
+                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
+            probability = least
+        if ledger is not None:
             ledger.expose(probability)
+            self._expected += (1.0 - probability) * foreseen
         elif self._burst > 0:
             self._burst -= 1
             probability = probability if probability > 0.33 else 0.33
@@ -161,7 +183,10 @@ class Calibrated:
             return False
         if self._ledger is None:
             return True
-        return calibration.ratio / (1.0 + exp(min(z, 30.0))) <= self._dearest(self._ledger.tokens)
+        tokens = min(self._ledger.cap, self._ledger.tokens + self._epsilon)  # what this request itself will earn
+        error = self._surprise * calibration.ratio / (1.0 + exp(min(z, 12.0)))
+        least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
+        return error <= self._dearest(tokens) and least < 1.0
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
@@ -177,6 +202,7 @@ class Calibrated:
             if self._ledger is not None:
                 if wrong:
                     self._ledger.spend(verdict.charge)
+                    self._charged += verdict.charge
                 else:
                     self._ledger.release(verdict.charge)
                 verdict.charge = 0.0  # settled; a verdict that comes back twice changes nothing here
@@ -192,10 +218,24 @@ class Calibrated:
         self._since += 1
         if self._since >= min(REFIT_EVERY, 1 + calibration.samples // 8) or (wrong and verdict.probe):
             self._since = 0
-            calibration.refit(self._dearest(self._ledger.tokens) if self._ledger is not None else None)
+            self._refit()
         keep = adds_something(neighbors, label)
         self._kept += keep
         return Lesson(keep, neighbors.slots[0] if contradicted else -1, wrong)
+
+    def _refit(self) -> None:
+        ledger, calibration = self._ledger, self._calibration
+        if ledger is None:
+            calibration.refit()
+            return
+        # Charges estimate the false hits served without bias, whatever the evidence says; where they exceed what was
+        # foreseen, the evidence is worth less here than elsewhere, and every risk is taken for so much larger.
+        forget = 0.5 ** ((calibration.clock - self._compared_at) / SURPRISE_HALF_LIFE)
+        self._compared_at = calibration.clock
+        self._expected *= forget
+        self._charged *= forget
+        self._surprise = min(max((self._charged + DOUBT) / (self._expected + DOUBT), 1.0), 5.0)
+        calibration.refit(self._dearest(ledger.tokens) / self._surprise)
 
     def abandon(self, verdict: Verdict) -> None:
         """Say that no answer will come: a reservation of the ledger is spent, or failing on purpose would be free."""
@@ -218,6 +258,10 @@ class Calibrated:
             "scale": self._scale,
             "typical": self._typical,
             "kept": self._kept,
+            "since": self._since,
+            "expected": self._expected,
+            "charged": self._charged,
+            "surprise": self._surprise,
             "ledger": self._ledger.state() if self._ledger is not None else None,
         }
 
@@ -228,6 +272,10 @@ class Calibrated:
             if state["policy"] != self._name:
                 raise ValueError(state["policy"])
             scale, typical, kept = float(state["scale"]), float(state["typical"]), int(state["kept"])
+            since, expected, charged = int(state["since"]), float(state["expected"]), float(state["charged"])
+            surprise = float(state["surprise"])
+            if not (1.0 <= surprise <= 5.0 and 0.0 <= expected < math.inf and 0.0 <= charged < math.inf):
+                raise ValueError(f"surprise {surprise}, expected {expected}, charged {charged}")
             if not (kept >= 0 and 0.0 <= scale < math.inf and 0.0 < typical < math.inf):
                 raise ValueError(f"scale {scale}, typical {typical}")
             counters.restore(state["counters"])
@@ -239,4 +287,5 @@ class Calibrated:
         self._counters = counters
         self._calibration.restore(state["calibration"])
         self._scale, self._typical, self._kept = scale, typical, kept
-        self._burst = self._since = 0
+        self._since, self._burst, self._compared_at = since, 0, self._calibration.clock
+        self._expected, self._charged, self._surprise = expected, charged, surprise

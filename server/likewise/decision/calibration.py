@@ -35,12 +35,13 @@ RECENT = 512
 _PULL = np.array([2.0, 4.0, 1.0, 2.0, 4.0])
 """Precision of the prior weights."""
 _BELIEF = 4.0
-"""Errors, expected and observed, that the calibration is worth before anything was seen."""
+"""Errors, expected and observed, that the calibration is worth before anything was seen. With a ledger only: without
+one nothing makes up for a stream that is unlike those that the prior comes from."""
 _FLOOR = 0.1
 """Least factor by which the model's own estimate of the error is scaled."""
 _RESERVE = 0.75
 """Share of ε that the bar may use up without a ledger: an estimate needs room to be wrong."""
-_FORGET = 0.35
+_FORGET = 0.5
 """Half-life of a sample as a share of all requests so far, while that is below the half-lives here:"""
 _HALF_LIFE_FIT, _HALF_LIFE_ERROR, _HALF_LIFE_LEAST = 1500.0, 1000.0, 25.0
 """Half-lives in requests: in the fit, in the comparison of observed with expected errors, and the least of both."""
@@ -87,6 +88,7 @@ class Calibration:
 
     def absorb(self) -> None:
         """Move what came since the last refit into the rings."""
+        self._seen += max(0, len(self._fresh) - CHECKED)
         for evidence, wrong, probability, at in self._fresh[-CHECKED:]:
             position = self._seen % CHECKED
             self._evidence[position] = evidence
@@ -150,7 +152,8 @@ class Calibration:
         expected = np.concatenate([[0.0], np.cumsum(decay * error_probability(checked))])[above]
         caution = self._caution
         upper = observed + 0.5 * caution**2 + caution * np.sqrt(observed + 0.25 * caution**2)
-        ratio = np.maximum((upper + _BELIEF) / (expected + _BELIEF), _FLOOR)
+        belief = 0.0 if dearest is None else _BELIEF
+        ratio = np.maximum((upper + belief) / np.maximum(expected + belief, 1e-12), _FLOOR)
         error = error_probability(mix)
         share = np.cumsum(error) / len(mix)
         fits = ratio * share <= _RESERVE * self._epsilon if dearest is None else ratio * error <= dearest

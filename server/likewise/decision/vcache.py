@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.decision.counters import Coin, Counters, unusable
+from likewise.errors import InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
 
 _MISSES = np.concatenate([np.arange(0.002, 0.05, 0.004), np.arange(0.05, 0.5, 0.02)])
@@ -44,6 +45,8 @@ class Vcache:
     """
 
     def __init__(self, accuracy_target: float, coin: Coin, fewest: int = 6) -> None:
+        if fewest < 1:
+            raise InvalidValue(f"fewest is {fewest}; give at least 1.")
         self._target = accuracy_target
         self._coin = coin
         self._fewest = fewest

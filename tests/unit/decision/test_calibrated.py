@@ -1,0 +1,222 @@
+"""The default policy, with and without its ledger."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+
+from likewise.decision import Ledger, make_policy
+from likewise.decision.calibrated import Calibrated
+from likewise.errors import InvalidValue
+from likewise.types import NO_NEIGHBORS, Neighbors
+
+World = Callable[[], tuple[Neighbors, int]]
+
+
+def train(policy: Calibrated, world: World, requests: int) -> tuple[int, int]:
+    """Return (hits, false hits) of a stretch of requests."""
+    hits = false_hits = 0
+    for _ in range(requests):
+        neighbors, truth = world()
+        verdict = policy.decide(neighbors)
+        if verdict.reuse:
+            hits += 1
+            false_hits += verdict.label != truth
+        else:
+            policy.learn(verdict, truth)
+    return hits, false_hits
+
+
+def test_nothing_is_reused_without_neighbors() -> None:
+    """An empty namespace computes, and keeps what it computed."""
+    policy = make_policy("calibrated+ledger", 0.95, random.Random(0).random)
+    verdict = policy.decide(NO_NEIGHBORS)
+    assert (verdict.reuse, verdict.reason) == (False, "no neighbors")
+    assert policy.learn(verdict, 3) == (True, -1, False)
+    assert not policy.confident(NO_NEIGHBORS)
+
+
+@pytest.mark.parametrize("name", ["calibrated+ledger", "calibrated"])
+@pytest.mark.parametrize("target", [0.9, 0.95, 0.99])
+def test_the_target_is_kept_and_most_easy_requests_are_hits(name: str, target: float, world: World) -> None:
+    """Over 4,000 requests of which 70 % are easy."""
+    policy = make_policy(name, target, random.Random(1).random)
+    assert isinstance(policy, Calibrated)
+    hits, false_hits = train(policy, world, 4000)
+    assert false_hits <= (1 - target) * 4000
+    assert hits >= 0.4 * 4000
+
+
+def test_every_reason_is_a_documented_one(world: World) -> None:
+    """Nothing else ever reaches an answer."""
+    policy = make_policy("calibrated+ledger", 0.99, random.Random(2).random)
+    reasons = set()
+    for _ in range(3000):
+        neighbors, truth = world()
+        verdict = policy.decide(neighbors)
+        reasons.add(verdict.reason)
+        assert verdict.probe == (verdict.reason == "probe")
+        assert verdict.reuse == (verdict.reason == "confident")
+        if not verdict.reuse:
+            policy.learn(verdict, truth)
+    assert {"below bar", "probe", "confident"} <= reasons <= {"below bar", "budget", "probe", "confident"}
+
+
+def test_asking_for_confidence_changes_nothing(world: World) -> None:
+    """The state before and after is the same, and the answer is that of a decision without a coin."""
+    policy = make_policy("calibrated+ledger", 0.95, lambda: 1.0)
+    assert isinstance(policy, Calibrated)
+    train(policy, world, 600)
+    before = json.dumps(policy.state())
+    for _ in range(50):
+        neighbors, _ = world()
+        said = policy.confident(neighbors)
+        assert json.dumps(policy.state()) == before
+        other = copy.deepcopy(policy)
+        assert other.decide(neighbors).reuse == said
+
+
+def test_a_wrong_probe_is_charged_and_a_right_one_is_not(world: World) -> None:
+    """Reserved when it starts, given back or spent when the answer comes, once."""
+    coin = [0.999]
+    ledger = Ledger(0.95)
+    policy = Calibrated(0.95, lambda: coin[0], ledger)
+    train(policy, world, 500)
+    near = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
+    coin[0] = 0.0
+    for truth, spends in ((1, False), (2, True)):
+        before, spent = ledger.tokens, ledger.spent
+        verdict = policy.decide(near)
+        charge = verdict.charge
+        assert verdict.probe
+        assert charge > 0
+        assert ledger.tokens == pytest.approx(before + 0.05 - charge)
+        for _ in range(2):  # coming back twice changes nothing more
+            policy.learn(verdict, truth)
+        assert ledger.spent == pytest.approx(spent + spends * charge)
+        assert ledger.tokens == pytest.approx(before + 0.05 - spends * charge)
+
+
+def test_an_abandoned_probe_is_charged(world: World) -> None:
+    """Or failing on purpose would be free."""
+    coin = [0.999]
+    ledger = Ledger(0.95)
+    policy = Calibrated(0.95, lambda: coin[0], ledger)
+    train(policy, world, 500)
+    coin[0] = 0.0
+    verdict = policy.decide(Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10))))
+    spent, charge = ledger.spent, verdict.charge
+    policy.abandon(verdict)
+    policy.abandon(verdict)
+    assert ledger.spent == pytest.approx(spent + charge)
+
+
+def test_a_contradicted_entry_is_evicted(world: World) -> None:
+    """A confident neighbor that proves wrong goes."""
+    policy = make_policy("calibrated+ledger", 0.95, lambda: 0.0)
+    assert isinstance(policy, Calibrated)
+    train(policy, world, 300)
+    verdict = policy.decide(Neighbors([0.05, *[0.4] * 9], [1] * 10, [42, *range(9)]))
+    lesson = policy.learn(verdict, 2)
+    assert lesson.wrong
+    assert lesson.evict_slot == 42
+    assert lesson.insert
+
+
+def test_without_a_ledger_a_confident_mistake_brings_a_burst_of_probes(world: World) -> None:
+    """For 24 requests every third would-be hit is checked."""
+    coin = [0.999]
+    policy = Calibrated(0.95, lambda: coin[0])
+    train(policy, world, 800)
+    near = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
+    coin[0] = 0.0
+    policy.learn(policy.decide(near), 2)
+    coin[0] = 0.3
+    assert policy.decide(near).reason == "probe"
+
+
+def test_a_burning_budget_stops_reuse() -> None:
+    """Once clear cases turn wrong, few are answered before reuse stops."""
+    own, coin = random.Random(4), random.Random(5)
+    policy = make_policy("calibrated+ledger", 0.95, coin.random)
+    false_hits = 0
+    for at in range(3000):
+        neighbors = Neighbors([0.05 + 0.01 * own.random(), *[0.5] * 9], [1] * 10, list(range(10)))
+        verdict = policy.decide(neighbors)
+        truth = 1 if at < 1500 else 2
+        if verdict.reuse:
+            false_hits += at >= 1500
+        else:
+            policy.learn(verdict, truth)
+    assert false_hits <= 3 * (100 + 0.05 * 1500)  # in the mean of many coins it is cap + ε·n; one run may differ
+    tail = [policy.decide(Neighbors([0.05, *[0.5] * 9], [1] * 10, list(range(10)))).reuse for _ in range(20)]
+    assert not any(tail)
+
+
+@pytest.mark.parametrize("name", ["calibrated+ledger", "calibrated"])
+def test_a_restored_policy_decides_like_the_first(name: str, world: World) -> None:
+    """State goes through JSON."""
+    first = make_policy(name, 0.95, random.Random(3).random)
+    assert isinstance(first, Calibrated)
+    train(first, world, 700)
+    second = make_policy(name, 0.95, random.Random(11).random)
+    second.restore(json.loads(json.dumps(first.state())))
+    assert second.statistics() == first.statistics()
+    for _ in range(200):
+        neighbors, _ = world()
+        assert second.confident(neighbors) == first.confident(neighbors)
+    hits, _ = train(second, world, 1000)
+    assert hits > 300
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"policy": "fixed"},
+        {"scale": -1.0},
+        {"kept": None},
+        {"calibration": {}},
+        {"counters": {"requests": -1}},
+        {"ledger": None},
+    ],
+    ids=["other", "scale", "kept", "calibration", "counters", "ledger"],
+)
+def test_an_unusable_state_is_refused(change: dict[str, object], world: World) -> None:
+    """With words that say what to do instead."""
+    policy = make_policy("calibrated+ledger", 0.95, random.Random(0).random)
+    assert isinstance(policy, Calibrated)
+    train(policy, world, 100)
+    fresh = make_policy("calibrated+ledger", 0.95, random.Random(0).random)
+    with pytest.raises(InvalidValue, match="without it"):
+        fresh.restore({**policy.state(), **change})
+
+
+def test_statistics_tell_what_is_known(world: World) -> None:
+    """Counts, the bar, tokens and the certificate with a ledger; NaN where there is none."""
+    with_ledger = make_policy("calibrated+ledger", 0.95, random.Random(6).random)
+    assert isinstance(with_ledger, Calibrated)
+    start = with_ledger.statistics()
+    assert (start.bar, start.tokens, start.false_hits_bound) == (math.inf, 3.0, 0.0)
+    hits, false_hits = train(with_ledger, world, 2000)
+    found = with_ledger.statistics()
+    assert found.requests == 2000
+    assert found.would_be_hits == hits + found.probes
+    assert 0.9 < found.estimated_accuracy <= 1.0
+    assert false_hits <= found.false_hits_bound < math.inf
+    without = make_policy("calibrated", 0.95, random.Random(6).random).statistics()
+    assert math.isnan(without.tokens)
+    assert math.isnan(without.false_hits_bound)
+
+
+@pytest.mark.parametrize(
+    ("target", "options"), [(1.0, {}), (0.9, {"strictness": "lax"}), (0.9, {"probing": 0.0})], ids=str
+)
+def test_numbers_out_of_range_are_refused(target: float, options: dict[str, object]) -> None:
+    """With words that say what to give."""
+    with pytest.raises(InvalidValue, match="give"):
+        Calibrated(target, lambda: 0.5, **options)  # type: ignore[arg-type]

@@ -1,0 +1,124 @@
+"""Tokens: earned, reserved, given back, spent, kept over restarts."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from likewise.decision import Ledger
+from likewise.errors import InvalidValue
+
+
+def test_requests_earn_tokens_up_to_the_cap() -> None:
+    """Each earns ε; reservations count towards the cap."""
+    ledger = Ledger(0.9, slack=1.0, cap=2.0)
+    assert ledger.earn() == pytest.approx(1.1)
+    for _ in range(50):
+        ledger.earn()
+    assert ledger.tokens == 2.0
+    charge = ledger.reserve(0.5)
+    for _ in range(50):
+        ledger.earn()
+    assert ledger.tokens == pytest.approx(1.0)
+    ledger.release(charge)
+    assert ledger.tokens == pytest.approx(2.0)
+
+
+def test_a_probe_costs_what_its_probability_says() -> None:
+    """The charge is (1 - π) / π, set aside at once and spent when wrong."""
+    ledger = Ledger(0.95, slack=9.0)
+    charge = ledger.reserve(0.1)
+    assert charge == pytest.approx(9.0)
+    assert ledger.tokens == pytest.approx(0.0)
+    ledger.spend(charge)
+    assert ledger.spent == pytest.approx(9.0)
+    assert ledger.tokens == pytest.approx(0.0)
+
+
+def test_a_probe_below_the_floor_is_refused() -> None:
+    """Nothing may be risked that cannot be paid."""
+    ledger = Ledger(0.95, slack=1.0)
+    assert ledger.floor() == 0.5
+    with pytest.raises(InvalidValue, match="tokens"):
+        ledger.reserve(0.4)
+
+
+def test_probes_in_flight_never_overspend_together() -> None:
+    """Each reservation raises the floor for the next."""
+    ledger = Ledger(0.95, slack=3.0)
+    charges = [ledger.reserve(ledger.floor() ** 0.5) for _ in range(20)]
+    assert ledger.tokens >= 0.0
+    assert sum(charges) <= 3.0 + 1e-9
+
+
+def test_a_restart_keeps_the_tokens_and_spends_what_was_in_flight() -> None:
+    """The answer to a probe of a process that died never comes."""
+    ledger = Ledger(0.95, slack=3.0)
+    for _ in range(40):
+        ledger.earn()
+    charge = ledger.reserve(0.5)
+    state = json.loads(json.dumps(ledger.state()))
+    again = Ledger(0.95, slack=3.0)
+    again.restore(state)
+    assert again.tokens == ledger.tokens
+    assert again.spent == pytest.approx(charge)
+    assert again.requests == 40
+    assert again.bound() == pytest.approx(ledger.bound())
+
+
+def test_of_two_sharers_states_the_newer_one_counts() -> None:
+    """Key types that share a ledger each bring its state; an older one changes nothing."""
+    ledger = Ledger(0.95)
+    old = ledger.state()
+    ledger.earn()
+    new = ledger.state()
+    again = Ledger(0.95)
+    again.restore(new)
+    again.restore(old)
+    assert again.requests == 1
+
+
+def test_the_certificate_knows_nothing_wrong_before_the_first_hit() -> None:
+    """Without a coin there was no false hit."""
+    assert Ledger(0.95).bound() == 0.0
+
+
+def test_the_certificate_grows_with_detected_false_hits() -> None:
+    """And more so with a smaller risk of being wrong itself."""
+    ledger = Ledger(0.9, slack=5.0)
+    ledger.expose(0.25)
+    clean = ledger.bound()
+    ledger.spend(ledger.reserve(0.25))
+    assert 0.0 < clean < ledger.bound() < ledger.bound(risk=0.001) < math.inf
+
+
+def test_a_certificate_for_too_large_charges_is_infinite() -> None:
+    """No stake of the grid survives a charge above 1,024."""
+    ledger = Ledger(0.9, slack=2000.0, cap=3000.0)
+    ledger.expose(1 / 2001)
+    ledger.reserve(1 / 2001)
+    assert ledger.bound() == math.inf
+
+
+@pytest.mark.parametrize(
+    ("target", "slack", "cap"), [(0.0, 3.0, 9.0), (1.0, 3.0, 9.0), (0.9, -1.0, 9.0), (0.9, 5.0, 4.0), (0.9, 0.0, 0.0)]
+)
+def test_numbers_out_of_range_are_refused(target: float, slack: float, cap: float) -> None:
+    """With words that say what to give."""
+    with pytest.raises(InvalidValue, match="give"):
+        Ledger(target, slack, cap)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tokens": -1.0}, {"tokens": "many"}, {"sums": [0.0]}, {"requests": None}, {"spent": math.inf}],
+    ids=["negative", "text", "short", "none", "infinite"],
+)
+def test_an_unusable_state_is_refused(change: dict[str, object]) -> None:
+    """And leaves the ledger as it was."""
+    ledger = Ledger(0.95)
+    with pytest.raises(InvalidValue, match="without it"):
+        ledger.restore({**ledger.state(), **change})
+    assert ledger.tokens == 3.0
