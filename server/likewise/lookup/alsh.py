@@ -16,7 +16,7 @@ from likewise.lookup.widths import Tuner
 from likewise.types import Key, Keys, Slots
 
 REHASHED = 32
-"""Keys that each call moves to new tables while they are being filled."""
+"""Keys that each call moves to new tables while they are being filled; an insertion moves twice its own, too."""
 
 
 class Tables:
@@ -75,7 +75,7 @@ class AlshIndex:
         self,
         dimension: int,
         *,
-        tables: int = 10,
+        tables: int = 12,
         hashes: int = 4,
         candidates_min: int = 40,
         candidates_max: int = 400,
@@ -122,7 +122,7 @@ class AlshIndex:
             if tables is not None:
                 tables.add(slots.tolist(), keys)
         self._tuner.changed(len(slots))
-        self._rehash()
+        self._rehash(REHASHED + 2 * len(slots))
 
     def remove(self, slots: Slots) -> None:
         """Take slots out; unknown ones are a no-op."""
@@ -136,7 +136,7 @@ class AlshIndex:
         self._store.remove(live)
         self._rehash()
 
-    def _rehash(self) -> None:
+    def _rehash(self, count: int = REHASHED) -> None:
         """Move on with new tables, or start some where the tuner wants another width."""
         if self._next is None:
             width = self._tuner.width(self._store, self._tables.width)
@@ -145,7 +145,7 @@ class AlshIndex:
                 self._waiting = self._store.slots().tolist()
             return
         part: list[int] = []
-        while self._waiting and len(part) < REHASHED:
+        while self._waiting and len(part) < count:
             slot = self._waiting.pop()
             if self._store.has(slot):
                 part.append(slot)

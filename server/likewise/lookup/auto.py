@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from statistics import median
+from time import perf_counter
 
 from likewise.lookup.exact import ExactIndex
 from likewise.lookup.hnsw import EF_CONSTRUCTION, MIN_CAPACITY, HnswIndex, M
@@ -12,8 +14,12 @@ from likewise.lookup.keyed import KeyedIndex
 from likewise.lookup.moves import Move
 from likewise.types import Key, Keys, Slots
 
-EXACT_FLOATS = 96_000
-"""Numbers that an exact scan may look at before a graph is faster: 1,500 keys of 64 dimensions."""
+TRIED_AT = 64_000
+"""Numbers in all keys from which on a graph may be faster than a scan: 1,000 keys of 64 dimensions."""
+TRIALS = 3
+"""A graph that was no faster is tried again at twice as many keys; after so many trials it is taken anyway."""
+TIMED = 15
+"""Searches of each kind that are timed in a trial."""
 
 
 class AutoIndex:
@@ -33,10 +39,15 @@ class AutoIndex:
         ef_construction: int = EF_CONSTRUCTION,
         ef_search: int | None = None,
     ) -> None:
-        """Set up an empty index. exact_limit: keys that are searched one by one; 0: a graph from the start."""
+        """Set up an empty index.
+
+        exact_limit: keys that are searched one by one; 0: a graph from the start; None: as many as a
+        scan is faster for, found by timing both on this machine with these keys.
+        """
         self._dimension = dimension
         self._background = background
-        self._exact_limit = EXACT_FLOATS // dimension if exact_limit is None else exact_limit
+        self._exact_limit = max(64, TRIED_AT // dimension) if exact_limit is None else exact_limit
+        self._trials = TRIALS if exact_limit is None else 0
         self._graph: Callable[..., HnswIndex] = partial(
             HnswIndex,
             dimension,
@@ -59,6 +70,15 @@ class AutoIndex:
         return "exact" if isinstance(self._current, ExactIndex) else "hnsw"
 
     @property
+    def background(self) -> bool:
+        """True: replacements are built in a thread. False while another thread fills it: built there and then."""
+        return self._background
+
+    @background.setter
+    def background(self, background: bool) -> None:
+        self._background = background
+
+    @property
     def moving(self) -> bool:
         """True while a replacement is on its way."""
         return self._move is not None
@@ -70,7 +90,8 @@ class AutoIndex:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
         self._current.add(slots, keys)
         if self._move is not None:
-            self._move.added(slots, keys)
+            recall = self._current.recall(len(slots)) if isinstance(self._current, HnswIndex) else None
+            self._move.added(slots, keys, recall)
         self._tend()
 
     def remove(self, slots: Slots) -> None:
@@ -134,7 +155,8 @@ class AutoIndex:
             return
         make = self._successor()
         if make is not None:
-            self._move = Move(self._current, make, background=self._background)
+            trial = self._trials > 0 and isinstance(self._current, ExactIndex)
+            self._move = Move(self._current, make, background=self._background, accept=beats_a_scan if trial else None)
             self._tend_move()
 
     def _successor(self) -> Callable[[], KeyedIndex] | None:
@@ -152,15 +174,40 @@ class AutoIndex:
         if move.failed:
             self._move = None
             return True
+        if move.rejected:
+            self._move = None
+            self._trials -= 1
+            self._exact_limit = 2 * len(self._current)
+            return True
         successor = move.finish()
         if successor is None:
             return False
         old, self._current, self._move = self._current, successor, None
-        if self._background:
+        if not self._background:
+            _drop([old])
+        else:
             # freeing hundreds of megabytes takes milliseconds: not on the loop
             threading.Thread(target=_drop, args=([old],), name="likewise-index-drop", daemon=True).start()
         return True
 
 
+def beats_a_scan(index: KeyedIndex) -> bool:
+    """Say whether an index answers faster than a scan of its keys does, by timing both."""
+    slots = index.slots()
+    keys = index.keys(slots)
+    scan = ExactIndex(index.dimension)
+    scan.add(slots, keys)
+    seconds: list[list[float]] = [[], []]
+    for key in keys[:: max(1, len(keys) // TIMED)]:
+        for contender, spent in zip((index, scan), seconds, strict=True):
+            started = perf_counter()
+            contender.search_one(key, 10)
+            spent.append(perf_counter() - started)
+    return median(seconds[0]) < median(seconds[1])
+
+
 def _drop(indexes: list[KeyedIndex]) -> None:
+    for index in indexes:
+        if isinstance(index, HnswIndex):
+            index.discard()
     indexes.clear()

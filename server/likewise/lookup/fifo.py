@@ -107,5 +107,5 @@ class S3Fifo:
 
     def _remember(self, id: int) -> None:
         self._ghosts[id] = None
-        while len(self._ghosts) > self._main.count + 1:
+        while len(self._ghosts) > self._small.count + self._main.count:
             self._ghosts.popitem(last=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -115,8 +116,13 @@ class HnswIndex:
         """Build the graph anew from the live keys, here and now."""
         slots = self.slots()
         keys = self.keys(slots)
+        self._graph.discard()
         self._start(max(MIN_CAPACITY, 2 * len(slots)))
         self.add(slots, keys)
+
+    def discard(self) -> None:
+        """Give the memory back; nothing may be asked of the index any more."""
+        self._graph.discard()
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
         """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
@@ -164,6 +170,11 @@ class HnswIndex:
         positions = self._positions.get(slots)
         graph = self._graph
         return ((slots[i : i + chunk], graph.keys(positions[i : i + chunk])) for i in range(0, len(slots), chunk))
+
+    def recall(self, count: int) -> Callable[[], Keys]:
+        """Return how to get the `count` keys that were added last once more: by position, where they stay."""
+        graph, end = self._graph, self._graph.count
+        return partial(graph.rows, end - count, end)
 
     def memory_bytes(self) -> int:
         """Return the bytes it holds, keys included."""

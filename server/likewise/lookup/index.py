@@ -31,7 +31,7 @@ def use_one_thread() -> None:
 use_one_thread()
 
 MIN_EF_SEARCH = 24
-"""Candidates looked at among up to 10,000 keys; twice as many at a million."""
+"""Candidates looked at among up to 10,000 keys; a fifth more at a million."""
 
 Bitmap = NDArray[np.uint8]
 """One bit for each position, least significant first: set where the key is live."""
@@ -131,18 +131,26 @@ class Graph:
         self._reserve(capacity)
 
     def _reserve(self, capacity: int) -> None:
-        hnsw = self._graph.hnsw
         links = int(capacity * self._m * 2.1) + 64 * self._m
-        for vector, length in (
-            (self._storage.codes, capacity * self.dimension * 4),
-            (hnsw.neighbors, links),
-            (hnsw.offsets, capacity + 1),
-            (hnsw.levels, capacity),
-        ):
+        lengths = (capacity * self.dimension * 4, links, capacity + 1, capacity)
+        for vector, length in zip(self._vectors(), lengths, strict=True):
             size = vector.size()
             vector.resize(length)
             _release(vector, length, size)
             vector.resize(size)
+
+    def discard(self) -> None:
+        """Give all pages of keys and links back at once; nothing may be asked of the graph any more.
+
+        The allocator would keep those of all but the largest graphs for itself.
+        """
+        for vector in self._vectors():
+            if vector.size():
+                _release(vector, vector.size(), 0)
+
+    def _vectors(self) -> tuple[Any, Any, Any, Any]:
+        hnsw = self._graph.hnsw
+        return self._storage.codes, hnsw.neighbors, hnsw.offsets, hnsw.levels
 
     def append(self, keys: Keys) -> None:
         """Append keys of shape (n, d), C-contiguous float32."""
@@ -159,7 +167,7 @@ class Graph:
         """Look at more candidates as the keys double: the share of near keys that is found falls otherwise."""
         self._tune_at = 2 * self.count
         if self._grows_ef:
-            self.ef_search = max(MIN_EF_SEARCH, round(MIN_EF_SEARCH * (self.count / 10_000) ** 0.15))
+            self.ef_search = max(MIN_EF_SEARCH, round(MIN_EF_SEARCH * (self.count / 10_000) ** 0.04))
             self._graph.hnsw.efSearch = self.ef_search
             if self._parameters is not None:
                 self._parameters = self._wide(self.ef_search)
@@ -170,6 +178,10 @@ class Graph:
             view = faiss.rev_swig_ptr(self._storage.get_xb(), self.count * self.dimension)
             found: Keys = view.reshape(self.count, self.dimension)[positions]
         return found
+
+    def rows(self, start: int, end: int) -> Keys:
+        """Return a copy of the keys at positions from start to before end, shape (n, d); as `keys` otherwise."""
+        return self.keys(np.arange(start, end))
 
     def filter(self, bitmap: Bitmap | None) -> None:
         """Find only positions whose bit is set, from now on and as the bitmap changes; None: find all."""

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+import numpy as np
+
 from likewise.lookup.index import use_one_thread
 from likewise.lookup.keyed import KeyedIndex
 from likewise.types import Keys, Slots
@@ -31,16 +33,28 @@ class Move:
     two ends.
     """
 
-    def __init__(self, source: KeyedIndex, make: Callable[[], KeyedIndex], *, background: bool) -> None:
-        """Start at once; without background, return when the target is complete."""
+    def __init__(
+        self,
+        source: KeyedIndex,
+        make: Callable[[], KeyedIndex],
+        *,
+        background: bool,
+        accept: Callable[[KeyedIndex], bool] | None = None,
+    ) -> None:
+        """Start at once; without background, return when the target is complete.
+
+        accept: asked, where the target is built, whether it is worth having.
+        """
+        self._accept = accept
         self._parts = source.snapshot(CHUNK)
         self._make = make
-        self._log: deque[tuple[Slots, Keys | None]] = deque()
+        self._log: deque[tuple[int | Slots, Callable[[], Keys] | None]] = deque()
         self._target: KeyedIndex | None = None
         self._thread: threading.Thread | None = None
         self.cancelled = False
         self.ready = False
         self.failed = False
+        self.rejected = False
         if background:
             self._thread = threading.Thread(target=self._run, name="likewise-index", daemon=True)
             self._thread.start()
@@ -65,25 +79,29 @@ class Move:
             if self.cancelled:
                 return
             target.add(slots, keys)
+        if self._accept is not None and not self._accept(target):
+            self.rejected = True
+            return
         while len(self._log) > NEARLY and not self.cancelled:
             self._replay(target)
         self._target = target
         self.ready = True
 
     def _replay(self, target: KeyedIndex) -> None:
-        slots, keys = self._log.popleft()
-        if keys is None:
+        noted, recall = self._log.popleft()
+        slots = np.array([noted]) if isinstance(noted, int) else noted
+        if recall is None:
             target.remove(slots)
         else:
-            target.add(slots, keys)
+            target.add(slots, recall())
 
-    def added(self, slots: Slots, keys: Keys) -> None:
-        """Note what was added to the source; both arrays are copied."""
-        self._log.append((slots.copy(), keys.copy()))
+    def added(self, slots: Slots, keys: Keys, recall: Callable[[], Keys] | None = None) -> None:
+        """Note what was added to the source. recall: how to get the keys later; without it they are copied."""
+        self._log.append((_compact(slots), recall or _kept(keys.copy())))
 
     def removed(self, slots: Slots) -> None:
         """Note what was removed from the source."""
-        self._log.append((slots.copy(), None))
+        self._log.append((_compact(slots), None))
 
     def finish(self) -> KeyedIndex | None:
         """Return the target once it is complete; until then catch up by a few changes, and return None."""
@@ -99,3 +117,12 @@ class Move:
         """Wait until the thread is done."""
         if self._thread is not None:
             self._thread.join(timeout_s)
+
+
+def _kept(keys: Keys) -> Callable[[], Keys]:
+    return lambda: keys
+
+
+def _compact(slots: Slots) -> int | Slots:
+    """Return one slot as a number, several as a copy: while a large graph is built, the log may grow long."""
+    return int(slots[0]) if len(slots) == 1 else slots.copy()

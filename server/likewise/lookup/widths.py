@@ -14,9 +14,9 @@ LOOKUPS = 1000
 """The width is looked at again after this many lookups, or as many insertions as there are keys."""
 MOVED = 0.2
 """Or when the mean distance to the neighbors has moved by this share."""
-QUERIES = 24
-KEYS = 512
-STEPS = (0.35, 0.5, 0.71, 1.0, 1.41, 2.0, 2.83)
+QUERIES = 16
+KEYS = 256
+STEPS = (0.35, 0.6, 0.8, 1.0, 1.25, 1.7, 2.83)
 
 
 class Tuner:

@@ -2,22 +2,193 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
-from likewise.lookup.auto import AutoIndex
+from likewise.errors import InvalidValue
+from likewise.lookup import moves
+from likewise.lookup.auto import TRIALS, AutoIndex, beats_a_scan
+from likewise.lookup.catalog import make_index
+from likewise.lookup.exact import ExactIndex
+from likewise.lookup.hnsw import HnswIndex
+from likewise.lookup.moves import Move
+
+DIMENSION = 8
+
+
+def keys(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+
+
+def test_becomes_a_graph_as_it_grows_and_a_scan_again_as_it_shrinks() -> None:
+    """The kind follows the count, and the keys stay."""
+    index = AutoIndex(DIMENSION, background=False, exact_limit=100)
+    index.add(np.arange(100), keys(100))
+    assert index.kind == "exact"
+    index.add(np.array([100]), keys(1, 1))
+    assert index.kind == "hnsw"
+    index.remove(np.arange(60))
+    assert index.kind == "hnsw"
+    index.remove(np.arange(60, 80))
+    assert index.kind == "exact"
+    assert sorted(index.slots().tolist()) == list(range(80, 101))
+    assert not index.worn
+    assert not index.moving
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
 def test_lookups_alone_take_over_a_replacement(many: bool) -> None:
     """After a bulk load, a graph that was built meanwhile comes into use though nothing more is added."""
-    keys = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
-    index = AutoIndex(8, exact_limit=500)
-    index.add(np.arange(600, dtype=np.int64), keys)
+    every = keys(600)
+    index = AutoIndex(DIMENSION, exact_limit=500)
+    index.add(np.arange(600, dtype=np.int64), every)
     move = index._move
     assert move is not None
     move.join(30)
-    found = [index.search(keys[:1], 1)[1][0, 0] if many else index.search_one(keys[0], 1)[1][0] for _ in range(80)]
+    found = [index.search(every[:1], 1)[1][0, 0] if many else index.search_one(every[0], 1)[1][0] for _ in range(80)]
     assert index.kind == "hnsw"
     assert not index.moving
     assert set(found) == {0}
+
+
+def test_a_scan_is_kept_where_the_graph_is_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that loses its trial is tried again at twice the count, and taken after three trials."""
+    asked: list[int] = []
+
+    def refuse(index: HnswIndex) -> bool:
+        asked.append(len(index))
+        return False
+
+    monkeypatch.setattr("likewise.lookup.auto.beats_a_scan", refuse)
+    index = AutoIndex(1000, background=False)
+    for slot in range(70 * 2**TRIALS):
+        index.add(np.array([slot]), np.random.default_rng(slot).normal(size=(1, 1000)).astype(np.float32))
+    assert asked == [65, 131, 263]
+    assert index.kind == "hnsw"
+
+
+def test_a_trial_times_both_kinds() -> None:
+    """Among 20,000 keys a graph beats a scan by far."""
+    graph = HnswIndex(DIMENSION)
+    graph.add(np.arange(20_000), keys(20_000))
+    assert beats_a_scan(graph)
+
+
+def test_answers_from_the_old_index_while_the_new_one_is_built() -> None:
+    """Searches, additions and removals go on while another build holds the only place, and none is lost."""
+    index = AutoIndex(DIMENSION, exact_limit=50)
+    every = keys(400)
+    with moves._building:
+        for slot in range(300):
+            index.add(np.array([slot]), every[slot : slot + 1])
+            assert index.search_one(every[slot], 1)[1] == [slot]
+        index.remove(np.arange(0, 300, 3))
+        index.add(np.array([0]), every[399:400])
+        assert index.moving
+        assert index.kind == "exact"
+    index.settle()
+    assert index.kind == "hnsw"
+    live = sorted({*range(300)} - {*range(0, 300, 3)} | {0})
+    assert sorted(index.slots().tolist()) == live
+    assert index.search_one(every[399], 1)[1] == [0]
+    assert index.search_one(every[4], 1)[1] == [4]
+
+
+def test_a_build_that_fails_leaves_the_index_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The failure is logged, answers go on, and the next change tries again."""
+    index = AutoIndex(DIMENSION, exact_limit=50)
+
+    def fail(*_: object, **__: object) -> HnswIndex:
+        raise MemoryError("no room")
+
+    make = index._graph
+    monkeypatch.setattr(index, "_graph", fail)
+    index.add(np.arange(60), keys(60))
+    assert index._move is not None
+    index._move.join()
+    monkeypatch.setattr(index, "_graph", make)
+    assert index.search_one(keys(60)[5], 1)[1] == [5]
+    assert "could not be built" in caplog.text
+    index.add(np.array([60]), keys(1, 1))
+    index.add(np.array([61]), keys(1, 2))
+    index.settle()
+    assert index.kind == "hnsw"
+    assert len(index) == 62
+
+
+def test_closing_gives_up_a_build() -> None:
+    """A closed index goes on answering from what it has; the thread ends without a result."""
+    index = AutoIndex(DIMENSION, exact_limit=50)
+    with moves._building:
+        index.add(np.arange(60), keys(60))
+        move = index._move
+        assert move is not None
+        index.close()
+        assert not index.moving
+    move.join()
+    assert not move.ready
+    assert index.kind == "exact"
+    index.close()
+
+
+def test_the_loop_catches_up_a_few_changes_at_a_time() -> None:
+    """A move that is ready with many changes outstanding is taken over in steps, none of them long."""
+    source = ExactIndex(DIMENSION)
+    source.add(np.arange(10), keys(10))
+    move = Move(source, lambda: ExactIndex(DIMENSION), background=False)
+    for slot in range(10, 40):
+        move.added(np.array([slot]), keys(1, slot))
+    move.removed(np.array([3]))
+    steps = 0
+    while (target := move.finish()) is None:
+        steps += 1
+    assert steps == 3
+    assert sorted(target.slots().tolist()) == sorted({*range(40)} - {3})
+
+
+def test_many_threads_end() -> None:
+    """No thread of an index outlives its work."""
+    for seed in range(5):
+        index = AutoIndex(DIMENSION, exact_limit=20)
+        index.add(np.arange(200), keys(200, seed))
+        index.settle()
+        assert index.kind == "hnsw"
+    for thread in threading.enumerate():
+        if thread.name.startswith("likewise-index"):
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_a_graph_outgrows_its_reserve() -> None:
+    """More keys than were reserved for are taken all the same, with tombstones among them."""
+    index = HnswIndex(DIMENSION, capacity=4096, rebuilds_itself=False)
+    every = keys(6000)
+    index.add(np.arange(4000), every[:4000])
+    index.remove(np.arange(0, 4000, 4))
+    index.add(np.arange(4000, 6000), every[4000:])
+    assert index.worn
+    assert index.dead == 1000
+    assert len(index) == 5000
+    assert [index.search_one(every[slot], 1)[1] for slot in (1, 4001, 5999)] == [[1], [4001], [5999]]
+    assert 4 not in index.search_one(every[4], 10)[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dimension", "options"),
+    [
+        ("tree", 8, {}),
+        ("exact", 0, {}),
+        ("exact", 8, {"links": 3}),
+        ("ivf", 8, {"probe_share": 0.0}),
+        ("alsh", 8, {"tables": 0}),
+        ("alsh", 8, {"candidates_min": 500}),
+    ],
+)
+def test_refuses_an_index_that_cannot_be_made(kind: str, dimension: int, options: dict[str, float]) -> None:
+    """Unknown kinds and options out of range are named."""
+    with pytest.raises(InvalidValue):
+        make_index(kind, dimension, **options)
