@@ -21,6 +21,7 @@ import faiss
 import numpy as np
 
 from likewise.lookup.hnsw import EF_CONSTRUCTION, M
+from likewise.lookup.index import MIN_EF_SEARCH
 from likewise.lookup.namespace import Namespace
 from likewise.types import Entry, Keys, Result
 
@@ -53,11 +54,16 @@ def filled(keys: Keys, capacity: int) -> Namespace:
 
 
 def index_of(space: Namespace) -> Any:
-    return space._indexes["key"]
+    """Return the graph or scan that answers in the end."""
+    index: Any = space._indexes["key"]
+    while hasattr(index, "_current"):
+        index = index._current
+    return index
 
 
 def settle(space: Namespace) -> None:
-    index_of(space).settle()
+    index: Any = space._indexes["key"]
+    index.settle()
 
 
 def timed(call: Callable[[Any], Any], arguments: Any) -> float:
@@ -100,7 +106,7 @@ class Bench:
         defaults = faiss.IndexHNSWFlat(DIMENSION, 32)
         same = faiss.IndexHNSWFlat(DIMENSION, M)
         same.hnsw.efConstruction = EF_CONSTRUCTION
-        same.hnsw.efSearch = getattr(index_of(self.space)._current, "_graph", same.hnsw).ef_search
+        same.hnsw.efSearch = getattr(getattr(index_of(self.space), "_graph", None), "ef_search", MIN_EF_SEARCH)
         for index in (defaults, same):
             index.add(self.keys)
         return {"faiss HNSW, its defaults (M 32, ef 16)": defaults, f"faiss HNSW, M {M}, ef {same.hnsw.efSearch}": same}

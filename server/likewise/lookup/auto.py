@@ -137,10 +137,13 @@ class AutoIndex:
 
     def settle(self, timeout_s: float | None = None) -> None:
         """Wait until no replacement is on its way. Blocks; for tests, tools and the end of a bulk load."""
-        while self._move is not None:
-            self._move.join(timeout_s)
-            if not self._tend_move():
+        while True:
+            if self._move is None:
                 self._tend()
+            if self._move is None:
+                return
+            self._move.join(timeout_s)
+            self._tend_move()
 
     def close(self) -> None:
         """Give up a replacement on its way; its thread ends by itself."""
@@ -177,7 +180,7 @@ class AutoIndex:
         if move.rejected:
             self._move = None
             self._trials -= 1
-            self._exact_limit = 2 * len(self._current)
+            self._exact_limit *= 2
             return True
         successor = move.finish()
         if successor is None:

@@ -65,8 +65,27 @@ def test_a_scan_is_kept_where_the_graph_is_no_faster(monkeypatch: pytest.MonkeyP
     index = AutoIndex(1000, background=False)
     for slot in range(70 * 2**TRIALS):
         index.add(np.array([slot]), np.random.default_rng(slot).normal(size=(1, 1000)).astype(np.float32))
-    assert asked == [65, 131, 263]
+    assert asked == [65, 129, 257]
     assert index.kind == "hnsw"
+
+
+def test_settling_tries_until_the_kind_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a bulk load that outran a trial that was lost, the next trial is made with all keys."""
+    asked: list[int] = []
+
+    def refuse_the_first(index: HnswIndex) -> bool:
+        asked.append(len(index))
+        return len(asked) > 1
+
+    monkeypatch.setattr("likewise.lookup.auto.beats_a_scan", refuse_the_first)
+    index = AutoIndex(DIMENSION)
+    with moves._building:
+        for start in range(0, 20_000, 2000):
+            index.add(np.arange(start, start + 2000), keys(2000, start))
+    index.settle()
+    assert index.kind == "hnsw"
+    assert len(asked) == 2
+    assert len(index) == 20_000
 
 
 def test_a_trial_times_both_kinds() -> None:
