@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from likewise.errors import InvalidFunction, ModelFailed
 from likewise.results import label_encoder, read_labels, tensor_encoder
 
@@ -51,5 +52,5 @@ def test_labels_are_one_name_per_line():
     """A trailing newline is fine; blanks and doubles are not."""
     assert read_labels("a\nb c\n\n", "f") == ("a", "b c")
     for text in ("", "a\n\nb", "a\na"):
-        with pytest.raises(InvalidFunction, match="labels.txt"):
+        with pytest.raises(InvalidFunction, match=r"labels\.txt"):
             read_labels(text, "labels.txt")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
 from likewise.errors import InvalidValue, ModelFailed, Overloaded
 from likewise.inference.batching import Batcher, Workers
 from likewise.types import Array
