@@ -110,3 +110,19 @@ def test_a_restart_finds_entries_and_learned_state(live, toys):
         for i in range(12)
     ]
     assert sum(" hit" in each.headers["cache-status"] for each in answers) >= 6
+
+
+def test_what_a_projector_learned_is_journaled_and_comes_back(keeper):
+    """Under a name of its own beside the policy's, once; a broken one is left out with a warning."""
+    projector = keeper.fn.projectors["v"]
+    keeper._append_learned()
+    assert keeper.journal.records == []
+    projector.restore({"fits": 3, "projection": {"mean": [0, 0], "matrix": [[0.0], [1.0]]}})
+    keeper._append_learned()
+    keeper._append_learned()
+    (record,) = keeper.journal.records
+    assert (record.function, record.key_type) == ("f@1", "v:projection")
+    projector.restore({"fits": 0, "projection": None})
+    keeper.apply([record, Learned("f@1", "v:projection", {"fits": 4}), Learned("f@1", "w:projection", {})])
+    assert projector.fits == 3
+    assert projector.projection.matrix.tolist() == [[0.0], [1.0]]
