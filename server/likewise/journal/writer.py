@@ -253,17 +253,17 @@ class Writer:
         try:
             database = self._open()
             self.file_bytes = database.used_bytes()[0]
+            if self._chores:
+                try:
+                    self.counts["removed"] += next(self._chores[0])
+                except StopIteration:
+                    self._chores.popleft()
             if not self._chores and self._invalidations >= self._options.compact_after:
                 self.compact(database, 0, {})
             if not self._chores and self.file_bytes > self._options.max_bytes:
                 self._chores.append(upkeep.compact(database, self._clock(), 0, {}))
                 self._chores.append(upkeep.shrink(database, self._options.max_bytes))
                 self._chores.append(upkeep.vacuum(database))
-            if self._chores:
-                try:
-                    self.counts["removed"] += next(self._chores[0])
-                except StopIteration:
-                    self._chores.popleft()
         except (sqlite3.Error, JournalError) as error:
             self._chores.clear()
             self.counts["write_failures"] += 1

@@ -1,0 +1,101 @@
+"""What the codec refuses, and says so."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from journals import FUNCTION, make_entry
+
+from likewise.errors import JournalError
+from likewise.journal.codec import Limits, decode, encode
+from likewise.types import Inserted, Invalidated, Learned
+
+
+def framed(kind: int, body: bytes, version: int = 1) -> bytes:
+    head = struct.pack("<2sBBI", b"LJ", version, kind, len(body))
+    return head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        pytest.param(b"LJ", "cut off", id="shorter than a head"),
+        pytest.param(b"XX" + bytes(20), "no journal frame", id="wrong magic"),
+        pytest.param(framed(1, b"", version=2), "version 2", id="newer version"),
+        pytest.param(framed(1, b"abc")[:-1], "too long", id="wrong length"),
+        pytest.param(framed(1, b"abc")[:-1] + b"x", "checksum", id="wrong byte"),
+        pytest.param(framed(9, b""), "kind 9", id="unknown kind"),
+        pytest.param(framed(1, b"abc"), "cut off", id="entry's head cut off"),
+        pytest.param(framed(2, b"[]"), "promises", id="no object"),
+        pytest.param(framed(2, b'{"function":"f","at":"x","ids":[],"tag":null,"everything":true}'), "time", id="time"),
+        pytest.param(framed(2, b'{"function":"f","at":1,"ids":[-1],"tag":null,"everything":false}'), "id", id="id"),
+        pytest.param(framed(2, b'{"function":3,"at":1,"ids":[1],"tag":null,"everything":false}'), "text", id="name"),
+        pytest.param(framed(2, b'{"function":"f","at":1,"ids":[1],"tag":"x","everything":false}'), "one", id="two"),
+        pytest.param(framed(3, b'{"function":"f","key_type":"k","state":[]}'), "object", id="state"),
+        pytest.param(framed(3, b"[" * 100_000), "promises", id="bottomless"),
+    ],
+)
+def test_a_wrong_frame_says_what_is_wrong(frame: bytes, reason: str) -> None:
+    """Each kind of damage has its own sentence."""
+    with pytest.raises(JournalError, match=reason):
+        decode(frame)
+
+
+def entry_frame(shapes: bytes, floats: list[float], entry_id: int = 1, created_at: float = 0.0) -> bytes:
+    description = b'["f","t",[],' + shapes + b"]"
+    head = struct.pack("<QdddIIII", entry_id, created_at, 1.0, 0.0, 0, len(description), len(floats), 0)
+    return framed(1, head + description + np.array(floats, "<f4").tobytes())
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        pytest.param(entry_frame(b'[["k",2]]', [1.0]), "add up", id="missing floats"),
+        pytest.param(entry_frame(b'[["k",1]]', [float("nan")]), "NaN", id="not a number"),
+        pytest.param(entry_frame(b'[["k",-1],["l",2]]', [1.0]), "dimension -1", id="negative dimension"),
+        pytest.param(entry_frame(b'[["k",1],["k",0]]', [1.0]), "twice", id="key type twice"),
+        pytest.param(entry_frame(b'[["k",1]]', [1.0], entry_id=2**63), "range", id="id too large"),
+        pytest.param(entry_frame(b'[["k",1]]', [1.0], created_at=float("inf")), "range", id="no time"),
+    ],
+)
+def test_an_impossible_entry_is_refused(frame: bytes, reason: str) -> None:
+    """A right checksum does not make it right."""
+    with pytest.raises(JournalError, match=reason):
+        decode(frame)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        pytest.param(Inserted(FUNCTION, make_entry(1, keys={"k": np.zeros((2, 2), np.float32)})), "shape", id="matrix"),
+        pytest.param(Inserted(FUNCTION, make_entry(1, tags=("t",) * 5000)), "tags", id="tags"),
+        pytest.param(Inserted(FUNCTION, make_entry(-1)), "cannot be written", id="negative id"),
+        pytest.param(Inserted("\ud800", make_entry(1)), "cannot be written", id="no text"),
+        pytest.param(Inserted("f" * 2**21, make_entry(1)), "names and tags", id="endless name"),
+        pytest.param(Invalidated(FUNCTION, 1.0, ids=(1,), everything=True), "exactly one", id="two selectors"),
+        pytest.param(Invalidated(FUNCTION, 1.0, ids=(2**70,)), "cannot be written", id="id too large"),
+        pytest.param(Invalidated(FUNCTION, 1.0, ids=tuple(range(2**20 + 1))), "Split", id="too many ids"),
+        pytest.param(Learned(FUNCTION, "k", {"x": object()}), "JSON-able", id="no JSON"),
+    ],
+)
+def test_what_cannot_be_read_back_is_not_written(record: object, reason: str) -> None:
+    """The one who appends is told, not the one who replays."""
+    with pytest.raises(JournalError, match=reason):
+        encode(record)  # type: ignore[arg-type]
+
+
+def test_a_record_over_the_limit_names_the_remedy() -> None:
+    """Large results are the usual reason."""
+    with pytest.raises(JournalError, match="max_bytes"):
+        encode(Inserted(FUNCTION, make_entry(1)), Limits(frame_bytes=100))
+
+
+def test_numpy_values_in_a_state_become_plain_ones() -> None:
+    """Policies compute with NumPy and need not convert."""
+    state = {"a": np.float64(1.5), "b": np.arange(3), "c": np.bool_(True), "d": {"e": np.int64(7)}}
+    back = decode(encode(Learned(FUNCTION, "k", state)))
+    assert isinstance(back, Learned)
+    assert back.state == {"a": 1.5, "b": [0, 1, 2], "c": True, "d": {"e": 7}}
