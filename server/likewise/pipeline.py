@@ -27,6 +27,10 @@ from likewise.types import (
     Verdict,
 )
 
+CLOCKS_DIFFER_S = 5.0
+"""How far the clocks of two nodes may be apart: after an invalidation, what a peer stamped up to so much later is not
+adopted here either, since it may have been made before. It costs a few inferences, and nothing on a single node."""
+
 
 class Pipeline:
     """Answers requests. One per worker, on its event loop."""
@@ -71,10 +75,11 @@ class Pipeline:
     ) -> Answer | Ticket:
         """Return the answer for a key, or the ticket with which a device may insert what it computes."""
         started = perf_counter()
-        verdict = fn.decide(fn.lookup(key, key_type), key_type)
+        name = key_type or fn.key_type
+        verdict = fn.judge(key, name, started)
         if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
             return self._finish(fn, self._reuse(fn, verdict, Outcome.HIT), started)
-        return self._ticket(fn, verdict, key_type or fn.key_type)
+        return self._ticket(fn, verdict, name)
 
     def lookup_many(
         self, fn: Function, keys: Keys, key_type: str | None = None, control: Control = NO_CONTROL
@@ -111,8 +116,9 @@ class Pipeline:
         self, fn: Function, ids: Sequence[int] = (), tag: str | None = None, everything: bool = False
     ) -> list[int]:
         """Take entries out by exactly one selector, everywhere; return the ids that were here."""
-        removed = fn.namespace.invalidate(ids=ids, tag=tag, everything=everything)
-        self._journal.append(Invalidated(fn.id, self._clock(), tuple(ids), tag, everything))
+        record = Invalidated(fn.id, self._clock(), tuple(ids), tag, everything)
+        removed = fn.withdraw(record, CLOCKS_DIFFER_S)
+        self._journal.append(record)
         return removed
 
     async def flush(self) -> None:
@@ -127,19 +133,9 @@ class Pipeline:
     # ── the two ends of the flow ───────────────────────────────────────────────────────────────────────────
 
     def _reuse(self, fn: Function, verdict: Verdict, outcome: Outcome) -> Answer:
-        space, slot = fn.namespace, verdict.slot
-        space.touch(slot)
-        fn.metrics.saved_s += space.cost_s(slot)
-        return Answer(
-            space.result(slot),
-            outcome,
-            verdict.reason,
-            space.entry_id(slot),
-            space.age_s(slot),
-            space.ttl_s(slot),
-            True,
-            verdict.confidence,
-        )
+        result, id, age_s, ttl_s, cost_s = fn.namespace.use(verdict.slot)
+        fn.metrics.saved_s += cost_s
+        return Answer(result, outcome, verdict.reason, id, age_s, ttl_s, True, verdict.confidence)
 
     async def _compute(self, fn: Function, identity: bytes, key: Key, value: Input, verdict: Verdict) -> Answer:
         nearest_id = fn.nearest_id(verdict)
@@ -195,7 +191,9 @@ class Pipeline:
 
     def _withdraw(self, fn: Function, entry_id: int) -> None:
         if entry_id >= 0:
-            self._journal.append(Invalidated(fn.id, self._clock(), (entry_id,)))
+            record = Invalidated(fn.id, self._clock(), (entry_id,))
+            fn.withdraw(record)
+            self._journal.append(record)
 
     def _share(self, fn: Function, answer: Answer) -> Answer:
         """Return a leader's answer as that of a follower with the very same input."""

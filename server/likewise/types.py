@@ -32,8 +32,7 @@ Probability = float
 """A number in [0, 1]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What a function returns: opaque bytes with their media type."""
 
     body: bytes
@@ -214,8 +213,7 @@ class Learned:
 Record = Inserted | Invalidated | Learned
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a request gets back, and how it came about."""
 
     result: Result

@@ -94,6 +94,9 @@ class Hot:
     ) -> tuple[int, bytes, Headers]:
         key_type = _key_type(fn, query) if query else fn.key_type
         if media_type == wire.KEYS:
+            key = fn.key(body, key_type)
+            if key is not None:
+                return _answered(self._pipeline.lookup(fn, key, key_type, control), control)
             keys = wire.keys_from_bytes(body, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
             keys = fn.normalized(keys, key_type)
             if len(keys) == 1:

@@ -317,6 +317,23 @@ class Namespace:
             raise UnknownEntry(f"`{self.function}` has no entry in slot {slot}.")
         return Result(body, self._media[self._columns.media_of[slot]])
 
+    def use(self, slot: int) -> tuple[Result, int, float, float, float]:
+        """Count a use of an entry and return its result, id, age and time to live in seconds, and cost in seconds.
+
+        One call for all that a hit needs. Raises UnknownEntry for a free slot.
+        """
+        result, columns, now = self.result(slot), self._columns, self._clock()
+        columns.uses_of[slot] += 1
+        self._eviction.touched(slot)
+        age_s, ttl_s = now - columns.created_of[slot], columns.expires_of[slot] - now
+        return (
+            result,
+            columns.id_of[slot],
+            age_s if age_s > 0.0 else 0.0,
+            ttl_s if ttl_s > 0.0 else 0.0,
+            columns.cost_of[slot],
+        )
+
     def entry(self, slot: int) -> Entry:
         """Return everything kept of an entry. Raises UnknownEntry for a free slot."""
         result = self.result(slot)
