@@ -44,6 +44,7 @@ class Projector:
         self._recent = recent
         self._projection: Projection | None = None
         self._due = FIRST_FIT
+        self._before = 0
         self._learning: Future[Projection | None] | None = None
         self.fits = 0
         """How often evidence was weighed, by this process or the one whose state it took over."""
@@ -65,16 +66,21 @@ class Projector:
                 done, self._learning = self._learning, None
                 self._take_over(done.result())
             return
-        inserted = self._namespace.statistics()["insertions"]
-        if inserted < self._due:
+        seen = self._seen
+        if seen < self._due:
             return
-        self._due = min(next_fit(inserted), inserted + LONGEST_WAIT)
+        self._due = min(next_fit(seen), seen + LONGEST_WAIT)
         keys, labels = self._namespace.newest(self._key_type, self._recent)
         gain = GAIN if self._projection is None else 0.0
         if self._executor is None:
             self._take_over(_learn(keys, labels, gain))
         else:
             self._learning = self._executor.submit(_learn, keys, labels, gain)
+
+    @property
+    def _seen(self) -> int:
+        # insertions, those before a restart included, which are not replayed where the entry is gone
+        return self._before + self._namespace.statistics()["insertions"]
 
     @property
     def _name(self) -> str:
@@ -93,12 +99,25 @@ class Projector:
 
     def state(self) -> Mapping[str, Any]:
         """Return all that was learned, JSON-able."""
-        return {"fits": self.fits, "projection": self._projection.state() if self._projection else None}
+        return {
+            "fits": self.fits,
+            "seen": self._seen,
+            "entries": len(self._namespace),
+            "projection": self._projection.state() if self._projection else None,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned once. Raises InvalidValue if unusable, and goes on as before."""
+        """Take over what `state` returned once. Raises InvalidValue if unusable, and goes on as before.
+
+        The entries of that time may be in the namespace already or come later: they are nothing new.
+        """
         try:
-            fits, kept = int(state["fits"]), state["projection"]
+            fits, seen, entries, kept = (
+                int(state["fits"]),
+                int(state["seen"]),
+                int(state["entries"]),
+                state["projection"],
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidValue("The projector's state cannot be read; discard it, it is learned again.") from error
         projection = None if kept is None else Projection.restored(kept)
@@ -111,6 +130,9 @@ class Projector:
         if projection is not None or self._projection is not None:
             self._namespace.project(self._key_type, projection)
         self._projection, self.fits = projection, fits
+        self._learning = None
+        self._before = max(0, seen - entries)
+        self._due = min(next_fit(seen), seen + LONGEST_WAIT)
 
 
 def learning_executor() -> ThreadPoolExecutor:

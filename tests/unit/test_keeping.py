@@ -117,12 +117,12 @@ def test_what_a_projector_learned_is_journaled_and_comes_back(keeper):
     projector = keeper.fn.projectors["v"]
     keeper._append_learned()
     assert keeper.journal.records == []
-    projector.restore({"fits": 3, "projection": {"mean": [0, 0], "matrix": [[0.0], [1.0]]}})
+    projector.restore({"fits": 3, "seen": 0, "entries": 0, "projection": {"mean": [0, 0], "matrix": [[0.0], [1.0]]}})
     keeper._append_learned()
     keeper._append_learned()
     (record,) = keeper.journal.records
     assert (record.function, record.key_type) == ("f@1", "v:projection")
-    projector.restore({"fits": 0, "projection": None})
+    projector.restore({"fits": 0, "seen": 0, "entries": 0, "projection": None})
     keeper.apply([record, Learned("f@1", "v:projection", {"fits": 4}), Learned("f@1", "w:projection", {})])
     assert projector.fits == 3
     assert projector.projection.matrix.tolist() == [[0.0], [1.0]]

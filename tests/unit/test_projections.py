@@ -134,18 +134,21 @@ def test_it_comes_back_after_a_restart(space):
     keys, labels = labeled(400)
     projector = Projector(space, "v", None)
     feed(space, projector, keys, labels)
+    space.invalidate(ids=range(300))
     kept = json.loads(json.dumps(projector.state()))
     after = namespace()
     again = Projector(after, "v", None)
     feed(after, again, keys[:50], labels[:50])
     again.restore(kept)
     feed(after, again, keys[50:90], labels[50:90], 50)
-    assert again.fits == projector.fits
+    assert again.fits == projector.fits == 4  # the 100 entries kept are those that it was learned from
     queries, _ = labeled(20, seed=6)
     expected = again.projection.many(keys[:90]) @ again.projection.many(queries).T
     found = [after.lookup("v", query, 1).slots[0] for query in queries]
     assert found == expected.argmax(axis=0).tolist()
-    again.restore({"fits": 9, "projection": None})
+    feed(after, again, *labeled(210, seed=8), 1000)
+    assert again.fits == 5  # at 506 insertions in both lives
+    again.restore({"fits": 9, "seen": 90, "entries": 90, "projection": None})
     assert (again.fits, again.projection) == (9, None)
     assert after.lookup("v", keys[3], 1).slots == [3]
 
@@ -154,9 +157,9 @@ def test_it_comes_back_after_a_restart(space):
     "state",
     [
         {},
-        {"fits": "x", "projection": None},
-        {"fits": 1, "projection": {"mean": [0, 0], "matrix": [[1], [1]]}},
-        {"fits": 1, "projection": {"mean": [0, 0]}},
+        {"fits": "x", "seen": 1, "entries": 1, "projection": None},
+        {"fits": 1, "seen": 1, "entries": 1, "projection": {"mean": [0, 0], "matrix": [[1], [1]]}},
+        {"fits": 1, "seen": 1, "entries": 1, "projection": {"mean": [0, 0]}},
     ],
 )
 def test_a_state_that_does_not_fit_is_refused(space, state):
