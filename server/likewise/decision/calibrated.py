@@ -98,17 +98,10 @@ class Calibrated:
 
     def _evidence(self, neighbors: Neighbors) -> tuple[int, int, Evidence]:
         """Return winner, its nearest slot, and the evidence for it."""
-        distances, labels, slots = neighbors
-        label = labels[0]
-        if labels.count(label) == len(labels):  # most hits: spare them the vote
-            slot, share, nearest, rival = slots[0], 0.5, distances[0] + 1e-3, distances[-1] + 1e-3
-        else:
-            label, slot, share, nearest, rival = take_vote(neighbors)
-            share -= 0.5
-            nearest += 1e-3
-            rival += 1e-3
-        margin = log(rival / nearest)
-        nearness = log(nearest / (self._scale or distances[0] + 1e-6))
+        label, slot, share, nearest, rival = take_vote(neighbors)
+        nearest += 1e-3
+        margin = log((rival + 1e-3) / nearest)
+        nearness = log(nearest / (self._scale or neighbors.distances[0] + 1e-6))
         return (
             label,
             slot,
@@ -116,8 +109,8 @@ class Calibrated:
                 1.0,
                 margin if -1.0 < margin < 2.0 else -1.0 if margin < 0.0 else 2.0,
                 nearness if nearness > -2.0 else -2.0,
-                share,
-                1.0 if self._kept < FEW and len(labels) < FEW else 0.0,
+                share - 0.5,
+                1.0 if self._kept < FEW and len(neighbors.labels) < FEW else 0.0,
             ),
         )
 
@@ -146,7 +139,8 @@ class Calibrated:
             odds = doubt * doubt
             foreseen = calibration.ratio * odds / (1.0 + odds)
             error = self._surprise * foreseen
-            if error > self._dearest(tokens):
+            worth = self._epsilon * (1.0 + tokens)
+            if error > DEAREST or error * (worth + PRICE) > worth:  # `_dearest`, without the call
                 return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
             least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
         else:

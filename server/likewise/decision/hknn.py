@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,8 @@ class Hknn:
     """Reuses the winner of the vote where its share, the homogeneity factor, is at least `theta`.
 
     theta: in [0, 1].
-    threshold: only neighbors within this L2 distance vote; +inf: all do.
+    threshold: only neighbors within this L2 distance vote; without a cut-off, the first few entries would agree
+        with each other about everything.
     dropout: share of would-be hits that is computed to check, in [0, 1].
     Reasons: "homogeneous", "heterogeneous", "probe", "no neighbors" (none within the threshold).
     Source: FoggyCache (MobiCom 2018), section on H-kNN.
@@ -27,7 +27,7 @@ class Hknn:
         accuracy_target: float,
         coin: Coin,
         theta: float = 0.9,
-        threshold: float = math.inf,
+        threshold: float = 0.7,
         dropout: float = 0.0,
     ) -> None:
         if not (0.0 <= theta <= 1.0 and threshold >= 0.0 and 0.0 <= dropout <= 1.0):

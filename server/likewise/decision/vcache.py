@@ -93,7 +93,7 @@ class Vcache:
         return bool(neighbors.labels) and self._exploration(neighbors) < 0.5
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
-        """Add an observation to the nearest entry; everything is kept."""
+        """Add an observation to the nearest entry; a result that it foretold is not kept beside it."""
         neighbors = verdict.neighbors
         if not neighbors.labels:
             return Lesson(True, -1, False)
@@ -106,7 +106,7 @@ class Vcache:
         self._curves.pop(slot, None)
         if verdict.probe and not correct:
             self._counters.detected(verdict.probability)
-        return Lesson(True, -1, not correct)
+        return Lesson(not correct, -1, not correct)
 
     def abandon(self, verdict: Verdict) -> None:
         """Take note that no answer will come: nothing is held for it."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import NamedTuple
 
 from likewise.types import Neighbors
 
 SOFTENING = 1e-4
 """Added to a squared distance before it divides, so that an identical key has a large but finite vote."""
+
+
+REACH = 3.0
+"""Neighbors beyond this many times the nearest one's squared distance have no vote: it would be 0.012 at most."""
 
 
 class Vote(NamedTuple):
@@ -33,23 +38,34 @@ def take_vote(neighbors: Neighbors) -> Vote:
     """Return the vote of at least one neighbor, for the calibrated policy."""
     distances, labels, slots = neighbors
     first = labels[0]
-    if labels.count(first) == len(labels):  # most hits: nothing to count
+    second = 0  # the nearest with another label than the first
+    for label in labels:
+        if label != first:
+            break
+        second += 1
+    else:
         return Vote(first, slots[0], 1.0, distances[0], distances[-1])
     nearest = distances[0] * distances[0] + SOFTENING
-    weights: dict[int, float] = {}
-    total = 0.0
+    reach = sqrt(REACH * nearest)
+    if distances[second] > reach:  # most hits: there is nothing to count
+        return Vote(first, slots[0], 1.0, distances[0], distances[second])
+    own = 0.0
+    others: dict[int, float] = {}
     for distance, label in zip(distances, labels, strict=True):
+        if distance > reach:
+            break
         weight = nearest / (distance * distance + SOFTENING)
         weight *= weight
-        weight *= weight
-        total += weight
-        weights[label] = weights.get(label, 0.0) + weight
-    winner = max(weights, key=weights.__getitem__)
-    rival = 0
-    while labels[rival] == winner:
-        rival += 1
+        if label == first:
+            own += weight * weight
+        else:
+            others[label] = others.get(label, 0.0) + weight * weight
+    total = own + sum(others.values())
+    winner = max(others, key=others.__getitem__)
+    if own >= others[winner]:
+        return Vote(first, slots[0], own / total, distances[0], distances[second])
     at = labels.index(winner)
-    return Vote(winner, slots[at], weights[winner] / total, distances[at], distances[rival])
+    return Vote(winner, slots[at], others[winner] / total, distances[at], distances[0])
 
 
 def homogeneity(neighbors: Neighbors) -> tuple[int, int, float]:

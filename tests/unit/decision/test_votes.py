@@ -16,10 +16,16 @@ def test_unanimous_neighbors_win_with_the_farthest_as_rival() -> None:
 
 def test_the_nearest_wins_against_many_that_are_farther() -> None:
     """The calibrated vote is steep."""
-    neighbors = Neighbors([0.1, *[0.2] * 9], [1, *[2] * 9], list(range(10)))
+    neighbors = Neighbors([0.1, *[0.16] * 9], [1, *[2] * 9], list(range(10)))
     vote = take_vote(neighbors)
-    assert (vote.label, vote.slot, vote.distance, vote.rival) == (1, 0, 0.1, 0.2)
-    assert 0.9 < vote.share < 1.0
+    assert (vote.label, vote.slot, vote.distance, vote.rival) == (1, 0, 0.1, 0.16)
+    assert 0.5 < vote.share < 1.0
+
+
+def test_distant_neighbors_have_no_vote() -> None:
+    """However many they are."""
+    neighbors = Neighbors([0.1, *[0.2] * 9], [1, *[2] * 9], list(range(10)))
+    assert take_vote(neighbors) == (1, 0, 1.0, 0.1, 0.2)
 
 
 def test_the_nearest_loses_against_many_that_are_as_near() -> None:
