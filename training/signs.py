@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FUNCTIONS / "signs" / "1" / "model.onnx")
     parser.add_argument("--weights", type=Path, help="where to keep the weights (.pt), for signs_key.py --teacher")
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--resume", type=Path, help="weights (.pt) to go on from, at the full side throughout")
     options = parser.parse_args()
     torch.manual_seed(0)
     images, labels = signs_data.load(options.data, SIDE, held_out=False)
@@ -49,7 +50,7 @@ def main() -> None:
     # Rare classes have a handful of tracks: draw them more often, by the square root of how rare they are.
     weight = (1 / torch.bincount(labels, minlength=signs_data.CLASSES).clamp(1).sqrt())[labels]
 
-    draft = options.epochs * (len(images) // BATCH) * 2 // 3
+    draft = 0 if options.resume else options.epochs * (len(images) // BATCH) * 2 // 3
     steps = itertools.count()
 
     def batch(numbers: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,9 +65,11 @@ def main() -> None:
 
     network, example = recognizer(), torch.zeros(1, 3, SIDE, SIDE)
     check_export(network, example)
+    if options.resume:
+        network.load_state_dict(torch.load(options.resume))
     network = train(
         network, batch, smooth_cross_entropy, samples=len(images), epochs=options.epochs, batch_size=BATCH,
-        check=check,
+        check=check, rate=1e-3 if options.resume else 2e-3,
     )  # fmt: skip
     if options.weights:
         torch.save(network.state_dict(), options.weights)
