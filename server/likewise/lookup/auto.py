@@ -58,6 +58,7 @@ class AutoIndex:
         )
         self._current: KeyedIndex = ExactIndex(dimension) if self._exact_limit else self._graph()
         self._move: Move | None = None
+        self._held = False
 
     @property
     def dimension(self) -> int:
@@ -77,6 +78,20 @@ class AutoIndex:
     @background.setter
     def background(self, background: bool) -> None:
         self._background = background
+
+    def hold(self, capacity: int) -> None:
+        """Begin no replacement until `release`: a bulk load of up to `capacity` keys would only have to repeat itself.
+
+        What is exact stays exact meanwhile, so adding costs next to nothing and a lookup a scan.
+        """
+        self._held = True
+        if isinstance(self._current, ExactIndex):
+            self._current.reserve(capacity)
+
+    def release(self) -> None:
+        """The bulk load is over: replace what is due to be."""
+        self._held = False
+        self._tend()
 
     @property
     def moving(self) -> bool:
@@ -156,10 +171,12 @@ class AutoIndex:
         if self._move is not None:
             self._tend_move()
             return
-        make = self._successor()
+        make = None if self._held else self._successor()
         if make is not None:
             trial = self._trials > 0 and isinstance(self._current, ExactIndex)
-            self._move = Move(self._current, make, background=self._background, accept=beats_a_scan if trial else None)
+            self._move = Move(
+                self._current, make, background=self._background, accept=partial(_worth_having, trial=trial)
+            )
             self._tend_move()
 
     def _successor(self) -> Callable[[], KeyedIndex] | None:
@@ -192,6 +209,12 @@ class AutoIndex:
             # freeing hundreds of megabytes takes milliseconds: not on the loop
             threading.Thread(target=_drop, args=([old],), name="likewise-index-drop", daemon=True).start()
         return True
+
+
+def _worth_having(index: KeyedIndex, trial: bool) -> bool:
+    if isinstance(index, HnswIndex):
+        index.built()
+    return not trial or beats_a_scan(index)
 
 
 def beats_a_scan(index: KeyedIndex) -> bool:

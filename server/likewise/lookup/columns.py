@@ -60,6 +60,19 @@ class Columns:
         self.high += 1
         return self.high - 1
 
+    def take_many(self, count: int) -> Slots:
+        """Return `count` free slots; those not used before stand last. Raises IndexError where there are fewer."""
+        again = min(count, len(self._free))
+        if self.high + count - again > self.capacity:
+            raise IndexError("not so many slots are free")
+        slots = np.empty(count, np.int64)
+        if again:
+            slots[:again] = self._free[-again:]
+            del self._free[-again:]
+        slots[again:] = np.arange(self.high, self.high + count - again)
+        self.high += count - again
+        return slots
+
     def give(self, slot: int) -> None:
         """Make a slot free again."""
         self.order_of[slot] = 0

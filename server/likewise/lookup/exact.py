@@ -62,6 +62,14 @@ class ExactIndex:
         if self._count < len(self._keys) // 4 and len(self._keys) > INITIAL_CAPACITY:
             self._resize(max(INITIAL_CAPACITY, 2 * self._count))
 
+    def reserve(self, capacity: int) -> None:
+        """Take room for so many keys now, so that the array is not copied as it grows to them.
+
+        Memory is taken only as keys are written; removing most of them gives the room up.
+        """
+        if capacity > len(self._keys):
+            self._resize(capacity)
+
     def _resize(self, capacity: int) -> None:
         keys = np.zeros((capacity, self._dimension), np.float32)
         slots = np.full(capacity, -1, np.int64)

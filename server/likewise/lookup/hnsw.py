@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.lookup.index import Graph
 from likewise.lookup.slots import SlotMap, check_added
@@ -120,6 +121,10 @@ class HnswIndex:
         self._start(max(MIN_CAPACITY, 2 * len(slots)))
         self.add(slots, keys)
 
+    def built(self) -> None:
+        """Say that keys come one by one from now on."""
+        self._graph.built()
+
     def discard(self) -> None:
         """Give the memory back; nothing may be asked of the index any more."""
         self._graph.discard()
@@ -166,10 +171,7 @@ class HnswIndex:
 
         A position's key never changes, so another thread may read while this index goes on.
         """
-        slots = self.slots()
-        positions = self._positions.get(slots)
-        graph = self._graph
-        return ((slots[i : i + chunk], graph.keys(positions[i : i + chunk])) for i in range(0, len(slots), chunk))
+        return _parts(self._positions.rows(), self._graph, chunk)
 
     def recall(self, count: int) -> Callable[[], Keys]:
         """Return how to get the `count` keys that were added last once more: by position, where they stay."""
@@ -180,3 +182,10 @@ class HnswIndex:
         """Return the bytes it holds, keys included."""
         count = self._graph.count
         return self._graph.memory_bytes() + count * 4 + count // 8 + self._positions.nbytes
+
+
+def _parts(rows: NDArray[np.int32], graph: Graph, chunk: int) -> Iterator[tuple[Slots, Keys]]:
+    slots = np.flatnonzero(rows >= 0)
+    for start in range(0, len(slots), chunk):
+        part = slots[start : start + chunk]
+        yield part, graph.keys(rows[part].astype(np.int64))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 
-_SHARDS = 4096
+_SHARDS = 16_384
 _MIX = 0x9E3779B97F4A7C15
 
 
 class IdTable:
-    """A hash table of 4,096 short lists of ids with their slots: about 14 bytes for each entry.
+    """A hash table of 16,384 short lists of ids with their slots: about 16 bytes for each entry of a million.
 
     A dictionary of Python integers takes some 170, and stops for 50 ms when it grows at a million.
     """

@@ -128,16 +128,28 @@ class Graph:
         self._bitmap: Bitmap | None = None
         self._answers = Answers(dimension, 10)
         self._moving = threading.Lock()  # held by readers in other threads, and where the keys move in memory
-        self._reserve(capacity)
+        self._reserve()
 
-    def _reserve(self, capacity: int) -> None:
-        links = int(capacity * self._m * 2.1) + 64 * self._m
-        lengths = (capacity * self.dimension * 4, links, capacity + 1, capacity)
-        for vector, length in zip(self._vectors(), lengths, strict=True):
+    def _lengths(self) -> tuple[int, int, int, int]:
+        links = int(self.capacity * self._m * 2.1) + 64 * self._m
+        return self.capacity * self.dimension * 4, links, self.capacity + 1, self.capacity
+
+    def _reserve(self) -> None:
+        for vector, length in zip(self._vectors(), self._lengths(), strict=True):
             size = vector.size()
             vector.resize(length)
             _release(vector, length, size)
             vector.resize(size)
+
+    def built(self) -> None:
+        """Say that keys come one by one from now on: no more huge pages, since each is zeroed and cleared for at once.
+
+        That takes the kernel up to 40 ms now and then, which a thread in the background may wait for and a loop not.
+        """
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            lengths = self._lengths()
+            for vector, length in zip(self._vectors(), lengths, strict=True):
+                _advise(vector, vector.size(), length, mmap.MADV_NOHUGEPAGE)
 
     def discard(self) -> None:
         """Give all pages of keys and links back at once; nothing may be asked of the graph any more.
@@ -299,17 +311,22 @@ def _release(vector: Any, length: int, keep: int) -> None:
     Growing a vector writes zeros to it, which would commit memory for keys that may never come. Large ones are asked
     to come back as huge pages: a search touches keys all over, and fewer misses of the address cache save it a tenth.
     """
-    bytes_each = _ITEM_BYTES.get(type(vector).__name__) or vector.byte_size() // length
-    address = int(vector.data())
-    if not hasattr(mmap, "MADV_DONTNEED"):
+    if hasattr(mmap, "MADV_DONTNEED"):
+        _advise(vector, keep, length, mmap.MADV_DONTNEED)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        _advise(vector, keep, length, mmap.MADV_HUGEPAGE, _HUGE)
+
+
+def _advise(vector: Any, start: int, end: int, advice: int, at_least: int = 1) -> None:
+    """Advise the kernel on the whole pages among a vector's items from start to before end, where they are enough."""
+    bytes_each = _ITEM_BYTES.get(type(vector).__name__) or max(1, vector.byte_size() // max(1, vector.size()))
+    if vector.data() is None:
         return
-    advise = ctypes.CDLL(None).madvise
-    first = -(-(address + keep * bytes_each) // mmap.PAGESIZE) * mmap.PAGESIZE
-    last = (address + length * bytes_each) // mmap.PAGESIZE * mmap.PAGESIZE
-    if last > first:
-        advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
-        if last - first >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-            advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_HUGEPAGE)
+    address = int(vector.data())
+    first = -(-(address + start * bytes_each) // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (address + end * bytes_each) // mmap.PAGESIZE * mmap.PAGESIZE
+    if last - first >= at_least:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), advice)
 
 
 _ITEM_BYTES = {"UInt64Vector": 8, "Int32Vector": 4}

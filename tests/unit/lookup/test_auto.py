@@ -43,8 +43,9 @@ def test_lookups_alone_take_over_a_replacement(many: bool) -> None:
     """After a bulk load, a graph that was built meanwhile comes into use though nothing more is added."""
     every = keys(600)
     index = AutoIndex(DIMENSION, exact_limit=500)
-    index.add(np.arange(600, dtype=np.int64), every)
-    move = index._move
+    with moves._building:
+        index.add(np.arange(600, dtype=np.int64), every)
+        move = index._move
     assert move is not None
     move.join(30)
     found = [index.search(every[:1], 1)[1][0, 0] if many else index.search_one(every[0], 1)[1][0] for _ in range(80)]
@@ -126,9 +127,11 @@ def test_a_build_that_fails_leaves_the_index_as_it_is(
 
     make = index._graph
     monkeypatch.setattr(index, "_graph", fail)
-    index.add(np.arange(60), keys(60))
-    assert index._move is not None
-    index._move.join()
+    with moves._building:  # hold the build back until it is looked at
+        index.add(np.arange(60), keys(60))
+        move = index._move
+    assert move is not None
+    move.join()
     monkeypatch.setattr(index, "_graph", make)
     assert index.search_one(keys(60)[5], 1)[1] == [5]
     assert "could not be built" in caplog.text
