@@ -69,7 +69,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     uploads = Uploads(settings.data_dir / "functions", assembler, lambda name: _find(registry, name))
     for folder in [*function_folders(settings.functions), *uploads.folders()]:
         registry.put(assembler.build(folder))
-    options: dict[str, Any] = {} if settings.journal == "memory" else {"buffer_records": settings.journal_buffer}
+    options = _journal_options(settings)
     journal = open_journal(
         settings.journal,
         path=settings.sqlite_path,
@@ -79,7 +79,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)
     readiness = Readiness({"journal": "not replayed yet"})
-    keeper = Keeper(registry, journal, readiness.missing, readiness.degraded)
+    keeper = Keeper(registry, journal, readiness.missing, readiness.degraded, seal_period_s=settings.snapshot_s)
 
     def register(name: str, files: object, spec: bytes, media_type: str) -> Function:
         _allowed(settings)
@@ -126,6 +126,19 @@ def inference_shape(settings: Settings) -> tuple[int, int]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     slots = settings.inference_workers or max(1, cores // 4)
     return slots, settings.inference_threads or max(1, cores // slots)
+
+
+def _journal_options(settings: Settings) -> dict[str, Any]:
+    if settings.journal == "memory":
+        return {}
+    if settings.journal == "redis":
+        return {"buffer_records": settings.journal_buffer, "stream_entries": settings.stream_entries}
+    return {
+        "buffer_records": settings.journal_buffer,
+        "commit_interval_s": settings.journal_commit_s,
+        "sync_interval_s": settings.journal_sync_s,
+        "max_bytes": settings.journal_bytes,
+    }
 
 
 def _find(registry: Registry, name: str) -> Function | None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
+from likewise.adoption import Adopter
 from likewise.coalescing import InFlight
-from likewise.errors import InvalidValue, LikewiseError, UnknownFunction
+from likewise.errors import InvalidValue, UnknownFunction
 from likewise.inference.batching import Batcher
-from likewise.journal.blocks import block_of, entries_of, select
-from likewise.journal.tombstones import Tombstones
-from likewise.lookup.bulk import insert_block
 from likewise.lookup.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.metrics import FunctionMetrics
@@ -29,9 +27,7 @@ from likewise.types import (
     Clock,
     Control,
     Entry,
-    EntryBlock,
     Input,
-    Invalidated,
     Key,
     Keys,
     Lesson,
@@ -88,8 +84,7 @@ class Function:
         self.policies = policies
         self.projectors = dict(projectors or {})
         self.computing = computing
-        self.withdrawn = Tombstones()
-        """What was invalidated here or by a peer, and is not to come back."""
+        self.adopter = Adopter(namespace, labels, self._learn_projections, clock)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
         self.tickets = Tickets(clock, self._abandon)
@@ -238,70 +233,18 @@ class Function:
     def _abandon(self, pending: Pending) -> None:
         self.policies[pending.key_type].abandon(pending.verdict)
 
-    def adopt(self, entry: Entry) -> bool:
-        """Insert an entry that the journal or a peer brought; False where it does not fit this function."""
-        for name, dimension in self.dimensions.items():
-            key = entry.keys.get(name)
-            if key is None or key.shape != (dimension,):
-                return False
-        if entry.expires_at <= self._clock() or self.namespace.slot_of(entry.id) >= 0 or self._withdrawn(entry):
-            return False
-        self.keep(entry, self.labels.label(entry.result))
-        return True
-
-    def adopt_many(self, entries: Sequence[Entry]) -> int:
-        """Insert entries as `adopt` does, at a fraction of the cost for each; return how many came in."""
-        fitting = [entry for entry in entries if not self._withdrawn(entry)]
-        try:
-            return self.adopt_block(block_of(self.id, fitting)) if fitting else 0
-        except LikewiseError:  # they differ in their key types, or one is larger than all of the capacity
-            return sum(self.adopt(entry) for entry in fitting)
-
-    def adopt_block(self, block: EntryBlock) -> int:
-        """Insert the entries of a block that nobody invalidated; return how many came in.
-
-        Hand over a few hundred at a time: it takes some microseconds for each. Raises InvalidValue for keys that do
-        not fit this function.
-        """
-        if len(self.withdrawn):
-            block = select(block, np.array([not self._withdrawn(entry) for entry in entries_of(block)], np.bool_))
-        ends = block.body_ends.tolist()
-        raw = block.bodies.tobytes()
-        bodies = [raw[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        names = [block.media_types[at] for at in block.media_type_of.tolist()]
-        label = self.labels.label
-        labels = [label(Result(body, name)) for body, name in zip(bodies, names, strict=True)]
-        adopted = insert_block(self.namespace, block, bodies, labels)
-        for projector in self.projectors.values():
-            projector.tend()
-        return adopted
-
-    def withdraw(self, record: Invalidated, margin_s: float = 0.0) -> list[int]:
-        """Take entries out and keep them out; return the ids that were here.
-
-        What a peer made before an invalidation may arrive after it: an id that was named never comes back, nor does
-        an entry with the tag (or any, where everything was meant) that was created up to `margin_s` behind it.
-        """
-        self.withdrawn.add(record, record.at + margin_s, ids_until=math.inf)
-        return self.namespace.invalidate(ids=record.ids, tag=record.tag, everything=record.everything)
-
-    def _withdrawn(self, entry: Entry) -> bool:
-        withdrawn = self.withdrawn
-        return bool(len(withdrawn)) and (
-            withdrawn.covers(self.id, entry.id, entry.created_at)
-            or withdrawn.covers_tags(self.id, entry.tags, entry.created_at)
-        )
-
     def keep(self, entry: Entry, label: int) -> None:
         """Insert an entry, whose result has that label."""
         self.namespace.insert(entry, label)
-        for projector in self.projectors.values():
-            projector.tend()
+        self._learn_projections()
 
     def tend(self) -> None:
         """Do what is due beside the requests: let entries and tickets expire, take over what was learned."""
         self.namespace.expire()
         self.tickets.sweep()
+        self._learn_projections()
+
+    def _learn_projections(self) -> None:
         for projector in self.projectors.values():
             projector.tend()
 

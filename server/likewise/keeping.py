@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import chain, groupby
+from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
 from likewise.functions import Function, Registry
+from likewise.journal.blocks import entries_of, part_of
+from likewise.lookup.bulk import blocks, hold, release
 from likewise.ports import Journal
-from likewise.types import Inserted, Invalidated, Learned, Record
+from likewise.types import Entry, EntryBlock, Inserted, Invalidated, Learned, Record
 
 log = logging.getLogger("likewise.keeping")
 
 PROJECTION = ":projection"
 """After the name of a key type, which has no colon: the record of what its projector learned, not its policy."""
+
+SLICE_S = 0.003
+"""How long the loop may be busy with the journal before requests have their turn."""
+
+
+class Pace:
+    """How many entries fit into one slice of time; learns it from the slices before. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self.count = 32
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        spent = perf_counter() - self._started
+        if spent > SLICE_S:
+            self.count = max(1, int(self.count * max(0.25, SLICE_S / spent)))
+        elif spent < SLICE_S / 2:
+            self.count = min(1024, 2 * self.count)
 
 
 class Keeper:
@@ -30,24 +55,34 @@ class Keeper:
         *,
         period_s: float = 2.0,
         expire_period_s: float = 1.0,
+        seal_period_s: float = 300.0,
     ) -> None:
-        """Set up. missing, degraded: told what is not ready and what does not work, by name."""
+        """Set up. missing, degraded: told what is not ready and what does not work, by name.
+
+        period_s, expire_period_s, seal_period_s: between two looks at what was learned, at what expired, and between
+        two snapshots.
+        """
         self._registry = registry
         self._journal = journal
         self._missing = missing
         self._degraded = degraded
         self._period_s = period_s
         self._expire_period_s = expire_period_s
+        self._seal_period_s = seal_period_s
+        self._whole = False  # what is here holds all that the journal had: a snapshot may take its place
+        self._sealed: tuple[object, ...] = ()
         self._written: dict[tuple[str, str], int] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the journal, replay and follow it in the background while the block runs; flush and close after."""
         await self._journal.start()
+        self._journal.supply(self._live)
         tasks = [
             asyncio.create_task(self._replay_and_follow()),
             asyncio.create_task(self._write_learned()),
             asyncio.create_task(self._expire()),
+            asyncio.create_task(self._seal_now_and_then()),
         ]
         try:
             yield
@@ -58,21 +93,24 @@ class Keeper:
                 with suppress(asyncio.CancelledError):
                     await task
             self._append_learned()
+            await self._seal()
             await self._journal.close()
 
     def apply(self, records: Sequence[Record]) -> int:
         """Apply records in order; return how many entries came in."""
         adopted = 0
-        for record in records:
-            fn = self._function(record.function)
+        for (address, inserted), group in groupby(records, lambda each: (each.function, isinstance(each, Inserted))):
+            fn = self._function(address)
             if fn is None:
                 continue
-            if isinstance(record, Inserted):
-                adopted += fn.adopt(record.entry)
-            elif isinstance(record, Invalidated):
-                fn.namespace.invalidate(ids=record.ids, tag=record.tag, everything=record.everything)
-            else:
-                self._restore(fn, record)
+            if inserted:
+                adopted += fn.adopter.adopt_many([each.entry for each in group if isinstance(each, Inserted)])
+                continue
+            for record in group:
+                if isinstance(record, Invalidated):
+                    fn.adopter.withdraw(record)
+                elif isinstance(record, Learned):
+                    self._restore(fn, record)
         return adopted
 
     def _function(self, address: str) -> Function | None:
@@ -92,23 +130,86 @@ class Keeper:
             log.warning("what %s learned cannot be used and is learned anew: %s", fn.id, error)
 
     async def _replay_and_follow(self) -> None:
-        adopted = 0
+        started = monotonic()
         self._missing["journal"] = "replaying"
+        for fn in self._registry:
+            hold(fn.namespace)
         try:
+            adopted = await self._load()
+        finally:
+            for fn in self._registry:
+                release(fn.namespace)
+        self._missing.pop("journal", None)
+        log.info("replayed the journal: %d entries in %.1f s", adopted, monotonic() - started)
+        async for batch in self._journal.follow():
+            await self._apply_slices(batch)
+
+    async def _load(self) -> int:
+        """Take in the snapshot, then the records behind it; what cannot be read is left out."""
+        adopted = 0
+        try:
+            async for block in self._journal.blocks():
+                adopted += await self._adopt_slices(block)
+                self._missing["journal"] = f"replaying, {adopted} entries so far"
             async for batch in self._journal.replay():
-                for start in range(0, len(batch), 64):
-                    adopted += self.apply(batch[start : start + 64])
-                    await asyncio.sleep(0)  # requests are served meanwhile
+                adopted += await self._apply_slices(batch)
                 self._missing["journal"] = f"replaying, {adopted} entries so far"
         except JournalError as error:
             self._degraded["journal"] = error.detail
             log.error("the journal cannot be replayed; starting with what was read: %s", error.detail)
-        self._missing.pop("journal", None)
-        log.info("replayed the journal: %d entries", adopted)
-        async for batch in self._journal.follow():
-            for start in range(0, len(batch), 64):
-                self.apply(batch[start : start + 64])
+        else:
+            self._whole = True
+        return adopted
+
+    async def _apply_slices(self, records: Sequence[Record]) -> int:
+        adopted, at, paced = 0, 0, Pace()
+        while at < len(records):
+            part = records[at : at + paced.count]
+            at += len(part)
+            with paced:
+                adopted += self.apply(part)
+            await asyncio.sleep(0)  # requests are served meanwhile
+        return adopted
+
+    async def _adopt_slices(self, block: EntryBlock) -> int:
+        fn = self._function(block.function)
+        if fn is None:
+            return 0
+        adopted, at, paced = 0, 0, Pace()
+        try:
+            while at < len(block):
+                end = min(len(block), at + paced.count)
+                with paced:
+                    adopted += fn.adopter.adopt_block(part_of(block, at, end))
+                at = end
                 await asyncio.sleep(0)
+        except LikewiseError as error:
+            log.warning("what was kept of %s does not fit it any more and is left out: %s", fn.id, error)
+        return adopted
+
+    async def _seal_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self._seal_period_s)
+            await self._seal()
+
+    async def _seal(self) -> None:
+        """Keep a snapshot, unless what is here is not all there was, or nothing changed since the last."""
+        now = tuple((fn.id, *fn.namespace.statistics().values()) for fn in self._registry)
+        if not self._whole or self._sealed == now:
+            return
+        try:
+            await self._journal.seal(chain.from_iterable(blocks(fn.namespace) for fn in list(self._registry)))
+        except JournalError as error:
+            log.error("no snapshot could be kept; the next start replays more: %s", error.detail)
+        else:
+            self._sealed = now
+
+    def _live(self, address: str) -> Iterator[Entry]:
+        """Yield a function's live entries, for a journal that lost them; entries may come and go meanwhile."""
+        fn = self._function(address)
+        if fn is not None:
+            for block in blocks(fn.namespace, 256):
+                yield from entries_of(block)
 
     async def _write_learned(self) -> None:
         while True:

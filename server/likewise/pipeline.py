@@ -117,7 +117,7 @@ class Pipeline:
     ) -> list[int]:
         """Take entries out by exactly one selector, everywhere; return the ids that were here."""
         record = Invalidated(fn.id, self._clock(), tuple(ids), tag, everything)
-        removed = fn.withdraw(record, CLOCKS_DIFFER_S)
+        removed = fn.adopter.withdraw(record, CLOCKS_DIFFER_S)
         self._journal.append(record)
         return removed
 
@@ -192,7 +192,7 @@ class Pipeline:
     def _withdraw(self, fn: Function, entry_id: int) -> None:
         if entry_id >= 0:
             record = Invalidated(fn.id, self._clock(), (entry_id,))
-            fn.withdraw(record)
+            fn.adopter.withdraw(record)
             self._journal.append(record)
 
     def _share(self, fn: Function, answer: Answer) -> Answer:

@@ -269,6 +269,37 @@ class Settings:
     redis_url: str = _row("redis://127.0.0.1:6379/0", "Where the Redis journal is.")
     node: str = _row("", "Name of this node among those that share; empty: drawn anew at each start.")
     journal_buffer: int = _row(65_536, "Records that may wait to be written; more are dropped and counted.", minimum=1)
+    journal_commit_s: float = _row(
+        0.05,
+        "SQLite: what was kept this long ago survives the death of the process (kill -9); `durable` inserts wait for "
+        "the disk in any case.",
+        unit="seconds",
+        minimum=0.001,
+        maximum=60,
+    )
+    journal_sync_s: float = _row(
+        1.0,
+        "SQLite: what was kept this long ago survives the death of the machine (power cut).",
+        unit="seconds",
+        minimum=0.001,
+        maximum=3600,
+    )
+    journal_bytes: int = _row(
+        1 << 30, "SQLite: bound on the journal's file; the oldest entries go first.", unit="bytes", minimum=1 << 20
+    )
+    snapshot_s: float = _row(
+        300.0,
+        "SQLite: time between two snapshots, from which a restart is several times as fast; one is kept at the end "
+        "as well.",
+        unit="seconds",
+        minimum=1,
+        maximum=86_400,
+    )
+    stream_entries: int = _row(
+        100_000,
+        "Redis: records kept in the stream of each function; a node that was away for longer starts over.",
+        minimum=100,
+    )
 
     def __post_init__(self) -> None:
         """Check each value against its row, and those that depend on each other."""

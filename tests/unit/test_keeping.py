@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from likewise.adoption import Adopter
 from likewise.decision import make_policy
 from likewise.functions import Registry
 from likewise.keeping import Keeper
@@ -20,17 +21,13 @@ class Stub:
     """Just what the keeper uses of a function."""
 
     def __init__(self, name):
-        from likewise.functions import Function
-
         self.name, self.id, self.version = name, f"{name}@1", 1
         self.namespace = Namespace(self.id, {"v": 2}, 100, 1 << 20, 3600.0, lambda: 100.0)
         self.labels = Labels("label")
         self.policies = {"v": make_policy("calibrated+ledger", 0.95, random.Random(1).random)}
         self.dimensions = {"v": 2}
         self.projectors = {"v": Projector(self.namespace, "v", None)}
-        self._clock = lambda: 100.0
-        self.adopt = Function.adopt.__get__(self)
-        self.keep = Function.keep.__get__(self)
+        self.adopter = Adopter(self.namespace, self.labels, self.projectors["v"].tend, lambda: 100.0)
 
 
 def entry(number, **more):

@@ -98,6 +98,27 @@ def select(block: EntryBlock, keep: NDArray[np.bool_]) -> EntryBlock:
     )
 
 
+def part_of(block: EntryBlock, start: int, end: int) -> EntryBlock:
+    """Return rows start to before end, as views."""
+    first = int(block.body_ends[start - 1]) if start else 0
+    last = int(block.body_ends[end - 1]) if end > start else first
+    return EntryBlock(
+        function=block.function,
+        ids=block.ids[start:end],
+        created_at=block.created_at[start:end],
+        expires_at=block.expires_at[start:end],
+        cost_s=block.cost_s[start:end],
+        use_counts=block.use_counts[start:end],
+        keys={name: keys[start:end] for name, keys in block.keys.items()},
+        bodies=block.bodies[first:last],
+        body_ends=block.body_ends[start:end] - first,
+        media_types=block.media_types,
+        media_type_of=block.media_type_of[start:end],
+        tag_sets=block.tag_sets,
+        tag_set_of=block.tag_set_of[start:end],
+    )
+
+
 def check(block: EntryBlock) -> None:
     """Raise JournalError unless the columns fit together."""
     n = len(block)

@@ -83,7 +83,10 @@ def _superseded(
         mine = [(position, one) for position, name, one, _ in heads if name == function and position <= until]
         if mine:
             positions, ours = np.array(mine, np.int64).T
-            dead.update(positions[~np.isin(ours, ids)].tolist())
+            # `ids` are sorted, and may be a million: isin would sort them anew for each step
+            at = np.minimum(np.searchsorted(ids, ours), max(len(ids) - 1, 0))
+            gone = ids[at] != ours if len(ids) else np.ones(len(ours), np.bool_)
+            dead.update(positions[gone].tolist())
     return dead
 
 
