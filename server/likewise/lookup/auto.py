@@ -105,8 +105,8 @@ class AutoIndex:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
         self._current.add(slots, keys)
         if self._move is not None:
-            recall = self._current.recall(len(slots)) if isinstance(self._current, HnswIndex) else None
-            self._move.added(slots, keys, recall)
+            start = self._current.end - len(slots) if isinstance(self._current, HnswIndex) else -1
+            self._move.added(slots, keys, start)
         self._tend()
 
     def remove(self, slots: Slots) -> None:

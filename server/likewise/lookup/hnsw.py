@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,10 +172,15 @@ class HnswIndex:
         """
         return _parts(self._positions.rows(), self._graph, chunk)
 
-    def recall(self, count: int) -> Callable[[], Keys]:
-        """Return how to get the `count` keys that were added last once more: by position, where they stay."""
-        graph, end = self._graph, self._graph.count
-        return partial(graph.rows, end - count, end)
+    @property
+    def end(self) -> int:
+        """The position that the next key will have; keys never change theirs."""
+        return self._graph.count
+
+    @property
+    def rows(self) -> Callable[[int, int], Keys]:
+        """Returns a copy of the keys from a position to before another; may be called in another thread, and later."""
+        return self._graph.rows
 
     def memory_bytes(self) -> int:
         """Return the bytes it holds, keys included."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from likewise.lookup.hnsw import HnswIndex
 from likewise.lookup.index import use_one_thread
 from likewise.lookup.keyed import KeyedIndex
 from likewise.types import Keys, Slots
@@ -24,6 +25,7 @@ CHUNK = 512
 """Keys that are read and added at once; the interpreter lock is held for microseconds between two of them."""
 NEARLY = 8
 """Changes that the loop itself may catch up with in one call."""
+SLOT_BITS = 32
 
 
 class Move:
@@ -48,7 +50,8 @@ class Move:
         self._accept = accept
         self._parts = source.snapshot(CHUNK)
         self._make = make
-        self._log: deque[tuple[int | Slots, Callable[[], Keys] | None]] = deque()
+        self._log: deque[int | tuple[Slots, Keys | None]] = deque()
+        self._rows = source.rows if isinstance(source, HnswIndex) else None
         self._target: KeyedIndex | None = None
         self._thread: threading.Thread | None = None
         self.cancelled = False
@@ -88,20 +91,36 @@ class Move:
         self.ready = True
 
     def _replay(self, target: KeyedIndex) -> None:
-        noted, recall = self._log.popleft()
-        slots = np.array([noted]) if isinstance(noted, int) else noted
-        if recall is None:
-            target.remove(slots)
+        noted = self._log.popleft()
+        if isinstance(noted, tuple):
+            slots, keys = noted
+            if keys is None:
+                target.remove(slots)
+            else:
+                target.add(slots, keys)
+        elif noted < 0:
+            target.remove(np.array([-1 - noted]))
         else:
-            target.add(slots, recall())
+            assert self._rows is not None
+            start = noted >> SLOT_BITS
+            target.add(np.array([noted & (1 << SLOT_BITS) - 1]), self._rows(start, start + 1))
 
-    def added(self, slots: Slots, keys: Keys, recall: Callable[[], Keys] | None = None) -> None:
-        """Note what was added to the source. recall: how to get the keys later; without it they are copied."""
-        self._log.append((_compact(slots), recall or _kept(keys.copy())))
+    # While a large graph is built the log grows long. Single changes are noted as one integer each: a tuple with copies
+    # takes twenty times the memory, and the garbage collector stops for 40 ms to look through 100,000 of them.
+
+    def added(self, slots: Slots, keys: Keys, start: int = -1) -> None:
+        """Note what was added to the source. start: the position of the first, where the source is a graph."""
+        if start >= 0 and len(slots) == 1 and self._rows is not None:
+            self._log.append(start << SLOT_BITS | int(slots[0]))
+        else:
+            self._log.append((slots.copy(), keys.copy()))
 
     def removed(self, slots: Slots) -> None:
         """Note what was removed from the source."""
-        self._log.append((_compact(slots), None))
+        if len(slots) == 1:
+            self._log.append(-1 - int(slots[0]))
+        else:
+            self._log.append((slots.copy(), None))
 
     def finish(self) -> KeyedIndex | None:
         """Return the target once it is complete; until then catch up by a few changes, and return None."""
@@ -117,12 +136,3 @@ class Move:
         """Wait until the thread is done."""
         if self._thread is not None:
             self._thread.join(timeout_s)
-
-
-def _kept(keys: Keys) -> Callable[[], Keys]:
-    return lambda: keys
-
-
-def _compact(slots: Slots) -> int | Slots:
-    """Return one slot as a number, several as a copy: while a large graph is built, the log may grow long."""
-    return int(slots[0]) if len(slots) == 1 else slots.copy()
