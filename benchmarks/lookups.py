@@ -96,9 +96,9 @@ class Filled:
         after = self.served.outcomes(function)
         hits = after["hit"] - before["hit"]
         answers = sum(after.values()) - sum(before.values())
-        if hits < 0.9 * answers and not self.quick:
-            raise Failed(f"only {hits} of {answers} lookups were hits")
-        return replace(seen, answers=min(seen.answers, hits)) if media_type == BYTES and not wrk else seen
+        if hits < (0.99 if function == "fixed" else 0.7) * answers and not self.quick:
+            raise Failed(f"only {hits} of {answers} lookups of {function} were hits")
+        return replace(seen, hit_rate=hits / max(1, answers))
 
 
 def _echo(child: Child, port: int, media_type: str, bodies: Sequence[bytes], headers: Mapping[str, str], wrk: bool,
@@ -121,7 +121,7 @@ def lookups(folder: Path, wanted: Callable[[Bar], bool], runs: int, quick: bool)
         seen: list[Run] = []
 
         def lookup() -> float:
-            seen.append(filled.rate("standard", BYTES, bodies, seconds, wrk=False))
+            seen.append(filled.rate("fixed", BYTES, bodies, seconds, wrk=False))
             return seen[-1].per_core_s
 
         if wanted(ECHO) or wanted(FASTAPI):
@@ -134,10 +134,11 @@ def lookups(folder: Path, wanted: Callable[[Bar], bool], runs: int, quick: bool)
                 lambda: _echo(echo, echo_port, BYTES, bodies, headers, False, seconds).per_core_s,
                 lambda: run(fastapi, fastapi_port, Request("/lookup", BYTES, bodies, headers), seconds).per_core_s,
             )
-            fixed = filled.rate("fixed", BYTES, bodies, seconds, wrk=False)
+            standard = filled.rate("standard", BYTES, bodies, seconds, wrk=False)
             note = (
-                f"default policy, its probes' tickets returned; {seen[-1].share:.0%} of the core in the last run, "
-                f"median latency {seen[-1].latency_s['p50'] * 1e6:.0f} µs; with policy fixed {fixed.per_core_s:,.0f} /s"
+                f"policy fixed, so that all are hits; {seen[-1].share:.0%} of the core in the last run, median latency "
+                f"{seen[-1].latency_s['p50'] * 1e6:.0f} µs; default policy, with the inserts of its probes and "
+                f"misses ({1 - standard.hit_rate:.1%}): {standard.per_core_s:,.0f} /s"
             )
             yield Figure(ECHO, ours, theirs, note=note)
             yield Figure(FASTAPI, ours, route)

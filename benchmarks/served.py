@@ -22,7 +22,7 @@ DIMENSION = 64
 CLUSTERS = 500
 RESULT_BYTES = 200
 
-FIXED = 'policy = "fixed"\n[reuse.options]\nthreshold = 0.3\n'
+FIXED = 'policy = "fixed"\n[reuse.options]\nthreshold = 0.5\n'
 DEFAULT = 'policy = "calibrated+ledger"\n'
 
 

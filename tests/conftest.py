@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 from onnx import TensorProto, helper, numpy_helper
 
+from likewise.http.protocol import HotProtocol
 from likewise.settings import Settings
 from likewise_demo.process import ServerProcess
 
@@ -179,7 +180,15 @@ class Live:
         self.app = create_app(settings)
         self.functions_dir = settings.functions
         config = uvicorn.Config(
-            self.app, port=0, log_level="error", loop="uvloop", lifespan="on", ws="none", timeout_graceful_shutdown=2
+            self.app,
+            port=0,
+            log_level="error",
+            loop="uvloop",
+            http=HotProtocol,
+            lifespan="on",
+            ws="none",
+            timeout_graceful_shutdown=2,
+            access_log=False,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)

@@ -20,6 +20,7 @@ from likewise.errors import SettingsError
 from likewise.functions import Registry
 from likewise.http.access import create_first_key, read_keys
 from likewise.http.hot import Hot
+from likewise.http.protocol import HotProtocol
 from likewise.settings import Settings, read_settings
 from likewise.settings import add_arguments as add_settings
 
@@ -90,7 +91,7 @@ def configuration(settings: Settings, app: Hot) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="auto",  # uvloop where it is installed
-        http="httptools",
+        http=HotProtocol,  # httptools, with a shortcut for lookups
         ws="none",
         lifespan="on",
         log_config=None,

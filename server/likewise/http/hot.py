@@ -7,7 +7,7 @@ and a dependency injector would add to every request.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from likewise.errors import BadRequest, InvalidValue, LikewiseError, TooLarge, UnsupportedMediaType
 from likewise.functions import Function
@@ -29,6 +29,22 @@ _PROBED = (b"cache-status", b"likewise; fwd=miss; detail=probe")
 _BATCH = (b"cache-status", b"likewise; detail=batch")
 
 
+class Head(NamedTuple):
+    """What the head of a plain lookup says, parsed once for all requests that send the same bytes."""
+
+    address: str
+    media_type: str
+    authorization: bytes
+    control: Control
+    query: bytes
+    length: int
+    """Bytes of the body."""
+
+
+Rendered = tuple[int, bytes, Headers]
+"""Status, body and headers of an answer."""
+
+
 class Hot:
     """ASGI application: answers the hot routes itself and hands everything else on."""
 
@@ -40,6 +56,8 @@ class Hot:
         self._access = edge.access
         self._max_body_bytes = edge.max_body_bytes
         self._max_keys = edge.max_keys_per_lookup
+        self.heads: dict[bytes, Head] = {}
+        """Heads of lookups as they come over the wire; filled and bounded by the protocol."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
@@ -75,9 +93,13 @@ class Hot:
             media_type = wire.media_type(content_type)
             if infers:
                 answer = await self._pipeline.answer(fn, media_type, body, control)
-                status, content, headers = _answered(answer, control)
+                status, content, headers = answered(answer, control)
             else:
-                status, content, headers = await self._lookup(fn, media_type, body, control, scope["query_string"])
+                query = scope["query_string"]
+                if media_type in (wire.KEYS, wire.JSON):
+                    status, content, headers = self._lookup(fn, media_type, body, control, query)
+                else:
+                    status, content, headers = await self._lookup_input(fn, media_type, body, control, query)
         except LikewiseError as error:
             if fn is not None:
                 fn.metrics.fail(error.slug)
@@ -89,44 +111,94 @@ class Hot:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    async def _lookup(
-        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes
-    ) -> tuple[int, bytes, Headers]:
+    def head(self, scope: Scope, length: int) -> Head | None:
+        """Return the head of a request whose body has `length` bytes, if it is a lookup of keys that says no more."""
+        path = scope["path"]
+        if scope["method"] != "POST" or not (path.startswith(PREFIX) and path.endswith("/lookup")):
+            return None
+        found = dict(scope["headers"])
+        media_type = wire.media_type(found.get(b"content-type", b""))
+        plain = (
+            len(found) == len(scope["headers"])
+            and found.get(b"content-length") == b"%d" % length
+            and length <= self._max_body_bytes
+            and found.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+            and found.get(b"content-encoding", b"identity") in (b"", b"identity")
+            and media_type in (wire.KEYS, wire.JSON)
+            and not found.keys() & {b"transfer-encoding", b"upgrade", b"expect"}
+        )
+        if not plain:
+            return None
+        try:
+            control = wire.parse_control(found.get(b"cache-control", b""))
+        except LikewiseError:
+            return None
+        authorization = found.get(b"authorization", b"")
+        return Head(path[14:-7], media_type, authorization, control, scope["query_string"], length)
+
+    def lookup_now(self, head: Head, body: bytes) -> Answer | Rendered:
+        """Answer a lookup of keys: the answer itself for a hit of one binary key, else what to send. Never raises."""
+        fn: Function | None = None
+        try:
+            self._access.check(head.authorization, "infer")
+            fn = self._registry.get(head.address)
+            if head.media_type == wire.KEYS:
+                key_type = _key_type(fn, head.query) if head.query else fn.key_type
+                key = fn.key(body, key_type)
+                if key is not None:
+                    answer = self._pipeline.lookup(fn, key, key_type, head.control)
+                    return answer if type(answer) is Answer else answered(answer, head.control)
+            return self._lookup(fn, head.media_type, body, head.control, head.query)
+        except LikewiseError as error:
+            if fn is not None:
+                fn.metrics.fail(error.slug)
+            return render(error)
+        except Exception as error:  # nothing a device sends may end the server
+            if fn is not None:
+                fn.metrics.fail("internal")
+            return render(unexpected(error))
+
+    def _lookup(self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes) -> Rendered:
         key_type = _key_type(fn, query) if query else fn.key_type
         if media_type == wire.KEYS:
             key = fn.key(body, key_type)
             if key is not None:
-                return _answered(self._pipeline.lookup(fn, key, key_type, control), control)
+                return answered(self._pipeline.lookup(fn, key, key_type, control), control)
             keys = wire.keys_from_bytes(body, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
             keys = fn.normalized(keys, key_type)
             if len(keys) == 1:
-                return _answered(self._pipeline.lookup(fn, keys[0], key_type, control), control)
+                return answered(self._pipeline.lookup(fn, keys[0], key_type, control), control)
             return self._batch(fn, keys, key_type, control)
-        if media_type == wire.JSON:
-            document = wire.parse_json(body)
-            if not isinstance(document, dict) or ("key" in document) == ("keys" in document):
-                raise BadRequest('The body has to be {"key": [numbers]} or {"keys": [[numbers], ...]}.')
-            single = "key" in document
-            rows = [document["key"]] if single else document["keys"]
-            keys = wire.keys_from_lists(rows, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
-            keys = fn.normalized(keys, key_type)
-            if single:
-                answer = self._pipeline.lookup(fn, keys[0], key_type, control)
-                content = wire.dumps(wire.answer_fields(answer))
-                return 200, content, [_JSON_HEADER, _length(content), *_status_headers(answer, control)]
-            return self._batch(fn, keys, key_type, control)
+        document = wire.parse_json(body)
+        if not isinstance(document, dict) or ("key" in document) == ("keys" in document):
+            raise BadRequest('The body has to be {"key": [numbers]} or {"keys": [[numbers], ...]}.')
+        single = "key" in document
+        rows = [document["key"]] if single else document["keys"]
+        keys = wire.keys_from_lists(rows, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
+        keys = fn.normalized(keys, key_type)
+        if single:
+            answer = self._pipeline.lookup(fn, keys[0], key_type, control)
+            content = wire.dumps(wire.answer_fields(answer))
+            return 200, content, [_JSON_HEADER, _length(content), *_status_headers(answer, control)]
+        return self._batch(fn, keys, key_type, control)
+
+    async def _lookup_input(
+        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes
+    ) -> Rendered:
+        key_type = _key_type(fn, query) if query else fn.key_type
         if key_type != fn.key_type:
             raise InvalidValue(f"A raw input is looked up by key type `{fn.key_type}`; leave key_type out.")
         _, key = await fn.read(media_type, body)
-        return _answered(self._pipeline.lookup(fn, key, key_type, control), control)
+        return answered(self._pipeline.lookup(fn, key, key_type, control), control)
 
-    def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control) -> tuple[int, bytes, Headers]:
+    def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control) -> Rendered:
         answers = self._pipeline.lookup_many(fn, keys, key_type, control)
         content = wire.dumps({"answers": [wire.answer_fields(answer) for answer in answers]})
         return 200, content, [_JSON_HEADER, _length(content), _BATCH, _AGE_0]
 
 
-def _answered(answer: Answer | Ticket, control: Control) -> tuple[int, bytes, Headers]:
+def answered(answer: Answer | Ticket, control: Control) -> Rendered:
+    """Return what to send for an answer whose result is the body."""
     if isinstance(answer, Ticket):
         return 204, b"", _status_headers(answer, control)
     body = answer.result.body
