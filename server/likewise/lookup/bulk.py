@@ -32,7 +32,7 @@ def insert_block(space: Namespace, block: EntryBlock, bodies: Sequence[bytes], l
     now = space._clock()
     tag_bytes = np.array([sum(map(len, tags)) for tags in block.tag_sets] or [0], np.int64)
     sizes = np.diff(block.body_ends, prepend=0) + space._key_bytes + tag_bytes[block.tag_set_of]
-    media = np.array([_media_type(space, name) for name in block.media_types] or [-1], np.int64)[block.media_type_of]
+    media = np.array(space._media.numbers(block.media_types) or [-1], np.int64)[block.media_type_of]
     fits = (block.expires_at > now) & (sizes <= space.capacity_bytes) & (media >= 0)
     get = space._ids.get
     seen: set[int] = set()
@@ -91,10 +91,7 @@ def _write(
         space._bodies[slot] = bodies[row]
     if any(block.tag_sets):
         for slot, at in zip(placed, block.tag_set_of[rows].tolist(), strict=True):
-            if tags := block.tag_sets[at]:
-                space._tags[slot] = tags
-                for tag in tags:
-                    space._tagged.setdefault(tag, set()).add(slot)
+            space._tags.put(slot, block.tag_sets[at])
     put, inserted = space._ids.put, space._eviction.inserted
     for id, slot in zip(block.ids[rows].tolist(), placed, strict=True):
         put(id, slot)
@@ -108,13 +105,6 @@ def _write(
         index.add(slots, np.ascontiguousarray(block.keys[name][rows], np.float32))
     for slot in placed:
         inserted(slot)
-
-
-def _media_type(space: Namespace, name: str) -> int:
-    try:
-        return space._media_type(name)
-    except InvalidValue:  # too many of them
-        return -1
 
 
 def blocks(space: Namespace, rows: int = 4096) -> Iterator[EntryBlock]:
@@ -141,7 +131,7 @@ def _block(space: Namespace, slots: Slots) -> EntryBlock:
     bodies = [space._bodies[slot] or b"" for slot in slots.tolist()]
     tag_sets: dict[tuple[str, ...], int] = {(): 0}
     if space._tags:
-        tags = [tag_sets.setdefault(space._tags.get(slot, ()), len(tag_sets)) for slot in slots.tolist()]
+        tags = [tag_sets.setdefault(space._tags.of(slot), len(tag_sets)) for slot in slots.tolist()]
     else:
         tags = [0] * len(slots)
     return EntryBlock(
@@ -154,7 +144,7 @@ def _block(space: Namespace, slots: Slots) -> EntryBlock:
         keys={name: index.keys(slots) for name, index in space._indexes.items()},
         bodies=np.frombuffer(b"".join(bodies), np.uint8),
         body_ends=np.cumsum([len(body) for body in bodies], dtype=np.int64),
-        media_types=list(space._media),
+        media_types=list(space._media.names),
         media_type_of=columns.media[slots].astype(np.int64),
         tag_sets=list(tag_sets),
         tag_set_of=np.array(tags, np.int64),

@@ -16,12 +16,12 @@ from likewise.lookup.eviction import make_eviction
 from likewise.lookup.ids import IdTable
 from likewise.lookup.keyed import KeyedIndex
 from likewise.lookup.projected import ProjectedIndex
+from likewise.lookup.tags import MediaTypes, Tags
 from likewise.ports import Projection
 from likewise.types import NO_NEIGHBORS, Clock, Entry, Key, Keys, Neighbors, Page, Result, Slots
 
 SWEPT = 64
 """Slots looked at for expired entries with every insertion: each is looked at long before it is needed again."""
-MAX_MEDIA_TYPES = 1000
 
 
 class Namespace:
@@ -66,8 +66,7 @@ class Namespace:
         self._key_bytes = 4 * sum(key_types.values())
         self._insertions = self._evictions = self._expirations = 0
         self._order = 0
-        self._media: list[str] = []
-        self._media_of: dict[str, int] = {}
+        self._media = MediaTypes(function)
         self._projections: dict[str, Projection | None] = {}
         self._start()
 
@@ -80,8 +79,7 @@ class Namespace:
         self._eviction = make_eviction(self._eviction_name, columns, self._rng)
         self._bodies: list[bytes | None] = []
         self._ids = IdTable()
-        self._tags: dict[int, tuple[str, ...]] = {}
-        self._tagged: dict[str, set[int]] = {}
+        self._tags = Tags()
         self._count = 0
         self._bytes = 0
         self._hand = 0
@@ -186,7 +184,7 @@ class Namespace:
             raise TooLarge(
                 f"The entry takes {size} bytes, all of `{self.function}` has {self.capacity_bytes}; raise its capacity."
             )
-        media = self._media_type(entry.result.media_type)
+        media = self._media.number(entry.result.media_type)
         same = self._ids.get(entry.id)
         if same >= 0:
             self.remove(same)
@@ -218,27 +216,13 @@ class Namespace:
             self._bodies.append(entry.result.body)
         else:
             self._bodies[slot] = entry.result.body
-        if entry.tags:
-            self._tags[slot] = entry.tags
-            for tag in entry.tags:
-                self._tagged.setdefault(tag, set()).add(slot)
+        self._tags.put(slot, entry.tags)
         self._ids.put(entry.id, slot)
         self._count += 1
         self._bytes += size
         self._insertions += 1
         self._soonest = min(self._soonest, entry.expires_at)
         self._soonest_behind = min(self._soonest_behind, entry.expires_at)
-
-    def _media_type(self, name: str) -> int:
-        number = self._media_of.get(name)
-        if number is None:
-            if len(self._media) >= MAX_MEDIA_TYPES:
-                raise InvalidValue(
-                    f"`{self.function}` has results of {MAX_MEDIA_TYPES} media types already; use one of them."
-                )
-            number = self._media_of[name] = len(self._media)
-            self._media.append(name)
-        return number
 
     def remove(self, slot: int) -> None:
         """Take an entry out; a free slot is a no-op."""
@@ -250,11 +234,7 @@ class Namespace:
             index.remove(slots)
         self._eviction.removed(slot)
         self._ids.pop(columns.id_of[slot])
-        for tag in self._tags.pop(slot, ()):
-            tagged = self._tagged[tag]
-            tagged.discard(slot)
-            if not tagged:
-                del self._tagged[tag]
+        self._tags.drop(slot)
         self._bodies[slot] = None
         self._count -= 1
         self._bytes -= columns.size_of[slot]
@@ -271,7 +251,7 @@ class Namespace:
             self._start()
             return removed
         if tag is not None:
-            slots = sorted(self._tagged.get(tag, ()))
+            slots = self._tags.slots(tag)
         else:
             slots = [slot for slot in map(self._ids.get, dict.fromkeys(ids)) if slot >= 0]
         removed = [id_of[slot] for slot in slots]
@@ -315,7 +295,7 @@ class Namespace:
         body = self._bodies[slot] if 0 <= slot < len(self._bodies) else None
         if body is None:
             raise UnknownEntry(f"`{self.function}` has no entry in slot {slot}.")
-        return Result(body, self._media[self._columns.media_of[slot]])
+        return Result(body, self._media.names[self._columns.media_of[slot]])
 
     def use(self, slot: int) -> tuple[Result, int, float, float, float]:
         """Count a use of an entry and return its result, id, age and time to live in seconds, and cost in seconds.
@@ -346,7 +326,7 @@ class Namespace:
             columns.cost_of[slot],
             columns.created_of[slot],
             columns.expires_of[slot],
-            self._tags.get(slot, ()),
+            self._tags.of(slot),
             columns.uses_of[slot],
         )
 

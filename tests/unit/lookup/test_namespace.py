@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue, TooLarge, UnknownEntry
-from likewise.lookup.namespace import MAX_MEDIA_TYPES, Namespace
+from likewise.lookup.namespace import Namespace
+from likewise.lookup.tags import MAX_MEDIA_TYPES
 from likewise.types import NO_NEIGHBORS, Entry, Result
 
 
