@@ -12,6 +12,7 @@ import ctypes
 import gc
 import http.client
 import json
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -149,6 +150,8 @@ def main() -> None:
 
     port, entries, runs, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     room = entries + 200_000
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", port))  # now, so that nobody else takes the port while this is filled
     app = function_of(folder, {"small": spec(FIXED, 2 * SMALL), "large": spec(FIXED, room)})
     settle(fill(app, "small", SMALL))
     before = resident_bytes()
@@ -164,10 +167,8 @@ def main() -> None:
         if turn or runs == 1:
             facts["small_us"].append(small_us)
             facts["large_us"].append(large_us)
-    uvicorn.run(
+    config = uvicorn.Config(
         Watched(app, facts),
-        host="127.0.0.1",
-        port=port,
         http="httptools",
         loop="uvloop",
         ws="none",
@@ -175,6 +176,7 @@ def main() -> None:
         access_log=False,
         log_level="warning",
     )
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":

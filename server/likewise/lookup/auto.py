@@ -118,15 +118,15 @@ class AutoIndex:
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
         """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
-        if self._move is not None and self._move.ready:
-            self._tend()
+        if self._move is not None and (self._move.ready or self._move.rejected):
+            self._tend_on_lookup()
         return self._current.search(keys, k)
 
     def search_one(self, key: Key, k: int) -> tuple[list[float], list[int]]:
         """Return (l2_sq, slots) of the at most k nearest keys, nearest first, without padding."""
         # lookups take a replacement over too: after a bulk load there may be no other call for long
-        if self._move is not None and self._move.ready:
-            self._tend()
+        if self._move is not None and (self._move.ready or self._move.rejected):
+            self._tend_on_lookup()
         return self._current.search_one(key, k)
 
     def slots(self) -> Slots:
@@ -165,6 +165,12 @@ class AutoIndex:
         if self._move is not None:
             self._move.cancelled = True
             self._move = None
+
+    def _tend_on_lookup(self) -> None:
+        """Go on where a replacement is complete or was no faster: the next trial may be due already."""
+        self._tend()
+        if self._move is None:
+            self._tend()
 
     def _tend(self) -> None:
         """Take over a replacement that is complete; start one where it is time."""

@@ -214,3 +214,17 @@ def test_refuses_an_index_that_cannot_be_made(kind: str, dimension: int, options
     """Unknown kinds and options out of range are named."""
     with pytest.raises(InvalidValue):
         make_index(kind, dimension, **options)
+
+
+def test_lookups_alone_begin_the_next_trial_where_a_graph_was_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that ends after a bulk load does not leave a scan in place for good."""
+    monkeypatch.setattr("likewise.lookup.auto.TRIED_AT", 8 * 100)
+    monkeypatch.setattr("likewise.lookup.auto.beats_a_scan", lambda index: False)
+    keys = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
+    index = AutoIndex(8)
+    index.add(np.arange(1000, dtype=np.int64), keys)
+    for _ in range(TRIALS + 1):
+        if index._move is not None:
+            index._move.join(30)
+        assert index.search_one(keys[0], 1)[1] == [0]
+    assert index.kind == "hnsw"
