@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -267,7 +267,7 @@ class Function:
             "bar": policy.bar,
             "tokens": policy.tokens,
             "accuracy_target": policy.accuracy_target,
-            "estimated_accuracy": min([policy.estimated_accuracy, *(each.estimated_accuracy for each in others)]),
+            "estimated_accuracy": _least(each.estimated_accuracy for each in [policy, *others]),
             "false_hits_bound": policy.false_hits_bound,
             "probes": policy.probes + sum(each.probes for each in others),
             "false_hits_seen": policy.false_hits_seen + sum(each.false_hits_seen for each in others),
@@ -323,6 +323,11 @@ class Function:
             },
             "entries": len(self.namespace),
         }
+
+
+def _least(estimates: Iterable[float]) -> float:
+    """Return the smallest number there is; NaN where nothing was estimated yet."""
+    return min((each for each in estimates if not math.isnan(each)), default=math.nan)
 
 
 class Registry:

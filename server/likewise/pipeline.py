@@ -21,6 +21,8 @@ from likewise.types import (
     Invalidated,
     Key,
     Keys,
+    Learned,
+    Lesson,
     Outcome,
     Result,
     Ticket,
@@ -105,8 +107,7 @@ class Pipeline:
         if pending is None:
             self._keep(fn, entry, fn.labels.label(entry.result))
             return entry.id
-        lesson, label, contradicted = fn.learn(pending.key_type, pending.verdict, pending.nearest_id, entry.result)
-        self._withdraw(fn, contradicted)
+        lesson, label = self._learn(fn, pending.key_type, pending.verdict, pending.nearest_id, entry.result)
         if not lesson.insert:
             return -1
         self._keep(fn, entry, label)
@@ -148,8 +149,7 @@ class Pipeline:
             except BaseException:
                 fn.abandon(verdict)
                 raise
-            lesson, label, contradicted = fn.learn(fn.key_type, verdict, nearest_id, result)
-            self._withdraw(fn, contradicted)
+            lesson, label = self._learn(fn, fn.key_type, verdict, nearest_id, result)
             entry_id = -1
             if lesson.insert:
                 entry = self.entry(fn, fn.keys(value, key), result, cost_s)
@@ -188,6 +188,15 @@ class Pipeline:
     def _keep(self, fn: Function, entry: Entry, label: int) -> None:
         fn.keep(entry, label)
         self._journal.append(Inserted(fn.id, entry))
+
+    def _learn(
+        self, fn: Function, key_type: str, verdict: Verdict, nearest_id: int, result: Result
+    ) -> tuple[Lesson, int]:
+        lesson, label, contradicted = fn.learn(key_type, verdict, nearest_id, result)
+        self._withdraw(fn, contradicted)
+        if lesson.wrong and verdict.probe:  # what was charged must not be forgotten in a crash
+            self._journal.append(Learned(fn.id, key_type, fn.policies[key_type].state()))
+        return lesson, label
 
     def _withdraw(self, fn: Function, entry_id: int) -> None:
         if entry_id >= 0:
