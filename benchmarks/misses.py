@@ -83,7 +83,7 @@ def misses(
             ours, theirs = alternate(runs, lambda: fresh(request, 16), runtime)
             yield Figure(SATURATION, ours, theirs, note=f"ONNX Runtime's best batch here: {best[0]}")
         if wanted(OVERLOAD):
-            yield _overload(fresh, load, served, request, runs, quick)
+            yield _overload(load, served, off, runs, quick)
 
 
 def _all_misses(served: Served, name: str) -> None:
@@ -91,7 +91,7 @@ def _all_misses(served: Served, name: str) -> None:
     assert not outcomes["hit"], f"misses were to be measured, but there were hits: {outcomes}"
 
 
-def _overload(fresh: Any, load: Any, served: Served, request: Request, runs: int, quick: bool) -> Figure:
+def _overload(load: Any, served: Served, request: Request, runs: int, quick: bool) -> Figure:
     refusals: list[float] = []
 
     def peak() -> Run:
