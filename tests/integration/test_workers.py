@@ -8,6 +8,7 @@ import time
 
 import httpx
 import pytest
+from redis_server import RedisServer, find_redis
 
 from likewise.errors import SettingsError
 from likewise.settings import Settings
@@ -54,3 +55,15 @@ def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_serv
     while not (len(now := workers()) == 2 and victim not in now):
         assert time.monotonic() < deadline, "the worker never came back"
     assert survivor in now
+
+
+@pytest.fixture
+def redis_server(tmp_path):
+    """A fresh redis-server for one test."""
+    if find_redis() is None:
+        if os.environ.get("LIKEWISE_REQUIRE_REDIS"):
+            pytest.fail("LIKEWISE_REQUIRE_REDIS is set, and there is no redis-server")
+        pytest.skip("no redis-server here")
+    server = RedisServer(tmp_path)
+    yield server
+    server.kill()
