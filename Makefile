@@ -54,8 +54,8 @@ format: $(VENV)/.test ## let ruff put the code in form
 bench: $(VENV)/.test ## measure speed beside baselines; ONLY=NAME runs one row
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-drills: $(VENV)/.test ## the slow tests that break things on purpose
-	LIKEWISE_DRILLS=1 $(BIN)/python -m pytest -q -m drill --timeout 600 $(ARGS)
+drills: $(VENV)/.test ## break things on purpose: kill, cut off, overrun; ONLY=NAME runs one drill
+	$(BIN)/python -m benchmarks.drills $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 images: ## build the container image
 	docker build -t likewise .
