@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.drills.nodes import FUNCTION, NEAR, entry, random_keys
+from benchmarks.drills.nodes import FUNCTION, NEAR, entry, fixed_index, random_keys
 from benchmarks.judgement import Bar, Figure
 from benchmarks.load import Request, run
 from benchmarks.lookups import alternate
@@ -31,7 +31,7 @@ def drill(folder: Path, quick: bool = False, runs: int = 7, seconds: float | Non
     ]
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(serving(folder / kind, {FUNCTION: spec(NEAR, 20_000)}, "--journal", kind))
+            stack.enter_context(serving(folder / kind, {FUNCTION: fixed_index(spec(NEAR, 20_000))}, "--journal", kind))
             for kind in ("sqlite", "memory")
         ]
         for served in servers:

@@ -26,7 +26,7 @@ def drill(folder: Path, quick: bool = False, runs: int = 5, seconds: float | Non
     seconds = seconds or (0.5 if quick else 4.0)
     runs = 1 if quick else runs
     count = 2_000 if quick else 20_000
-    functions = write_functions(folder / "functions", 100_000)
+    functions = write_functions(folder / "functions", 100_000, fixed=True)
     keys = random_keys(count, 5)
     bodies = [
         keys[start : start + KEYS_AT_ONCE].tobytes() for start in range(0, count - KEYS_AT_ONCE, KEYS_AT_ONCE // 4)
