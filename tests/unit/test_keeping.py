@@ -32,7 +32,7 @@ class Stub:
 
 def entry(number, **more):
     fields = {"keys": {"v": np.array([number, 0], np.float32)}, "created_at": 50.0, "expires_at": 1e9, **more}
-    return Entry(number, result=Result(b'{"label": 1}'), cost_s=0.1, **fields)
+    return Entry(number, cost_s=0.1, **{"result": Result(b'{"label": 1}'), **fields})
 
 
 @pytest.fixture
@@ -123,3 +123,42 @@ def test_what_a_projector_learned_is_journaled_and_comes_back(keeper):
     keeper.apply([record, Learned("f@1", "v:projection", {"fits": 4}), Learned("f@1", "w:projection", {})])
     assert projector.fits == 3
     assert projector.projection.matrix.tolist() == [[0.0], [1.0]]
+
+
+def test_what_was_invalidated_stays_out_however_late_it_arrives(keeper):
+    """By id for good; by tag, or all, what was created before; what came after it is welcome, also in a mixed batch."""
+    keeper.apply([Invalidated("f@1", 60.0, ids=(1,)), Invalidated("f@1", 60.0, tag="x")])
+    records = [
+        Inserted("f@1", entry(1, created_at=70.0)), Inserted("f@1", entry(2, tags=("x",))),
+        Inserted("f@1", entry(3, tags=("x",), created_at=61.0)), Inserted("f@1", entry(4)),
+    ]  # fmt: skip
+    assert keeper.apply(records) == 2
+    assert [each.id for each in keeper.fn.namespace.page(10).entries] == [3, 4]
+    keeper.apply([Invalidated("f@1", 80.0, everything=True)])
+    assert keeper.apply([Inserted("f@1", entry(5)), Inserted("f@1", entry(6, created_at=81.0))]) == 1
+
+
+def test_a_batch_of_different_shapes_is_taken_one_by_one(keeper):
+    """One entry that does not fit costs the others nothing."""
+    odd = entry(2, keys={"v": np.zeros(3, np.float32)})
+    large = entry(3, result=Result(bytes(2 << 20)))
+    assert keeper.apply([Inserted("f@1", each) for each in (entry(1), odd, large, entry(4))]) == 2
+
+
+async def test_a_journal_that_could_not_be_read_is_not_replaced_by_a_snapshot(keeper):
+    """Only who has everything may seal; and only when something changed since."""
+    sealed = []
+
+    async def seal(blocks, *, prune=True):
+        sealed.append([id for block in blocks for id in block.ids.tolist()])
+
+    keeper.journal.seal = seal
+    keeper.apply([Inserted("f@1", entry(1))])
+    await keeper._seal()
+    assert sealed == []
+    keeper._whole = True
+    await keeper._seal()
+    await keeper._seal()
+    assert sealed == [[1]]
+    assert [each.id for each in keeper._live("f@1")] == [1]
+    assert list(keeper._live("g@1")) == []

@@ -26,6 +26,8 @@ class ExactIndex:
         self._slots = np.full(INITIAL_CAPACITY, -1, np.int64)
         self._slot_of = ints(self._slots)
         self._rows = SlotMap()
+        self._reader: object | None = None
+        """Who reads a snapshot; rows that it may still read are not overwritten."""
 
     @property
     def dimension(self) -> int:
@@ -52,6 +54,9 @@ class ExactIndex:
             row = self._rows.pop(slot)
             if row < 0:
                 continue
+            if self._reader is not None:
+                self._resize(len(self._keys))  # the reader goes on with the arrays as they were
+                self._reader = None
             self._count -= 1
             last = self._count
             if row != last:
@@ -113,9 +118,21 @@ class ExactIndex:
         return found
 
     def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
-        """Return the slots and keys as they are now, in parts; they are few, so they are copied at once."""
-        slots, keys = self.slots(), self._keys[: self._count].copy()
-        return ((slots[i : i + chunk], keys[i : i + chunk]) for i in range(0, len(slots), chunk))
+        """Return the slots and keys as they are now, in parts, to be read while this changes.
+
+        Nothing is copied unless a key is removed before all parts are read: copying a million keys is a pause.
+        """
+        reader = self._reader = object()
+        slots, keys, count = self.slots(), self._keys, self._count
+
+        def parts() -> Iterator[tuple[Slots, Keys]]:
+            for start in range(0, count, chunk):
+                end = min(start + chunk, count)
+                yield slots[start:end], keys[start:end]
+            if self._reader is reader:
+                self._reader = None
+
+        return parts()
 
     @property
     def worn(self) -> bool:
