@@ -217,7 +217,8 @@ async def test_a_node_left_behind_by_a_trimmed_stream_starts_over(join: Join, re
         a.invalidate(ids=(1,))
         for i in range(1000, 2000):
             a.insert(make_entry(i))
-        await a.journal.flush()
+            if i % 20 == 19:  # so that it is b alone, and not a busy a, that the stream leaves behind
+                await a.journal.flush()
         await proxy.mend()
         await until(lambda: 1999 in b.model.ids and 7000 in b.model.ids)
         await until(lambda: 7000 in a.model.ids)
