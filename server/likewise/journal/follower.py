@@ -27,7 +27,7 @@ from typing import Any
 
 from likewise.errors import JournalError
 from likewise.journal import codec
-from likewise.journal.buffer import Buffer
+from likewise.journal.buffer import Buffer, Item
 from likewise.journal.publisher import Publisher
 from likewise.journal.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
 from likewise.journal.tombstones import Tombstones
@@ -175,6 +175,8 @@ class Follower:
 
     async def _check(self, stream: Stream) -> list[Record]:
         """Compare a stream with what this node has read of it; return what the node is to be told."""
+        # Taken before the look: what is sent meanwhile may stand behind the end that is read up to.
+        pending = self._pending(stream.function)
         standing = await self._standing(stream)
         known = bool(stream.epoch)
         verdict = stream.judge(standing)
@@ -199,26 +201,29 @@ class Follower:
             self.resynchronized += 1
             stream.rewind(standing)
             stream.wiped = True
+            stream.unsent = _inserted(pending) | _inserted(self._pending(stream.function))
             return [Invalidated(stream.function, self._clock(), everything=True)]
         stream.begins = False
         return []
 
     def _arrive(self, stream: Stream) -> list[Record]:
-        """Once a dropped function has been read again, return what this node has not sent yet."""
+        """Once a dropped function has been read again, return what this node had not sent when it was dropped."""
         if not (stream.wiped and stream.caught_up):
             return []
         stream.wiped = False
-        records: list[Record] = []
-        for item in (*self._publisher.in_flight, *self._buffer.waiting(stream.function)):
-            if item.function == stream.function and item.kind == codec.INSERTED:
-                record = codec.decode(item.frame)
-                assert isinstance(record, Inserted)
-                entry = record.entry
-                if not self._tombstones.covers(
-                    stream.function, entry.id, entry.created_at
-                ) and not self._tombstones.covers_tags(stream.function, entry.tags, entry.created_at):
-                    records.append(record)
-        return records
+        unsent = stream.unsent | _inserted(self._pending(stream.function))
+        stream.unsent = {}
+        return [
+            record
+            for record in unsent.values()
+            if not self._tombstones.covers(stream.function, record.entry.id, record.entry.created_at)
+            and not self._tombstones.covers_tags(stream.function, record.entry.tags, record.entry.created_at)
+        ]
+
+    def _pending(self, function: str) -> list[Item]:
+        """Return the inserts of a function that Redis has not confirmed."""
+        waiting = (*self._publisher.in_flight, *self._buffer.waiting(function))
+        return [item for item in waiting if item.function == function and item.kind == codec.INSERTED]
 
     async def _republish(self, stream: Stream, generation: int, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
@@ -293,3 +298,9 @@ class Follower:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+
+
+def _inserted(items: Iterable[Item]) -> dict[int, Inserted]:
+    """Return the records of inserts by the id of their entry."""
+    records = (codec.decode(item.frame) for item in items)
+    return {record.entry.id: record for record in records if isinstance(record, Inserted)}

@@ -101,6 +101,8 @@ class Stream:
         """This node gave the stream its present epoch."""
         self.wiped = False
         """This node's entries were dropped, so its own records are let in as well until it has caught up."""
+        self.unsent: dict[int, Inserted] = {}
+        """By id: what this node had not sent yet when its entries were dropped."""
         self.refused = 0
         """Entries that came after they had been invalidated."""
         self.corrupt = 0
@@ -137,7 +139,7 @@ class Stream:
             if not fields:  # deleted inside the stream
                 continue
             own = fields.get(b"n") == self._origin
-            if own and not self.emptied and not (self.wiped and self.position <= self.catch_up_to):
+            if own and not self.emptied and not self.wiped:
                 continue
             try:
                 record = codec.decode(fields.get(b"r", b""))
