@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from likewise.errors import InvalidFunction
+from likewise.features.catalog import KINDS
 
 SPEC_FILE = "function.toml"
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -141,7 +142,7 @@ class FunctionSpec(Table):
         if self.model is not None:
             _check_preparation(self.input.kind, "model", self.model)
         for key in self.keys:
-            takes = _TAKES[key.extractor]
+            takes = KINDS.get(key.extractor)
             if takes is not None and takes != self.input.kind:
                 raise ValueError(f"extractor `{key.extractor}` takes {takes}, but [input] kind is `{self.input.kind}`")
             if key.extractor == "onnx":
@@ -156,18 +157,6 @@ class FunctionSpec(Table):
         if isinstance(self.result.labels, str):
             found.append(self.result.labels)
         return tuple(dict.fromkeys(found))
-
-
-_TAKES: Mapping[str, str | None] = {
-    "onnx": None,
-    "gray": "image",
-    "color": "image",
-    "dct": "image",
-    "hog": "image",
-    "mfcc": "audio",
-    "logmel": "audio",
-    "vector": "array",
-}
 
 
 def _check_preparation(kind: str, table: str, preparation: Preparation) -> None:

@@ -22,7 +22,7 @@ _CLASSES: Mapping[str, Callable[..., Extractor]] = {
     "vector": VectorExtractor,
     "onnx": OnnxExtractor,
 }
-_KINDS: Mapping[str, str] = {
+KINDS: Mapping[str, str] = {
     "gray": "image",
     "color": "image",
     "dct": "image",
@@ -31,6 +31,7 @@ _KINDS: Mapping[str, str] = {
     "logmel": "audio",
     "vector": "array",
 }
+"""The kind of input that an extractor takes; `onnx` takes any."""
 EXTRACTORS = tuple(_CLASSES)
 METRICS = ("cosine", "l2")
 
@@ -46,8 +47,8 @@ def make_extractor(name: str, kind: str, metric: str = "cosine", **options: Any)
         raise InvalidFunction(f"There is no extractor {name!r}; use one of {', '.join(EXTRACTORS)}.")
     if metric not in METRICS:
         raise InvalidFunction(f"metric is {metric!r}; use one of {', '.join(METRICS)}.")
-    if _KINDS.get(name, kind) != kind:
-        fitting = [other for other in EXTRACTORS if _KINDS.get(other, kind) == kind]
+    if KINDS.get(name, kind) != kind:
+        fitting = [other for other in EXTRACTORS if KINDS.get(other, kind) == kind]
         raise InvalidFunction(f"The extractor {name!r} takes no {kind}; use one of {', '.join(fitting)}.")
     try:
         return _CLASSES[name](metric=metric, **options)
