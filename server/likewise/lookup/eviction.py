@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -42,7 +43,7 @@ class Eviction(Protocol):
         """Return the slot to give up; there is at least one entry."""
 
 
-class _Sampled:
+class _Sampled(ABC):
     """The entry with the lowest worth among all, or among a sample where they are many."""
 
     def __init__(self, columns: Columns, rng: np.random.Generator) -> None:
@@ -78,8 +79,9 @@ class _Sampled:
                 return drawn
         return columns.live()
 
+    @abstractmethod
     def _worth(self, slots: Slots) -> Worth:
-        raise NotImplementedError
+        """Return what each entry is worth, shape (n,); the lowest goes."""
 
 
 class Importance(_Sampled):
