@@ -60,7 +60,7 @@ class _Sampled(ABC):
         self._tick += 1
         self._columns.used_of[slot] = self._tick & 0xFFFFFFFF
 
-    def removed(self, slot: int) -> None:
+    def removed(self, slot: int) -> None:  # noqa: B027  nothing to do is right for most
         """Take note that an entry is gone: nothing is kept of it here."""
 
     def victim(self) -> int:
