@@ -145,7 +145,8 @@ class Function:
         if len(body) != 4 * self.dimensions[key_type]:
             return None
         key = np.frombuffer(body, "<f4")
-        norm_sq = float(key.dot(key))
+        with np.errstate(over="ignore", invalid="ignore"):  # judged right below
+            norm_sq = float(key.dot(key))
         if not 1e-30 < norm_sq < 1e30:  # NaN and infinity too, and what float32 cannot square
             return None
         if not self._cosine[key_type] or -1e-6 < norm_sq - 1.0 < 1e-6:

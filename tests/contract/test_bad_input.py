@@ -90,6 +90,8 @@ def test_arrays(server, toys, body, media_type, status):
         pytest.param(np.zeros(3, "<f4").tobytes(), "invalid-value", id="wrong dimension"),
         pytest.param(np.array([1, 2, 3, np.nan], "<f4").tobytes(), "invalid-value", id="NaN"),
         pytest.param(np.array([1, 2, 3, np.inf], "<f4").tobytes(), "invalid-value", id="infinity"),
+        pytest.param(np.array([1, 2, 3, 1e18], "<f4").tobytes(), "invalid-value", id="beyond what squares"),
+        pytest.param(np.array([1, 2, 3, 3e38], "<f4").tobytes(), "invalid-value", id="beyond what adds"),
     ],
 )
 def test_keys(server, toys, body, slug):

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 
 from likewise.errors import BadRequest, InvalidValue, TooLarge
+from likewise.features.vector import MAX_NORM_SQ
 from likewise.types import NO_CONTROL, Answer, Control, Key, Keys, Outcome, Result, Ticket
 
 JSON = "application/json"
@@ -130,9 +131,11 @@ def key_from_json(value: object, dimension: int, owner: str) -> Key:
 
 
 def _finite(keys: Keys, owner: str) -> Keys:
-    # a sum is finite only where all of its terms are: one pass, no temporary array
-    if not np.isfinite(keys.sum()) and not np.isfinite(keys).all():
-        raise InvalidValue(f"A key for {owner} holds NaN or infinity; send finite numbers alone.")
+    # One squared norm per key finds NaN and infinity, and what float32 distances would overflow on.
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms_sq = np.einsum("ij,ij->i", keys, keys)
+    if not (norms_sq < MAX_NORM_SQ).all():
+        raise InvalidValue(f"A key for {owner} holds NaN, infinity or a number beyond 1e15; send smaller ones.")
     return keys
 
 

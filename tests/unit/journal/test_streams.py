@@ -51,12 +51,14 @@ def test_ones_own_records_and_other_functions_stay_out() -> None:
 
 
 def test_a_node_that_dropped_everything_takes_its_own_back() -> None:
-    """Up to where the stream ended then."""
+    """Until it has caught up, also what it sent meanwhile; from then on its own are no news again."""
     stream = Stream(FUNCTION, "me", Tombstones())
     stream.rewind(Standing("e", StreamId(1, 0), StreamId(2, 0), False))
     stream.wiped = True
     news = stream.admit([entry(i, Inserted(FUNCTION, make_entry(i)), "me") for i in (1, 2, 3)])
-    assert ids(news) == [1, 2]
+    assert ids(news) == [1, 2, 3]
+    stream.wiped = False
+    assert ids(stream.admit([entry(4, Inserted(FUNCTION, make_entry(4)), "me")])) == []
 
 
 def test_a_lost_stream_is_searched_for_what_it_has() -> None:
