@@ -50,21 +50,18 @@ class Pipeline:
         value, key = await fn.read(media_type, body)
         if control.no_store:
             return await self._bypass(fn, value)
-        neighbors = fn.lookup(key)
+        neighbors, outcome = fn.lookup(key), Outcome.HIT
         if fn.in_flight and not control.no_cache:
-            if (leader := fn.in_flight.same(body)) is not None:
-                answer = await asyncio.shield(leader.done)
-                if answer is not None:
-                    return self._finish(fn, self._share(fn, answer), started)
-            leader = fn.in_flight.near(key, neighbors, fn.confident)
-            if leader is not None:
-                await asyncio.shield(leader.done)
-            neighbors = fn.lookup(key)
-            verdict = fn.decide(neighbors)
-            outcome = Outcome.HIT if leader is None else Outcome.COALESCED
-        else:
-            verdict = fn.decide(neighbors)
-            outcome = Outcome.HIT
+            same = fn.in_flight.same(body)
+            if same is not None and (answer := await asyncio.shield(same.done)) is not None:
+                return self._finish(fn, self._share(fn, answer), started)
+            near = fn.in_flight.near(key, neighbors, fn.confident)
+            if near is not None:
+                await asyncio.shield(near.done)
+                outcome = Outcome.COALESCED
+            if same is not None or near is not None:  # entries came and went while this waited
+                neighbors = fn.lookup(key)
+        verdict = fn.decide(neighbors)
         if verdict.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
             return self._finish(fn, self._reuse(fn, verdict, outcome), started)
         if control.only_if_cached:

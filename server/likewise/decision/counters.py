@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from likewise.errors import InvalidValue
-from likewise.types import PolicyStatistics
+from likewise.types import Lesson, PolicyStatistics, Verdict
 
 Coin = Callable[[], float]
 """Returns a fresh number, uniform in [0, 1), drawn privately: independent of all requests and results."""
@@ -72,3 +72,37 @@ def unusable(policy: str, why: object) -> InvalidValue:
     return InvalidValue(
         f"The learned state is not one of policy `{policy}` ({why!r}); start without it, or restore one that it wrote."
     )
+
+
+class Counting:
+    """What the policies share that learn nothing from a computed label but whether a probe was right."""
+
+    name: str
+
+    def __init__(self, accuracy_target: float, coin: Coin) -> None:
+        self._target = accuracy_target
+        self._coin = coin
+        self._counters = Counters()
+
+    def learn(self, verdict: Verdict, label: int) -> Lesson:
+        """Count a computed label; nothing else is learned, and everything is kept."""
+        wrong = verdict.label >= 0 and verdict.label != label
+        if wrong and verdict.probe:
+            self._counters.detected(verdict.probability)
+        return Lesson(True, -1, wrong)
+
+    def abandon(self, verdict: Verdict) -> None:
+        """Take note that no answer will come: nothing is held for it."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the counters, JSON-able."""
+        return {"policy": self.name, "counters": self._counters.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned. Raises InvalidValue."""
+        try:
+            if state["policy"] != self.name:
+                raise ValueError(state["policy"])
+            self._counters.restore(state["counters"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise unusable(self.name, error) from error

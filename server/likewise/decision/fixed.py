@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.counters import Coin, Counting
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Verdict
 
 
-class Fixed:
+class Fixed(Counting):
     """Reuses the nearest entry within `threshold`.
 
     threshold: L2 distance, at least 0.
@@ -19,16 +17,16 @@ class Fixed:
     Reasons: "within threshold", "beyond threshold", "probe", "no neighbors".
     """
 
+    name = "fixed"
+
     def __init__(self, accuracy_target: float, coin: Coin, threshold: float = 0.2, dropout: float = 0.0) -> None:
         if not (math.isfinite(threshold) and threshold >= 0.0 and 0.0 <= dropout <= 1.0):
             raise InvalidValue(
                 f"threshold is {threshold} and dropout {dropout}; give a distance of at least 0, and a share in [0, 1]."
             )
-        self._target = accuracy_target
-        self._coin = coin
+        super().__init__(accuracy_target, coin)
         self._threshold = threshold
         self._dropout = dropout
-        self._counters = Counters()
 
     def decide(self, neighbors: Neighbors) -> Verdict:
         """Return the verdict for one request and count it."""
@@ -49,29 +47,6 @@ class Fixed:
         """Say whether such neighbors would be reused."""
         return bool(neighbors.labels) and neighbors.distances[0] <= self._threshold
 
-    def learn(self, verdict: Verdict, label: int) -> Lesson:
-        """Count a computed label; nothing else is learned, and everything is kept."""
-        wrong = verdict.label >= 0 and verdict.label != label
-        if wrong and verdict.probe:
-            self._counters.detected(verdict.probability)
-        return Lesson(True, -1, wrong)
-
-    def abandon(self, verdict: Verdict) -> None:
-        """Take note that no answer will come: nothing is held for it."""
-
     def statistics(self) -> PolicyStatistics:
         """Return a snapshot of the counters; the bar is the threshold."""
-        return self._counters.statistics("fixed", self._target, self._threshold)
-
-    def state(self) -> Mapping[str, Any]:
-        """Return the counters, JSON-able."""
-        return {"policy": "fixed", "counters": self._counters.state()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned. Raises InvalidValue."""
-        try:
-            if state["policy"] != "fixed":
-                raise ValueError(state["policy"])
-            self._counters.restore(state["counters"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise unusable("fixed", error) from error
+        return self._counters.statistics(self.name, self._target, self._threshold)

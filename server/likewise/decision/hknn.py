@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.counters import Coin, Counting
 from likewise.decision.votes import homogeneity
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Verdict
 
 
-class Hknn:
+class Hknn(Counting):
     """Reuses the winner of the vote where its share, the homogeneity factor, is at least `theta`.
 
     theta: in [0, 1].
@@ -21,6 +18,8 @@ class Hknn:
     Reasons: "homogeneous", "heterogeneous", "probe", "no neighbors" (none within the threshold).
     Source: FoggyCache (MobiCom 2018), section on H-kNN.
     """
+
+    name = "hknn"
 
     def __init__(
         self,
@@ -35,12 +34,10 @@ class Hknn:
                 f"theta is {theta}, threshold {threshold} and dropout {dropout}; give theta and dropout "
                 "in [0, 1], and a distance of at least 0."
             )
-        self._target = accuracy_target
-        self._coin = coin
+        super().__init__(accuracy_target, coin)
         self._theta = theta
         self._threshold = threshold
         self._dropout = dropout
-        self._counters = Counters()
 
     def _vote(self, neighbors: Neighbors) -> tuple[int, int, float] | None:
         distances = neighbors.distances
@@ -72,29 +69,6 @@ class Hknn:
         vote = self._vote(neighbors)
         return vote is not None and vote[2] >= self._theta
 
-    def learn(self, verdict: Verdict, label: int) -> Lesson:
-        """Count a computed label; nothing else is learned, and everything is kept."""
-        wrong = verdict.label >= 0 and verdict.label != label
-        if wrong and verdict.probe:
-            self._counters.detected(verdict.probability)
-        return Lesson(True, -1, wrong)
-
-    def abandon(self, verdict: Verdict) -> None:
-        """Take note that no answer will come: nothing is held for it."""
-
     def statistics(self) -> PolicyStatistics:
         """Return a snapshot of the counters; the bar is theta."""
-        return self._counters.statistics("hknn", self._target, self._theta)
-
-    def state(self) -> Mapping[str, Any]:
-        """Return the counters, JSON-able."""
-        return {"policy": "hknn", "counters": self._counters.state()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned. Raises InvalidValue."""
-        try:
-            if state["policy"] != "hknn":
-                raise ValueError(state["policy"])
-            self._counters.restore(state["counters"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise unusable("hknn", error) from error
+        return self._counters.statistics(self.name, self._target, self._theta)

@@ -100,14 +100,8 @@ class Hot:
                     status, content, headers = self._lookup(fn, media_type, body, control, query)
                 else:
                     status, content, headers = await self._lookup_input(fn, media_type, body, control, query)
-        except LikewiseError as error:
-            if fn is not None:
-                fn.metrics.fail(error.slug)
-            status, content, headers = render(error)
         except Exception as error:  # nothing a device sends may end the server
-            if fn is not None:
-                fn.metrics.fail("internal")
-            status, content, headers = render(unexpected(error))
+            status, content, headers = _refused(fn, error)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -149,14 +143,8 @@ class Hot:
                     answer = self._pipeline.lookup(fn, key, key_type, head.control)
                     return answer if type(answer) is Answer else answered(answer, head.control)
             return self._lookup(fn, head.media_type, body, head.control, head.query)
-        except LikewiseError as error:
-            if fn is not None:
-                fn.metrics.fail(error.slug)
-            return render(error)
         except Exception as error:  # nothing a device sends may end the server
-            if fn is not None:
-                fn.metrics.fail("internal")
-            return render(unexpected(error))
+            return _refused(fn, error)
 
     def _lookup(self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes) -> Rendered:
         key_type = _key_type(fn, query) if query else fn.key_type
@@ -195,6 +183,14 @@ class Hot:
         answers = self._pipeline.lookup_many(fn, keys, key_type, control)
         content = wire.dumps({"answers": [wire.answer_fields(answer) for answer in answers]})
         return 200, content, [_JSON_HEADER, _length(content), _BATCH, _AGE_0]
+
+
+def _refused(fn: Function | None, error: Exception) -> Rendered:
+    """Return the problem to send, counted where the function is known."""
+    told = error if isinstance(error, LikewiseError) else unexpected(error)
+    if fn is not None:
+        fn.metrics.fail(told.slug)
+    return render(told)
 
 
 def answered(answer: Answer | Ticket, control: Control) -> Rendered:
