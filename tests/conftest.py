@@ -210,8 +210,22 @@ class Live:
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
-        self._server.should_exit = True
+        self.stop()
         self._thread.join(20)
+
+    @property
+    def connections(self) -> set:
+        """The protocols of the connections that are open."""
+        return self._server.server_state.connections
+
+    def stop(self) -> None:
+        """Ask for a graceful stop."""
+        self._server.should_exit = True
+
+    @property
+    def stopping(self) -> bool:
+        """True once no new connections are taken."""
+        return not any(each.is_serving() for each in self._server.servers)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def recognizer() -> nn.Sequential:
 
 
 class KeyNetwork(nn.Module):
-    """(n, 1, 16, 16) in [0, 1] to (n, 32) at norm 1; indifferent to brightness and contrast."""
+    """(n, 1, 16, 16) in [0, 1] to (n, 32) of any norm; indifferent to brightness and contrast."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class KeyNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         even = F.layer_norm(x.flatten(1), (KEY_SIDE * KEY_SIDE,)).view(-1, 1, KEY_SIDE, KEY_SIDE)
-        return F.normalize(self.head(self.body(even).flatten(1)), eps=1e-6)
+        return self.head(self.body(even).flatten(1))
 
 
 class KeyClassifier(nn.Module):
@@ -62,7 +62,7 @@ class KeyClassifier(nn.Module):
         self.directions = nn.Parameter(torch.randn(10, KEY_DIMENSION))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.key(x).float() @ F.normalize(self.directions.float(), dim=1).T
+        return F.normalize(self.key(x).float(), eps=1e-6) @ F.normalize(self.directions.float(), dim=1).T
 
 
 def main() -> None:
@@ -122,7 +122,6 @@ def main() -> None:
     print("harvest, held out alone:", harvest(run_onnx(path, every[unseen]), truth[unseen]))
     plain = every.reshape(len(every), -1)
     plain = plain - plain.mean(1, keepdims=True)
-    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
     print("harvest of 16 × 16 gray:", harvest(plain, truth))
 
 

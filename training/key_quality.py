@@ -12,11 +12,11 @@ def harvest(
 ) -> dict[float, float]:
     """Return correct hits ÷ opportunities for each accuracy target.
 
-    keys: shape (n, d), in the order of the stream; labels: shape (n,), what is true of each.
+    keys: shape (n, d), in the order of the stream, of any norm: it is made 1; labels: shape (n,), what is true of each.
     """
     n = len(keys)
-    squares = (keys**2).sum(1)
-    l2 = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * keys @ keys.T, 0))
+    keys = keys / np.maximum(np.linalg.norm(keys, axis=1, keepdims=True), 1e-12)
+    l2 = np.sqrt(np.maximum(2 - 2 * keys @ keys.T, 0))
     seen: set[object] = set()
     margins, right, opportunities = [], [], 0
     for i in range(n):

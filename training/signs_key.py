@@ -26,7 +26,7 @@ DIMENSION = 48
 
 
 class KeyNetwork(nn.Module):
-    """(n, 3, 32, 32) in [0, 1] to (n, 48) at norm 1; indifferent to brightness and contrast."""
+    """(n, 3, 32, 32) in [0, 1] to (n, 48) of any norm; indifferent to brightness and contrast."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class KeyNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         even = F.layer_norm(x.flatten(1), (3 * SIDE * SIDE,)).view(-1, 3, SIDE, SIDE)
-        return F.normalize(self.head(self.body(even).flatten(1)), eps=1e-6)
+        return self.head(self.body(even).flatten(1))
 
 
 class Classifier(nn.Module):
@@ -52,7 +52,7 @@ class Classifier(nn.Module):
         self.directions = nn.Parameter(torch.randn(signs_data.CLASSES, DIMENSION))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.key(x).float() @ F.normalize(self.directions.float(), dim=1).T
+        return F.normalize(self.key(x).float(), eps=1e-6) @ F.normalize(self.directions.float(), dim=1).T
 
 
 def main() -> None:

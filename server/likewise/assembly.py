@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +149,7 @@ class Assembler:
         if key.extractor == "onnx":
             model = OnnxModel(files / str(key.file))
             prepare = _prepare(spec.input.kind, key, model, origin)
-            run = partial(_first_output, model)
-            options = {"run": run, "prepare": prepare, "dimension": run(_zeros(model)).shape[-1]}
+            options = {"run": model.run_one(), "prepare": prepare, "dimension": model.run(_zeros(model))[0].shape[-1]}
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         return make_extractor(key.extractor, spec.input.kind, key.metric, **options)
@@ -312,10 +310,6 @@ def _prepare(kind: str, table: Preparation, model: OnnxModel, origin: str) -> Ca
 
 def _spread(values: tuple[float, ...], table: Preparation) -> tuple[float, ...]:
     return values * table.channels if len(values) == 1 else values
-
-
-def _first_output(model: OnnxModel, batch: Tensor) -> Tensor:
-    return model.run(batch)[0]
 
 
 def _zeros(model: OnnxModel) -> Tensor:

@@ -95,7 +95,7 @@ class Function:
         self._extractors = dict(extractors)
         self._extract = extractors[self.key_type]
         self._executor = executor
-        self._inline_bytes = inline_bytes
+        self.inline_bytes = inline_bytes
         self._cosine = {key.label: key.metric == "cosine" for key in spec.keys}
         self._k = spec.reuse.neighbors
         self._clock = clock
@@ -108,12 +108,13 @@ class Function:
 
         Raises LikewiseError for whatever a device may send.
         """
-        if len(body) <= self._inline_bytes:
-            return self._read(media_type, body)
+        if len(body) <= self.inline_bytes:
+            return self.read_inline(media_type, body)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._read, media_type, body)
+        return await loop.run_in_executor(self._executor, self.read_inline, media_type, body)
 
-    def _read(self, media_type: str, body: bytes) -> tuple[Input, Key]:
+    def read_inline(self, media_type: str, body: bytes) -> tuple[Input, Key]:
+        """Return what `read` does, on the calling thread."""
         started = perf_counter()
         value = self._decode(media_type, body)
         key = self._extract(value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from time import perf_counter
+from typing import Any
 
 from likewise.errors import LikewiseError, NotCached, TooLarge
 from likewise.functions import Function
@@ -23,6 +24,7 @@ from likewise.types import (
     Keys,
     Learned,
     Lesson,
+    Neighbors,
     Outcome,
     Result,
     Ticket,
@@ -48,26 +50,63 @@ class Pipeline:
         """Return the result for a raw input, from reuse or from the model. Raises LikewiseError."""
         started = perf_counter()
         value, key = await fn.read(media_type, body)
+        found = self._look(fn, body, value, key, control, started)
+        return found if isinstance(found, Answer) else await found
+
+    def begin(
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """Return the result for a small raw input where the cache has it, else what is left to do for it.
+
+        What is left has to be awaited: the policy already counts on its result. Raises LikewiseError.
+        """
+        started = perf_counter()
+        value, key = fn.read_inline(media_type, body)
+        return self._look(fn, body, value, key, control, started)
+
+    def _look(
+        self, fn: Function, body: bytes, value: Input, key: Key, control: Control, started: float
+    ) -> Answer | Coroutine[Any, Any, Answer]:
         if control.no_store:
-            return await self._bypass(fn, value)
-        neighbors, outcome = fn.lookup(key), Outcome.HIT
+            return self._bypass(fn, value)
         if fn.in_flight and not control.no_cache:
-            same = fn.in_flight.same(body)
-            if same is not None and (answer := await asyncio.shield(same.done)) is not None:
-                return self._finish(fn, self._share(fn, answer), started)
-            near = fn.in_flight.near(key, neighbors, fn.confident)
-            if near is not None:
-                await asyncio.shield(near.done)
-                outcome = Outcome.COALESCED
-            if same is not None or near is not None:  # entries came and went while this waited
-                neighbors = fn.lookup(key)
+            return self._join(fn, body, value, key, control, started)
+        return self._settle(fn, body, value, key, fn.lookup(key), control, Outcome.HIT, started)
+
+    async def _join(
+        self, fn: Function, body: bytes, value: Input, key: Key, control: Control, started: float
+    ) -> Answer:
+        neighbors, outcome = fn.lookup(key), Outcome.HIT
+        same = fn.in_flight.same(body)
+        if same is not None and (answer := await asyncio.shield(same.done)) is not None:
+            return self._finish(fn, self._share(fn, answer), started)
+        near = fn.in_flight.near(key, neighbors, fn.confident)
+        if near is not None:
+            await asyncio.shield(near.done)
+            outcome = Outcome.COALESCED
+        if same is not None or near is not None:  # entries came and went while this waited
+            neighbors = fn.lookup(key)
+        found = self._settle(fn, body, value, key, neighbors, control, outcome, started)
+        return found if isinstance(found, Answer) else await found
+
+    def _settle(
+        self,
+        fn: Function,
+        body: bytes,
+        value: Input,
+        key: Key,
+        neighbors: Neighbors,
+        control: Control,
+        outcome: Outcome,
+        started: float,
+    ) -> Answer | Coroutine[Any, Any, Answer]:
         verdict = fn.decide(neighbors)
         if verdict.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
             return self._finish(fn, self._reuse(fn, verdict, outcome), started)
         if control.only_if_cached:
             self._check_later(fn, body, key, value, verdict)
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
-        return self._finish(fn, await self._compute(fn, body, key, value, verdict), started)
+        return self._compute(fn, body, key, value, verdict, started)
 
     def lookup(
         self, fn: Function, key: Key, key_type: str | None = None, control: Control = NO_CONTROL
@@ -135,7 +174,9 @@ class Pipeline:
         fn.metrics.saved_s += cost_s
         return Answer(result, outcome, verdict.reason, id, age_s, ttl_s, True, verdict.confidence)
 
-    async def _compute(self, fn: Function, identity: bytes, key: Key, value: Input, verdict: Verdict) -> Answer:
+    async def _compute(
+        self, fn: Function, identity: bytes, key: Key, value: Input, verdict: Verdict, started: float | None = None
+    ) -> Answer:
         nearest_id = fn.nearest_id(verdict)
         if verdict.reuse:
             verdict = fn.observe(verdict)
@@ -156,7 +197,7 @@ class Pipeline:
             ttl_s = fn.namespace.default_ttl_s
             answer = Answer(result, outcome, verdict.reason, entry_id, 0.0, ttl_s, lesson.insert, verdict.confidence)
             leader.done.set_result(answer)
-            return answer
+            return answer if started is None else self._finish(fn, answer, started)
 
     async def _bypass(self, fn: Function, value: Input) -> Answer:
         result, _ = await fn.infer(value, probe=False)

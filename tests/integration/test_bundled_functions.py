@@ -87,8 +87,13 @@ def test_each_answer_of_a_batch_is_that_of_the_input_alone(name: str) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
+def unit_rows(keys: np.ndarray) -> np.ndarray:
+    """Return keys, shape (n, d), at norm 1, as the server makes them."""
+    return keys / np.linalg.norm(keys, axis=1, keepdims=True)
+
+
 @pytest.mark.parametrize("name", ["digits", "signs"])
-def test_trained_keys_have_unit_norm_and_ignore_the_light(name: str) -> None:
+def test_trained_keys_ignore_the_light(name: str) -> None:
     """Half the brightness leaves the key where it was; a picture of one color still has a key."""
     spec, version = read_spec(FUNCTIONS / name)
     key = spec.keys[0]
@@ -97,10 +102,11 @@ def test_trained_keys_have_unit_norm_and_ignore_the_light(name: str) -> None:
     shape = model.get_inputs()[0].shape[1:]
     inputs = np.random.default_rng(0).uniform(0, 1, (3, *shape)).astype(np.float32)
     bright, dark, flat = (
-        model.run(None, {"input": x.astype(np.float32)})[0] for x in (inputs, inputs / 2, np.ones_like(inputs))
+        unit_rows(model.run(None, {"input": x.astype(np.float32)})[0])
+        for x in (inputs, inputs / 2, np.ones_like(inputs))
     )
-    np.testing.assert_allclose(np.linalg.norm(bright, axis=1), 1, atol=1e-4)
     assert ((bright * dark).sum(1) > 0.99).all()
+    assert ((bright[:1] * bright[1:]).sum(1) < 0.99).all()
     np.testing.assert_allclose(np.linalg.norm(flat, axis=1), 1, atol=1e-4)
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import numpy as np
 
 from likewise.errors import ModelFailed
 from likewise.features.prepare import Prepare
-from likewise.features.vector import unit
+from likewise.features.vector import scaled
 from likewise.types import Input, Key, Tensor
 
 
 class OnnxExtractor:
     """A key computed by a network, such as the embedding layer of a tiny CNN trained for the function.
 
-    run: takes a batch of one, shape (1, ...), returns shape (1, dimension); may block.
-    prepare: input to that batch's only element.
+    run: takes one prepared input, without a batch axis, and returns the output for it; may block.
     """
 
     def __init__(
@@ -34,9 +34,10 @@ class OnnxExtractor:
 
     def __call__(self, value: Input) -> Key:
         """Return the network's output as a key. Raises ModelFailed where it has the wrong size or is not finite."""
-        out = np.ascontiguousarray(self._run(self._prepare(value)[None]), np.float32).reshape(-1)
+        out = np.ascontiguousarray(self._run(self._prepare(value)), np.float32).reshape(-1)
         if out.size != self._dimension:
             raise ModelFailed(f"The key model returned {out.size} numbers where {self._dimension} were promised.")
-        if not np.isfinite(np.dot(out, out)):
+        norm_sq = float(out.dot(out))
+        if not norm_sq < inf:
             raise ModelFailed("The key model returned NaN or infinity; check its weights and this input.")
-        return unit(out) if self._unit else out
+        return scaled(out, norm_sq) if self._unit else out

@@ -7,11 +7,13 @@ client must not be able to write.
 
 from __future__ import annotations
 
-import zlib
 from struct import unpack_from
 
 import cv2
 import numpy as np
+from isal import isal_zlib as zlib  # zlib's interface at twice its speed
+from isal.igzip_lib import IsalError
+from numpy.typing import NDArray
 
 from likewise.errors import UndecodableInput
 from likewise.features.image_checks import check_dimensions, looks_like
@@ -19,6 +21,8 @@ from likewise.types import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_SMALL = 65536
+"""Bytes of pixel data below which the detours here are shorter than OpenCV's own way."""
 _IDAT_CRC = zlib.crc32(b"IDAT")
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -52,6 +56,10 @@ def decode_png(body: bytes, *, max_pixels: int) -> Image:
     palette, data = _chunks(body, needs_palette=color == 3)
     bits = depth * _CHANNELS[color]
     raw = _inflate(data, _rows(width, height, bits, bool(interlaced)))
+    if bits == 24 and color == 2 and not interlaced and len(raw) < _SMALL:
+        pixels = _unfiltered(raw, width, height)
+        if pixels is not None:
+            return Image(pixels)
     return _pixels(_core(body[:33], palette, data, raw), width, height)
 
 
@@ -90,12 +98,26 @@ def _chunks(body: bytes, needs_palette: bool) -> tuple[bytes, bytes]:
 def _core(header: bytes, palette: bytes, data: bytes, raw: bytes) -> bytes:
     # What OpenCV is given: header, palette, pixels, nothing else. Small images as one stored block (RFC 1951, 3.2.4),
     # so that they are inflated once and not twice: 26 us instead of 37 for 32 x 32.
-    if len(raw) < 65536:
+    if len(raw) < _SMALL:
         length = len(raw)
         stored = (b"\x78\x01\x01", length.to_bytes(2, "little"), (length ^ 0xFFFF).to_bytes(2, "little"), raw)
         data = b"".join((*stored, zlib.adler32(raw).to_bytes(4, "big")))
     checksum = zlib.crc32(data, _IDAT_CRC).to_bytes(4, "big")
     return b"".join((header, palette, len(data).to_bytes(4, "big"), b"IDAT", data, checksum, _END))
+
+
+def _unfiltered(raw: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
+    # Pixels of true color whose rows are all filtered alike and simply, as fast encoders do (PNG specification, section
+    # 9.2: differences to the left or to the row above), by one sum: 4 us instead of 9 for 32 x 32. None for all others.
+    kind = raw[0]
+    stride = 3 * width + 1
+    if kind > 2 or raw[::stride] != raw[:1] * height:
+        return None
+    rows = np.frombuffer(raw, np.uint8).reshape(height, stride)[:, 1:]
+    if kind == 2:
+        return np.add.accumulate(rows, axis=0, dtype=np.uint8).reshape(height, width, 3)
+    pixels = rows.reshape(height, width, 3)
+    return np.add.accumulate(pixels, axis=1, dtype=np.uint8) if kind else np.ascontiguousarray(pixels)
 
 
 def _rows(width: int, height: int, bits: int, interlaced: bool) -> list[tuple[int, int]]:
@@ -116,7 +138,7 @@ def _inflate(data: bytes, passes: list[tuple[int, int]]) -> bytes:
     inflater = zlib.decompressobj()
     try:
         raw = inflater.decompress(data, expected + 1)
-    except zlib.error as error:
+    except IsalError as error:  # type: ignore[misc]  # its stub calls the class an instance
         raise UndecodableInput("The PNG's pixel data is damaged; encode the image again.") from error
     if len(raw) != expected or not inflater.eof:
         raise UndecodableInput("The PNG's pixel data does not fit its header; encode the image again.")

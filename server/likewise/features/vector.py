@@ -15,8 +15,12 @@ def unit(key: Key) -> Key:
 
     Zero keys are at distance 1 from every other and at 0 from each other: black is like black.
     """
-    norm = sqrt(float(np.dot(key, key)))
-    return key * np.float32(1.0 / norm) if norm > 1e-12 else np.zeros_like(key)
+    return scaled(key, float(key.dot(key)))
+
+
+def scaled(key: Key, norm_sq: float) -> Key:
+    """Return the key at Euclidean norm 1, given its squared norm, as `unit` does."""
+    return key * np.float32(1.0 / sqrt(norm_sq)) if norm_sq > 1e-24 else np.zeros_like(key)
 
 
 MAX_NORM_SQ = 1e30

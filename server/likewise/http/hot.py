@@ -6,7 +6,8 @@ and a dependency injector would add to every request.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from likewise.errors import BadRequest, InvalidValue, LikewiseError, TooLarge, UnsupportedMediaType
@@ -29,16 +30,31 @@ _PROBED = (b"cache-status", b"likewise; fwd=miss; detail=probe")
 _BATCH = (b"cache-status", b"likewise; detail=batch")
 
 
+BEGUN = "likewise.begun"
+"""Key of an ASGI scope under which a request that `answer_now` began comes the usual way to be finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What is left to do for an `infer` that the cache cannot answer; access checked, body read, policy asked."""
+
+    fn: Function
+    control: Control
+    rest: Coroutine[Any, Any, Answer]
+    """Has to be awaited: the policy counts on the result."""
+
+
 class Head(NamedTuple):
-    """What the head of a plain lookup says, parsed once for all requests that send the same bytes."""
+    """What the head of a plain request says, parsed once for all that send the same bytes but for the length."""
 
     address: str
+    infers: bool
     media_type: str
     authorization: bytes
     control: Control
     query: bytes
-    length: int
-    """Bytes of the body."""
+    max_bytes: int
+    """Longest body that is answered as it arrives."""
 
 
 Rendered = tuple[int, bytes, Headers]
@@ -57,7 +73,7 @@ class Hot:
         self._max_body_bytes = edge.max_body_bytes
         self._max_keys = edge.max_keys_per_lookup
         self.heads: dict[bytes, Head] = {}
-        """Heads of lookups as they come over the wire; filled and bounded by the protocol."""
+        """Heads as they come over the wire, less the digits of their length; filled and bounded by the protocol."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
@@ -65,6 +81,8 @@ class Hot:
             path: str = scope["path"]
             if path.startswith(PREFIX):
                 if path.endswith("/infer"):
+                    if BEGUN in scope:
+                        return await self._finish(scope[BEGUN], send)
                     return await self._serve(path[14:-6], True, scope, receive, send)
                 if path.endswith("/lookup"):
                     return await self._serve(path[14:-7], False, scope, receive, send)
@@ -102,40 +120,54 @@ class Hot:
                     status, content, headers = await self._lookup_input(fn, media_type, body, control, query)
         except Exception as error:  # nothing a device sends may end the server
             status, content, headers = _refused(fn, error)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await _send(send, status, content, headers)
 
-    def head(self, scope: Scope, length: int) -> Head | None:
-        """Return the head of a request whose body has `length` bytes, if it is a lookup of keys that says no more."""
+    async def _finish(self, begun: Begun, send: Send) -> None:
+        try:
+            rendered = answered(await begun.rest, begun.control)
+        except Exception as error:  # as above
+            rendered = _refused(begun.fn, error)
+        await _send(send, *rendered)
+
+    def head(self, scope: Scope) -> Head | None:
+        """Return the head of a request that can be answered as it arrives: no more is said than what is needed."""
         path = scope["path"]
-        if scope["method"] != "POST" or not (path.startswith(PREFIX) and path.endswith("/lookup")):
+        if scope["method"] != "POST" or not path.startswith(PREFIX):
             return None
+        address, _, verb = path[14:].rpartition("/")
         found = dict(scope["headers"])
         media_type = wire.media_type(found.get(b"content-type", b""))
         plain = (
-            len(found) == len(scope["headers"])
-            and found.get(b"content-length") == b"%d" % length
-            and length <= self._max_body_bytes
+            verb in ("infer", "lookup")
+            and len(found) == len(scope["headers"])
             and found.get(b"connection", b"keep-alive").lower() == b"keep-alive"
             and found.get(b"content-encoding", b"identity") in (b"", b"identity")
-            and media_type in (wire.KEYS, wire.JSON)
+            and (verb == "infer" or media_type in (wire.KEYS, wire.JSON))
             and not found.keys() & {b"transfer-encoding", b"upgrade", b"expect"}
         )
         if not plain:
             return None
         try:
             control = wire.parse_control(found.get(b"cache-control", b""))
+            max_bytes = self._registry.get(address).inline_bytes if verb == "infer" else self._max_body_bytes
         except LikewiseError:
             return None
         authorization = found.get(b"authorization", b"")
-        return Head(path[14:-7], media_type, authorization, control, scope["query_string"], length)
+        return Head(address, verb == "infer", media_type, authorization, control, scope["query_string"], max_bytes)
 
-    def lookup_now(self, head: Head, body: bytes) -> Answer | Rendered:
-        """Answer a lookup of keys: the answer itself for a hit of one binary key, else what to send. Never raises."""
+    def answer_now(self, head: Head, body: bytes) -> Answer | Rendered | Begun:
+        """Answer a whole request: the answer itself for most hits, else what to send or, of `infer`, what is left.
+
+        Never raises.
+        """
         fn: Function | None = None
         try:
             self._access.check(head.authorization, "infer")
             fn = self._registry.get(head.address)
+            if head.infers:
+                check_length(len(body), fn.max_body_bytes)
+                found = self._pipeline.begin(fn, head.media_type, body, head.control)
+                return found if isinstance(found, Answer) else Begun(fn, head.control, found)
             if head.media_type == wire.KEYS:
                 key_type = _key_type(fn, head.query) if head.query else fn.key_type
                 key = fn.key(body, key_type)
@@ -185,6 +217,11 @@ class Hot:
         return 200, content, [_JSON_HEADER, _length(content), _BATCH, _AGE_0]
 
 
+async def _send(send: Send, status: int, content: bytes, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
 def _refused(fn: Function | None, error: Exception) -> Rendered:
     """Return the problem to send, counted where the function is known."""
     told = error if isinstance(error, LikewiseError) else unexpected(error)
@@ -228,10 +265,16 @@ def _key_type(fn: Function, query: bytes) -> str:
     return fn.key_type
 
 
+def check_length(length: int, limit: int) -> None:
+    """Raise TooLarge for a body of more bytes than the limit."""
+    if length > limit:
+        raise TooLarge(f"The body has {length} bytes, the limit here is {limit}; send less.")
+
+
 async def read_body(receive: Receive, content_length: bytes, limit: int) -> bytes:
     """Return a request's body. Raises TooLarge before reading where the length says so, else as soon as it shows."""
-    if content_length and int(content_length) > limit:
-        raise TooLarge(f"The body has {content_length.decode()} bytes, the limit here is {limit}; send less.")
+    if content_length:
+        check_length(int(content_length), limit)
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body", False):

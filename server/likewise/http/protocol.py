@@ -1,9 +1,9 @@
-"""HTTP/1.1 connections on which lookups are answered as they arrive, without a task and a parse for each.
+"""HTTP/1.1 connections on which hits are answered as they arrive, without a task and a parse for each.
 
-A device sends lookups whose head, all bytes up to the body, is the same every time. The first request with a head goes
-the usual way: httptools parses it, FastAPI's neighbor `Hot` answers. A head that was parsed as a plain lookup is
-remembered, and from then on a request with exactly these bytes is answered at once: equal bytes have an equal parse.
-Everything else, and every request that is not whole in one read, goes the usual way.
+A device sends requests whose head, all bytes up to the body, is the same every time but for the digits of its length.
+The first request with a head goes the usual way: httptools parses it, FastAPI's neighbor `Hot` answers. A head that
+was parsed as a plain `infer` or `lookup` is remembered, and from then on a request with exactly these bytes is answered
+at once: equal bytes have an equal parse. What turns out to need the model, and everything else, goes the usual way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from likewise.http.hot import PREFIX, Head, Hot, answered
+from likewise.http.hot import BEGUN, PREFIX, Begun, Head, Hot, answered
 from likewise.http.wire import JSON
 from likewise.types import Answer
 
@@ -23,13 +23,16 @@ HEADS = 1024
 """Heads remembered by one worker; past that all are forgotten and learned anew."""
 HEAD_BYTES = 2048
 """Longest head that is remembered."""
+WAITING_BYTES = 65536
+"""Longest body that is waited for here, in pieces; longer ones go the usual way, which can slow their sender down."""
 
 _MARK = b"POST " + PREFIX.encode()
+_LENGTH = b"\r\ncontent-length: "
 _HIT = (
     b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n"
     b"cache-status: likewise; hit; ttl=%d\r\nage: %d\r\nlikewise-entry: %016x\r\n\r\n%b"
 )
-"""What `answered` makes of a hit whose result is JSON, written at once: the answer to nearly every lookup."""
+"""What `answered` makes of a hit whose result is JSON, written at once: the answer to nearly every request."""
 
 
 class HotProtocol(HttpToolsProtocol):
@@ -47,41 +50,87 @@ class HotProtocol(HttpToolsProtocol):
         self._hot = hot if isinstance(hot, Hot) and not (config.access_log or config.root_path) else None
         self._between = True  # no request has begun that the parser has not seen the end of
         self._messages = 0
+        self._pieces: list[bytes] = []
+        self._missing = 0
+        self._begun: Begun | None = None
         self._active_at = 0.0
         self._defaults: list[tuple[bytes, bytes]] = []
         self._defaults_written = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer a whole lookup with a known head at once; hand everything else to the parser."""
+        """Answer a whole request with a known head at once; hand everything else to the parser."""
         hot = self._hot
         if hot is None or not self._between or (self.cycle is not None and not self.cycle.response_complete):
             super().data_received(data)
             return
-        end = data.find(b"\r\n\r\n") + 4
-        head = hot.heads.get(data[:end])
-        if head is not None and len(data) == end + head.length and not self._crowded():
-            self._answer(hot, head, data[end:])
+        if self._missing:
+            self._pieces.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = self._together()
+        at = data.find(b"ength: ") + 7
+        after = data.find(b"\r\n", at)
+        end = data.find(b"\r\n\r\n", after) + 4
+        name = data[:at] + data[after:end]
+        head = hot.heads.get(name)
+        if head is None:
+            self._learn(hot, name, data, at, end)
             return
-        if not data.startswith(_MARK) or not 4 <= end <= HEAD_BYTES:
+        digits = data[at:after]
+        length = int(digits) if digits.isdigit() and len(digits) < 10 else 1 << 62
+        missing = end + length - len(data)
+        if missing < 0 or length > head.max_bytes or self._crowded():
             super().data_received(data)
-            return
+        elif not missing:
+            self._answer(hot, head, data, end)
+        elif length <= WAITING_BYTES:
+            self._unset_keepalive_if_required()
+            self._pieces.append(data)
+            self._missing = missing
+        else:
+            super().data_received(data)
+
+    def _together(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._missing = 0
+        return data
+
+    def _learn(self, hot: Hot, name: bytes, data: bytes, at: int, end: int) -> None:
+        """Let the parser have a request with an unknown head, and remember that head if it is plain and whole."""
         messages = self._messages
         super().data_received(data)
-        if self._messages == messages + 1 and self._between:
-            self._remember(hot, data[:end], len(data) - end)
+        if (
+            self._messages == messages + 1
+            and self._between
+            and data.startswith(_MARK)
+            and data[:at].lower().endswith(_LENGTH)
+            and data.find(b"\r\n\r\n") + 4 == end <= HEAD_BYTES
+            and self.scope["http_version"] == "1.1"
+        ):
+            head = hot.head(dict(self.scope))
+            if head is not None:
+                if len(hot.heads) >= HEADS:
+                    hot.heads.clear()
+                hot.heads[name] = head
 
     def _crowded(self) -> bool:
         """Say whether the usual way is needed: it refuses what is too much, and waits for slow readers."""
         limit = self.limit_concurrency
         return self.flow.write_paused or (limit is not None and len(self.connections) >= limit)
 
-    def _answer(self, hot: Hot, head: Head, body: bytes) -> None:
+    def _answer(self, hot: Hot, head: Head, data: bytes, end: int) -> None:
+        answer = hot.answer_now(head, data[end:])
+        if isinstance(answer, Begun):
+            self._begun = answer
+            super().data_received(data)
+            return
         self.server_state.total_requests += 1
         if self.server_state.default_headers is not self._defaults:  # a new list each second, for its Date
             self._defaults = self.server_state.default_headers
             self._defaults_written = b"".join([b"%b: %b\r\n" % each for each in self._defaults])
-        answer = hot.lookup_now(head, body)
-        if type(answer) is Answer and answer.result.media_type == JSON and answer.ttl_s < 1e12:
+        if isinstance(answer, Answer) and answer.result.media_type == JSON and answer.ttl_s < 1e12:
             content = answer.result.body
             self.transport.write(
                 _HIT % (self._defaults_written, len(content), answer.ttl_s, answer.age_s, answer.entry_id, content)
@@ -96,15 +145,6 @@ class HotProtocol(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _remember(self, hot: Hot, written: bytes, length: int) -> None:
-        """Remember the head of the one request that was in the last read, if it is a plain lookup."""
-        scope = self.scope
-        head = hot.head(dict(scope), length) if scope["http_version"] == "1.1" else None
-        if head is not None:
-            if len(hot.heads) >= HEADS:
-                hot.heads.clear()
-            hot.heads[written] = head
-
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; one timer serves many answers, so look when the last one was."""
         left_s = self._active_at + self.timeout_keep_alive - self.loop.time()
@@ -114,12 +154,26 @@ class HotProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def on_message_begin(self) -> None:
-        """Take note that a request began."""
+        """Take note that a request began; what was begun of it here goes with it."""
         self._between = False
         super().on_message_begin()
+        if self._begun is not None:
+            self.scope[BEGUN] = self._begun  # type: ignore[literal-required]
+            self._begun = None
 
     def on_message_complete(self) -> None:
         """Take note that a request is whole."""
         self._between = True
         self._messages += 1
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Stop after the request under way, one whose body is still coming included."""
+        if self._missing:
+            super().data_received(self._together())
+        super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what came of a request that will not be whole."""
+        self._together()
+        super().connection_lost(exc)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ _DTYPES: dict[str, Any] = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
+
+
+Bound = tuple[onnxruntime.IOBinding, Tensor, Tensor]
+"""A binding with the buffers that it reads its input from and writes its output to, without the batch axis."""
 
 
 class OnnxModel:
@@ -101,6 +106,37 @@ class OnnxModel:
             if not isinstance(output, np.ndarray) or output.ndim == 0 or output.shape[0] != len(batch):
                 raise ModelFailed(f"{self.path.name}: output `{name}` has no batch axis of {len(batch)}")
         return list(outputs)
+
+    def run_one(self) -> Callable[[Tensor], Tensor]:
+        """Return a function from one input to the first output for it, both without the batch axis, copied.
+
+        Faster than `run` where the model is small: input and output stay bound between calls, on each thread its own.
+        Where the input may have any length, or the model only takes what is not float32, it is `run`. Raises as `run`.
+        """
+        zeros = np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
+        first = self.run(zeros)[0]
+        if None in self.shape or zeros.dtype != np.float32 or first.dtype != np.float32:
+            return lambda one: self.run(one[None])[0][0]
+        session, threads = self._session, threading.local()
+
+        def bind() -> Bound:
+            binding, given, taken = session.io_binding(), np.zeros_like(zeros), np.zeros_like(first)
+            binding.bind_input(self._input_name, "cpu", 0, np.float32, given.shape, given.ctypes.data)
+            binding.bind_output(self.outputs[0], "cpu", 0, np.float32, taken.shape, taken.ctypes.data)
+            threads.bound = bound = binding, given[0], taken[0]
+            return bound
+
+        def run_one(one: Tensor) -> Tensor:
+            bound: Bound = getattr(threads, "bound", None) or bind()
+            binding, given, taken = bound
+            try:
+                given[...] = one
+                session.run_with_iobinding(binding)
+            except Exception as error:  # as above
+                raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
+            return taken.copy()
+
+        return run_one
 
 
 def _first_line(error: Exception) -> str:

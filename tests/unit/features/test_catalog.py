@@ -98,19 +98,19 @@ def test_unit_keeps_zero_at_zero() -> None:
 
 
 def test_a_network_gives_the_key(picture: NDArray[np.uint8]) -> None:
-    """The prepared input goes in as a batch of one; what comes out is checked and brought to unit norm."""
+    """The prepared input goes in; what comes out is checked and brought to unit norm."""
 
     def extractor(run: Callable[[Any], Any], metric: str = "cosine") -> Any:
         return make_extractor("onnx", "image", metric, run=run, prepare=image_tensor((8, 6), 1), dimension=48)
 
-    plain = extractor(lambda batch: batch.reshape(1, 48) * 2, "l2")(Image(picture))
+    plain = extractor(lambda one: one.reshape(48) * 2, "l2")(Image(picture))
     assert np.array_equal(plain, image_tensor((8, 6), 1)(Image(picture)).ravel() * 2)
-    assert np.array_equal(extractor(lambda batch: batch.reshape(1, 48))(Image(picture)), unit(plain))
-    assert extractor(lambda batch: batch).dimension == 48
+    assert np.array_equal(extractor(lambda one: one.reshape(48))(Image(picture)), unit(plain))
+    assert extractor(lambda one: one).dimension == 48
     with pytest.raises(ModelFailed, match="24 numbers where 48"):
-        extractor(lambda batch: batch.reshape(1, 48)[:, ::2])(Image(picture))
+        extractor(lambda one: one.reshape(48)[::2])(Image(picture))
     with pytest.raises(ModelFailed, match="NaN"):
-        extractor(lambda batch: np.full((1, 48), np.nan))(Image(picture))
+        extractor(lambda one: np.full(48, np.nan))(Image(picture))
 
 
 @pytest.mark.parametrize(

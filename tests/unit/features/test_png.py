@@ -36,6 +36,31 @@ def test_true_color_decodes_exactly(picture: NDArray[np.uint8]) -> None:
     assert pixels.flags.c_contiguous
 
 
+def filtered(picture: NDArray[np.uint8], kinds: list[int]) -> bytes:
+    """Return the picture's scan lines, each filtered by its kind (PNG specification, section 9.2)."""
+    rows = picture.reshape(len(picture), -1).astype(int)
+    found = b""
+    for y, kind in enumerate(kinds):
+        row, above = rows[y], rows[y - 1] if y else np.zeros_like(rows[0])
+        left, corner = np.roll(row, 3), np.roll(above, 3)
+        left[:3] = corner[:3] = 0
+        guess = left + above - corner
+        distances = np.abs(np.stack([left, above, corner]) - guess)
+        nearest = np.choose(distances.argmin(axis=0), [left, above, corner])
+        expected = [0, left, above, (left + above) // 2, nearest][kind]
+        found += bytes([kind]) + ((row - expected) % 256).astype(np.uint8).tobytes()
+    return found
+
+
+@pytest.mark.parametrize("kinds", [[kind] * 6 for kind in range(5)] + [[0, 1, 2, 3, 4, 1], [1, 1, 1, 1, 1, 2]])
+def test_each_filter_and_any_mixture_of_them_decodes_exactly(as_png: Callable[..., bytes], kinds: list[int]) -> None:
+    """The filters of the rows say how the pixels were written, and nothing about the pixels."""
+    picture = np.random.default_rng(3).integers(0, 256, (6, 5, 3), np.uint8)
+    pixels = read(as_png(5, 6, filtered(picture, kinds), color=2))
+    assert np.array_equal(pixels, picture)
+    assert pixels.flags.c_contiguous
+
+
 def test_large_images_decode_exactly() -> None:
     """Beyond one stored block of 64 KiB the data is passed on as it came."""
     big = np.random.default_rng(1).integers(0, 256, (200, 150, 3), np.uint8)

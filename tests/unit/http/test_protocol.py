@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -18,9 +20,17 @@ FAR = np.array([0, 9, 0, 0], "<f4").tobytes()
 LOOKUP = "/v1/functions/devices/lookup"
 
 
+INFER = "/v1/functions/quadrants/infer"
+
+
 def head(length: int, path: str = LOOKUP, *lines: str, media_type: str = "octet-stream") -> bytes:
     written = [f"POST {path} HTTP/1.1", "Host: here", f"Content-Type: application/{media_type}"]
     return "\r\n".join([*written, f"Content-Length: {length}", *lines, "", ""]).encode()
+
+
+def known(server, start: bytes) -> bool:
+    """Say whether a head is remembered, whatever its length says."""
+    return re.sub(rb"(?<=Content-Length: )\d+", b"", start) in server.app.heads
 
 
 class Wire:
@@ -69,7 +79,7 @@ def wire(server) -> Iterator[Wire]:
 def test_the_second_request_with_a_head_is_answered_as_the_first(server, wire) -> None:
     """A remembered head changes nothing but the time it takes."""
     first = wire.ask(head(16) + HIT)
-    assert head(16) in server.app.heads
+    assert known(server, head(16))
     second = wire.ask(head(16) + HIT)
     assert first[0] == second[0] == 200
     assert first[2] == second[2] == b'{"label":"cat"}'
@@ -110,7 +120,7 @@ def test_misses_problems_json_and_batches_are_the_same_both_ways(server, wire, t
     assert got["nan"][1]["content-type"] == "application/problem+json"
     assert b'"outcome":"hit"' in got["json"][2]
     assert got["batch"][2].startswith(b'{"answers":[{"outcome":"hit"')
-    assert all(start in server.app.heads for start, _ in asked.values())
+    assert all(known(server, start) for start, _ in asked.values())
 
 
 def test_whatever_is_not_a_plain_lookup_goes_the_usual_way(server, wire) -> None:
@@ -177,3 +187,107 @@ def test_only_so_many_heads_are_remembered(server, wire, monkeypatch: pytest.Mon
     assert 1 <= len(server.app.heads) <= 4
     assert wire.ask(head(16, LOOKUP, "X-Long: " + "x" * 4000) + HIT)[0] == 200
     assert 1 <= len(server.app.heads) <= 4
+
+
+def picture_head(body: bytes, *lines: str, path: str = INFER) -> bytes:
+    start = head(len(body), path, *lines)
+    return start.replace(b"application/octet-stream", b"image/png")
+
+
+def test_pictures_of_any_length_share_a_head(server, wire, toys) -> None:
+    """What the model has to compute and what the cache has come back alike, by one remembered head."""
+    statuses = []
+    for i in range(80):
+        body = toys.picture(i % 4, i)
+        status, headers, content = wire.ask(picture_head(body) + body)
+        assert status == 200
+        assert toys.labels[i % 4].encode() in content
+        assert int(headers["content-length"]) == len(content)
+        statuses.append(headers["cache-status"])
+    assert len(server.app.heads) == 1
+    assert any(each.startswith("likewise; hit") for each in statuses)
+    assert statuses[0] == "likewise; fwd=miss; stored"
+    counted = server.http.get("/v1/stats").json()["functions"]["quadrants@1"]["outcomes"]
+    assert sum(counted.values()) == 80
+    assert counted["hit"] == sum("; hit" in each for each in statuses)
+
+
+def test_a_picture_in_pieces_is_answered_when_it_is_whole(wire, toys) -> None:
+    """A network cuts where it likes, and may bring the next request together with the end of this one."""
+    body = toys.picture(1, 5)
+    whole = picture_head(body) + body
+    assert wire.ask(whole)[0] == 200
+    wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for cut in (len(whole) - len(body), len(whole) - 20, len(whole) - 1):
+        sender = threading.Timer(0.02, wire.sock.sendall, [whole[cut:]])
+        wire.sock.sendall(whole[:cut])
+        sender.start()
+        assert wire.answer()[0] == 200
+        sender.join()
+    sender = threading.Timer(0.02, wire.sock.sendall, [whole[-9:] + head(16) + HIT])
+    wire.sock.sendall(whole[:-9])
+    sender.start()
+    assert wire.answer()[0] == 200
+    assert wire.answer()[2] == b'{"label":"cat"}'
+    sender.join()
+
+
+def test_a_picture_under_way_when_the_server_stops_is_still_answered(server, toys) -> None:
+    """A graceful stop waits for the rest of a body, with a known head as with a new one."""
+    body = toys.picture(1, 5)
+    whole = picture_head(body) + body
+    with closing(Wire(server.port)) as wire:
+        assert wire.ask(whole)[0] == 200
+        wire.sock.sendall(whole[:-9])
+        deadline = time.monotonic() + 10
+        while not any(each._missing for each in list(server.connections)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        server.stop()
+        while not server.stopping:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        wire.sock.sendall(whole[-9:])
+        assert wire.answer()[0] == 200
+
+
+def test_problems_of_pictures_are_the_same_both_ways(live, toys) -> None:
+    """What is refused the usual way is refused on arrival, with the same document."""
+    server = live(max_body_bytes=1024)
+    good = toys.picture(2, 1)
+    unknown = "/v1/functions/nobody/infer"
+    asked = {
+        "good": (picture_head(good), good),
+        "damaged": (picture_head(good), good[:40] + bytes(len(good) - 40)),
+        "long": (picture_head(bytes(1025)), bytes(1025)),
+        "unknown": (picture_head(good, path=unknown), good),
+        "no-store": (picture_head(good, "Cache-Control: no-store"), good),
+        "only-if-cached": (picture_head(good, "Cache-Control: only-if-cached", "X: 1"), good),
+        "type": (picture_head(good).replace(b"png", b"gif"), good),
+    }
+    found = []
+    for turn in range(2):
+        with closing(Wire(server.port)) as wire:
+            got = {name: wire.ask(start + body) for name, (start, body) in asked.items()}
+        found.append({name: (status, headers.get("content-type")) for name, (status, headers, _) in got.items()})
+        assert {name: status for name, (status, _) in found[turn].items()} == {
+            "good": 200, "damaged": 400, "long": 413, "unknown": 404,
+            "no-store": 200, "only-if-cached": 504, "type": 415,
+        }  # fmt: skip
+    assert found[0] == found[1]
+
+
+def test_a_length_outside_the_head_teaches_nothing(server, wire) -> None:
+    """Only a content-length that the parser saw as one says where a request ends."""
+    inner = b"\r\ncontent-length: 45\r\n\r\n"
+    body = inner + bytes(45 - len(inner))
+    start = (
+        b"POST " + LOOKUP.encode() + b" HTTP/1.1\r\nContent-Type: application/octet-stream\r\nContent-Length:45\r\n\r\n"
+    )
+    assert wire.ask(start + body)[0] == 422
+    assert not server.app.heads
+    assert wire.ask(head(16, LOOKUP, "X-Strength: 99") + HIT)[0] == 200
+    strong = head(16).replace(b"Host: here", b"X-Strength: 99")
+    assert wire.ask(strong + HIT)[0] == 200
+    assert len(server.app.heads) == 1
+    assert wire.ask(head(16).replace(b": 16", b": +16") + HIT)[0] == 400

@@ -1,0 +1,44 @@
+"""A loaded model answers the same, however it is called."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from likewise.errors import ModelFailed
+from likewise.inference.model import OnnxModel
+
+FUNCTIONS = Path(__file__).parents[3] / "functions"
+
+
+@pytest.fixture
+def model() -> OnnxModel:
+    return OnnxModel(FUNCTIONS / "digits" / "1" / "key.onnx")
+
+
+def test_one_input_is_answered_as_in_a_batch(model: OnnxModel) -> None:
+    """The short way for one input gives what the batch gives, and keeps nothing that a later call could change."""
+    inputs = np.random.default_rng(0).uniform(0, 1, (20, *model.shape)).astype(np.float32)  # type: ignore[misc]
+    together = model.run(inputs)[0]
+    run_one = model.run_one()
+    alone = [run_one(one) for one in inputs]
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_threads_do_not_see_each_others_inputs(model: OnnxModel) -> None:
+    """Each thread has buffers of its own."""
+    inputs = np.random.default_rng(1).uniform(0, 1, (400, *model.shape)).astype(np.float32)  # type: ignore[misc]
+    run_one = model.run_one()
+    expected = [run_one(one) for one in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(run_one, inputs))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_input_of_the_wrong_shape_is_named(model: OnnxModel) -> None:
+    """It is the model that fails, not the server."""
+    with pytest.raises(ModelFailed, match=r"key\.onnx"):
+        model.run_one()(np.zeros((3, 7), np.float32))
