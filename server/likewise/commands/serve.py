@@ -91,12 +91,13 @@ def configuration(settings: Settings, app: Hot) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="auto",  # uvloop where it is installed
-        http=HotProtocol,  # httptools, with a shortcut for lookups
+        http=HotProtocol,  # httptools, with a shortcut for hits
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=settings.access_log,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on where a request comes from
         timeout_keep_alive=max(1, round(settings.keep_alive_s)),
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         limit_concurrency=settings.max_connections,

@@ -30,10 +30,6 @@ _PROBED = (b"cache-status", b"likewise; fwd=miss; detail=probe")
 _BATCH = (b"cache-status", b"likewise; detail=batch")
 
 
-BEGUN = "likewise.begun"
-"""Key of an ASGI scope under which a request that `answer_now` began comes the usual way to be finished."""
-
-
 @dataclass(frozen=True, slots=True)
 class Begun:
     """What is left to do for an `infer` that the cache cannot answer; access checked, body read, policy asked."""
@@ -81,8 +77,6 @@ class Hot:
             path: str = scope["path"]
             if path.startswith(PREFIX):
                 if path.endswith("/infer"):
-                    if BEGUN in scope:
-                        return await self._finish(scope[BEGUN], send)
                     return await self._serve(path[14:-6], True, scope, receive, send)
                 if path.endswith("/lookup"):
                     return await self._serve(path[14:-7], False, scope, receive, send)
@@ -120,14 +114,8 @@ class Hot:
                     status, content, headers = await self._lookup_input(fn, media_type, body, control, query)
         except Exception as error:  # nothing a device sends may end the server
             status, content, headers = _refused(fn, error)
-        await _send(send, status, content, headers)
-
-    async def _finish(self, begun: Begun, send: Send) -> None:
-        try:
-            rendered = answered(await begun.rest, begun.control)
-        except Exception as error:  # as above
-            rendered = _refused(begun.fn, error)
-        await _send(send, *rendered)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
     def head(self, scope: Scope) -> Head | None:
         """Return the head of a request that can be answered as it arrives: no more is said than what is needed."""
@@ -178,6 +166,13 @@ class Hot:
         except Exception as error:  # nothing a device sends may end the server
             return _refused(fn, error)
 
+    async def finish(self, begun: Begun) -> Rendered:
+        """Return what to send for what `answer_now` began. Never raises."""
+        try:
+            return answered(await begun.rest, begun.control)
+        except Exception as error:  # as above
+            return _refused(begun.fn, error)
+
     def _lookup(self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes) -> Rendered:
         key_type = _key_type(fn, query) if query else fn.key_type
         if media_type == wire.KEYS:
@@ -215,11 +210,6 @@ class Hot:
         answers = self._pipeline.lookup_many(fn, keys, key_type, control)
         content = wire.dumps({"answers": [wire.answer_fields(answer) for answer in answers]})
         return 200, content, [_JSON_HEADER, _length(content), _BATCH, _AGE_0]
-
-
-async def _send(send: Send, status: int, content: bytes, headers: Headers) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
 
 
 def _refused(fn: Function | None, error: Exception) -> Rendered:

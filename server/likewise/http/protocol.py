@@ -3,7 +3,7 @@
 A device sends requests whose head, all bytes up to the body, is the same every time but for the digits of its length.
 The first request with a head goes the usual way: httptools parses it, FastAPI's neighbor `Hot` answers. A head that
 was parsed as a plain `infer` or `lookup` is remembered, and from then on a request with exactly these bytes is answered
-at once: equal bytes have an equal parse. What turns out to need the model, and everything else, goes the usual way.
+at once, or once the model has: equal bytes have an equal parse. Everything else goes the usual way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from likewise.http.hot import BEGUN, PREFIX, Begun, Head, Hot, answered
+from likewise.http.hot import PREFIX, Begun, Head, Hot, Rendered, answered
 from likewise.http.wire import JSON
 from likewise.types import Answer
 
@@ -52,7 +52,8 @@ class HotProtocol(HttpToolsProtocol):
         self._messages = 0
         self._pieces: list[bytes] = []
         self._missing = 0
-        self._begun: Begun | None = None
+        self._computing: asyncio.Task[Rendered] | None = None
+        self._stops = False
         self._active_at = 0.0
         self._defaults: list[tuple[bytes, bytes]] = []
         self._defaults_written = b""
@@ -62,6 +63,10 @@ class HotProtocol(HttpToolsProtocol):
         hot = self._hot
         if hot is None or not self._between or (self.cycle is not None and not self.cycle.response_complete):
             super().data_received(data)
+            return
+        if self._computing is not None:  # answers come in the order of the requests
+            self._pieces.append(data)
+            self.flow.pause_reading()
             return
         if self._missing:
             self._pieces.append(data)
@@ -123,22 +128,46 @@ class HotProtocol(HttpToolsProtocol):
     def _answer(self, hot: Hot, head: Head, data: bytes, end: int) -> None:
         answer = hot.answer_now(head, data[end:])
         if isinstance(answer, Begun):
-            self._begun = answer
-            super().data_received(data)
+            self._unset_keepalive_if_required()
+            self._computing = self.loop.create_task(hot.finish(answer))
+            self._computing.add_done_callback(self._computed)
+            self.tasks.add(self._computing)  # type: ignore[arg-type]  # uvicorn only waits for them
+        elif isinstance(answer, Answer) and answer.result.media_type == JSON and answer.ttl_s < 1e12:
+            content = answer.result.body
+            self._write(_HIT % (self._fixed(), len(content), answer.ttl_s, answer.age_s, answer.entry_id, content))
+        else:
+            self._send(answered(answer, head.control) if isinstance(answer, Answer) else answer)
+
+    def _computed(self, task: asyncio.Task[Rendered]) -> None:
+        """Send what was computed, and go on with what came meanwhile."""
+        self.tasks.discard(task)
+        self._computing = None
+        if self.transport.is_closing():
             return
-        self.server_state.total_requests += 1
+        if task.cancelled():
+            self.transport.close()
+            return
+        self._send(task.result())
+        if self._stops:
+            self.transport.close()
+        elif self._pieces:
+            self.flow.resume_reading()
+            self.data_received(self._together())
+
+    def _send(self, rendered: Rendered) -> None:
+        status, content, headers = rendered
+        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
+        self._write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], self._fixed(), lines, content))
+
+    def _fixed(self) -> bytes:
         if self.server_state.default_headers is not self._defaults:  # a new list each second, for its Date
             self._defaults = self.server_state.default_headers
             self._defaults_written = b"".join([b"%b: %b\r\n" % each for each in self._defaults])
-        if isinstance(answer, Answer) and answer.result.media_type == JSON and answer.ttl_s < 1e12:
-            content = answer.result.body
-            self.transport.write(
-                _HIT % (self._defaults_written, len(content), answer.ttl_s, answer.age_s, answer.entry_id, content)
-            )
-        else:
-            status, content, headers = answered(answer, head.control) if isinstance(answer, Answer) else answer
-            lines = b"".join([b"%b: %b\r\n" % each for each in headers])
-            self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], self._defaults_written, lines, content))
+        return self._defaults_written
+
+    def _write(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.server_state.total_requests += 1
         self._active_at = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -154,12 +183,9 @@ class HotProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def on_message_begin(self) -> None:
-        """Take note that a request began; what was begun of it here goes with it."""
+        """Take note that a request began."""
         self._between = False
         super().on_message_begin()
-        if self._begun is not None:
-            self.scope[BEGUN] = self._begun  # type: ignore[literal-required]
-            self._begun = None
 
     def on_message_complete(self) -> None:
         """Take note that a request is whole."""
@@ -168,7 +194,10 @@ class HotProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def shutdown(self) -> None:
-        """Stop after the request under way, one whose body is still coming included."""
+        """Stop after the request under way: one that is computed, one whose body is still coming."""
+        if self._computing is not None:
+            self._stops = True
+            return
         if self._missing:
             super().data_received(self._together())
         super().shutdown()

@@ -7,11 +7,11 @@ batches of one at once, and a loaded one fills them by itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -49,6 +49,10 @@ class _Job:
     value: Input
     future: asyncio.Future[tuple[list[Tensor], float]]
     deadline: float
+
+
+Done = tuple[list[list[Tensor] | LikewiseError], float] | BaseException
+"""What a worker brings back: an answer for each input and the seconds for all, or what went wrong with the batch."""
 
 
 class Batcher:
@@ -109,10 +113,8 @@ class Batcher:
             if not batch:
                 return
             self._workers.free -= 1
-            running = asyncio.get_running_loop().run_in_executor(
-                self._workers.executor, partial(self._compute, [job.value for job in batch])
-            )
-            running.add_done_callback(partial(self._finish, batch))
+            loop = asyncio.get_running_loop()
+            self._workers.executor.submit(self._work, batch, loop)
 
     def _take(self) -> list[_Job]:
         """Take the next batch: users first; a probe that yielded four times comes before them."""
@@ -132,8 +134,17 @@ class Batcher:
                 batch.append(job)
         return batch
 
+    def _work(self, batch: Sequence[_Job], loop: asyncio.AbstractEventLoop) -> None:
+        """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""
+        try:
+            done: Done = self._compute([job.value for job in batch])
+        except BaseException as error:
+            done = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+            loop.call_soon_threadsafe(self._finish, batch, done)
+
     def _compute(self, values: Sequence[Input]) -> tuple[list[list[Tensor] | LikewiseError], float]:
-        """Run a batch on a worker's thread; one input that cannot be prepared does not spoil the others."""
+        """Run a batch; one input that cannot be prepared does not spoil the others."""
         started = perf_counter()
         answers: list[list[Tensor] | LikewiseError] = []
         tensors: list[Tensor] = []
@@ -158,20 +169,13 @@ class Batcher:
                     answers[places[i]] = [output[row] for output in outputs]
         return answers, perf_counter() - started
 
-    def _finish(
-        self,
-        batch: Sequence[_Job],
-        running: asyncio.Future[tuple[list[list[Tensor] | LikewiseError], float]],
-    ) -> None:
-        if running.cancelled():
-            for job in batch:
-                job.future.cancel()
-        elif (error := running.exception()) is not None:
+    def _finish(self, batch: Sequence[_Job], done: Done) -> None:
+        if isinstance(done, BaseException):
             for job in batch:
                 if not job.future.done():
-                    job.future.set_exception(ModelFailed(f"the inference worker raised: {error!r}"[:300]))
+                    job.future.set_exception(ModelFailed(f"the inference worker raised: {done!r}"[:300]))
         else:
-            answers, seconds = running.result()
+            answers, seconds = done
             cost_s = seconds / len(batch)
             self.mean_cost_s += 0.1 * (cost_s - self.mean_cost_s)
             self.inferences += len(batch)
