@@ -148,6 +148,8 @@ def _medians(app: Any, name: str, keys: np.ndarray) -> float:
 def main() -> None:
     import uvicorn
 
+    from likewise.commands.serve import spare_collector
+
     port, entries, runs, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     room = entries + 200_000
     listening = socket.socket()
@@ -176,6 +178,7 @@ def main() -> None:
         access_log=False,
         log_level="warning",
     )
+    spare_collector()  # as `likewise serve` does
     uvicorn.Server(config).run(sockets=[listening])
 
 

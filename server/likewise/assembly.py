@@ -92,6 +92,7 @@ class Assembler:
             ttl_s=spec.capacity.ttl_s or defaults.ttl_s,
             clock=self._clock,
             index_kind={key.label: key.index for key in spec.keys},
+            precision={key.label: key.precision for key in spec.keys if key.precision != "float32"},
             eviction=spec.capacity.eviction or defaults.eviction,
         )
         decode = decoder(

@@ -80,6 +80,8 @@ class KeySpec(Preparation):
     dimension: Annotated[int, Field(gt=0, le=4096)] | None = None
     """With extractor `vector`: length of the key."""
     index: str = "auto"
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    """How exactly indexes `auto` and `hnsw` hold keys at norm 1 once a scan is too slow: 4, 2 or 1 byte a number."""
     projection: Literal["auto", "off"] | None = None
     """Search by a projection learned from computed results where it helps; default: auto, for `onnx` off."""
 
@@ -89,6 +91,8 @@ class KeySpec(Preparation):
             raise ValueError("extractor `onnx` needs `file`, the ONNX file that makes the key")
         if self.extractor == "vector" and self.dimension is None:
             raise ValueError("extractor `vector` needs `dimension`, the length of the key")
+        if self.precision != "float32" and (self.metric != "cosine" or self.index not in ("auto", "hnsw")):
+            raise ValueError(f"precision `{self.precision}` is for metric `cosine` and index `auto` or `hnsw`")
         return self
 
     @property

@@ -10,6 +10,7 @@ from time import perf_counter
 
 from likewise.lookup.exact import ExactIndex
 from likewise.lookup.hnsw import EF_CONSTRUCTION, MIN_CAPACITY, HnswIndex, M
+from likewise.lookup.index import Scale
 from likewise.lookup.keyed import KeyedIndex
 from likewise.lookup.moves import Move
 from likewise.types import Key, Keys, Slots
@@ -38,11 +39,14 @@ class AutoIndex:
         m: int = M,
         ef_construction: int = EF_CONSTRUCTION,
         ef_search: int | None = None,
+        precision: str = "float32",
     ) -> None:
         """Set up an empty index.
 
         exact_limit: keys that are searched one by one; 0: a graph from the start; None: as many as a
         scan is faster for, found by timing both on this machine with these keys.
+        precision: of the keys that graphs hold, "float32", "float16" or "int8"; a scan's are exact.
+        Raises InvalidValue for an unknown precision.
         """
         self._dimension = dimension
         self._background = background
@@ -54,6 +58,7 @@ class AutoIndex:
             m=m,
             ef_construction=ef_construction,
             ef_search=ef_search,
+            scale=Scale(precision),
             rebuilds_itself=False,
         )
         self._current: KeyedIndex = ExactIndex(dimension) if self._exact_limit else self._graph()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.lookup.index import Graph
+from likewise.lookup.index import Graph, Scale
 from likewise.lookup.slots import SlotMap, check_added
 from likewise.lookup.views import ints
 from likewise.types import Key, Keys, Slots
@@ -31,19 +31,24 @@ class HnswIndex:
         m: int = M,
         ef_construction: int = EF_CONSTRUCTION,
         ef_search: int | None = None,
+        precision: str = "float32",
+        scale: Scale | None = None,
         rebuilds_itself: bool = True,
     ) -> None:
         """Set up an empty index for keys of `dimension` numbers.
 
         capacity: positions reserved, tombstones included. m, ef_construction, ef_search: see Graph.
+        precision: of the keys held, "float32", "float16" or "int8"; scale: that of the index which this one replaces.
+        Raises InvalidValue for an unknown precision.
         """
         self._dimension = dimension
+        self._scale = scale or Scale(precision)
         self._options = (m, ef_construction, ef_search)
         self._rebuilds_itself = rebuilds_itself
         self._start(max(capacity, MIN_CAPACITY))
 
     def _start(self, capacity: int) -> None:
-        self._graph = Graph(self._dimension, capacity, *self._options)
+        self._graph = Graph(self._dimension, capacity, *self._options, self._scale)
         self._slots = np.full(capacity, -1, np.int32)
         self._slot_of = ints(self._slots)
         self._alive = np.zeros(-(-capacity // 8), np.uint8)

@@ -17,6 +17,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.errors import InvalidValue
 from likewise.types import Key, Keys, Slots
 
 
@@ -35,6 +36,48 @@ MIN_EF_SEARCH = 24
 
 Bitmap = NDArray[np.uint8]
 """One bit for each position, least significant first: set where the key is live."""
+
+
+PRECISIONS = ("float32", "float16", "int8")
+
+
+class Scale:
+    """How exactly a graph holds each number of a key: in 4 bytes, 2, or 1.
+
+    What int8 can tell apart is fixed by the first keys and shared with the graphs that replace this one, so that
+    a key is rounded once, however often it moves.
+    """
+
+    def __init__(self, precision: str = "float32") -> None:
+        """Set up. Raises InvalidValue for an unknown precision."""
+        if precision not in PRECISIONS:
+            raise InvalidValue(f"No precision `{precision}`; there are {', '.join(PRECISIONS)}.")
+        self.precision = precision
+        self.trained: Any = None
+
+    def graph(self, dimension: int, m: int) -> Any:
+        """Return an empty graph of faiss's."""
+        if self.precision == "float32":
+            return faiss.IndexHNSWFlat(dimension, m)
+        kinds: Any = faiss.ScalarQuantizer
+        kind: Any = kinds.QT_fp16 if self.precision == "float16" else kinds.QT_8bit
+        graph: Any = faiss.IndexHNSWSQ(dimension, kind, m)
+        if self.trained is not None:
+            self._train(graph)
+        return graph
+
+    def fit(self, graph: Any, keys: Keys) -> None:
+        """Fix the range of each number by the first keys, shape (n, d), with a quarter as much room on either side."""
+        if self.trained is None and self.precision == "int8":
+            low, high = keys.min(axis=0), keys.max(axis=0)
+            room = np.maximum((high - low) / 4, 0.5 / np.sqrt(keys.shape[1]))
+            self.trained = np.stack([low - room, high + room]).astype(np.float32)
+        if not graph.is_trained:
+            self._train(graph)
+
+    def _train(self, graph: Any) -> None:
+        examples = self.trained if self.trained is not None else np.zeros((1, graph.d), np.float32)
+        graph.train(examples)
 
 
 class Answers:
@@ -104,11 +147,20 @@ class Graph:
     everything at once: over 100 ms at 100,000 keys of 64 dimensions.
     """
 
-    def __init__(self, dimension: int, capacity: int, m: int, ef_construction: int, ef_search: int | None) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        capacity: int,
+        m: int,
+        ef_construction: int,
+        ef_search: int | None,
+        scale: Scale | None = None,
+    ) -> None:
         """Set up for `capacity` keys without a pause; more may come, at the price of one.
 
         m: links of a key on the upper levels, twice that on the ground. ef_construction and ef_search: candidates
         looked at while linking and while searching; more is slower and misses less. ef_search None: by the count.
+        scale: how exactly keys are held; None: as they are.
         """
         self.dimension = dimension
         self.capacity = capacity
@@ -117,12 +169,14 @@ class Graph:
         self._grows_ef = ef_search is None
         self.ef_search = ef_search or MIN_EF_SEARCH
         self._tune_at = 0
-        graph: Any = faiss.IndexHNSWFlat(dimension, m)
+        self._scale = scale or Scale()
+        graph: Any = self._scale.graph(dimension, m)
         self._graph = graph
         self._graph.hnsw.efConstruction = ef_construction
         self._graph.hnsw.efSearch = self.ef_search
         self._search: Any = self._graph.search_c
         self._storage: Any = faiss.downcast_index(self._graph.storage)
+        self._key_bytes = int(self._storage.sa_code_size())
         self._parameters: Any = None
         self._filter: Any = None
         self._bitmap: Bitmap | None = None
@@ -132,7 +186,7 @@ class Graph:
 
     def _lengths(self) -> tuple[int, int, int, int]:
         links = int(self.capacity * self._m * 2.1) + 64 * self._m
-        return self.capacity * self.dimension * 4, links, self.capacity + 1, self.capacity
+        return self.capacity * self._key_bytes, links, self.capacity + 1, self.capacity
 
     def _reserve(self) -> None:
         for vector, length in zip(self._vectors(), self._lengths(), strict=True):
@@ -166,6 +220,8 @@ class Graph:
 
     def append(self, keys: Keys) -> None:
         """Append keys of shape (n, d), C-contiguous float32."""
+        if not self._graph.is_trained:
+            self._scale.fit(self._graph, keys)
         if self.count + len(keys) > self.capacity:
             with self._moving:
                 self._graph.add_c(len(keys), faiss.swig_ptr(keys))
@@ -187,9 +243,14 @@ class Graph:
     def keys(self, positions: Slots) -> Keys:
         """Return a copy of the keys at `positions`, shape (n, d). May be called from other threads beside `append`."""
         with self._moving:
-            view = faiss.rev_swig_ptr(self._storage.get_xb(), self.count * self.dimension)
-            found: Keys = view.reshape(self.count, self.dimension)[positions]
-        return found
+            codes = faiss.rev_swig_ptr(self._storage.codes.data(), self.count * self._key_bytes)
+            found = codes.reshape(self.count, self._key_bytes)[positions]
+        if self._scale.precision == "float32":
+            return found.view(np.float32)
+        keys = np.empty((len(found), self.dimension), np.float32)
+        if len(found):
+            self._storage.sa_decode_c(len(found), faiss.swig_ptr(found), faiss.swig_ptr(keys))
+        return keys
 
     def rows(self, start: int, end: int) -> Keys:
         """Return a copy of the keys at positions from start to before end, shape (n, d); as `keys` otherwise."""
@@ -250,7 +311,7 @@ class Graph:
         """Return the bytes of keys and links in use."""
         hnsw = self._graph.hnsw
         links = hnsw.neighbors.size() * 4 + hnsw.offsets.size() * 8 + hnsw.levels.size() * 4
-        return int(self.count * self.dimension * 4 + links)
+        return int(self.count * self._key_bytes + links)
 
 
 class Lists:

@@ -42,13 +42,15 @@ class Namespace:
         index_kind: str | Mapping[str, str] = "auto",
         *,
         index_options: Mapping[str, Any] | None = None,
+        precision: Mapping[str, str] | None = None,
         seed: int = 0,
     ) -> None:
         """Set up an empty namespace.
 
         function: `name@version`, for messages. key_types: dimension by name. capacity_bytes: keys, results and tags.
         ttl_s: how long entries live that do not say so themselves. index_kind: one for all, or by key type.
-        index_options: given to every index, such as background=False. Raises InvalidValue for what cannot be used.
+        index_options: given to every index, such as background=False. precision: of keys held, by key type, where it
+        is not float32. Raises InvalidValue for what cannot be used.
         """
         if not key_types or capacity_bytes < 1 or not ttl_s > 0:
             raise InvalidValue(f"`{function}` needs a key type, room for at least a byte, and a time to live above 0.")
@@ -61,7 +63,13 @@ class Namespace:
         self._eviction_name = eviction
         kinds = index_kind if isinstance(index_kind, Mapping) else dict.fromkeys(key_types, index_kind)
         self._kinds = {name: kinds.get(name, "auto") for name in key_types}
-        self._index_options = dict(index_options or {})
+        self._index_options = {
+            name: {
+                **(index_options or {}),
+                **({"precision": precision[name]} if precision and name in precision else {}),
+            }
+            for name in key_types
+        }
         self._rng = np.random.default_rng(seed)
         self._key_bytes = 4 * sum(key_types.values())
         self._insertions = self._evictions = self._expirations = 0
@@ -73,7 +81,7 @@ class Namespace:
     def _start(self) -> None:
         self._columns = columns = Columns(self.capacity_entries)
         self._indexes: dict[str, KeyedIndex] = {
-            name: make_index(self._kinds[name], dimension, **self._index_options)
+            name: make_index(self._kinds[name], dimension, **self._index_options[name])
             for name, dimension in self.key_types.items()
         }
         self._eviction = make_eviction(self._eviction_name, columns, self._rng)
@@ -156,8 +164,9 @@ class Namespace:
         if index is None:
             raise self._misfit(key_type, ())
         if not isinstance(index, ProjectedIndex):
-            make = partial(make_index, self._kinds[key_type], **self._index_options)
-            index = ProjectedIndex(index, make, background=self._index_options.get("background", True))
+            options = self._index_options[key_type]
+            make = partial(make_index, self._kinds[key_type], **options)
+            index = ProjectedIndex(index, make, background=options.get("background", True))
         index.project(projection)
         self._indexes[key_type], self._projections[key_type] = index, projection
 
