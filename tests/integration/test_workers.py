@@ -57,6 +57,27 @@ def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_serv
     assert survivor in now
 
 
+@pytest.mark.redis
+@pytest.mark.timeout(120)
+def test_workers_end_with_a_supervisor_that_was_killed(process, redis_server):
+    """Nobody is left who serves on the port without being looked after."""
+    server = process("--workers", "2", "--journal", "redis", "--redis-url", redis_server.url)
+    pids = set()
+    deadline = time.monotonic() + 30
+    while len(pids) < 2:
+        assert time.monotonic() < deadline, "one worker never answered"
+        with httpx.Client(base_url=server.url, timeout=20) as client:
+            pids.add(client.get("/v1/stats").json()["pid"])
+    os.kill(server.pid, signal.SIGKILL)
+    while True:
+        try:
+            httpx.get(f"{server.url}/livez", timeout=5)
+        except httpx.TransportError:
+            break
+        assert time.monotonic() < deadline + 30, "a worker serves on"
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def redis_server(tmp_path):
     """A fresh redis-server for one test."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
@@ -81,7 +83,7 @@ class Supervisor:
 
     def _start(self, number: int) -> None:
         process = self._context.Process(
-            target=self._work, args=(number, self._sockets[number]), name=f"likewise-worker-{number}"
+            target=_run, args=(self._work, number, self._sockets[number]), name=f"likewise-worker-{number}"
         )
         process.start()
         self._processes[number] = process
@@ -116,3 +118,16 @@ class Supervisor:
                 process.kill()
                 process.join()
         return 0
+
+
+def _run(work: Work, number: int, listening: socket.socket) -> None:
+    threading.Thread(target=_end_with_supervisor, name="likewise-supervisor-watch", daemon=True).start()
+    work(number, listening)
+
+
+def _end_with_supervisor() -> None:
+    """Drain once the supervisor is gone: killed, it cannot tell, and its workers would keep the port for good."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
