@@ -224,6 +224,7 @@ class AutoIndex:
 
 def _worth_having(index: KeyedIndex, trial: bool) -> bool:
     if isinstance(index, HnswIndex):
+        index.arrange()
         index.built()
     return not trial or beats_a_scan(index)
 

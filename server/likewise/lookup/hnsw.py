@@ -15,6 +15,8 @@ from likewise.types import Key, Keys, Slots
 MIN_CAPACITY = 4096
 M = 16
 EF_CONSTRUCTION = 80
+ARRANGED_FROM = 50_000
+"""Keys from which on their order in memory is felt: 13 MB at 64 dimensions."""
 
 
 class HnswIndex:
@@ -124,6 +126,19 @@ class HnswIndex:
         self._graph.discard()
         self._start(max(MIN_CAPACITY, 2 * len(slots)))
         self.add(slots, keys)
+
+    def arrange(self) -> None:
+        """Put near keys near each other in memory, where they are so many that it matters. Takes seconds."""
+        count = self._graph.count
+        if count < ARRANGED_FROM:
+            return
+        slots = self._slots[:count][self._graph.arrange()]
+        alive = slots >= 0
+        self._slots[:count] = slots
+        self._alive[:] = 0
+        self._alive[: -(-count // 8)] = np.packbits(alive, bitorder="little")
+        positions = np.flatnonzero(alive)
+        self._positions.renumber(slots[positions].astype(np.int64), positions)
 
     def built(self) -> None:
         """Say that keys come one by one from now on."""

@@ -49,6 +49,10 @@ class SlotMap:
         """Change the row of a slot that has one."""
         self._view[slot] = row
 
+    def renumber(self, slots: Slots, rows: Slots) -> None:
+        """Change the rows of slots that have one; both of shape (n,)."""
+        self._rows[slots] = rows
+
     def get(self, slots: Slots) -> Slots:
         """Return the rows of slots, -1 where there is none; slots must be within reach."""
         return self._rows[slots].astype(np.int64)
