@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +88,12 @@ def _extractor(spec: FunctionSpec, key: KeySpec, files: Path) -> Extractor:
     options: dict[str, Any] = {}
     if key.extractor == "onnx":
         model = OnnxModel(files / str(key.file))
-        run = partial(_first_output, model)
-        zeros = np.zeros((1, *(axis or 1 for axis in model.shape)), model.dtype)
+        run = model.run_one()
+        zeros = np.zeros([axis or 1 for axis in model.shape], model.dtype)
         options = {"run": run, "prepare": _prepare(spec, key, model), "dimension": run(zeros).shape[-1]}
     elif key.extractor == "vector":
         options = {"dimension": key.dimension}
     return make_extractor(key.extractor, spec.input.kind, key.metric, **options)
-
-
-def _first_output(model: OnnxModel, batch: Tensor) -> Tensor:
-    return model.run(batch)[0]
 
 
 def _prepare(spec: FunctionSpec, table: Preparation, model: OnnxModel) -> Callable[[Input], Tensor]:
