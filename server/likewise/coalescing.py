@@ -6,6 +6,7 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from math import sqrt
 
 import numpy as np
 
@@ -48,9 +49,10 @@ class InFlight:
         if not self._leaders or confident(neighbors):
             return None
         leaders = list(self._leaders.values())[-self._limit :]
-        distances = np.linalg.norm(np.stack([leader.key for leader in leaders]) - key, axis=1)
-        best = int(distances.argmin())
-        distance = float(distances[best])
+        apart = np.array([leader.key for leader in leaders]) - key
+        l2_sq = np.einsum("ij,ij->i", apart, apart)
+        best = int(l2_sq.argmin())
+        distance = sqrt(l2_sq[best])
         if neighbors.distances and distance >= neighbors.distances[0]:
             return None
         place = bisect_left(neighbors.distances, distance)

@@ -24,6 +24,19 @@ def test_a_distribution_keeps_its_own_confidence():
     assert result == {"label": "0", "confidence": 0.9}
 
 
+@pytest.mark.parametrize("classes", [2, 256, 257, 1000])
+def test_any_number_of_classes_is_judged_alike(classes):
+    """Few or many, logits or a distribution: the top class, and the share of it in the softmax."""
+    for seed in range(20):
+        logits = np.random.default_rng(seed).normal(0, 4, classes).astype(np.float32)
+        softmax = np.exp(logits.astype(np.float64) - logits.max())
+        softmax /= softmax.sum()
+        for scores in (logits, softmax):
+            result = json.loads(label_encoder(())([scores]).body)
+            assert result["label"] == str(logits.argmax())
+            assert result["confidence"] == pytest.approx(softmax.max(), abs=2e-6)
+
+
 @pytest.mark.parametrize("scores", [[np.nan, 1.0], [np.inf, 0.0], []])
 def test_outputs_that_are_no_numbers_are_a_failed_model(scores):
     """NaN never becomes a label that others reuse."""

@@ -43,6 +43,8 @@ Bitmap = NDArray[np.uint8]
 """One bit for each position, least significant first: set where the key is live."""
 
 
+FITTED_ON = 256
+"""Keys that say where the numbers of a key lie."""
 PRECISIONS = ("float32", "float16", "int8")
 
 
@@ -72,10 +74,15 @@ class Scale:
         return graph
 
     def fit(self, graph: Any, keys: Keys) -> None:
-        """Fix the range of each number by the first keys, shape (n, d), with a quarter as much room on either side."""
+        """Fix the range of each number by the first keys, shape (n, d), with a quarter as much room on either side.
+
+        Few keys tell too little: then it is all that a number of a key at norm 1 can be.
+        """
         if self.trained is None and self.precision == "int8":
             low, high = keys.min(axis=0), keys.max(axis=0)
-            room = np.maximum((high - low) / 4, 0.5 / np.sqrt(keys.shape[1]))
+            room = (high - low) / 4
+            if len(keys) < FITTED_ON:
+                low, high, room = np.full_like(low, -1.0), np.full_like(high, 1.0), np.zeros_like(low)
             self.trained = np.stack([low - room, high + room]).astype(np.float32)
         if not graph.is_trained:
             self._train(graph)

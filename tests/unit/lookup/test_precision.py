@@ -39,6 +39,15 @@ def test_fewer_bytes_find_nearly_the_same(precision: str, error: float, recall: 
     assert index.memory_bytes() < HnswIndex(DIMENSION).memory_bytes() + 3000 * (DIMENSION * 2 + 180)
 
 
+def test_keys_that_come_one_by_one_are_not_cut_short() -> None:
+    """The first key alone says nothing about where the numbers of the next ones lie."""
+    keys = clustered(400, 6)
+    index = HnswIndex(DIMENSION, precision="int8")
+    for slot, key in enumerate(keys):
+        index.add(np.array([slot]), key[None])
+    assert np.abs(index.keys(np.arange(400)) - keys).max() < 1e-2
+
+
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_a_key_is_rounded_once(precision: str) -> None:
     """However often an index is replaced, its keys stay what they became at first."""
