@@ -117,6 +117,16 @@ class ExactIndex:
         found: Keys = self._keys[self._rows.get(slots)]
         return found
 
+    def peek(self, slot: int) -> Keys | None:
+        """Return a copy of a slot's key, shape (1, d), or None; may be called in another thread while this changes."""
+        while True:
+            keys, row = self._keys, self._rows.row(slot)
+            if row < 0:
+                return None
+            found = keys[row : row + 1].copy()
+            if self._keys is keys and self._rows.row(slot) == row:  # else it was moved, and its row may be another's
+                return found
+
     def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
         """Return the slots and keys as they are now, in parts, to be read while this changes.
 

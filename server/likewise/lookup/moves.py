@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from likewise.lookup.exact import ExactIndex
 from likewise.lookup.hnsw import HnswIndex
 from likewise.lookup.index import use_one_thread
 from likewise.lookup.keyed import KeyedIndex
@@ -52,6 +53,7 @@ class Move:
         self._make = make
         self._log: deque[int | tuple[Slots, Keys | None]] = deque()
         self._rows = source.rows if isinstance(source, HnswIndex) else None
+        self._peek = source.peek if isinstance(source, ExactIndex) else None
         self._target: KeyedIndex | None = None
         self._thread: threading.Thread | None = None
         self.cancelled = False
@@ -101,17 +103,18 @@ class Move:
         elif noted < 0:
             target.remove(np.array([-1 - noted]))
         else:
-            assert self._rows is not None
-            start = noted >> SLOT_BITS
-            target.add(np.array([noted & (1 << SLOT_BITS) - 1]), self._rows(start, start + 1))
+            start, slot = noted >> SLOT_BITS, noted & (1 << SLOT_BITS) - 1
+            added = self._rows(start, start + 1) if self._rows is not None else self._peek and self._peek(slot)
+            if added is not None:  # else it is gone again, as the log will say
+                target.add(np.array([slot]), added)
 
     # While a large graph is built the log grows long. Single changes are noted as one integer each: a tuple with copies
     # takes twenty times the memory, and the garbage collector stops for 40 ms to look through 100,000 of them.
 
     def added(self, slots: Slots, keys: Keys, start: int = -1) -> None:
         """Note what was added to the source. start: the position of the first, where the source is a graph."""
-        if start >= 0 and len(slots) == 1 and self._rows is not None:
-            self._log.append(start << SLOT_BITS | int(slots[0]))
+        if len(slots) == 1 and (self._peek is not None or (start >= 0 and self._rows is not None)):
+            self._log.append(max(start, 0) << SLOT_BITS | int(slots[0]))
         else:
             self._log.append((slots.copy(), keys.copy()))
 

@@ -57,9 +57,14 @@ class SlotMap:
         """Return the rows of slots, -1 where there is none; slots must be within reach."""
         return self._rows[slots].astype(np.int64)
 
+    def row(self, slot: int) -> int:
+        """Return the row of a slot, or -1."""
+        view = self._view
+        return view[slot] if 0 <= slot < len(view) else -1
+
     def has(self, slot: int) -> bool:
         """Say whether a slot has a row."""
-        return 0 <= slot < len(self._view) and self._view[slot] >= 0
+        return self.row(slot) >= 0
 
     def pop(self, slot: int) -> int:
         """Forget a slot; return its row, or -1 where it has none."""

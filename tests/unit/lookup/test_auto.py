@@ -163,7 +163,9 @@ def test_the_loop_catches_up_a_few_changes_at_a_time() -> None:
     source.add(np.arange(10), keys(10))
     move = Move(source, lambda: ExactIndex(DIMENSION), background=False)
     for slot in range(10, 40):
+        source.add(np.array([slot]), keys(1, slot))
         move.added(np.array([slot]), keys(1, slot))
+    source.remove(np.array([3]))
     move.removed(np.array([3]))
     steps = 0
     while (target := move.finish()) is None:
@@ -228,3 +230,40 @@ def test_lookups_alone_begin_the_next_trial_where_a_graph_was_no_faster(monkeypa
             index._move.join(30)
         assert index.search_one(keys[0], 1)[1] == [0]
     assert index.kind == "hnsw"
+
+
+def test_a_slot_that_changed_hands_during_a_build_ends_with_its_last_key() -> None:
+    """A scan's keys are read when the build comes to them; what was removed and added again meanwhile is told apart."""
+    source = ExactIndex(DIMENSION)
+    keys = np.random.default_rng(8).normal(size=(4000, DIMENSION)).astype(np.float32)
+    source.add(np.arange(1000), keys[:1000])
+    building, go_on = threading.Event(), threading.Event()
+
+    def make() -> ExactIndex:
+        building.set()
+        assert go_on.wait(20)
+        return ExactIndex(DIMENSION)
+
+    move = Move(source, make, background=True)
+    assert building.wait(20)
+    live = dict(enumerate(keys[:1000]))
+    rng = np.random.default_rng(9)
+    for turn in range(3000):
+        slot = int(rng.integers(0, 1500))
+        if slot in live:
+            source.remove(np.array([slot]))
+            move.removed(np.array([slot]))
+            del live[slot]
+        else:
+            key = keys[1000 + turn][None]
+            source.add(np.array([slot]), key)
+            move.added(np.array([slot]), key)
+            live[slot] = key[0]
+        if turn == 1500:
+            go_on.set()  # the second half while it is built
+    move.join(20)
+    while (target := move.finish()) is None:
+        pass
+    assert sorted(target.slots().tolist()) == sorted(live)
+    slots = np.array(sorted(live))
+    np.testing.assert_array_equal(target.keys(slots), np.stack([live[slot] for slot in slots.tolist()]))
