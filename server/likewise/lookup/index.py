@@ -269,6 +269,8 @@ class Graph:
         with self._moving:
             self._graph.permute_entries(order)
             self._reserve()
+            for vector, length in zip(self._vectors(), self._lengths(), strict=True):
+                _enlarge_pages(vector, length)
         return order
 
     def keys(self, positions: Slots) -> Keys:
@@ -409,6 +411,13 @@ def _release(vector: Any, length: int, keep: int) -> None:
         _advise(vector, keep, length, mmap.MADV_HUGEPAGE, _HUGE)
 
 
+def _enlarge_pages(vector: Any, length: int) -> None:
+    """Put what a vector holds already on huge pages: now, from Linux 6.1 on, else whenever the kernel comes to it."""
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        _advise(vector, 0, length, mmap.MADV_HUGEPAGE, _HUGE)
+        _advise(vector, 0, vector.size(), _MADV_COLLAPSE, _HUGE)
+
+
 def _advise(vector: Any, start: int, end: int, advice: int, at_least: int = 1) -> None:
     """Advise the kernel on the whole pages among a vector's items from start to before end, where they are enough."""
     bytes_each = _ITEM_BYTES.get(type(vector).__name__) or max(1, vector.byte_size() // max(1, vector.size()))
@@ -423,3 +432,4 @@ def _advise(vector: Any, start: int, end: int, advice: int, at_least: int = 1) -
 
 _ITEM_BYTES = {"UInt64Vector": 8, "Int32Vector": 4}
 _HUGE = 16 * 1024 * 1024
+_MADV_COLLAPSE = 25  # linux/mman.h; not in Python's mmap yet
