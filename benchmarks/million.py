@@ -1,7 +1,7 @@
 """Rows at a million entries: how much slower a lookup is, what an entry weighs, and whether inserting can be felt.
 
-One process holds a small and a large function; `python -m benchmarks.million PORT ENTRIES RUNS FOLDER` fills them,
-measures in process, then serves both over HTTP with a pulse on its event loop that notices every pause.
+One process serves a small and a large function, `python -m benchmarks.million PORT ENTRIES RUNS FOLDER`. It is filled
+over HTTP, measures itself when it is asked for its facts, and has a pulse on its event loop that notices every pause.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import ctypes
 import gc
 import http.client
 import json
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -23,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.in_process import fill, function_of, settle
+from benchmarks.in_process import function_of, settle
 from benchmarks.judgement import Bar, Figure
 from benchmarks.load import Request, run
-from benchmarks.processes import SERVER_CORE, Child, free_port
+from benchmarks.processes import SERVER_CORE, Child, Failed, free_port
 from benchmarks.served import DIMENSION, FIXED, RESULT_BYTES, clustered, result, spec
 
 GROWTH = Bar("growth", "median lookup at 1,000,000 entries ÷ at 1,000", "µs", "at 1,000 entries", 4.0, at_most=True)
@@ -44,9 +43,13 @@ def million(folder: Path, runs: int, quick: bool) -> Iterator[Figure]:
     (folder / "million").mkdir()
     command = [sys.executable, "-m", "benchmarks.million", str(port), str(entries), str(runs), str(folder / "million")]
     with Child(command, SERVER_CORE, folder / "million.log") as child:
-        child.wait_for_port(port, 60 if quick else 3600)
+        child.wait_for_port(port, 60)
+        _fill(port, "small", SMALL)
+        _get(port, "/before")
+        started = time.monotonic()
+        _fill(port, "large", entries)
+        note = f"{entries:,} entries, filled in {time.monotonic() - started:.0f} s"
         facts = _get(port, "/facts")
-        note = f"{entries:,} entries, filled in {facts['filled_s']:.0f} s"
         yield Figure(GROWTH, facts["large_us"], facts["small_us"], note=note)
         yield Figure(MEMORY, [facts["memory"]], [1.0])
         keys, labels = clustered(4096, 11)
@@ -84,34 +87,77 @@ def _felt(bar: Bar, values: list[float], calm: list[float]) -> Figure:
     return figure
 
 
+def _fill(port: int, function: str, count: int) -> None:
+    """Insert clustered entries in blocks, as a device would that has many."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    for start in range(0, count, 1000):
+        keys, labels = clustered(min(1000, count - start), 1 + start)
+        entries = [
+            {"key": base64.b64encode(key.tobytes()).decode(), "result": result(label)}
+            for key, label in zip(keys, labels.tolist(), strict=True)
+        ]
+        body = json.dumps({"entries": entries})
+        path = f"/v1/functions/{function}/entries"
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        if response.status >= 300:
+            raise Failed(f"filling: {response.status} {response.read()[:300]!r}")
+        response.read()
+
+
 def _get(port: int, path: str) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=900)
     connection.request("GET", path)
     return json.loads(connection.getresponse().read())
 
 
 class Watched:
-    """The server's application, with two routes more: what was measured before, and pauses since one last asked."""
+    """The server's application, with routes more: what it weighs before, its facts, and pauses since one last asked."""
 
-    def __init__(self, app: Any, facts: dict[str, Any]) -> None:
+    def __init__(self, app: Any, entries: int, runs: int) -> None:
         self._app = app
-        self._facts = facts
+        self._entries = entries
+        self._runs = runs
+        self._before = 0
         self._longest = 0.0
         self._pulse: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] not in ("/facts", "/pauses"):
+        if scope["type"] != "http" or scope["path"] not in ("/before", "/facts", "/pauses"):
             await self._app(scope, receive, send)
             return
         if self._pulse is None:
             self._pulse = asyncio.create_task(self._beat())
-        document: Any = self._facts
-        if scope["path"] == "/pauses":
+        document: Any = {}
+        if scope["path"] == "/before":
+            await self._settle("small")
+            self._before = resident_bytes()
+        elif scope["path"] == "/facts":
+            await self._settle("large")
+            document = self._facts()
+        else:
             document, self._longest = self._longest, 0.0
         body = json.dumps(document).encode()
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def _settle(self, name: str) -> None:
+        """Wait until nothing is built or written any more, and what was replaced is freed."""
+        await self._app.edge.pipeline.flush()
+        settle(self._app.edge.registry.get(name))
+        await asyncio.sleep(1.0)
+
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"small_us": [], "large_us": []}
+        facts["memory"] = (resident_bytes() - self._before) / self._entries - 4 * DIMENSION - RESULT_BYTES
+        keys, _ = clustered(2000, 21)
+        for turn in range(self._runs + 1):
+            small_us, large_us = _medians(self._app, "small", keys), _medians(self._app, "large", keys)
+            if turn or self._runs == 1:
+                facts["small_us"].append(small_us)
+                facts["large_us"].append(large_us)
+        return facts
 
     async def _beat(self) -> None:
         """Sleep a millisecond at a time, and note by how much each sleep was too long."""
@@ -148,29 +194,14 @@ def _medians(app: Any, name: str, keys: np.ndarray) -> float:
 def main() -> None:
     import uvicorn
 
-    from likewise.commands.serve import spare_collector
+    from likewise.commands.serve import QuietServer
 
     port, entries, runs, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     room = entries + 200_000
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", port))  # now, so that nobody else takes the port while this is filled
     app = function_of(folder, {"small": spec(FIXED, 2 * SMALL), "large": spec(FIXED, room)})
-    settle(fill(app, "small", SMALL))
-    before = resident_bytes()
-    started = time.monotonic()
-    large = fill(app, "large", entries)
-    settle(large)
-    time.sleep(1.0)  # the index that was replaced is freed by a thread
-    facts: dict[str, Any] = {"filled_s": time.monotonic() - started, "small_us": [], "large_us": []}
-    facts["memory"] = (resident_bytes() - before) / entries - 4 * DIMENSION - RESULT_BYTES
-    keys, _ = clustered(2000, 21)
-    for turn in range(runs + 1):
-        small_us, large_us = _medians(app, "small", keys), _medians(app, "large", keys)
-        if turn or runs == 1:
-            facts["small_us"].append(small_us)
-            facts["large_us"].append(large_us)
     config = uvicorn.Config(
-        Watched(app, facts),
+        Watched(app, entries, runs),
+        port=port,
         http="httptools",
         loop="uvloop",
         ws="none",
@@ -178,8 +209,7 @@ def main() -> None:
         access_log=False,
         log_level="warning",
     )
-    spare_collector()  # as `likewise serve` does
-    uvicorn.Server(config).run(sockets=[listening])
+    QuietServer(config).run()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
@@ -105,22 +106,25 @@ def configuration(settings: Settings, app: Hot) -> uvicorn.Config:
     )
 
 
-def spare_collector() -> None:
-    """Take all objects that exist out of the garbage collector's rounds: what holds the entries among them.
+def favor_the_loop() -> None:
+    """See to it that the event loop is kept waiting as little as can be by what else the process does.
 
-    A round over the results of a million entries would stop the loop for some 50 ms. None of them is part of a cycle.
+    All objects that exist leave the garbage collector's rounds, what holds the entries among them: a round over the
+    results of a million entries would stop the loop for some 20 ms, and none of them is part of a cycle. And a thread
+    that works in Python, as the journal's does, hands the interpreter over after half a millisecond instead of five.
     """
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(0.0005)
 
 
 class QuietServer(uvicorn.Server):
     """Uvicorn's server, which ends with exit code 0 once it has drained."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and spare the collector what stays as long as the server does."""
+        """Start, and let the loop come first from now on."""
         await super().startup(sockets)
-        spare_collector()
+        favor_the_loop()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
