@@ -221,10 +221,12 @@ class Namespace:
         columns.size_of[slot] = size
         columns.uses_of[slot] = entry.use_count
         columns.media_of[slot] = media
+        # a copy has the size that it says; what an encoder returned may sit in a buffer of 4 KB
+        body = bytes(memoryview(entry.result.body))
         if slot == len(self._bodies):
-            self._bodies.append(entry.result.body)
+            self._bodies.append(body)
         else:
-            self._bodies[slot] = entry.result.body
+            self._bodies[slot] = body
         self._tags.put(slot, entry.tags)
         self._ids.put(entry.id, slot)
         self._count += 1

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
+import orjson
 import pytest
 
 from likewise.errors import InvalidValue, TooLarge, UnknownEntry
@@ -272,3 +275,18 @@ def test_counts_the_memory_it_holds(clock: Clock) -> None:
         space.insert(entry(id, id, result=Result(bytes(1000)), tags=("t",)), 0)
     assert space.memory_bytes() > empty + 50_000
     space.close()
+
+
+def test_a_result_takes_no_more_memory_than_its_bytes(clock: Clock) -> None:
+    """What an encoder returns may sit in a far larger buffer; what is kept does not."""
+    space = make(clock, capacity_entries=3000)
+    space.insert(entry(1), 0)
+    tracemalloc.start()
+    try:
+        for id in range(2, 2002):
+            body = orjson.dumps({"label": "cat", "number": id})
+            space.insert(entry(id, float(id), result=Result(body)), 0)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept / 2000 < 600
