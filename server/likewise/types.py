@@ -107,6 +107,19 @@ class Lesson(NamedTuple):
     """The winner of the vote was not the computed label."""
 
 
+class Sample(NamedTuple):
+    """A computed request that had neighbors, as another node's policy may learn from it."""
+
+    evidence: tuple[float, ...]
+    """What the policy saw; only policies whose `meaning` of it is the same can read it."""
+    wrong: bool
+    """The winner of the vote was not the computed label."""
+    probability: Probability
+    """With what probability the request was computed; above 0."""
+    scale: float
+    """The distance that the evidence takes for 1; above 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyStatistics:
     """A snapshot of what a policy knows, for metrics and stats."""
@@ -210,7 +223,50 @@ class Learned:
     """JSON-able: numbers, strings, lists, dicts."""
 
 
-Record = Inserted | Invalidated | Learned
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Journal record: what one node's policy saw checked lately, for the policies of the others to learn from.
+
+    Their ledgers take no part in it: each node keeps its own promise by itself.
+    """
+
+    function: str
+    """`name@version`."""
+    key_type: str
+    meaning: str
+    """How the evidence is to be read; a policy leaves alone what it does not know."""
+    node: str
+    """The process that saw it, by a name that no other ever has."""
+    number: int
+    """Counts the records of that process and key type, so that one that comes twice is taken in once."""
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Journal record: a function was registered at run time; the newest of a name counts, removals included."""
+
+    function: str
+    """`name@version`."""
+    at: float
+    """Seconds since the Unix epoch."""
+    spec: str
+    """What its function.toml holds."""
+    files: Mapping[str, bytes]
+    """By the name that the spec calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """Journal record: a function is to be served no more; see `Registered`."""
+
+    function: str
+    """`name@version`; other versions of the name go with it."""
+    at: float
+    """Seconds since the Unix epoch."""
+
+
+Record = Inserted | Invalidated | Learned | Observed | Registered | Unregistered
 
 
 class Answer(NamedTuple):

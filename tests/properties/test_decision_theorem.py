@@ -11,10 +11,11 @@ import pytest
 
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.ledger import Ledger
-from likewise.types import Neighbors, Verdict
+from likewise.types import Neighbors, Sample, Verdict
 
 REQUESTS = 260
 TARGET = 0.9
+FLATTERY = Sample((1.0, 2.0, -2.0, 0.5, 0.0), False, 1.0, 0.05)
 NEAR = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
 
 
@@ -29,8 +30,11 @@ def is_wrong(adversary: str, at: int, caught: list[bool], own: random.Random) ->
     return at > 40 and not any(caught[-12:]) and own.random() < 0.8
 
 
-def play(adversary: str, seed: int, delay: int, restart_every: int) -> int:
-    """Return the false hits of one run; results of computed requests come `delay` requests later."""
+def play(adversary: str, seed: int, delay: int, restart_every: int, flattered: bool) -> int:
+    """Return the false hits of one run; results of computed requests come `delay` requests later.
+
+    flattered: before each request, other nodes say that such hits are always right.
+    """
     coin, own = random.Random(seed), random.Random(seed + 1)
     ledger = Ledger(TARGET)
     policy = Calibrated(TARGET, coin.random, ledger)
@@ -48,6 +52,8 @@ def play(adversary: str, seed: int, delay: int, restart_every: int) -> int:
             _, verdict, truth = flying.popleft()
             policy.learn(verdict, truth)
             caught.append(verdict.probe and truth != verdict.label)
+        if flattered:
+            policy.observe([FLATTERY] * 4)
         truth = 2 if is_wrong(adversary, at, caught, own) else 1
         verdict = policy.decide(NEAR)
         if verdict.reuse:
@@ -63,10 +69,16 @@ def play(adversary: str, seed: int, delay: int, restart_every: int) -> int:
 
 
 @pytest.mark.parametrize("adversary", ["always", "flips", "bursts", "reacts"])
-@pytest.mark.parametrize(("delay", "restart_every"), [(0, 0), (6, 0), (3, 50)], ids=["alone", "in-flight", "restarts"])
-def test_the_policy_keeps_its_promise_against_adversaries(adversary: str, delay: int, restart_every: int) -> None:
+@pytest.mark.parametrize(
+    ("delay", "restart_every", "flattered"),
+    [(0, 0, False), (6, 0, False), (3, 50, False), (3, 0, True)],
+    ids=["alone", "in-flight", "restarts", "lying peers"],
+)
+def test_the_policy_keeps_its_promise_against_adversaries(
+    adversary: str, delay: int, restart_every: int, flattered: bool
+) -> None:
     """Over many coins, the mean of false hits is at most ε·t + slack, up to four standard errors."""
-    falses = [play(adversary, 6151 * seed, delay, restart_every) for seed in range(40)]
+    falses = [play(adversary, 6151 * seed, delay, restart_every, flattered) for seed in range(40)]
     mean = sum(falses) / len(falses)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in falses) / (len(falses) - 1))
     assert mean <= (1.0 - TARGET) * REQUESTS + 3.0 + 4.0 * deviation / math.sqrt(len(falses))

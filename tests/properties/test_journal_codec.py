@@ -11,7 +11,18 @@ from journals import same
 
 from likewise.errors import JournalError
 from likewise.journal.codec import MAGIC, Limits, decode, encode
-from likewise.types import Entry, Inserted, Invalidated, Learned, Record, Result
+from likewise.types import (
+    Entry,
+    Inserted,
+    Invalidated,
+    Learned,
+    Observed,
+    Record,
+    Registered,
+    Result,
+    Sample,
+    Unregistered,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 seconds = st.floats(0, 1e12)
@@ -39,7 +50,25 @@ plain = st.recursive(
     max_leaves=12,
 )
 learned = st.builds(Learned, texts, texts, st.dictionaries(texts, plain, max_size=4))
-records = st.one_of(st.builds(Inserted, texts, entries), invalidations, learned)
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def samples(width: int) -> st.SearchStrategy[tuple[Sample, ...]]:
+    """Some samples whose evidence has so many numbers."""
+    evidence = st.lists(numbers, min_size=width, max_size=width).map(tuple)
+    return st.lists(st.builds(Sample, evidence, st.booleans(), numbers, numbers), max_size=4).map(tuple)
+
+
+observed = st.builds(Observed, texts, texts, texts, texts, st.integers(0, 2**53), st.integers(0, 6).flatmap(samples))
+registered = st.builds(Registered, texts, seconds, texts, st.dictionaries(texts, st.binary(max_size=50), max_size=3))
+records = st.one_of(
+    st.builds(Inserted, texts, entries),
+    invalidations,
+    learned,
+    observed,
+    registered,
+    st.builds(Unregistered, texts, seconds),
+)
 
 
 @given(records)
@@ -84,13 +113,13 @@ def test_garbage_is_refused(garbage: bytes) -> None:
         decode(MAGIC + garbage)
 
 
-@given(st.integers(0, 5), st.binary(max_size=120))
-def test_a_wrong_body_under_a_right_checksum_is_refused(kind: int, body: bytes) -> None:
+@given(st.integers(0, 3), st.integers(0, 8), st.binary(max_size=120))
+def test_a_wrong_body_under_a_right_checksum_is_refused(version: int, kind: int, body: bytes) -> None:
     """Someone who can compute a checksum still cannot make the decoder raise anything else, or decode forever."""
     import struct
     import zlib
 
-    head = struct.pack("<2sBBI", MAGIC, 1, kind, len(body))
+    head = struct.pack("<2sBBI", MAGIC, version, kind, len(body))
     frame = head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
     try:
         record = decode(frame)

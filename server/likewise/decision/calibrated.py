@@ -8,16 +8,16 @@ theorem on any stream, see `ledger`; without one it is an estimate that held on 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import exp, log, sqrt
 from typing import Any
 
-from likewise.decision.calibration import Calibration, Evidence
+from likewise.decision.calibration import RECENT, WIDTH, Calibration, Evidence
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.decision.votes import adds_something, take_vote
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Sample, Verdict
 
 CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
 """Strictness and its Z: standard errors that the estimate of the error is raised by."""
@@ -53,6 +53,9 @@ class Calibrated:
     probing: share of would-be hits computed to check, in (0, 1]; the ledger raises it where it must.
     Reasons: "no neighbors", "below bar", "budget" (the ledger has too few tokens for this risk), "probe", "confident".
     """
+
+    meaning = "margin, nearness, share, few / 1"
+    """Names the evidence of its samples; raise the number when it is taken otherwise."""
 
     def __init__(
         self,
@@ -216,6 +219,39 @@ class Calibrated:
         keep = adds_something(neighbors, label)
         self._kept += keep
         return Lesson(keep, neighbors.slots[0] if contradicted else -1, wrong)
+
+    def sample(self, verdict: Verdict, wrong: bool) -> Sample | None:
+        """Return what others may learn from a verdict of this policy, now that it was computed; None: nothing."""
+        if not verdict.evidence:
+            return None
+        return Sample(verdict.evidence, wrong, verdict.probability, self._scale)
+
+    def observe(self, samples: Iterable[Sample]) -> None:
+        """Take in what another node computed: it moves weights and bar, never the counters, never the ledger.
+
+        The ledger's theorem does not mind: bar and weights may depend on all that came before this node's own coin.
+        Raises InvalidValue at a sample that no policy of this kind can have made; those before it are taken in.
+        """
+        calibration = self._calibration
+        for evidence, wrong, probability, scale in samples:
+            if (
+                len(evidence) != WIDTH
+                or not all(map(math.isfinite, evidence))
+                or not (0.0 < probability <= 1.0 and 0.0 < scale < math.inf)
+            ):
+                raise InvalidValue(f"A sample with evidence {evidence!r}, {probability=} and {scale=} is none.")
+            self._scale = self._scale or scale
+            bias, margin, nearness, share, few = evidence
+            here = (bias, margin, max(-2.0, nearness + log(scale / self._scale)), share, few)
+            calibration.check(here, wrong, probability)
+            if self._ledger is not None and calibration.mixed < RECENT:
+                # Where the bar may stand, until there are enough requests of this node's own. Without a ledger the bar
+                # holds for a mix of requests, and the computed ones alone would be a wrong mix.
+                calibration.fresh_mix.append(here)
+            self._since += 1
+        if self._since >= min(REFIT_EVERY, 1 + calibration.samples // 8):
+            self._since = 0
+            self._refit()
 
     def _refit(self) -> None:
         ledger, calibration = self._ledger, self._calibration

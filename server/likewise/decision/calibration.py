@@ -82,6 +82,11 @@ class Calibration:
         """Checked requests seen so far."""
         return self._seen + len(self._fresh)
 
+    @property
+    def mixed(self) -> int:
+        """Requests in the mix so far."""
+        return self._mixed + len(self.fresh_mix)
+
     def check(self, evidence: Evidence, wrong: bool, probability: float) -> None:
         """Remember a computed request: what was seen, whether the winner was wrong, how probable the check was."""
         self._fresh.append((evidence, wrong, probability, self.clock))

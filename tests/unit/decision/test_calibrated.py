@@ -13,7 +13,7 @@ import pytest
 from likewise.decision import Ledger, make_policy
 from likewise.decision.calibrated import Calibrated
 from likewise.errors import InvalidValue
-from likewise.types import NO_NEIGHBORS, Neighbors
+from likewise.types import NO_NEIGHBORS, Neighbors, Sample
 
 World = Callable[[], tuple[Neighbors, int]]
 
@@ -220,3 +220,73 @@ def test_numbers_out_of_range_are_refused(target: float, options: dict[str, obje
     """With words that say what to give."""
     with pytest.raises(InvalidValue, match="give"):
         Calibrated(target, lambda: 0.5, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["calibrated+ledger", "calibrated"])
+def test_what_another_node_saw_sets_the_bar_and_spends_nothing(name: str, world: World) -> None:
+    """A node that never computed gets a bar from the other's evidence; counters and tokens stay what they were."""
+    taught, fresh = (make_policy(name, 0.95, random.Random(seed).random) for seed in (1, 2))
+    assert isinstance(taught, Calibrated)
+    assert isinstance(fresh, Calibrated)
+    samples = []
+    for _ in range(1500):
+        neighbors, truth = world()
+        verdict = taught.decide(neighbors)
+        if not verdict.reuse:
+            lesson = taught.learn(verdict, truth)
+            sample = taught.sample(verdict, lesson.wrong)
+            assert sample is not None
+            samples.append(sample)
+    before = fresh.statistics()
+    for at in range(0, len(samples), 16):
+        fresh.observe(samples[at : at + 16])
+    if name == "calibrated":  # its bar holds for a mix of requests, so there have to be some
+        assert fresh.statistics().bar == math.inf
+        train(fresh, world, 40)
+    else:
+        after = fresh.statistics()
+        assert (after.requests, after.probes, after.tokens) == (before.requests, before.probes, before.tokens)
+    assert fresh.statistics().bar < math.inf
+    theirs, ours = taught.state()["calibration"]["weights"], fresh.state()["calibration"]["weights"]
+    assert ours == pytest.approx(theirs, abs=1.0)
+    hits, false_hits = train(fresh, world, 400)
+    assert hits > 0
+    assert false_hits <= (1.0 if name == "calibrated+ledger" else 1.5) * 0.05 * 400 + 3
+
+
+def test_a_distance_is_read_in_the_unit_of_who_saw_it(world: World) -> None:
+    """The same evidence from a node whose typical distance is twice as large is nearer by ln 2 here."""
+    policy, other = (make_policy("calibrated+ledger", 0.95, random.Random(1).random) for _ in range(2))
+    assert isinstance(policy, Calibrated)
+    assert isinstance(other, Calibrated)
+    samples = [Sample((1.0, 1.0, 0.1 * i, 0.3, 0.0), False, 1.0, 0.2) for i in range(20)]
+    policy.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0), False, 1.0, 0.1)])
+    policy.observe(samples)
+    other.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0), False, 1.0, 0.1)])
+    moved = [one._replace(evidence=(1.0, 1.0, one.evidence[2] + math.log(2), 0.3, 0.0), scale=0.1) for one in samples]
+    other.observe(moved)
+    assert json.dumps(policy.state()) == json.dumps(other.state())
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"evidence": (1.0, 2.0)}, id="another width"),
+        pytest.param({"evidence": (1.0, math.nan, 0.0, 0.0, 0.0)}, id="not finite"),
+        pytest.param({"probability": 0.0}, id="never computed"),
+        pytest.param({"scale": math.inf}, id="no scale"),
+    ],
+)
+def test_a_sample_that_nobody_can_have_seen_is_refused(broken: dict[str, object]) -> None:
+    """It would poison the fit."""
+    policy = make_policy("calibrated+ledger", 0.95, random.Random(1).random)
+    assert isinstance(policy, Calibrated)
+    with pytest.raises(InvalidValue):
+        policy.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0), False, 1.0, 0.1)._replace(**broken)])
+
+
+def test_what_never_had_neighbors_teaches_nobody() -> None:
+    """There was no evidence."""
+    policy = make_policy("calibrated+ledger", 0.95, random.Random(0).random)
+    assert isinstance(policy, Calibrated)
+    assert policy.sample(policy.decide(NO_NEIGHBORS), False) is None

@@ -11,7 +11,10 @@ from journals import FUNCTION, make_entry
 
 from likewise.errors import JournalError
 from likewise.journal.codec import Limits, decode, encode
-from likewise.types import Inserted, Invalidated, Learned
+from likewise.types import Inserted, Invalidated, Learned, Observed, Registered, Sample, Unregistered
+
+SAMPLE = Sample((1.0, 0.5), True, 0.25, 2.0)
+WIDER = Sample((1.0, 0.5, 0.25), True, 0.25, 2.0)
 
 
 def framed(kind: int, body: bytes, version: int = 1) -> bytes:
@@ -19,12 +22,22 @@ def framed(kind: int, body: bytes, version: int = 1) -> bytes:
     return head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
 
 
+def observed_frame(row: list[float], number: bytes = b"0") -> bytes:
+    described = b'["f","k","m","n",' + number + b"]"
+    head = struct.pack("<III", len(described), 1, 1)
+    return framed(4, head + described + np.array(row, "<f4").tobytes(), 2)
+
+
+def registered_frame(described: bytes, files: bytes) -> bytes:
+    return framed(5, struct.pack("<I", len(described)) + described + files, 2)
+
+
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
         pytest.param(b"LJ", "cut off", id="shorter than a head"),
         pytest.param(b"XX" + bytes(20), "no journal frame", id="wrong magic"),
-        pytest.param(framed(1, b"", version=2), "version 2", id="newer version"),
+        pytest.param(framed(1, b"", version=3), "version 3", id="newer version"),
         pytest.param(framed(1, b"abc")[:-1], "too long", id="wrong length"),
         pytest.param(framed(1, b"abc")[:-1] + b"x", "checksum", id="wrong byte"),
         pytest.param(framed(9, b""), "kind 9", id="unknown kind"),
@@ -36,6 +49,17 @@ def framed(kind: int, body: bytes, version: int = 1) -> bytes:
         pytest.param(framed(2, b'{"function":"f","at":1,"ids":[1],"tag":"x","everything":false}'), "one", id="two"),
         pytest.param(framed(3, b'{"function":"f","key_type":"k","state":[]}'), "object", id="state"),
         pytest.param(framed(3, b"[" * 100_000), "promises", id="bottomless"),
+        pytest.param(framed(4, bytes(12)), "does not have", id="kind newer than the version"),
+        pytest.param(framed(4, bytes(11), 2), "promises", id="samples' head cut off"),
+        pytest.param(framed(4, struct.pack("<III", 2, 9999, 5) + b"[]", 2), "more samples", id="too many samples"),
+        pytest.param(observed_frame([1.0, 0.5, 1.0]), "add up", id="samples missing"),
+        pytest.param(observed_frame([float("nan"), 0.5, 1.0, 0.0]), "NaN", id="sample not a number"),
+        pytest.param(observed_frame([1.0, 0.5, 1.0, 0.0], b'"x"'), "number", id="sample without a number"),
+        pytest.param(registered_frame(b'["f@1",1,"",[["m",3]]]', b"ab"), "bytes", id="file cut off"),
+        pytest.param(registered_frame(b'["f@1",1,"",[["m",1],["m",1]]]', b"ab"), "twice", id="file twice"),
+        pytest.param(registered_frame(b'["f@1",1,"",[["m",1]]]', b"ab"), "add up", id="more than the files"),
+        pytest.param(registered_frame(b'["f@1",null,"",[]]', b""), "time", id="registered at no time"),
+        pytest.param(framed(6, b'["f@1"]', 2), "promises", id="removed at no time"),
     ],
 )
 def test_a_wrong_frame_says_what_is_wrong(frame: bytes, reason: str) -> None:
@@ -79,6 +103,10 @@ def test_an_impossible_entry_is_refused(frame: bytes, reason: str) -> None:
         pytest.param(Invalidated(FUNCTION, 1.0, ids=(2**70,)), "cannot be written", id="id too large"),
         pytest.param(Invalidated(FUNCTION, 1.0, ids=tuple(range(2**20 + 1))), "Split", id="too many ids"),
         pytest.param(Learned(FUNCTION, "k", {"x": object()}), "JSON-able", id="no JSON"),
+        pytest.param(Observed(FUNCTION, "k", "m", "n", 0, (SAMPLE,) * 5000), "Split", id="too many samples"),
+        pytest.param(Observed(FUNCTION, "k", "m", "n", 0, (SAMPLE, WIDER)), "one width", id="two widths"),
+        pytest.param(Registered(FUNCTION, 1.0, "", dict.fromkeys(map(str, range(300)), b"")), "files", id="files"),
+        pytest.param(Unregistered("\ud800", 1.0), "cannot be written", id="removed name no text"),
     ],
 )
 def test_what_cannot_be_read_back_is_not_written(record: object, reason: str) -> None:
@@ -99,3 +127,14 @@ def test_numpy_values_in_a_state_become_plain_ones() -> None:
     back = decode(encode(Learned(FUNCTION, "k", state)))
     assert isinstance(back, Learned)
     assert back.state == {"a": 1.5, "b": [0, 1, 2], "c": True, "d": {"e": 7}}
+
+
+def test_what_the_version_before_knew_is_written_as_it_knew_it() -> None:
+    """So nodes can be upgraded one after the other; and what it wrote is read."""
+    records = [
+        Inserted(FUNCTION, make_entry(1)), Invalidated(FUNCTION, 1.0, ids=(1,)), Learned(FUNCTION, "k", {}),
+        Observed(FUNCTION, "k", "m", "n", 0, (SAMPLE,)), Registered(FUNCTION, 1.0, "", {}), Unregistered(FUNCTION, 1.0),
+    ]  # fmt: skip
+    assert [encode(record)[2] for record in records] == [1, 1, 1, 2, 2, 2]
+    assert decode(framed(3, b'{"function":"f","key_type":"k","state":{"a":1}}')) == Learned("f", "k", {"a": 1})
+    assert decode(entry_frame(b'[["k",1]]', [2.0])).entry.keys["k"].tolist() == [2.0]  # type: ignore[union-attr]
