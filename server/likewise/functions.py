@@ -14,6 +14,7 @@ import numpy as np
 from likewise.adoption import Adopter
 from likewise.coalescing import InFlight
 from likewise.errors import InvalidValue, UnknownFunction
+from likewise.evidence import Exchange
 from likewise.inference.batching import Batcher
 from likewise.lookup.labels import Labels
 from likewise.lookup.namespace import Namespace
@@ -85,6 +86,7 @@ class Function:
         self.projectors = dict(projectors or {})
         self.computing = computing
         self.adopter = Adopter(namespace, labels, self._learn_projections, clock)
+        self.evidence = Exchange(self.id, policies)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
         self.tickets = Tickets(clock, self._abandon)
@@ -217,6 +219,7 @@ class Function:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)
         lesson = self.policies[key_type].learn(verdict, label)
+        self.evidence.note(key_type, verdict, lesson.wrong)
         contradicted = -1
         if lesson.evict_slot >= 0 and nearest_id >= 0 and self.namespace.slot_of(nearest_id) == lesson.evict_slot:
             # the slot may have been given to another entry while the model ran
@@ -273,6 +276,10 @@ class Function:
             "false_hits_bound": policy.false_hits_bound,
             "probes": policy.probes + sum(each.probes for each in others),
             "false_hits_seen": policy.false_hits_seen + sum(each.false_hits_seen for each in others),
+            "samples_sent": self.evidence.sent,
+            "samples_left_out": self.evidence.left_out,
+            "samples_taken_in": self.evidence.taken_in,
+            "samples_refused": self.evidence.refused,
         }
 
     def statistics(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ from likewise.functions import Function, Registry
 from likewise.journal.blocks import entries_of, part_of
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.ports import Journal
-from likewise.types import Entry, EntryBlock, Inserted, Invalidated, Learned, Record
+from likewise.types import Entry, EntryBlock, Inserted, Invalidated, Learned, Observed, Record
 
 log = logging.getLogger("likewise.keeping")
 
@@ -56,11 +56,12 @@ class Keeper:
         period_s: float = 2.0,
         expire_period_s: float = 1.0,
         seal_period_s: float = 300.0,
+        evidence_period_s: float = 0.5,
     ) -> None:
         """Set up. missing, degraded: told what is not ready and what does not work, by name.
 
-        period_s, expire_period_s, seal_period_s: between two looks at what was learned, at what expired, and between
-        two snapshots.
+        period_s, expire_period_s, seal_period_s, evidence_period_s: between two looks at what was learned, at what
+        expired, between two snapshots, and between two records of evidence for other nodes.
         """
         self._registry = registry
         self._journal = journal
@@ -69,6 +70,7 @@ class Keeper:
         self._period_s = period_s
         self._expire_period_s = expire_period_s
         self._seal_period_s = seal_period_s
+        self._evidence_period_s = evidence_period_s
         self._whole = False  # what is here holds all that the journal had: a snapshot may take its place
         self._sealed: tuple[object, ...] = ()
         self._written: dict[tuple[str, str], int] = {}
@@ -81,6 +83,7 @@ class Keeper:
         tasks = [
             asyncio.create_task(self._replay_and_follow()),
             asyncio.create_task(self._write_learned()),
+            asyncio.create_task(self._tell_evidence()),
             asyncio.create_task(self._expire()),
             asyncio.create_task(self._seal_now_and_then()),
         ]
@@ -93,6 +96,7 @@ class Keeper:
                 with suppress(asyncio.CancelledError):
                     await task
             self._append_learned()
+            self._append_evidence()
             await self._seal()
             await self._journal.close()
 
@@ -111,6 +115,8 @@ class Keeper:
                     fn.adopter.withdraw(record)
                 elif isinstance(record, Learned):
                     self._restore(fn, record)
+                elif isinstance(record, Observed):
+                    fn.evidence.take_in(record)
         return adopted
 
     def _function(self, address: str) -> Function | None:
@@ -235,6 +241,17 @@ class Keeper:
                 if projector.fits and self._written.get((fn.id, name)) != projector.fits:
                     self._written[fn.id, name] = projector.fits
                     self._journal.append(Learned(fn.id, name, projector.state()))
+
+    async def _tell_evidence(self) -> None:
+        while self._journal.shared:
+            self._append_evidence()
+            await asyncio.sleep(self._evidence_period_s)
+
+    def _append_evidence(self) -> None:
+        if self._journal.shared:
+            for fn in self._registry:
+                for record in fn.evidence.drain():
+                    self._journal.append(record)
 
     async def _expire(self) -> None:
         while True:

@@ -116,6 +116,10 @@ _COUNTERS: Mapping[str, str] = {
     "probes": "Would-be hits computed to check",
     "false_hits_seen": "Probes whose result contradicted the would-be hit",
     "inferences": "Inputs computed by the model",
+    "samples_sent": "Computed requests that other nodes were told about, to learn from",
+    "samples_left_out": "Computed requests that they were not told about, because there were too many",
+    "samples_taken_in": "Computed requests of other nodes that this one learned from",
+    "samples_refused": "Computed requests of other nodes that this one could not learn from",
 }
 
 

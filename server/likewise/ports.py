@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from likewise.types import (
     Entry,
@@ -15,6 +15,7 @@ from likewise.types import (
     Neighbors,
     PolicyStatistics,
     Record,
+    Sample,
     Slots,
     Tensor,
     Verdict,
@@ -86,6 +87,21 @@ class Policy(Protocol):
         """Take over what `state` returned once, in this or an earlier process. Raises InvalidValue if unusable."""
 
 
+@runtime_checkable
+class Teaching(Protocol):
+    """What a policy has besides, that learns from computed requests of other nodes."""
+
+    @property
+    def meaning(self) -> str:
+        """Names what the evidence of its samples says; policies with one meaning can learn from each other."""
+
+    def sample(self, verdict: Verdict, wrong: bool) -> Sample | None:
+        """Return what others may learn from a verdict, now that it was computed; None: nothing."""
+
+    def observe(self, samples: Iterable[Sample]) -> None:
+        """Take in another node's samples; spends nothing. Raises InvalidValue for what cannot be a sample."""
+
+
 class Extractor(Protocol):
     """Turns a decoded input into a key."""
 
@@ -111,11 +127,18 @@ class Model(Protocol):
 class Journal(Protocol):
     """The truth from which indexes are derived. `append` never blocks the event loop."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes read what this one appends."""
+
     async def start(self) -> None:
         """Open what has to be opened. Raises JournalError with a remedy."""
 
     def append(self, record: Record) -> None:
-        """Buffer one record for writing, in order; dropped and counted when the buffer is full."""
+        """Buffer one record for writing, in order; dropped and counted when the buffer is full.
+
+        What only other nodes have a use for (observed, registered, unregistered) is not kept where there are none.
+        """
 
     async def flush(self) -> None:
         """Return when everything appended so far is as durable as this journal makes it. Raises JournalError."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import subprocess
 import time
@@ -13,29 +12,13 @@ from pathlib import Path
 
 import pytest
 from journals import FUNCTION, Model, collect, make_entry, rebuild, until
-from redis_server import RedisServer, find_redis
+from redis_server import RedisServer, find_redis, need_redis
 
 from likewise.errors import JournalError
 from likewise.journal.redis import RedisJournal
 from likewise.types import Entry, Inserted, Invalidated, Learned
 
 pytestmark = pytest.mark.redis
-
-
-def need_redis() -> None:
-    if find_redis() is None:
-        if os.environ.get("LIKEWISE_REQUIRE_REDIS"):
-            pytest.fail("LIKEWISE_REQUIRE_REDIS is set, and there is no redis-server")
-        pytest.skip("no redis-server here")
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A fresh redis-server for one test."""
-    need_redis()
-    server = RedisServer(tmp_path)
-    yield server
-    server.kill()
 
 
 class Node:

@@ -8,7 +8,6 @@ import time
 
 import httpx
 import pytest
-from redis_server import RedisServer, find_redis
 
 from likewise.errors import SettingsError
 from likewise.settings import Settings
@@ -76,15 +75,3 @@ def test_workers_end_with_a_supervisor_that_was_killed(process, redis_server):
             break
         assert time.monotonic() < deadline + 30, "a worker serves on"
         time.sleep(0.05)
-
-
-@pytest.fixture
-def redis_server(tmp_path):
-    """A fresh redis-server for one test."""
-    if find_redis() is None:
-        if os.environ.get("LIKEWISE_REQUIRE_REDIS"):
-            pytest.fail("LIKEWISE_REQUIRE_REDIS is set, and there is no redis-server")
-        pytest.skip("no redis-server here")
-    server = RedisServer(tmp_path)
-    yield server
-    server.kill()

@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 
 def find_redis() -> str | None:
@@ -97,3 +100,22 @@ class RedisServer:
                 return connection.recv(16).startswith(b"+PONG")
         except OSError:
             return False
+
+
+def need_redis() -> None:
+    """Skip where there is no redis-server; fail where the environment promised one."""
+    if find_redis() is None:
+        if os.environ.get("LIKEWISE_REQUIRE_REDIS"):
+            pytest.fail("LIKEWISE_REQUIRE_REDIS is set, and there is no redis-server")
+        pytest.skip("no redis-server here")
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A fresh redis-server for one test."""
+    need_redis()
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder)
+    yield server
+    server.kill()

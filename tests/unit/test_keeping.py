@@ -9,12 +9,13 @@ import pytest
 
 from likewise.adoption import Adopter
 from likewise.decision import make_policy
+from likewise.evidence import Exchange
 from likewise.functions import Registry
 from likewise.keeping import Keeper
 from likewise.lookup.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.projections import Projector
-from likewise.types import Entry, Inserted, Invalidated, Learned, Result
+from likewise.types import Entry, Inserted, Invalidated, Learned, Neighbors, Observed, Result, Sample
 
 
 class Stub:
@@ -25,6 +26,7 @@ class Stub:
         self.namespace = Namespace(self.id, {"v": 2}, 100, 1 << 20, 3600.0, lambda: 100.0)
         self.labels = Labels("label")
         self.policies = {"v": make_policy("calibrated+ledger", 0.95, random.Random(1).random)}
+        self.evidence = Exchange(self.id, self.policies)
         self.dimensions = {"v": 2}
         self.projectors = {"v": Projector(self.namespace, "v", None)}
         self.adopter = Adopter(self.namespace, self.labels, self.projectors["v"].tend, lambda: 100.0)
@@ -44,6 +46,7 @@ def keeper():
     class Journal:
         def __init__(self):
             self.records = []
+            self.shared = True
 
         def append(self, record):
             self.records.append(record)
@@ -88,6 +91,22 @@ def test_what_a_policy_learned_is_journaled_when_it_changed(keeper):
     keeper.fn.policies["v"] = fresh
     keeper.apply(keeper.journal.records)
     assert fresh.statistics() == policy.statistics()
+
+
+def test_what_was_computed_is_told_to_others_where_there_are_any(keeper):
+    """As one record between two looks; what others tell goes to the policy."""
+    policy = keeper.fn.policies["v"]
+    keeper._append_evidence()
+    keeper.fn.evidence.note("v", policy.decide(Neighbors([0.1], [1], [0])), False)
+    keeper.journal.shared = False
+    keeper._append_evidence()
+    assert keeper.journal.records == []
+    keeper.journal.shared = True
+    keeper._append_evidence()
+    (record,) = keeper.journal.records
+    sample = Sample((1.0, 1.0, 0.0, 0.3, 0.0), True, 1.0, 0.1)
+    keeper.apply([Observed("f@1", "v", record.meaning, "other", 1, (sample,)), Observed("g@1", "v", "", "other", 1, ())])
+    assert keeper.fn.evidence.taken_in == 1
 
 
 def test_a_restart_finds_entries_and_learned_state(live, toys):

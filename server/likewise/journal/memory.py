@@ -45,6 +45,11 @@ class MemoryJournal:
         self._adopted = 0
         self._up = False
 
+    @property
+    def shared(self) -> bool:
+        """Whether there is a log to share."""
+        return self._log is not None
+
     async def start(self) -> None:
         """Nothing has to be opened."""
         self._up = True

@@ -199,6 +199,11 @@ class RedisJournal:
         self._adopted = 0
         self._replayed = 0
 
+    @property
+    def shared(self) -> bool:
+        """True: that is what Redis is for."""
+        return True
+
     async def start(self) -> None:
         """Begin to send. Redis need not be there yet."""
         self._task = asyncio.create_task(self._publisher.run(), name="likewise-publisher")

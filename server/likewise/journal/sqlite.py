@@ -33,7 +33,7 @@ from likewise.journal.rescue import rescue
 from likewise.journal.snapshot import Snapshot, SnapshotWriter, open_snapshot
 from likewise.journal.tombstones import Tombstones
 from likewise.journal.writer import Writer, WriterOptions
-from likewise.types import Clock, Entry, EntryBlock, Inserted, Record
+from likewise.types import Clock, Entry, EntryBlock, Inserted, Observed, Record, Registered, Unregistered
 
 _log = logging.getLogger(__name__)
 _DECODE_AT_ONCE = 200  # rows between two chances for the event loop to take the interpreter
@@ -86,6 +86,11 @@ class SqliteJournal:
         self._replayed = 0
         self._rescued_at_start = 0
 
+    @property
+    def shared(self) -> bool:
+        """False: a file has no other nodes."""
+        return False
+
     async def start(self) -> None:
         """Open the file, or begin one; a damaged one is moved aside first. Raises JournalError with a remedy."""
         database = await asyncio.to_thread(self._open)
@@ -94,7 +99,12 @@ class SqliteJournal:
         self._writer.start(database)
 
     def append(self, record: Record) -> None:
-        """Buffer one record for writing. Raises JournalError only for a record that the codec refuses."""
+        """Buffer one record for writing. Raises JournalError only for a record that the codec refuses.
+
+        What is for other nodes alone is not kept: there are none.
+        """
+        if isinstance(record, Observed | Registered | Unregistered):
+            return
         if self._buffer.append(record):
             self._writer.wake()
 
