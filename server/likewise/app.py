@@ -27,6 +27,7 @@ from likewise.http.problems import render, unexpected
 from likewise.inference.batching import Workers
 from likewise.journal.catalog import open_journal
 from likewise.keeping import Keeper
+from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
 from likewise.settings import Settings
 
@@ -74,7 +75,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         settings.journal,
         path=settings.sqlite_path,
         redis_url=settings.redis_url,
-        node=node or settings.node or None,
+        node=node or settings.node or (kept_name(settings.data_dir) if settings.journal == "redis" else None),
         **options,
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)

@@ -153,7 +153,11 @@ class Settings:
     )
     journal_path: str = _row("", "File of the SQLite journal; empty: journal.sqlite in the data folder.")
     redis_url: str = _row("redis://127.0.0.1:6379/0", "Where the Redis journal is.")
-    node: str = _row("", "Name of this node among those that share; empty: drawn anew at each start.")
+    node: str = _row(
+        "",
+        "Name of this node among those that share, under which it finds again what it learned; empty: drawn once and "
+        "kept in the data folder. Worker N is called NODE-N.",
+    )
     journal_buffer: int = _row(65_536, "Records that may wait to be written; more are dropped and counted.", minimum=1)
     journal_commit_s: float = _row(
         0.05,

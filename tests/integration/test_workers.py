@@ -8,6 +8,7 @@ import time
 
 import httpx
 import pytest
+from redis import Redis
 
 from likewise.errors import SettingsError
 from likewise.settings import Settings
@@ -40,6 +41,9 @@ def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_serv
             found[stats["pid"]] = stats["functions"]["quadrants@1"]["entries"]
         return found
 
+    def names():
+        return {key.rpartition(b":learned:")[2] for key in Redis(port=redis_server.port).keys("*:learned:*")}
+
     for i in range(60):
         png = {"content-type": "image/png"}
         answer = ask("/v1/functions/quadrants/infer", method="POST", content=toys.picture(i % 4, i), headers=png)
@@ -48,12 +52,18 @@ def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_serv
     deadline = time.monotonic() + 20
     while len(set(workers().values())) != 1:
         assert time.monotonic() < deadline, "the workers never agreed"
+    while len(names()) < 2:  # what they learned is written every two seconds
+        assert time.monotonic() < deadline, "the workers never wrote what they learned"
+        time.sleep(0.05)
     victim, survivor = workers()
     os.kill(victim, signal.SIGKILL)
     deadline = time.monotonic() + 40
     while not (len(now := workers()) == 2 and victim not in now):
         assert time.monotonic() < deadline, "the worker never came back"
     assert survivor in now
+    found = names()
+    assert {each.rpartition(b"-")[2] for each in found} == {b"0", b"1"}
+    assert len(found) == 2  # who came back took up the name, and with it what was learned
 
 
 @pytest.mark.redis

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 
@@ -23,6 +24,7 @@ from likewise.functions import Registry
 from likewise.http.access import create_first_key, read_keys
 from likewise.http.hot import Hot
 from likewise.http.protocol import HotProtocol
+from likewise.naming import kept_name
 from likewise.settings import Settings, read_settings
 from likewise.settings import add_arguments as add_settings
 
@@ -69,13 +71,14 @@ def _supervise(settings: Settings) -> int:
     place = address(sockets[0].getsockname())
     print(f"likewise {version('likewise')}, {settings.workers} workers, sharing through {settings.journal}", flush=True)
     print(f"likewise is serving on {place}", flush=True)
+    settings = replace(settings, node=settings.node or kept_name(settings.data_dir))
     return Supervisor(partial(_work, settings), sockets, settings.drain_s).run()
 
 
 def _work(settings: Settings, number: int, listening: socket.socket) -> None:
     """Be one of several workers: a node of its own name, so that it finds again what it learned."""
     _log_as(settings)
-    app = create_app(settings, node=f"{settings.node}-{number}" if settings.node else None)
+    app = create_app(settings, node=f"{settings.node}-{number}")
     if number == 0:
         print(banner(settings, app.edge.registry), flush=True)
     QuietServer(configuration(settings, app)).run([listening])
