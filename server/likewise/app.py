@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -16,8 +17,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from likewise.assembly import Assembler, Defaults, Uploads, function_folders
-from likewise.errors import BadRequest, Forbidden, LikewiseError, MethodNotAllowed, NotFound
+from likewise.assembly import Assembler, Defaults
+from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
 from likewise.functions import Function, Registry
 from likewise.http import entries, functions, openapi, operations
 from likewise.http.access import AccessControl
@@ -30,6 +31,8 @@ from likewise.keeping import Keeper
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
 from likewise.settings import Settings
+from likewise.types import Unregistered
+from likewise.uploads import Uploads, function_folders
 
 log = logging.getLogger("likewise")
 
@@ -67,9 +70,17 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         random.Random(seed).random,
     )
     registry = Registry()
-    uploads = Uploads(settings.data_dir / "functions", assembler, lambda name: _find(registry, name))
-    for folder in [*function_folders(settings.functions), *uploads.folders()]:
+    uploads = Uploads(
+        settings.data_dir / "functions",
+        assembler,
+        lambda name: _find(registry, name),
+        clock,
+        allowed=settings.allow_registration,
+    )
+    for folder in function_folders(settings.functions):
         registry.put(assembler.build(folder))
+    for function in uploads.load():
+        registry.put(function)
     options = _journal_options(settings)
     journal = open_journal(
         settings.journal,
@@ -80,16 +91,28 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)
     readiness = Readiness({"journal": "not replayed yet"})
-    keeper = Keeper(registry, journal, readiness.missing, readiness.degraded, seal_period_s=settings.snapshot_s)
+    keeper = Keeper(
+        registry, journal, readiness.missing, readiness.degraded, uploads=uploads, seal_period_s=settings.snapshot_s
+    )
 
-    def register(name: str, files: object, spec: bytes, media_type: str) -> Function:
-        _allowed(settings)
-        return uploads.register(name, files, spec, media_type)  # type: ignore[arg-type]
+    async def register(name: str, files: Mapping[str, bytes], spec: bytes, media_type: str) -> tuple[Function, bool]:
+        # loading a model takes long: off the loop, and the old version serves until the new one stands
+        function = await asyncio.to_thread(uploads.register, name, files, spec, media_type)
+        replaced = registry.put(function)
+        if (word := await asyncio.to_thread(uploads.word, name)) is not None:
+            journal.append(word)
+        journal.expect(function.id)
+        return function, replaced is not None
 
-    def unregister(name: str) -> bool:
-        _allowed(settings)
-        uploads.remove(name)
-        return registry.remove(name) is not None
+    async def unregister(name: str) -> bool:
+        at = await asyncio.to_thread(uploads.remove, name)
+        function = registry.remove(name)
+        if function is None:
+            return False
+        # its results must not come back with another function of this name and version
+        pipeline.invalidate(function, everything=True)
+        journal.append(Unregistered(function.id, at))
+        return True
 
     edge = Edge(
         registry=registry,
@@ -144,11 +167,6 @@ def _journal_options(settings: Settings) -> dict[str, Any]:
 
 def _find(registry: Registry, name: str) -> Function | None:
     return next((each for each in registry if each.name == name), None)
-
-
-def _allowed(settings: Settings) -> None:
-    if not settings.allow_registration:
-        raise Forbidden("This server does not take functions over HTTP; set allow_registration, or use its folder.")
 
 
 def _routes(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:

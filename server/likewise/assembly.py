@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from likewise.decision import Ledger, make_policy
-from likewise.errors import BadRequest, Conflict, InvalidFunction, InvalidValue, LikewiseError
+from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.features.catalog import make_extractor
 from likewise.features.decode import decoder
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
@@ -27,7 +23,7 @@ from likewise.lookup.namespace import Namespace
 from likewise.ports import Extractor
 from likewise.projections import Projector, learning_executor
 from likewise.results import label_encoder, read_labels, tensor_encoder
-from likewise.spec import NAME, SPEC_FILE, FunctionSpec, KeySpec, Preparation, parse_spec, parse_toml, read_spec
+from likewise.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
 from likewise.types import Clock, Input, Tensor
 
 
@@ -52,7 +48,7 @@ class Defaults:
 
 
 class Assembler:
-    """Builds functions, from a folder or from an upload."""
+    """Builds functions from their folders."""
 
     def __init__(
         self, defaults: Defaults, workers: Workers, executor: Executor, clock: Clock, coin: Callable[[], float]
@@ -154,141 +150,6 @@ class Assembler:
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         return make_extractor(key.extractor, spec.input.kind, key.metric, **options)
-
-
-class Uploads:
-    """Functions registered at run time: checked in a staging folder, then kept in a folder of their own."""
-
-    def __init__(self, folder: Path, assembler: Assembler, current: Callable[[str], Function | None]) -> None:
-        """Set up. folder: where they are kept; current: the function served under a name."""
-        self._folder = folder
-        self._assembler = assembler
-        self._current = current
-
-    def register(self, name: str, files: Mapping[str, bytes], spec: bytes, media_type: str) -> Function:
-        """Return the function built from an upload, kept for the next start. Blocks: call it off the event loop.
-
-        Raises InvalidFunction for what cannot be served, Conflict for other files under a version served before.
-        """
-        if not NAME.fullmatch(name):
-            raise InvalidFunction(f"`{name[:64]}`: a name has 1 to 64 lower-case letters, digits, `.`, `_` or `-`.")
-        parsed = self._parse(spec, media_type)
-        missing = [each for each in parsed.files if each not in files]
-        extra = [each for each in files if each not in parsed.files]
-        if missing or extra:
-            wrong = (
-                f"names `{missing[0]}`, but no part has that name" if missing else f"does not name part `{extra[0]}`"
-            )
-            raise InvalidFunction(f"spec: {wrong}; send one part per file, named as in the spec.")
-        digest = _digest(files)
-        served = self._current(name)
-        version = parsed.version or (served.version if served else 1)
-        kept = self._folder / name / str(version)
-        if served is not None and served.version == version and digest != self._kept_digest(kept):
-            if parsed.version is not None:
-                raise Conflict(f"{served.id} is served with other files; register them as version {version + 1}.")
-            version += 1
-        self._folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self._folder))
-        try:
-            built = staging / name
-            (built / str(version)).mkdir(parents=True)
-            for each, content in files.items():
-                (built / str(version) / each).write_bytes(content)
-            (built / str(version) / ".digest").write_text(digest)
-            (built / SPEC_FILE).write_text(_toml(spec, media_type), encoding="utf-8")
-            try:
-                function = self._assembler.build(built, version)
-            except LikewiseError as error:
-                error.detail = error.detail.replace(f"{built}/", "")  # no path of this machine to a client
-                raise
-            final = self._folder / name
-            if final.exists():
-                final.rename(staging / "old")
-            built.rename(final)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        return function
-
-    def remove(self, name: str) -> None:
-        """Forget a function that was registered; one from the operator's folder comes back at the next start."""
-        if NAME.fullmatch(name):
-            shutil.rmtree(self._folder / name, ignore_errors=True)
-
-    def folders(self) -> Iterator[Path]:
-        """Yield the folders of the functions registered so far."""
-        return function_folders(self._folder)
-
-    def _parse(self, spec: bytes, media_type: str) -> FunctionSpec:
-        try:
-            text = spec.decode("utf-8")
-        except UnicodeDecodeError:
-            raise BadRequest("The spec is not UTF-8 text.") from None
-        if media_type.endswith("json"):
-            try:
-                data = orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                raise InvalidFunction(f"spec: not valid JSON: {error}") from None
-            if not isinstance(data, dict):
-                raise InvalidFunction("spec: has to be a JSON object; see docs/functions.md")
-            return parse_spec(data, "spec")
-        return parse_toml(text, "spec")
-
-    def _kept_digest(self, kept: Path) -> str:
-        try:
-            return (kept / ".digest").read_text()
-        except OSError:
-            return ""
-
-
-def function_folders(folder: Path) -> Iterator[Path]:
-    """Yield the sub-folders of a folder that hold a function, by name."""
-    if folder.is_dir():
-        yield from sorted(each for each in folder.iterdir() if (each / SPEC_FILE).is_file() and each.name[0] != ".")
-
-
-def _toml(spec: bytes, media_type: str) -> str:
-    """Return a spec as TOML: an uploaded JSON spec is kept in the form that every start reads."""
-    if not media_type.endswith("json"):
-        return spec.decode("utf-8")
-    return "".join(_toml_lines(orjson.loads(spec)))
-
-
-def _toml_lines(table: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a table line by line; JSON text of strings, numbers and lists of them is TOML too."""
-    nested = {key: value for key, value in table.items() if isinstance(value, dict)}
-    lists = {key: value for key, value in table.items() if isinstance(value, list) and value and _is_table(value[0])}
-    for key, value in table.items():
-        if key not in nested and key not in lists and value is not None:
-            yield f"{key} = {orjson.dumps(value).decode()}\n"
-    for key, value in nested.items():
-        yield f"\n[{key}]\n"
-        for inner, each in value.items():
-            if each is not None:
-                yield f"{inner} = {_inline(each)}\n"
-    for key, rows in lists.items():
-        for row in rows:
-            yield f"\n[[{key}]]\n"
-            for inner, each in row.items():
-                if each is not None:
-                    yield f"{inner} = {_inline(each)}\n"
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_inline(each)}" for key, each in value.items()) + " }"
-    return orjson.dumps(value).decode()
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _digest(files: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
-    return digest.hexdigest()
 
 
 def _ledger_options(spec: FunctionSpec) -> dict[str, float]:

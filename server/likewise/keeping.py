@@ -14,7 +14,18 @@ from likewise.functions import Function, Registry
 from likewise.journal.blocks import entries_of, part_of
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.ports import Journal
-from likewise.types import Entry, EntryBlock, Inserted, Invalidated, Learned, Observed, Record
+from likewise.types import (
+    Entry,
+    EntryBlock,
+    Inserted,
+    Invalidated,
+    Learned,
+    Observed,
+    Record,
+    Registered,
+    Unregistered,
+)
+from likewise.uploads import Uploads
 
 log = logging.getLogger("likewise.keeping")
 
@@ -53,12 +64,15 @@ class Keeper:
         missing: MutableMapping[str, str],
         degraded: MutableMapping[str, str],
         *,
+        uploads: Uploads | None = None,
         period_s: float = 2.0,
         expire_period_s: float = 1.0,
         seal_period_s: float = 300.0,
         evidence_period_s: float = 0.5,
     ) -> None:
         """Set up. missing, degraded: told what is not ready and what does not work, by name.
+
+        uploads: takes the functions that other nodes registered; None: there are none.
 
         period_s, expire_period_s, seal_period_s, evidence_period_s: between two looks at what was learned, at what
         expired, between two snapshots, and between two records of evidence for other nodes.
@@ -67,6 +81,7 @@ class Keeper:
         self._journal = journal
         self._missing = missing
         self._degraded = degraded
+        self._uploads = uploads
         self._period_s = period_s
         self._expire_period_s = expire_period_s
         self._seal_period_s = seal_period_s
@@ -79,7 +94,9 @@ class Keeper:
     async def running(self) -> AsyncIterator[None]:
         """Open the journal, replay and follow it in the background while the block runs; flush and close after."""
         await self._journal.start()
-        self._journal.supply(self._live)
+        self._journal.supply(self._live, self._uploads)
+        for fn in self._registry:
+            self._journal.expect(fn.id)
         tasks = [
             asyncio.create_task(self._replay_and_follow()),
             asyncio.create_task(self._write_learned()),
@@ -168,14 +185,41 @@ class Keeper:
         return adopted
 
     async def _apply_slices(self, records: Sequence[Record]) -> int:
-        adopted, at, paced = 0, 0, Pace()
-        while at < len(records):
-            part = records[at : at + paced.count]
-            at += len(part)
-            with paced:
-                adopted += self.apply(part)
-            await asyncio.sleep(0)  # requests are served meanwhile
+        adopted = 0
+        for of_functions, group in groupby(records, lambda each: isinstance(each, Registered | Unregistered)):
+            if of_functions:
+                for word in group:
+                    await self._follow_registration(word)
+                continue
+            part, at, paced = list(group), 0, Pace()
+            while at < len(part):
+                end = min(len(part), at + paced.count)
+                with paced:
+                    adopted += self.apply(part[at:end])
+                at = end
+                await asyncio.sleep(0)  # requests are served meanwhile
         return adopted
+
+    async def _follow_registration(self, word: Record) -> None:
+        """Serve, or serve no more, what another node was told to. What comes behind it waits: it may be its entries."""
+        if self._uploads is None:
+            return
+        place = f"function {word.function.partition('@')[0]}"
+        try:
+            if isinstance(word, Registered):
+                fn = await asyncio.to_thread(self._uploads.adopt, word)
+                if fn is not None:
+                    self._registry.put(fn)
+                    self._journal.expect(fn.id)
+                    log.info("serving %s, which was registered on another node", fn.id)
+            elif isinstance(word, Unregistered) and await asyncio.to_thread(self._uploads.obey, word):
+                self._registry.remove(word.function.partition("@")[0])
+                log.info("serving %s no more, it was removed on another node", word.function)
+        except (LikewiseError, OSError) as error:
+            self._degraded[place] = f"{word.function}, registered on another node, is not served here: {error}"
+            log.error("%s", self._degraded[place])
+        else:
+            self._degraded.pop(place, None)
 
     async def _adopt_slices(self, block: EntryBlock) -> int:
         fn = self._function(block.function)

@@ -15,6 +15,7 @@ from likewise.types import (
     Neighbors,
     PolicyStatistics,
     Record,
+    Registered,
     Sample,
     Slots,
     Tensor,
@@ -124,6 +125,16 @@ class Model(Protocol):
         """True where n may be anything, False where the model takes one at a time."""
 
 
+class Registrations(Protocol):
+    """The functions registered at run time that this node keeps."""
+
+    def kept(self) -> Mapping[str, float]:
+        """Return when each was registered, in seconds since the Unix epoch, by name without version; quick."""
+
+    def word(self, name: str) -> Registered | None:
+        """Return one with its files, or None if it is not kept (any more). Reads files: call it off the event loop."""
+
+
 class Journal(Protocol):
     """The truth from which indexes are derived. `append` never blocks the event loop."""
 
@@ -161,8 +172,14 @@ class Journal(Protocol):
         With `prune`, other entries of the functions named are forgotten. Raises JournalError.
         """
 
-    def supply(self, live: Callable[[str], Iterable[Entry]]) -> None:
-        """Say where this node's live entries of a function are, for a journal that may lose them and ask back."""
+    def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
+        """Say where this node's live entries of a function are, and the functions registered at run time.
+
+        For a journal that may lose them and ask back, or that other nodes read.
+        """
+
+    def expect(self, function: str) -> None:
+        """Say that this node serves a function from now on, `name@version`: all that others have of it is to come."""
 
     def statistics(self) -> Mapping[str, float]:
         """Return counters and gauges by name: appended, written, dropped, pending, bytes, up (1 or 0), ..."""

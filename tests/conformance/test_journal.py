@@ -18,7 +18,7 @@ from likewise.journal.blocks import block_of, entries_of
 from likewise.journal.catalog import open_journal
 from likewise.journal.memory import MemoryJournal, SharedLog
 from likewise.ports import Journal
-from likewise.types import Inserted, Invalidated, Learned
+from likewise.types import Inserted, Invalidated, Learned, Observed, Registered, Sample, Unregistered
 
 Open = Callable[..., Awaitable[Journal]]
 
@@ -233,6 +233,47 @@ async def test_a_node_follows_what_others_append_and_not_itself(shared: Open) ->
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_is_for_others_reaches_them(shared: Open) -> None:
+    """Samples to learn from and functions registered at run time, with their files: those that follow and that join."""
+    a, b = await shared("a"), await shared("b")
+    assert a.shared
+    samples = (Sample((1.0, 0.5), True, 0.25, 2.0), Sample((1.0, -0.5), False, 1.0, 2.0))
+    observed = Observed(FUNCTION, "cnn", "m/1", "a/1", 3, samples)
+    words = [Registered(FUNCTION, 10.0, "spec", {"model.onnx": bytes(range(256))}), Unregistered("other@2", 11.0)]
+    seen = Model()
+    task = asyncio.create_task(collect(b, seen))
+    try:
+        for record in (observed, *words):
+            a.append(record)
+        follower = asyncio.create_task(collect(a, Model()))
+        await until(lambda: seen.observed == [observed] and len(seen.words) == 2)
+        follower.cancel()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, follower, return_exceptions=True)
+    assert seen.words == words
+    await a.flush()
+    late = await shared("late")
+    model = await rebuild(late.replay())
+    assert (model.observed, model.words) == ([observed], words)
+
+
+async def test_what_is_for_others_is_not_kept_where_there_are_none(
+    opened: Open, request: pytest.FixtureRequest
+) -> None:
+    """One file is one node's."""
+    if request.node.callspec.params["opened"] != "sqlite":
+        pytest.skip("this one is shared")
+    journal = await opened()
+    assert not journal.shared
+    journal.append(Observed(FUNCTION, "cnn", "m/1", "a/1", 3, ()))
+    journal.append(Registered(FUNCTION, 10.0, "spec", {}))
+    journal.append(Unregistered(FUNCTION, 11.0))
+    journal.append(Inserted(FUNCTION, make_entry(1)))
+    model = await reopened(opened, journal)
+    assert (model.ids, model.observed, model.words) == ([1], [], [])
 
 
 async def test_nothing_falls_between_replay_and_follow(shared: Open) -> None:

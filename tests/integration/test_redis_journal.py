@@ -16,7 +16,7 @@ from redis_server import RedisServer, find_redis, need_redis
 
 from likewise.errors import JournalError
 from likewise.journal.redis import RedisJournal
-from likewise.types import Entry, Inserted, Invalidated, Learned
+from likewise.types import Entry, Inserted, Invalidated, Learned, Registered, Unregistered
 
 pytestmark = pytest.mark.redis
 
@@ -27,6 +27,7 @@ class Node:
     def __init__(self, journal: RedisJournal) -> None:
         self.journal = journal
         self.model = Model()
+        self.words = self.model.words
         self._task = asyncio.create_task(collect(journal, self.model))
         journal.supply(lambda function: [e for (f, _), e in list(self.model.entries.items()) if f == function])
 
@@ -72,6 +73,53 @@ async def test_inserts_of_two_nodes_meet_in_both(join: Join) -> None:
         b.insert(make_entry(1000 + i))
     await until(lambda: len(a.model.ids) == len(b.model.ids) == 400)
     assert set(a.model.ids) == set(b.model.ids)
+
+
+@pytest.mark.parametrize("when", ["before following", "while following"])
+async def test_the_first_entry_of_an_expected_function_does_not_wait_for_the_next_look(join: Join, when: str) -> None:
+    """A node looks for streams that it does not know now and then; those of functions that it serves it follows."""
+    a, b = await join("a", block_s=60.0), await join("b", block_s=60.0, timeout_s=2.0)
+    if when == "while following":
+        a.insert(make_entry(1))  # nobody expects this one: it is found when somebody looks
+        await a.journal.flush()
+        b.journal.expect(FUNCTION)
+        await until(lambda: b.model.ids == [1], 5)
+    b.journal.expect("new@1")
+    a.journal.append(Inserted("new@1", make_entry(7)))
+    await until(lambda: 7 in b.model.ids, 5)
+
+
+async def test_a_function_expected_again_is_read_from_its_start(join: Join) -> None:
+    """Its own entries included: who serves it anew begins with none. Invalidated ones stay out."""
+    a, b = await join("a"), await join("b")
+    for node, first in ((a, 0), (b, 10)):
+        for i in range(5):
+            node.insert(make_entry(first + i))
+    a.invalidate(ids=(3,))
+    await until(lambda: len(a.model.ids) == len(b.model.ids) == 9)
+    b.model.entries.clear()
+    b.journal.expect(FUNCTION)
+    await until(lambda: set(b.model.ids) == {0, 1, 2, 4, *range(10, 15)})
+    a.insert(make_entry(20))
+    await until(lambda: 20 in b.model.ids)
+
+
+async def test_of_two_words_on_a_function_the_newer_stays(join: Join) -> None:
+    """Whichever reaches Redis first; who was behind is told, and a broken one is left alone and counted."""
+    a, b = await join("a", block_s=0.02), await join("b", block_s=0.02)
+    new, old = Registered("f@2", 20.0, "new", {"m": b"22"}), Registered("f@1", 10.0, "old", {"m": b"1"})
+    b.journal.append(new)
+    a.journal.append(old)
+    await until(lambda: a.words == [new])
+    assert b.words in ([], [old])  # the old one may have been there first
+    a.journal.append(Unregistered("f@2", 30.0))
+    await until(lambda: b.words[-1:] == [Unregistered("f@2", 30.0)])
+    late = await join("late")
+    await until(lambda: late.words == [Unregistered("f@2", 30.0)])
+    await a.journal._link.ask("HSET", "likewise:{registered}:frame", "g", b"garbage")
+    await a.journal._link.ask("HSET", "likewise:{registered}:at", "g", "1.0")
+    await until(lambda: all(node.journal.statistics()["corrupt"] == 1 for node in (a, b, late)))
+    assert a.journal.statistics()["up"] == 1
 
 
 async def test_records_wait_while_redis_is_killed_and_are_shared_after_its_return(

@@ -55,6 +55,15 @@ def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_serv
     while len(names()) < 2:  # what they learned is written every two seconds
         assert time.monotonic() < deadline, "the workers never wrote what they learned"
         time.sleep(0.05)
+    toml = '[input]\nkind = "array"\n[[keys]]\nextractor = "vector"\ndimension = 2\n'
+    made = ask("/v1/functions/mine", method="PUT", content=toml, headers={"content-type": "application/toml"})
+    assert made.status_code == 201
+    serving = set()
+    while len(serving) < 2:  # registered through one worker, served by both, over one folder
+        assert time.monotonic() < deadline + 20, "the other worker never served what one registered"
+        stats = ask("/v1/stats").json()
+        if "mine@1" in stats["functions"]:
+            serving.add(stats["pid"])
     victim, survivor = workers()
     os.kill(victim, signal.SIGKILL)
     deadline = time.monotonic() + 40

@@ -8,7 +8,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import numpy as np
 
-from likewise.types import Entry, Inserted, Invalidated, Learned, Record, Result
+from likewise.types import (
+    Entry,
+    Inserted,
+    Invalidated,
+    Learned,
+    Observed,
+    Record,
+    Registered,
+    Result,
+    Unregistered,
+)
 
 FUNCTION = "signs@1"
 
@@ -40,6 +50,8 @@ class Model:
     def __init__(self) -> None:
         self.entries: dict[tuple[str, int], Entry] = {}
         self.learned: dict[tuple[str, str], dict] = {}
+        self.observed: list[Observed] = []
+        self.words: list[Registered | Unregistered] = []
 
     def apply(self, records: Iterable[Record]) -> None:
         """Apply records as the server does: an id that is known already is ignored."""
@@ -48,6 +60,10 @@ class Model:
                 self.entries.setdefault((record.function, record.entry.id), record.entry)
             elif isinstance(record, Learned):
                 self.learned[record.function, record.key_type] = dict(record.state)
+            elif isinstance(record, Observed):
+                self.observed.append(record)
+            elif isinstance(record, Registered | Unregistered):
+                self.words.append(record)
             elif isinstance(record, Invalidated):
                 for function, entry_id in list(self.entries):
                     entry = self.entries[function, entry_id]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from likewise.functions import Function, Registry
 from likewise.http.access import AccessControl
 from likewise.pipeline import Pipeline
 
-Register = Callable[[str, Mapping[str, bytes], bytes, str], Function]
-"""Builds a function from its name, its files by name, and its spec as text with the spec's media type."""
+Register = Callable[[str, Mapping[str, bytes], bytes, str], Awaitable[tuple[Function, bool]]]
+"""Serves a function from its name, its files by name, and its spec as text with the spec's media type.
+
+Returns it, and whether it took the place of another.
+"""
 
 
 @dataclass(slots=True)
@@ -37,7 +40,7 @@ class Edge:
     access: AccessControl
     readiness: Readiness
     register: Register
-    unregister: Callable[[str], bool]
+    unregister: Callable[[str], Awaitable[bool]]
     max_body_bytes: int
     max_upload_bytes: int
     max_result_bytes: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -37,9 +36,7 @@ async def put(name: str, request: Request) -> Response:
     """Serve a function from now on: a multipart form with `spec` and its files, or a spec alone."""
     edge = edge_of(request)
     spec, media_type, files = await _upload(request, edge)
-    # loading a model takes long: off the loop, and the old version serves until the new one stands
-    function, replaced = await asyncio.to_thread(edge.register, name, files, spec, media_type), None
-    replaced = edge.registry.put(function)
+    function, replaced = await edge.register(name, files, spec, media_type)
     return json_response(function.describe(), 200 if replaced else 201)
 
 
@@ -47,7 +44,7 @@ async def put(name: str, request: Request) -> Response:
 async def delete(name: str, request: Request) -> Response:
     """Stop serving a function; its entries go with it."""
     edge = edge_of(request)
-    if not edge.unregister(name):
+    if not await edge.unregister(name):
         raise UnknownFunction(f"No function `{name[:64]}` here, so there is nothing to remove.")
     return Response(status_code=204, headers={"cache-status": "likewise; fwd=bypass", "age": "0"})
 

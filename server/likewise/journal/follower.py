@@ -29,6 +29,7 @@ from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer, Item
 from likewise.journal.publisher import Publisher
+from likewise.journal.shelf import Shelf
 from likewise.journal.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
 from likewise.journal.tombstones import Tombstones
 from likewise.types import Clock, Entry, Inserted, Invalidated, Record
@@ -38,8 +39,8 @@ _AT_ONCE = 256
 
 _Found = list[tuple[Stream, int, list[StreamEntry]]]
 """Entries read of streams, with the generation that each had when they were asked for."""
-_Reads = dict[tuple[str, ...], asyncio.Task[_Found]]
-"""Reads that are under way, by the functions they read."""
+_Reads = dict[tuple[tuple[str, int], ...], asyncio.Task[_Found]]
+"""Reads that are under way, by the functions they read, each with its stream's generation."""
 
 
 class Follower:
@@ -57,6 +58,7 @@ class Follower:
         buffer: Buffer,
         publisher: Publisher,
         tombstones: Tombstones,
+        shelf: Shelf,
         *,
         origin: str,
         batch: int,
@@ -70,6 +72,7 @@ class Follower:
         self._buffer = buffer
         self._publisher = publisher
         self._tombstones = tombstones
+        self._shelf = shelf
         self._origin = origin
         self._batch = batch
         self._block_ms = block_ms
@@ -82,9 +85,26 @@ class Follower:
         self.resynchronized = 0
         self.republished = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._anew: set[str] = set()
+        self._hurry = asyncio.Event()
+
+    def expect(self, function: str) -> None:
+        """Follow a function from its start; where it is followed already, begin again."""
+        if function not in self.streams:
+            self.streams[function] = Stream(function, self._origin, self._tombstones)
+        elif self.streams[function].epoch:
+            self._anew.add(function)
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Look at once what there is to follow, and exchange what is registered."""
+        self._hurry.set()
 
     async def replay(self) -> AsyncIterator[list[Record]]:
-        """Yield everything from the start of all streams up to their present ends. Raises JournalError."""
+        """Yield what is registered, then all from the streams' starts up to their present ends. Raises JournalError."""
+        if words := await self._shelf.exchange():
+            yield list(words)
+        self._anew.clear()
         for stream in await self._look():
             stream.rewind(await self._standing(stream))
             stream.wiped = True  # a replay begins from nothing: this process's own records belong to it
@@ -104,7 +124,10 @@ class Follower:
         try:
             while True:
                 try:
-                    if looked < 0 or time.monotonic() - looked >= self._block_ms / 1000:
+                    if looked < 0 or self._hurry.is_set() or time.monotonic() - looked >= self._block_ms / 1000:
+                        self._hurry.clear()
+                        if words := await self._shelf.exchange():
+                            yield list(words)
                         for stream in await self._look():
                             if records := await self._check(stream):
                                 yield records
@@ -180,8 +203,13 @@ class Follower:
         standing = await self._standing(stream)
         known = bool(stream.epoch)
         verdict = stream.judge(standing)
+        anew = stream.function in self._anew
+        self._anew.discard(stream.function)
         if not known:
             stream.rewind(standing)
+        elif anew and not verdict:
+            stream.rewind(standing)
+            stream.wiped = True
         elif verdict == "lost":
             _log.error("Redis lost the stream of %s; it is read from its start and completed.", stream.function)
             self.resynchronized += 1
@@ -260,11 +288,11 @@ class Follower:
         return entries
 
     def _begin_reads(self, reads: _Reads) -> None:
-        functions = list(self.streams)
-        groups = [(name,) for name in functions] if self._link.clustered else [tuple(functions)]
-        for group in groups:
-            if group and not any(set(group) & set(running) for running in reads):
-                reads[group] = asyncio.create_task(self._read([self.streams[name] for name in group]))
+        busy = {each for group in reads for each in group}
+        # What a stream was asked before it was rewound is not waited for, nor are other streams by a new one.
+        free = [each for name, stream in self.streams.items() if (each := (name, stream.generation)) not in busy]
+        groups = [(each,) for each in free] if self._link.clustered else [tuple(free)] if free else []
+        reads |= {group: asyncio.create_task(self._read([self.streams[name] for name, _ in group])) for group in groups}
 
     async def _read(self, streams: Sequence[Stream]) -> _Found:
         generations = [stream.generation for stream in streams]
@@ -278,10 +306,13 @@ class Follower:
         ]
 
     async def _finished(self, reads: _Reads) -> _Found:
-        if not reads:
-            await asyncio.sleep(self._block_ms / 1000)
-            return []
-        await asyncio.wait(reads.values(), timeout=self._block_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait(
+                (*reads.values(), hurry), timeout=self._block_ms / 1000, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            hurry.cancel()
         done = [group for group, task in reads.items() if task.done()]
         found: _Found = []
         failed: BaseException | None = None

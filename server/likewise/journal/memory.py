@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from likewise.journal import codec
+from likewise.ports import Registrations
 from likewise.types import Entry, EntryBlock, Record
 
 
@@ -94,8 +95,11 @@ class MemoryJournal:
     async def seal(self, blocks: Iterable[EntryBlock], *, prune: bool = True) -> None:
         """Do nothing: there is no snapshot."""
 
-    def supply(self, live: Callable[[str], Iterable[Entry]]) -> None:
+    def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Do nothing: what is shared here is never lost while the process lives."""
+
+    def expect(self, function: str) -> None:
+        """Do nothing: what is followed is the log of all functions."""
 
     def statistics(self) -> Mapping[str, float]:
         """Return the counters that every journal has."""

@@ -29,9 +29,11 @@ from likewise.journal import codec
 from likewise.journal.buffer import Buffer
 from likewise.journal.follower import Follower
 from likewise.journal.publisher import Publisher
+from likewise.journal.shelf import Shelf
 from likewise.journal.streams import Names, StreamEntry, StreamId, remember
 from likewise.journal.tombstones import Tombstones
-from likewise.types import Clock, Entry, EntryBlock, Invalidated, Record
+from likewise.ports import Registrations
+from likewise.types import Clock, Entry, EntryBlock, Invalidated, Record, Registered, Unregistered
 
 _log = logging.getLogger(__name__)
 _CLUSTER = {"redis+cluster://": "redis://", "rediss+cluster://": "rediss://"}
@@ -182,12 +184,14 @@ class RedisJournal:
             retry_s=retry_s,
             learned_ttl_s=learned_ttl_s,
         )
+        self._shelf = Shelf(self._link, self._names)
         self._follower = Follower(
             self._link,
             self._names,
             self._buffer,
             self._publisher,
             self._tombstones,
+            self._shelf,
             origin=origin,
             batch=batch,
             block_ms=max(1, int(block_s * 1000)),
@@ -210,13 +214,20 @@ class RedisJournal:
 
     def append(self, record: Record) -> None:
         """Buffer one record for sending. Raises JournalError only for a record that the codec refuses."""
+        if isinstance(record, Registered | Unregistered):
+            self._shelf.say(record)
+            self._follower.hurry()
+            return
         self._buffer.append(record)
         if isinstance(record, Invalidated):
             remember(self._tombstones, record)
         self._publisher.wake()
 
     async def flush(self) -> None:
-        """Return when Redis has everything appended so far. Raises JournalError if it does not take it now."""
+        """Return when Redis has every record appended so far. Raises JournalError if it does not take it now.
+
+        Functions registered at run time are left to whoever follows.
+        """
         if self._task is None:
             raise JournalError("The journal is not open; nothing can be sent.")
         await self._publisher.flush(self._flush_timeout_s)
@@ -251,12 +262,18 @@ class RedisJournal:
     async def seal(self, blocks: Iterable[EntryBlock], *, prune: bool = True) -> None:
         """Do nothing: Redis keeps no snapshots."""
 
-    def supply(self, live: Callable[[str], Iterable[Entry]]) -> None:
+    def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Say where this node's live entries of a function are, to be published again if Redis loses them.
 
         live: called on the event loop, and drawn from in pieces; it must stand entries coming and going meanwhile.
+        registrations: what this node keeps of the functions registered at run time; put into Redis where it is newer.
         """
         self._follower.live = live
+        self._shelf.registrations = registrations
+
+    def expect(self, function: str) -> None:
+        """Follow the stream of a function from its start, also before anybody put anything into it."""
+        self._follower.expect(function)
 
     def statistics(self) -> Mapping[str, float]:
         """Return counters and gauges: `up` is 0 while Redis does not answer; `bytes` is what was sent so far."""
@@ -265,7 +282,7 @@ class RedisJournal:
             "appended": self._buffer.appended,
             "written": self._publisher.written,
             "dropped": self._buffer.dropped,
-            "pending": len(self._buffer) + len(self._publisher.in_flight),
+            "pending": len(self._buffer) + len(self._publisher.in_flight) + self._shelf.pending,
             "pending_bytes": self._buffer.pending_bytes,
             "bytes": self._publisher.written_bytes,
             "up": float(self._task is not None and not self.failure),
@@ -275,7 +292,7 @@ class RedisJournal:
             "resynchronized": self._follower.resynchronized,
             "republished": self._follower.republished,
             "refused": sum(stream.refused for stream in streams),
-            "corrupt": sum(stream.corrupt for stream in streams),
+            "corrupt": sum(stream.corrupt for stream in streams) + self._shelf.refused,
         }
 
     @property

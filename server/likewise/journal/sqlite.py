@@ -33,6 +33,7 @@ from likewise.journal.rescue import rescue
 from likewise.journal.snapshot import Snapshot, SnapshotWriter, open_snapshot
 from likewise.journal.tombstones import Tombstones
 from likewise.journal.writer import Writer, WriterOptions
+from likewise.ports import Registrations
 from likewise.types import Clock, Entry, EntryBlock, Inserted, Observed, Record, Registered, Unregistered
 
 _log = logging.getLogger(__name__)
@@ -198,8 +199,11 @@ class SqliteJournal:
             live = {function: np.sort(np.concatenate(parts)) for function, parts in ids.items()}
             await self._writer.work(lambda database: self._writer.compact(database, position, live))
 
-    def supply(self, live: Callable[[str], Iterable[Entry]]) -> None:
+    def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Do nothing: a file does not forget."""
+
+    def expect(self, function: str) -> None:
+        """Do nothing: there are no others."""
 
     def statistics(self) -> Mapping[str, float]:
         """Return counters and gauges: `up` is 0 while writing fails; `bytes` is the size of the file in use."""

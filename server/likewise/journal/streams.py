@@ -54,6 +54,16 @@ class Names(NamedTuple):
         """The set of functions that have a stream."""
         return f"{self.prefix}:functions"
 
+    @property
+    def registered(self) -> str:
+        """Functions registered at run time, see `shelf.py`."""
+        return f"{self.prefix}:{{registered}}:frame"
+
+    @property
+    def registered_at(self) -> str:
+        """When each was registered, or removed."""
+        return f"{self.prefix}:{{registered}}:at"
+
     def stream(self, function: str) -> str:
         """A function's records."""
         return f"{self.prefix}:{{{function}}}:stream"
