@@ -22,13 +22,20 @@ class Adopter:
     Owned by the function's event loop.
     """
 
-    def __init__(self, namespace: Namespace, labels: Labels, kept: Callable[[], None], clock: Clock) -> None:
-        """Set up. kept: called after entries came in."""
+    def __init__(
+        self,
+        namespace: Namespace,
+        labels: Labels,
+        kept: Callable[[], None],
+        clock: Clock,
+        max_tags: int | None = None,
+    ) -> None:
+        """Set up. kept: called after entries came in; max_tags: of how many an invalidation is remembered."""
         self._namespace = namespace
         self._labels = labels
         self._kept = kept
         self._clock = clock
-        self._withdrawn = Tombstones()
+        self._withdrawn = Tombstones(max_tags=max_tags)
 
     def adopt(self, entry: Entry) -> bool:
         """Insert an entry; False where it does not fit, has expired, is there already or was invalidated."""

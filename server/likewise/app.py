@@ -63,6 +63,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             max_audio_s=settings.max_audio_s,
             max_elements=settings.max_elements,
             inline_bytes=settings.inline_bytes,
+            invalidated_tags=settings.invalidated_tags,
         ),
         Workers(runners, slots),
         readers,
@@ -156,7 +157,11 @@ def _journal_options(settings: Settings) -> dict[str, Any]:
     if settings.journal == "memory":
         return {}
     if settings.journal == "redis":
-        return {"buffer_records": settings.journal_buffer, "stream_entries": settings.stream_entries}
+        return {
+            "buffer_records": settings.journal_buffer,
+            "stream_entries": settings.stream_entries,
+            "max_tombstone_tags": settings.invalidated_tags,
+        }
     return {
         "buffer_records": settings.journal_buffer,
         "commit_interval_s": settings.journal_commit_s,

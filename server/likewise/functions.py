@@ -71,10 +71,11 @@ class Function:
         max_body_bytes: int,
         clock: Clock,
         projectors: Mapping[str, Projector] | None = None,
+        invalidated_tags: int | None = None,
     ) -> None:
         """Put the parts together. extractors and policies: by key type, in the spec's order; the first is primary.
 
-        projectors: of the key types whose keys may be projected.
+        projectors: of the key types whose keys may be projected. invalidated_tags: how many are remembered.
         """
         self.name = name
         self.version = version
@@ -85,7 +86,7 @@ class Function:
         self.policies = policies
         self.projectors = dict(projectors or {})
         self.computing = computing
-        self.adopter = Adopter(namespace, labels, self._learn_projections, clock)
+        self.adopter = Adopter(namespace, labels, self._learn_projections, clock, invalidated_tags)
         self.evidence = Exchange(self.id, policies)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()

@@ -190,6 +190,12 @@ class Settings:
         "Redis: records kept in the stream of each function; a node that was away for longer starts over.",
         minimum=100,
     )
+    invalidated_tags: int = _row(
+        10_000,
+        "Tags of each function whose invalidation a node remembers, to keep out late copies; beyond, the oldest keeps "
+        "out all late copies that are as old.",
+        minimum=1,
+    )
 
     def __post_init__(self) -> None:
         """Check each value against its row, and those that depend on each other."""

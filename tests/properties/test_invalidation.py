@@ -35,12 +35,12 @@ class Log:
 class Node:
     """One node: its own entries, its own clock, and how far it has read the log."""
 
-    def __init__(self, name: str, log: Log, clock, skew_s: float) -> None:
+    def __init__(self, name: str, log: Log, clock, skew_s: float, max_tags: int | None) -> None:
         self.name, self.log, self.at = name, log, 0
         self.clock = lambda: clock() + skew_s
         space = Namespace(FUNCTION, {"v": 1}, 1000, 1 << 20, 1e6, self.clock, index_options={"background": False})
         self.fn = SimpleNamespace(name="f", id=FUNCTION, namespace=space, policies={}, projectors={})
-        self.fn.adopter = Adopter(space, Labels("bytes"), lambda: None, self.clock)
+        self.fn.adopter = Adopter(space, Labels("bytes"), lambda: None, self.clock, max_tags)
         registry = Registry()
         registry.put(self.fn)  # type: ignore[arg-type]
         journal = MemoryJournal(log, name)  # type: ignore[arg-type]
@@ -68,13 +68,15 @@ class Node:
 class SharingMachine(RuleBasedStateMachine):
     """Two or three nodes whose clocks differ insert, invalidate, and read the log whenever they get to it."""
 
+    max_tags: int | None = None
+
     @initialize(
         skews=st.lists(st.floats(-CLOCKS_DIFFER_S / 2 + 0.1, CLOCKS_DIFFER_S / 2 - 0.1), min_size=2, max_size=3)
     )
     def start(self, skews: list[float]) -> None:
         self.now = 1e6
         self.log = Log()
-        self.nodes = [Node(f"n{i}", self.log, lambda: self.now, skew) for i, skew in enumerate(skews)]
+        self.nodes = [Node(f"n{i}", self.log, lambda: self.now, skew, self.max_tags) for i, skew in enumerate(skews)]
         self.tags_of: dict[int, tuple[str, ...]] = {}
         self.gone: list[set[int]] = [set() for _ in self.nodes]
         """What each node confirmed, or read, to be invalidated."""
@@ -122,7 +124,14 @@ class SharingMachine(RuleBasedStateMachine):
             assert not node.ids & gone
 
 
-SharingMachine.TestCase.settings = settings(
+class ForgetfulMachine(SharingMachine):
+    """The same, where each node remembers the invalidation of a single tag."""
+
+    max_tags = 1
+
+
+SharingMachine.TestCase.settings = ForgetfulMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_no_node_serves_an_entry_after_it_confirmed_its_invalidation = SharingMachine.TestCase
+test_nor_does_one_that_remembers_few_tags = ForgetfulMachine.TestCase

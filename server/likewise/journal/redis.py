@@ -138,6 +138,7 @@ class RedisJournal:
     flush_timeout_s, close_timeout_s: longest that `flush` and `close` wait for it.
     republish_within_s: nodes spread over this time when they publish again what Redis lost.
     max_tombstones: single invalidated entries that are remembered, so that they stay out.
+    max_tombstone_tags: invalidated tags that are remembered for each function; beyond, the oldest stand for everything.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class RedisJournal:
         republish_within_s: float = 2.0,
         learned_ttl_s: int = 30 * 86_400,
         max_tombstones: int = 1_000_000,
+        max_tombstone_tags: int = 10_000,
         clock: Clock = time.time,
     ) -> None:
         self._link = RedisLink(
@@ -170,7 +172,7 @@ class RedisJournal:
         self._flush_timeout_s = flush_timeout_s
         self._close_timeout_s = close_timeout_s
         self._buffer = Buffer(buffer_records, buffer_bytes)
-        self._tombstones = Tombstones(max_tombstones)
+        self._tombstones = Tombstones(max_tombstones, max_tombstone_tags)
         # A node that starts again is another origin: what it published before is news to it.
         origin = f"{node}/{uuid.uuid4().hex[:12]}"
         self._publisher = Publisher(
@@ -291,6 +293,8 @@ class RedisJournal:
             "write_failures": self._publisher.write_failures,
             "resynchronized": self._follower.resynchronized,
             "republished": self._follower.republished,
+            "tombstones": len(self._tombstones),
+            "tombstones_merged": self._tombstones.merged,
             "refused": sum(stream.refused for stream in streams),
             "corrupt": sum(stream.corrupt for stream in streams) + self._shelf.refused,
         }

@@ -11,11 +11,16 @@ class Tombstones:
     """Invalidations, each up to a point in some order that grows: journal positions, or seconds.
 
     An entry is covered when an invalidation that names it stands at its place in that order or behind it.
-    Ids are bounded: past `max_ids` the oldest are forgotten.
+    Ids are bounded: past `max_ids` the oldest are forgotten. So are tags, for each function: past `max_tags` the
+    oldest is taken for an invalidation of everything up to the same point. So nothing that it covered comes back, and
+    what else is as old and arrives that late stays out, too: it is computed anew where it is asked for.
     """
 
-    def __init__(self, max_ids: int = 1_000_000) -> None:
+    def __init__(self, max_ids: int = 1_000_000, max_tags: int | None = None) -> None:
         self._max_ids = max_ids
+        self._max_tags = max_tags
+        self.merged = 0
+        """Tags taken for everything."""
         self._everything: dict[str, float] = {}
         self._tags: dict[str, dict[str, float]] = {}
         self._ids: dict[tuple[str, int], float] = {}
@@ -34,7 +39,11 @@ class Tombstones:
             self._everything[record.function] = max(until, self._everything.get(record.function, until))
         elif record.tag is not None:
             tags = self._tags.setdefault(record.function, {})
-            tags[record.tag] = max(until, tags.get(record.tag, until))
+            tags[record.tag] = max(until, tags.pop(record.tag, until))  # and it is the newest now
+            if self._max_tags is not None and len(tags) > self._max_tags:
+                oldest = tags.pop(next(iter(tags)))
+                self._everything[record.function] = max(oldest, self._everything.get(record.function, oldest))
+                self.merged += 1
         for one in record.ids:
             self._ids.pop((record.function, one), None)
             self._ids[record.function, one] = until if ids_until is None else ids_until

@@ -62,3 +62,25 @@ def test_what_is_remembered_can_be_told_to_others() -> None:
     assert all(other.knows(record) for record in told[:2])
     assert other.covers("f", 1, 1e12)
     assert tombstones.records("g") == []
+
+
+def test_the_oldest_tags_come_to_stand_for_everything() -> None:
+    """Memory is bounded, and what a tag kept out stays out; so does all else that is as old, of that function alone."""
+    tombstones = Tombstones(max_tags=2)
+    for at, tag in enumerate(["x", "y", "x", "z"], start=10):
+        tombstones.add(Invalidated("f", float(at), tag=tag), at)
+    tombstones.add(Invalidated("g", 50.0, tag="y"), 50)
+    assert tombstones.merged == 1
+    assert len(tombstones) == 4
+    assert tombstones.covers("f", 1, 11)  # "y", the least recent
+    assert not tombstones.covers("f", 1, 12)
+    assert tombstones.covers_tags("f", ("x",), 12)
+    assert tombstones.covers_tags("f", ("z",), 13)
+    assert not tombstones.covers("g", 1, 1)
+    other = Tombstones()
+    for record in tombstones.records("f"):
+        other.add(record, record.at)
+    assert other.covers("f", 1, 11)
+    for tag in range(1000):
+        tombstones.add(Invalidated("f", 100.0, tag=str(tag)), 100)
+    assert len(tombstones) == 4
