@@ -14,8 +14,8 @@ RUN PIP_CONSTRAINT=/build/constraints.txt pip install --quiet --no-deps .
 FROM python:3.11-slim-bookworm
 RUN groupadd --system --gid 10001 likewise \
     && useradd --system --uid 10001 --gid likewise --no-create-home --home-dir /data likewise \
-    && mkdir -p /data /functions \
-    && chown likewise:likewise /data
+    && mkdir -p /data /keys /functions \
+    && chown likewise:likewise /data /keys
 COPY --from=build /opt/likewise /opt/likewise
 COPY functions /functions
 ENV PATH=/opt/likewise/bin:$PATH \

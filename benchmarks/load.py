@@ -112,7 +112,7 @@ def run_wrk(server: Child, port: int, request: Request, seconds: float, *, conne
         folder = Path(name)
         given = request.written(folder)
         script = folder / "load.lua"
-        script.write_text(_lua(given))
+        script.write_text(lua(given))
         before = server.cpu_s()
         url = f"http://127.0.0.1:{port}{request.path}"
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), url]
@@ -126,7 +126,8 @@ def run_wrk(server: Child, port: int, request: Request, seconds: float, *, conne
     return Run(answers, float(found[2]), spent, "wrk", {"200": answers}, {}, {})
 
 
-def _lua(given: Mapping[str, Any]) -> str:
+def lua(given: Mapping[str, Any]) -> str:
+    """Return the script with which wrk sends what `Request.written` returned, one body after the other."""
     headers = "".join(
         f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n" for name, value in given["headers"].items()
     )
