@@ -3,7 +3,7 @@
 `Client` and `AsyncClient` are the way in; `likewise_client.testing` has a server for the tests of apps.
 """
 
-from likewise_client._answer import Answer, Inserted, Outcome, Ticket
+from likewise_client._answer import Answer, Computed, Entry, Inserted, Outcome, Page, Ticket
 from likewise_client._async_client import AsyncClient
 from likewise_client._calls import CacheControl
 from likewise_client._client import Client
@@ -43,8 +43,10 @@ __all__ = [
     "BadRequest",
     "CacheControl",
     "Client",
+    "Computed",
     "Conflict",
     "ConnectionFailed",
+    "Entry",
     "Forbidden",
     "Input",
     "Inserted",
@@ -59,6 +61,7 @@ __all__ = [
     "NotFound",
     "Outcome",
     "Overloaded",
+    "Page",
     "Retry",
     "ServerProblem",
     "Ticket",

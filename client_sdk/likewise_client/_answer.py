@@ -1,9 +1,14 @@
-"""What comes back: answers, tickets, confirmations of inserts."""
+"""What goes and comes: answers, tickets, results to insert, entries that are there."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from numpy.typing import ArrayLike
+
+from likewise_client._wire import Input
 
 Outcome = Literal["hit", "miss", "probe", "coalesced"]
 """What became of a request: reused, computed, computed to check, or shared with one in flight."""
@@ -69,3 +74,52 @@ class Inserted:
     id: str | None
     """16 hexadecimal digits, or None where keeping it would have added nothing."""
     stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A result that the device computed, for `insert_many`; its fields are what `insert` takes."""
+
+    result: Any
+    """Anything JSON holds, a NumPy array (as .npy), or bytes of `result_media_type`."""
+    key: ArrayLike | None = None
+    keys: Mapping[str, ArrayLike] | None = None
+    input: Input | None = None
+    media_type: str | None = None
+    result_media_type: str | None = None
+    cost_s: float | None = None
+    ttl_s: float | None = None
+    tags: Sequence[str] = ()
+    ticket: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry that a server keeps, without keys and result."""
+
+    id: str
+    """16 hexadecimal digits."""
+    label: str
+    """What makes its result equal to others."""
+    media_type: str
+    size_bytes: int
+    """Length of the result."""
+    cost_s: float
+    """Seconds it took to compute."""
+    use_count: int
+    """How often it was reused."""
+    age_s: float
+    ttl_s: float | None
+    """Seconds for which it stays valid; None: without end."""
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a function's entries, in the order of insertion."""
+
+    entries: tuple[Entry, ...]
+    after: str | None
+    """Where the next page begins, at the same node; None: this was the last."""
+    node: str
+    """Base URL of the server that answered."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
-from likewise_client._answer import Answer, Inserted
+from likewise_client._answer import Answer, Computed, Entry, Inserted, Page
 from likewise_client._base import BaseClient, Settings
 from likewise_client._calls import CacheControl
 from likewise_client._errors import translated_errors
@@ -54,12 +55,35 @@ class AsyncClient(BaseClient):
         return await self._drive(self._infer(function, input, media_type, cache, max_age_s, min_fresh_s))
 
     @overload
-    async def lookup(self, function: str, *, keys: ArrayLike, key_type: str | None = None) -> list[Answer]: ...
-    @overload
-    async def lookup(self, function: str, *, key: ArrayLike, key_type: str | None = None) -> Answer: ...
+    async def lookup(
+        self,
+        function: str,
+        *,
+        keys: ArrayLike,
+        key_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> list[Answer]: ...
     @overload
     async def lookup(
-        self, function: str, *, input: Input, key_type: str | None = None, media_type: str | None = None
+        self,
+        function: str,
+        *,
+        key: ArrayLike,
+        key_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> Answer: ...
+    @overload
+    async def lookup(
+        self,
+        function: str,
+        *,
+        input: Input,
+        key_type: str | None = None,
+        media_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
     ) -> Answer: ...
     async def lookup(
         self,
@@ -70,10 +94,12 @@ class AsyncClient(BaseClient):
         input: Input | None = None,
         key_type: str | None = None,
         media_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
     ) -> Answer | list[Answer]:
         """Return what is safe to reuse, and never compute; see `Client.lookup`."""
         answer: Answer | list[Answer] = await self._drive(
-            self._lookup(function, key, keys, input, key_type, media_type)
+            self._lookup(function, key, keys, input, key_type, media_type, max_age_s, min_fresh_s)
         )
         return answer
 
@@ -94,8 +120,36 @@ class AsyncClient(BaseClient):
         durable: bool = False,
     ) -> Inserted:
         """Share a result that the device computed; see `Client.insert`."""
-        entry = (function, result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags)
-        return await self._drive(self._insert(ticket, durable, *entry))
+        computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
+        return await self._drive(self._insert(function, computed, durable))
+
+    async def insert_many(
+        self, function: str, computed: Iterable[Computed], *, durable: bool = False
+    ) -> list[Inserted]:
+        """Share many results, some hundred in a request; see `Client.insert_many`."""
+        return await self._drive(self._insert_many(function, computed, durable))
+
+    async def page(self, function: str, *, limit: int = 100, behind: Page | None = None) -> Page:
+        """Return some of a function's entries; see `Client.page`."""
+        return await self._drive(self._page(function, limit, behind))
+
+    async def entries(self, function: str, *, limit: int = 500) -> AsyncIterator[Entry]:
+        """Yield all entries of a function; see `Client.entries`."""
+        page: Page | None = None
+        while page is None or page.after is not None:
+            page = await self.page(function, limit=limit, behind=page)
+            for entry in page.entries:
+                yield entry
+
+    async def register(
+        self, name: str, spec: str | Mapping[str, Any], files: Mapping[str, bytes | Path] | None = None
+    ) -> dict[str, Any]:
+        """Serve a function from now on, or in place of one of its name; see `Client.register`."""
+        return await self._drive(self._exchange.run(calls.register(name, spec, files or {})))
+
+    async def unregister(self, name: str) -> None:
+        """Serve a function no more; see `Client.unregister`."""
+        await self._drive(self._exchange.run(calls.unregister(name)))
 
     async def invalidate(
         self,

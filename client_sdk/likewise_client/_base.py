@@ -6,20 +6,23 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypedDict, Unpack
 
 import httpx
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
-from likewise_client._answer import Answer, Inserted
+from likewise_client._answer import Answer, Computed, Inserted, Page
 from likewise_client._errors import InvalidInput
 from likewise_client._exchange import Exchange, Steps
 from likewise_client._nodes import Nodes
 from likewise_client._retry import Retry
 from likewise_client._reuse import KeyFunction, Reuse, ReuseOptions
 from likewise_client._wire import Input
+
+AT_ONCE = 500
+"""Results in one request of `insert_many`; a server takes 1,024 unless told otherwise."""
 
 
 class Settings(TypedDict, total=False):
@@ -79,24 +82,52 @@ class BaseClient:
         input: Input | None,
         key_type: str | None,
         media_type: str | None,
+        *fresh: int | None,
     ) -> Steps[Any]:
         if keys is None:
-            return (yield from self._exchange.run(calls.lookup_one(function, key, input, key_type, media_type)))
+            return (yield from self._exchange.run(calls.lookup_one(function, key, input, key_type, media_type, *fresh)))
         if key is not None or input is not None:
             raise InvalidInput("a lookup takes exactly one of key, keys and input")
         if len(keys) == 0:  # type: ignore[arg-type]  # checked as a matrix right after
             return []
-        return (yield from self._exchange.run(calls.lookup_many(function, keys, key_type)))
+        return (yield from self._exchange.run(calls.lookup_many(function, keys, key_type, *fresh)))
 
-    def _insert(self, ticket: str | None, durable: bool, *arguments: Any) -> Steps[Inserted]:
-        with_ticket = calls.insert(*arguments, ticket=ticket, durable=durable)
-        return self._exchange.insert(with_ticket, calls.insert(*arguments, ticket=None, durable=durable), ticket)
+    def _insert(self, function: str, computed: Computed, durable: bool) -> Steps[Inserted]:
+        ticket = computed.ticket
+        with_ticket = calls.insert(function, computed, ticket=ticket, durable=durable)
+        return self._exchange.insert(
+            with_ticket, calls.insert(function, computed, ticket=None, durable=durable), ticket
+        )
+
+    def _insert_many(self, function: str, computed: Iterable[Computed], durable: bool) -> Steps[list[Inserted]]:
+        done: list[Inserted] = []
+        for part in _parts(computed):
+            done += yield from self._exchange.run(calls.insert_many(function, part, durable=durable))
+        return done
+
+    def _page(self, function: str, limit: int, page: Page | None) -> Steps[Page]:
+        """Return the page behind another one, from the same node, or the first."""
+        if page is None:
+            return self._exchange.run(calls.page(function, limit, None))
+        return self._exchange.run(calls.page(function, limit, page.after), node=page.node)
 
     def _invalidate(self, function: str, id: str | None, tag: str | None, everything: bool) -> Steps[int]:
         return self._exchange.everywhere(calls.invalidate(function, id, tag, everything))
 
     def _reuse(self, function: str, key: KeyFunction | None, **options: Unpack[ReuseOptions]) -> Reuse:
         return Reuse(function, key, **options)
+
+
+def _parts(computed: Iterable[Computed]) -> Iterator[list[Computed]]:
+    """Yield some results at a time, as many as one request carries."""
+    part: list[Computed] = []
+    for one in computed:
+        part.append(one)
+        if len(part) == AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def _trust(secure: bool) -> ssl.SSLContext:

@@ -7,13 +7,14 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import httpx
 from numpy.typing import ArrayLike
 
-from likewise_client._answer import Answer, Inserted, Outcome, Ticket
+from likewise_client._answer import Answer, Computed, Entry, Inserted, Outcome, Page, Ticket
 from likewise_client._errors import (
     BY_SLUG,
     BY_STATUS,
@@ -28,6 +29,7 @@ from likewise_client._wire import (
     OCTETS,
     Input,
     decode_result,
+    encode_form,
     encode_input,
     encode_json,
     encode_key,
@@ -71,35 +73,42 @@ def infer(
 ) -> Call[Answer]:
     """POST .../infer."""
     body, media_type = encode_input(value, media_type)
-    headers = {"Content-Type": media_type}
-    directives: list[str] = [cache] if cache else []
-    directives += [f"max-age={max_age_s:d}"] if max_age_s is not None else []
-    directives += [f"min-fresh={min_fresh_s:d}"] if min_fresh_s is not None else []
-    if directives:
-        headers["Cache-Control"] = ", ".join(directives)
+    headers = {"Content-Type": media_type, **_control(cache, max_age_s, min_fresh_s)}
     return Call("POST", _path(function, "infer"), _read_answer, body, headers, function)
 
 
 def lookup_one(
-    function: str, key: ArrayLike | None, value: Input | None, key_type: str | None, media_type: str | None
+    function: str,
+    key: ArrayLike | None,
+    value: Input | None,
+    key_type: str | None,
+    media_type: str | None,
+    max_age_s: int | None = None,
+    min_fresh_s: int | None = None,
 ) -> Call[Answer]:
     """POST .../lookup with one key or a raw input."""
     if (key is None) == (value is None):
         raise InvalidInput("a lookup takes exactly one of key, keys and input")
-    path = _path(function, "lookup", key_type=key_type)
+    path, control = _path(function, "lookup", key_type=key_type), _control(None, max_age_s, min_fresh_s)
     if value is None:
-        return Call("POST", path, _read_answer, encode_key(cast(ArrayLike, key)), _TYPED_OCTETS, function)
+        return Call("POST", path, _read_answer, encode_key(cast(ArrayLike, key)), _TYPED_OCTETS | control, function)
     body, media_type = encode_input(value, media_type, lists_as=NPY)
     if media_type in (JSON, OCTETS):
         raise InvalidInput(f"{media_type} means keys in a lookup: pass an array input as a NumPy array")
-    return Call("POST", path, _read_answer, body, {"Content-Type": media_type}, function)
+    return Call("POST", path, _read_answer, body, {"Content-Type": media_type} | control, function)
 
 
-def lookup_many(function: str, keys: ArrayLike, key_type: str | None) -> Call[list[Answer]]:
+def lookup_many(
+    function: str,
+    keys: ArrayLike,
+    key_type: str | None,
+    max_age_s: int | None = None,
+    min_fresh_s: int | None = None,
+) -> Call[list[Answer]]:
     """POST .../lookup with n >= 1 keys."""
     matrix = key_matrix(keys)
     if len(matrix) == 1:
-        one = lookup_one(function, matrix[0], None, key_type, None)
+        one = lookup_one(function, matrix[0], None, key_type, None, max_age_s, min_fresh_s)
         return Call("POST", one.path, lambda r, n: [_read_answer(r, n)], one.body, one.headers, function)
 
     def read(response: httpx.Response, node: str) -> list[Answer]:
@@ -108,50 +117,98 @@ def lookup_many(function: str, keys: ArrayLike, key_type: str | None) -> Call[li
             raise MalformedAnswer(f"{node} did not answer {len(matrix)} keys one by one")
         return [_read_bulk_answer(answer, node) for answer in answers]
 
-    path = _path(function, "lookup", key_type=key_type)
-    return Call("POST", path, read, matrix.tobytes(), _TYPED_OCTETS, function)
+    path, control = _path(function, "lookup", key_type=key_type), _control(None, max_age_s, min_fresh_s)
+    return Call("POST", path, read, matrix.tobytes(), _TYPED_OCTETS | control, function)
 
 
-def insert(
-    function: str,
-    result: Any,
-    key: ArrayLike | None,
-    keys: Mapping[str, ArrayLike] | None,
-    value: Input | None,
-    media_type: str | None,
-    result_media_type: str | None,
-    cost_s: float | None,
-    ttl_s: float | None,
-    tags: Sequence[str],
-    *,
-    ticket: str | None,
-    durable: bool,
-) -> Call[Inserted]:
+def insert(function: str, computed: Computed, *, ticket: str | None, durable: bool) -> Call[Inserted]:
     """POST .../entries with one entry. Repeated only where the server cannot have taken it."""
+    many = _insert(function, _entry(computed, ticket), 1, durable)
+
+    def read(response: httpx.Response, node: str) -> Inserted:
+        return many.read(response, node)[0]
+
+    return Call("POST", many.path, read, many.body, many.headers, function, repeatable=False)
+
+
+def insert_many(function: str, computed: Sequence[Computed], *, durable: bool) -> Call[list[Inserted]]:
+    """POST .../entries with n >= 1 entries. Repeated only where the server cannot have taken them."""
+    return _insert(function, {"entries": [_entry(one, one.ticket) for one in computed]}, len(computed), durable)
+
+
+def _insert(function: str, document: dict[str, Any], count: int, durable: bool) -> Call[list[Inserted]]:
+    def read(response: httpx.Response, node: str) -> list[Inserted]:
+        try:
+            done = [Inserted(one["id"], bool(one["stored"])) for one in _read_json(response)["entries"]]
+        except (KeyError, ValueError, TypeError) as error:
+            raise MalformedAnswer(f"{node} did not confirm the insert as the protocol says") from error
+        if len(done) != count:
+            raise MalformedAnswer(f"{node} confirmed {len(done)} of {count} inserts")
+        return done
+
+    path = _path(function, "entries", durable="true" if durable else None)
+    return Call("POST", path, read, encode_json(document), {"Content-Type": JSON}, function, repeatable=False)
+
+
+def _entry(computed: Computed, ticket: str | None) -> dict[str, Any]:
+    key, keys, value = computed.key, computed.keys, computed.input
     if sum(part is not None for part in (key, keys, value)) != 1:
         raise InvalidInput("an insert takes exactly one of key, keys (by key type) and input")
-    if isinstance(tags, str):
+    if isinstance(computed.tags, str):
         raise InvalidInput("tags is a list of strings, not one string")
-    entry = encode_result(result, result_media_type)
+    entry = encode_result(computed.result, computed.result_media_type)
     if value is not None:
-        body, input_media_type = encode_input(value, media_type, lists_as=NPY)
+        body, input_media_type = encode_input(value, computed.media_type, lists_as=NPY)
         entry |= {"input_base64": text_of(body), "input_media_type": input_media_type}
     elif keys is not None:
         entry["keys"] = {name: text_of(encode_key(vector)) for name, vector in keys.items()}
     else:
         entry["key"] = text_of(encode_key(cast(ArrayLike, key)))
-    optional = {"cost_s": cost_s, "ttl_s": ttl_s, "tags": list(tags) or None, "ticket": ticket}
-    entry |= {name: part for name, part in optional.items() if part is not None}
+    optional = {
+        "cost_s": computed.cost_s,
+        "ttl_s": computed.ttl_s,
+        "tags": list(computed.tags) or None,
+        "ticket": ticket,
+    }
+    return entry | {name: part for name, part in optional.items() if part is not None}
 
-    def read(response: httpx.Response, node: str) -> Inserted:
+
+def page(function: str, limit: int, after: str | None) -> Call[Page]:
+    """GET .../entries: one page of entries."""
+
+    def read(response: httpx.Response, node: str) -> Page:
+        document = _read_json(response)
         try:
-            (one,) = _read_json(response)["entries"]
-            return Inserted(one["id"], bool(one["stored"]))
-        except (KeyError, ValueError, TypeError) as error:
-            raise MalformedAnswer(f"{node} did not confirm the insert as the protocol says") from error
+            entries = tuple(
+                Entry(
+                    one["id"], one["label"], one["media_type"], one["size_bytes"], one["cost_s"], one["use_count"],
+                    one["age_s"], one["ttl_s"], tuple(one["tags"]),
+                )
+                for one in document["entries"]
+            )  # fmt: skip
+            return Page(entries, document["next"], node)
+        except (KeyError, TypeError) as error:
+            raise MalformedAnswer(f"{node} did not list entries as the protocol says") from error
 
-    path = _path(function, "entries", durable="true" if durable else None)
-    return Call("POST", path, read, encode_json(entry), {"Content-Type": JSON}, function, repeatable=False)
+    return Call("GET", _path(function, "entries", limit=f"{limit:d}", after=after), read, function=function)
+
+
+def register(name: str, spec: str | Mapping[str, Any], files: Mapping[str, bytes | Path]) -> Call[dict[str, Any]]:
+    """PUT /v1/functions/{name}: as a form where there are files, else the spec alone."""
+    kind, text = ("application/toml", spec.encode()) if isinstance(spec, str) else (JSON, encode_json(spec))
+    if files:
+        contents = {
+            part: (content.read_bytes() if isinstance(content, Path) else content) for part, content in files.items()
+        }
+        body, kind = encode_form({"spec": (kind, text)} | {part: (OCTETS, each) for part, each in contents.items()})
+    else:
+        body = text
+    return Call("PUT", _path(name), lambda response, _node: _read_json(response), body, {"Content-Type": kind}, name)
+
+
+def unregister(name: str) -> Call[None]:
+    """DELETE /v1/functions/{name}; not repeated, for a second time there would be no such function."""
+    return Call("DELETE", _path(name), lambda _response, _node: None, function=name, repeatable=False)
 
 
 def invalidate(function: str, id: str | None, tag: str | None, everything: bool) -> Call[int]:
@@ -182,11 +239,18 @@ def stats() -> Call[dict[str, Any]]:
 _TYPED_OCTETS = {"Content-Type": OCTETS}
 
 
-def _path(function: str, rest: str, **query: str | None) -> str:
+def _control(cache: CacheControl | None, max_age_s: int | None, min_fresh_s: int | None) -> dict[str, str]:
+    directives: list[str] = [cache] if cache else []
+    directives += [f"max-age={max_age_s:d}"] if max_age_s is not None else []
+    directives += [f"min-fresh={min_fresh_s:d}"] if min_fresh_s is not None else []
+    return {"Cache-Control": ", ".join(directives)} if directives else {}
+
+
+def _path(function: str, rest: str = "", **query: str | None) -> str:
     if not function or function in (".", ".."):
         raise InvalidInput("a function is named, such as 'signs' or 'signs@1'")
     text = urlencode({name: value for name, value in query.items() if value is not None})
-    return f"/v1/functions/{quote(function, safe='@')}/{rest}" + (f"?{text}" if text else "")
+    return f"/v1/functions/{quote(function, safe='@')}" + (f"/{rest}" if rest else "") + (f"?{text}" if text else "")
 
 
 def _read_answer(response: httpx.Response, node: str) -> Answer:

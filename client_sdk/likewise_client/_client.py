@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
-from likewise_client._answer import Answer, Inserted
+from likewise_client._answer import Answer, Computed, Entry, Inserted, Page
 from likewise_client._base import BaseClient, Settings
 from likewise_client._calls import CacheControl
 from likewise_client._errors import translated_errors
@@ -73,12 +74,35 @@ class Client(BaseClient):
         return self._drive(self._infer(function, input, media_type, cache, max_age_s, min_fresh_s))
 
     @overload
-    def lookup(self, function: str, *, keys: ArrayLike, key_type: str | None = None) -> list[Answer]: ...
-    @overload
-    def lookup(self, function: str, *, key: ArrayLike, key_type: str | None = None) -> Answer: ...
+    def lookup(
+        self,
+        function: str,
+        *,
+        keys: ArrayLike,
+        key_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> list[Answer]: ...
     @overload
     def lookup(
-        self, function: str, *, input: Input, key_type: str | None = None, media_type: str | None = None
+        self,
+        function: str,
+        *,
+        key: ArrayLike,
+        key_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> Answer: ...
+    @overload
+    def lookup(
+        self,
+        function: str,
+        *,
+        input: Input,
+        key_type: str | None = None,
+        media_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
     ) -> Answer: ...
     def lookup(
         self,
@@ -89,12 +113,17 @@ class Client(BaseClient):
         input: Input | None = None,
         key_type: str | None = None,
         media_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
     ) -> Answer | list[Answer]:
         """Return what is safe to reuse for a key (d,), keys (n, d), or a raw input; nothing is ever computed.
 
         An answer with `found` False carries the ticket for the insert of what the device then computes.
+        max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         """
-        answer: Answer | list[Answer] = self._drive(self._lookup(function, key, keys, input, key_type, media_type))
+        answer: Answer | list[Answer] = self._drive(
+            self._lookup(function, key, keys, input, key_type, media_type, max_age_s, min_fresh_s)
+        )
         return answer
 
     def insert(
@@ -121,8 +150,44 @@ class Client(BaseClient):
         ttl_s: seconds it may be reused, at most what the function allows.
         tags: for `invalidate`. ticket: from the lookup's answer. durable: wait until it is on disk.
         """
-        entry = (function, result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags)
-        return self._drive(self._insert(ticket, durable, *entry))
+        computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
+        return self._drive(self._insert(function, computed, durable))
+
+    def insert_many(self, function: str, computed: Iterable[Computed], *, durable: bool = False) -> list[Inserted]:
+        """Share many results that devices computed, some hundred in a request; return what became of each, in order.
+
+        All go to the function's node; a ticket of another node is not good there, and its result is kept all the same.
+        A request is taken whole or not at all. Where one fails the error is raised, and those before it stay.
+        """
+        return self._drive(self._insert_many(function, computed, durable))
+
+    def page(self, function: str, *, limit: int = 100, behind: Page | None = None) -> Page:
+        """Return up to `limit` (at most 1,000) of a function's entries, in the order of insertion.
+
+        behind: the page before, whose node is asked again; None: the first page.
+        """
+        return self._drive(self._page(function, limit, behind))
+
+    def entries(self, function: str, *, limit: int = 500) -> Iterator[Entry]:
+        """Yield all entries of a function at its node, page by page; entries may come and go meanwhile."""
+        page: Page | None = None
+        while page is None or page.after is not None:
+            page = self.page(function, limit=limit, behind=page)
+            yield from page.entries
+
+    def register(
+        self, name: str, spec: str | Mapping[str, Any], files: Mapping[str, bytes | Path] | None = None
+    ) -> dict[str, Any]:
+        """Serve a function from now on, or in place of one of its name; return its description.
+
+        spec: what function.toml holds, as TOML text or as a mapping. files: those that it names, as bytes or paths.
+        One node takes it; nodes that share follow. Takes an access key with scope admin.
+        """
+        return self._drive(self._exchange.run(calls.register(name, spec, files or {})))
+
+    def unregister(self, name: str) -> None:
+        """Serve a function no more, with all its entries; nodes that share follow. Raises UnknownFunction."""
+        self._drive(self._exchange.run(calls.unregister(name)))
 
     def invalidate(self, function: str, *, id: str | None = None, tag: str | None = None, all: bool = False) -> int:  # noqa: A002 as in the protocol's query
         """Take entries out on every node: one by id, those with a tag, or all; return how many.

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
-from likewise_client._answer import Answer
+from likewise_client._answer import Answer, Computed, Inserted
 from likewise_client._errors import LikewiseClientError, ServerProblem, Unavailable
 from likewise_client._exchange import Compute, Exchange, Steps
 
@@ -88,22 +88,11 @@ class Reuse:
     ) -> Steps[None]:
         shared = self.encode(result) if self.encode else result
 
-        def entry(ticket: str | None) -> Any:
-            one = None if keys is not None else key
-            return calls.insert(
-                self.function,
-                shared,
-                one,
-                keys,
-                raw,
-                None,
-                None,
-                cost_s,
-                self.ttl_s,
-                self.tags,
-                ticket=ticket,
-                durable=False,
-            )
+        one = None if keys is not None else key
+        computed = Computed(shared, one, keys, raw, cost_s=cost_s, ttl_s=self.ttl_s, tags=self.tags)
+
+        def entry(ticket: str | None) -> calls.Call[Inserted]:
+            return calls.insert(self.function, computed, ticket=ticket, durable=False)
 
         try:
             yield from exchange.insert(entry(answer.ticket), entry(None), answer.ticket)

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -242,3 +243,19 @@ def parse_seconds(header: str | None, now: float) -> float:
         except (ValueError, TypeError):
             return 0.0
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+
+
+def encode_form(parts: Mapping[str, tuple[str, bytes]]) -> tuple[bytes, str]:
+    """Return a multipart form's bytes and media type. parts: by name, each a media type and content.
+
+    Raises InvalidInput for a name that would break out of its header.
+    """
+    boundary = secrets.token_hex(16)
+    pieces: list[bytes] = []
+    for name, (media_type, content) in parts.items():
+        if not name.isprintable() or any(each in name for each in '"\\'):
+            raise InvalidInput(f"{name!r} is no name of a file: name it as the spec does")
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
+        pieces += [head.encode(), f"Content-Type: {media_type}\r\n\r\n".encode(), content, b"\r\n"]
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return b"".join(pieces), f"multipart/form-data; boundary={boundary}"

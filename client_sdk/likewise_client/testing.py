@@ -169,6 +169,8 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
             raise _ProblemError(401, "unauthorized", "Send an access key.")
         if not call.function:
             return self._overview(call)
+        if call.route == call.function and call.method in ("PUT", "DELETE"):
+            return self._register(call) if call.method == "PUT" else self._unregister(call)
         function = self._functions.get(call.function.partition("@")[0])
         if function is None:
             raise _ProblemError(404, "unknown-function", f"There is no function {call.function!r}.")
@@ -179,6 +181,8 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
                 return self._lookup(function, call)
             case "POST", "entries":
                 return self._insert(function, call)
+            case "GET", "entries":
+                return self._page(function, call)
             case "DELETE", "entries":
                 return self._invalidate(function, call)
             case _:
@@ -193,10 +197,42 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
             return _json({"functions": {f"{f.name}@1": {"requests": dict(f.counts)} for f in functions}})
         raise _ProblemError(404, "not-found", f"{call.route} is not served here.")
 
+    def _register(self, call: RecordedCall) -> httpx.Response:
+        """Serve a function that devices compute, whatever the spec says of a model: nothing runs it here."""
+        replaced = call.function in self._functions
+        self.function(call.function)
+        return _json({"name": call.function, "version": 1, "entries": 0}, 200 if replaced else 201)
+
+    def _unregister(self, call: RecordedCall) -> httpx.Response:
+        if self._functions.pop(call.function, None) is None:
+            raise _ProblemError(404, "unknown-function", f"There is no function {call.function!r}.")
+        return httpx.Response(204)
+
+    def _page(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
+        now = self._clock()
+        after, limit = call.query.get("after"), int(call.query.get("limit", 100))
+        live = [entry for entry in function.entries if entry.expires_at > now]
+        start = next((at + 1 for at, entry in enumerate(live) if entry.id == after), 0)
+        rows = [
+            {
+                "id": entry.id,
+                "label": entry.body.decode(errors="replace"),
+                "media_type": entry.media_type,
+                "size_bytes": len(entry.body),
+                "cost_s": 0.1,
+                "use_count": 0,
+                "age_s": now - entry.created_at,
+                "ttl_s": entry.expires_at - now,
+                "tags": list(entry.tags),
+            }
+            for entry in live[start : start + limit]
+        ]
+        return _json({"entries": rows, "next": rows[-1]["id"] if start + limit < len(live) else None})
+
     def _infer(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
         control = {part.strip() for part in call.headers.get("cache-control", "").split(",")}
         key = _input_key(call.body, call.headers.get("content-type", ""))
-        found = None if control & {"no-cache", "no-store"} else self._nearest(function, key, None)
+        found = None if control & {"no-cache", "no-store"} else self._nearest(function, key, None, call)
         probing = found is not None and "only-if-cached" not in control and self._probe(function)
         if found and not probing:
             return self._hit(function, found)
@@ -221,7 +257,7 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         media_type = call.headers.get("content-type", "")
         key_type = call.query.get("key_type")
         if media_type != OCTETS:
-            return self._look_up_one(function, call.node, _input_key(call.body, media_type), key_type)
+            return self._look_up_one(function, call, _input_key(call.body, media_type), key_type)
         numbers = _vector(call.body)
         dimension = function.dimension or len(numbers)
         if len(numbers) == 0 or len(numbers) % dimension:
@@ -229,29 +265,32 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
             raise _ProblemError(422, "invalid-value", detail)
         rows = numbers.reshape(-1, dimension)
         if len(rows) == 1:
-            return self._look_up_one(function, call.node, rows[0], key_type)
-        return _json({"answers": [self._bulk_answer(function, call.node, row, key_type) for row in rows]})
+            return self._look_up_one(function, call, rows[0], key_type)
+        return _json({"answers": [self._bulk_answer(function, call, row, key_type) for row in rows]})
 
     def _look_up_one(
-        self, function: FakeFunction, node: str, key: NDArray[np.float32] | bytes, key_type: str | None
+        self, function: FakeFunction, call: RecordedCall, key: NDArray[np.float32] | bytes, key_type: str | None
     ) -> httpx.Response:
-        found = self._nearest(function, key, key_type)
+        found = self._nearest(function, key, key_type, call)
         probing = found is not None and self._probe(function)
         if found and not probing:
             return self._hit(function, found)
         function.counts["probe" if probing else "miss"] += 1
         detail = "probe" if probing else "none"
-        headers = {"Cache-Status": f"likewise; fwd=miss; detail={detail}", "Likewise-Ticket": _ticket(function, node)}
+        headers = {
+            "Cache-Status": f"likewise; fwd=miss; detail={detail}",
+            "Likewise-Ticket": _ticket(function, call.node),
+        }
         return httpx.Response(204, headers=headers)
 
     def _bulk_answer(
-        self, function: FakeFunction, node: str, key: NDArray[np.float32], key_type: str | None
+        self, function: FakeFunction, call: RecordedCall, key: NDArray[np.float32], key_type: str | None
     ) -> dict[str, Any]:
-        found = self._nearest(function, key, key_type)
+        found = self._nearest(function, key, key_type, call)
         outcome = "miss" if found is None else "probe" if self._probe(function) else "hit"
         function.counts[outcome] += 1
         if found is None or outcome == "probe":
-            return {"outcome": outcome, "ticket": _ticket(function, node)}
+            return {"outcome": outcome, "ticket": _ticket(function, call.node)}
         now = self._clock()
         answer = {"outcome": "hit", "entry": found.id, "age": now - found.created_at, "ttl": found.expires_at - now}
         if found.media_type == JSON:
@@ -292,7 +331,9 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         function.entries[:] = kept
         return _json({"invalidated": count})
 
-    def _nearest(self, function: FakeFunction, key: NDArray[np.float32] | bytes, key_type: str | None) -> _Entry | None:
+    def _nearest(
+        self, function: FakeFunction, key: NDArray[np.float32] | bytes, key_type: str | None, call: RecordedCall
+    ) -> _Entry | None:
         now = self._clock()
         function.entries[:] = [entry for entry in function.entries if entry.expires_at > now]
         best, nearest = function.radius, None
@@ -301,6 +342,12 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
             distance = _distance(key, other)
             if distance <= best:
                 best, nearest = distance, entry
+        control = dict(part.strip().partition("=")[::2] for part in call.headers.get("cache-control", "").split(","))
+        if nearest is not None and (
+            now - nearest.created_at > float(control.get("max-age", "inf"))
+            or nearest.expires_at - now < float(control.get("min-fresh", 0.0))
+        ):
+            return None
         return nearest
 
     def _store(

@@ -12,6 +12,9 @@ import pytest
 from likewise_client import (
     AsyncClient,
     Client,
+    Computed,
+    InvalidFunction,
+    InvalidInput,
     InvalidValue,
     LikewiseClientError,
     MalformedAnswer,
@@ -78,6 +81,86 @@ def test_many_keys_at_once(client: Client) -> None:
     assert (far.result, far.media_type) == (b"\x00\xff", "application/octet-stream")
     assert other.ticket
     assert [one.outcome for one in client.lookup("devices", keys=[NEAR[1]])] == ["hit"]
+
+
+def test_many_results_at_once(client: Client) -> None:
+    """More than one request carries, each confirmed in order; a ticket among them teaches as in a single insert."""
+    assert client.insert_many("devices", []) == []
+    miss = client.lookup("devices", key=NEAR[0])
+    many = [Computed({"label": i}, [float(i), 0, 0, 0], tags=[f"t{i % 2}"]) for i in range(1, 1101)]
+    done = client.insert_many("devices", [Computed("first", NEAR[0], ticket=miss.ticket), *many], durable=True)
+    assert len(done) == len({one.id for one in done}) == 1101
+    assert client.lookup("devices", key=NEAR[1]).entry == done[0].id
+    assert client.lookup("devices", key=[1100.0, 0, 0, 0]).result == {"label": 1100}
+    assert client.invalidate("devices", tag="t1") == 550
+    with pytest.raises(InvalidInput, match="exactly one"):
+        client.insert_many("devices", [Computed(1)])
+
+
+def test_entries_page_by_page(client: Client) -> None:
+    """In the order of insertion, none twice, none left out; one page knows where the next begins."""
+    assert list(client.entries("devices")) == []
+    done = client.insert_many("devices", [Computed(i, [float(i), 0, 0, 0], tags=["x"]) for i in range(25)])
+    assert [entry.id for entry in client.entries("devices", limit=10)] == [one.id for one in done]
+    first = client.page("devices", limit=20)
+    assert len(first.entries) == 20
+    last = client.page("devices", limit=20, behind=first)
+    assert (len(last.entries), last.after) == (5, None)
+    entry = last.entries[-1]
+    assert (entry.tags, entry.media_type, entry.size_bytes) == (("x",), "application/json", 2)
+    assert entry.ttl_s is None or entry.ttl_s > 60
+
+
+def test_a_lookup_takes_only_what_is_fresh_enough(client: Client) -> None:
+    """By age and by what is left, for one key, several, and raw inputs."""
+    client.insert("devices", 1, key=NEAR[0], ttl_s=60)
+    for fresh in ({"max_age_s": 30}, {"min_fresh_s": 20}):
+        assert client.lookup("devices", key=NEAR[1], **fresh).found  # type: ignore[arg-type]
+    for stale in ({"min_fresh_s": 600}, {"max_age_s": 30, "min_fresh_s": 600}):
+        assert not client.lookup("devices", key=NEAR[1], **stale).found  # type: ignore[arg-type]
+        assert not client.lookup("devices", input=NEAR[1], **stale).found  # type: ignore[arg-type]
+        assert [one.found for one in client.lookup("devices", keys=[NEAR[1], FAR], **stale)] == [False, False]
+        assert [one.found for one in client.lookup("devices", keys=[NEAR[1]], **stale)] == [False]
+
+
+DEVICES = """
+[input]
+kind = "array"
+[[keys]]
+extractor = "vector"
+dimension = 2
+[reuse]
+policy = "fixed"
+[reuse.options]
+threshold = 0.1
+"""
+
+
+def test_a_function_is_registered_used_and_removed(client: Client) -> None:
+    """From TOML or from a mapping; a second time it takes the place of the first."""
+    assert client.register("mine", DEVICES)["version"] == 1
+    client.insert("mine", "x", key=[1.0, 0.0])
+    assert client.lookup("mine", key=[1.0, 0.0]).result == "x"
+    spec = {"input": {"kind": "array"}, "keys": [{"extractor": "vector", "dimension": 2}]}
+    assert client.register("mine", spec)["name"] == "mine"
+    client.unregister("mine")
+    with pytest.raises(UnknownFunction):
+        client.unregister("mine")
+    with pytest.raises(UnknownFunction):
+        client.lookup("mine", key=[1.0, 0.0])
+
+
+def test_a_function_is_registered_with_its_model(real: Client, functions_dir: Path, toys: Any) -> None:
+    """Files go along, as bytes or as paths; what is wrong with them is told."""
+    folder = functions_dir / "quadrants"
+    spec = (folder / "function.toml").read_text()
+    files = {"model.onnx": folder / "1" / "model.onnx", "labels.txt": b"a\nb\nc\nd\n"}
+    assert real.register("mine", spec, files)["model"] is not None
+    assert real.infer("mine", toys.picture(2)).result["label"] == "c"
+    with pytest.raises(InvalidFunction, match=r"labels\.txt"):
+        real.register("mine", spec, {"model.onnx": b""})
+    with pytest.raises(InvalidInput, match="name of a file"):
+        real.register("mine", spec, {'a"b': b""})
 
 
 def test_invalidation_by_id_tag_and_all(client: Client) -> None:
@@ -162,6 +245,11 @@ def test_the_real_server_refuses(body: bytes, media_type: str, kind: type[Likewi
 async def test_the_async_client_asks_the_real_server(server: Any, toys: Any) -> None:
     """Inference, lookup, insert and decorator, awaited."""
     async with AsyncClient(server.url) as client:
+        assert (await client.register("mine", DEVICES))["name"] == "mine"
+        done = await client.insert_many("mine", [Computed(i, [float(i), 1.0]) for i in range(7)])
+        assert [entry.id async for entry in client.entries("mine", limit=3)] == [one.id for one in done]
+        assert not (await client.lookup("mine", key=[3.0, 1.0], min_fresh_s=100_000)).found
+        await client.unregister("mine")
         assert (await client.infer("quadrants", toys.picture(2))).result["label"] == "south-west"
         assert (await client.insert("devices", 1, key=NEAR[0], durable=True)).stored
         assert (await client.lookup("devices", key=NEAR[1])).result == 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 
-from likewise_client import Answer, AsyncClient, Client, Inserted, Retry
+from likewise_client import Answer, AsyncClient, Client, Computed, Entry, Inserted, Page, Retry
 
 client = Client(["http://a:1", "http://b:1"], access_key="k", timeout_s=1.0, retry=Retry(rounds=2))
 anext_ = AsyncClient("http://a:1")
@@ -21,6 +21,11 @@ assert_type(client.lookup("f", keys=np.zeros((2, 3))), list[Answer])
 assert_type(client.lookup("f", input=b"", media_type="audio/wav"), Answer)
 assert_type(client.insert("f", {"label": "a"}, key=[1.0], ticket=client.lookup("f", key=[1.0]).ticket), Inserted)
 assert_type(client.invalidate("f", tag="t"), int)
+assert_type(client.insert_many("f", [Computed(1, [1.0])]), list[Inserted])
+assert_type(client.lookup("f", keys=[[1.0]], max_age_s=3), list[Answer])
+assert_type(client.page("f"), Page)
+assert_type(list(client.entries("f")), list[Entry])
+assert_type(client.register("f", "", {"model.onnx": Path("m.onnx")}), dict[str, Any])
 
 client.infer("f", b"", cache="sometimes")  # type: ignore[arg-type]
 client.lookup("f")  # type: ignore[call-overload]
@@ -49,5 +54,7 @@ assert_type(recognize_later, Callable[[str], Awaitable[int]])
 async def later() -> None:
     """Awaited, the same types."""
     assert_type(await anext_.infer("f", b""), Answer)
+    assert_type([entry async for entry in anext_.entries("f")], list[Entry])
+    assert_type(await anext_.insert_many("f", []), list[Inserted])
     assert_type(await anext_.lookup("f", keys=[[1.0]]), list[Answer])
     assert_type(await recognize_later("a"), int)

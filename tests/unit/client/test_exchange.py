@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from likewise_client import _calls as calls
-from likewise_client._answer import Answer, Ticket
+from likewise_client._answer import Answer, Computed, Ticket
 from likewise_client._errors import (
     ConnectionFailed,
     Forbidden,
@@ -74,8 +74,7 @@ def infer() -> calls.Call[Answer]:
 
 
 def insert(ticket: str | None = None) -> calls.Call[Any]:
-    entry = ("f", 1, [1.0], None, None, None, None, None, None, ())
-    return calls.insert(*entry, ticket=ticket, durable=False)  # type: ignore[arg-type]
+    return calls.insert("f", Computed(1, [1.0]), ticket=ticket, durable=False)
 
 
 def test_an_answer_is_read(clock: Any) -> None:

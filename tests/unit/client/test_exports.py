@@ -46,9 +46,12 @@ def test_every_error_has_one_base() -> None:
 
 def test_both_clients_have_the_same_methods() -> None:
     """Same names, same parameters; the asynchronous ones are awaited."""
-    for name in ("infer", "lookup", "insert", "invalidate", "functions", "stats", "reuse"):
+    methods = {name for name in vars(Client) if not name.startswith("_")} - {"close"}
+    assert methods == {name for name in vars(AsyncClient) if not name.startswith("_")} - {"aclose"}
+    for name in methods:
         one, other = getattr(Client, name), getattr(AsyncClient, name)
         assert inspect.signature(one).parameters.keys() == inspect.signature(other).parameters.keys()
-        assert inspect.iscoroutinefunction(other) == (name != "reuse")
+        assert inspect.iscoroutinefunction(other) == (name not in ("reuse", "entries"))
+        assert inspect.isasyncgenfunction(other) == inspect.isgeneratorfunction(one)
         assert one.__doc__
         assert other.__doc__
