@@ -106,6 +106,8 @@ class Publisher:
         self.in_flight = items
         left = items
         try:
+            if self.failure and not self._link.clustered:
+                await self._link.ask("EXISTS", self._names.functions)  # while it is away, nothing is packed in vain
             answers = await self._link.ask_many(self._commands(items))
             # One command per item, in order, then the bookkeeping.
             left = [item for item, answer in zip(items, answers, strict=False) if isinstance(answer, JournalError)]
