@@ -73,7 +73,6 @@ class Keeper:
         """Set up. missing, degraded: told what is not ready and what does not work, by name.
 
         uploads: takes the functions that other nodes registered; None: there are none.
-
         period_s, expire_period_s, seal_period_s, evidence_period_s: between two looks at what was learned, at what
         expired, between two snapshots, and between two records of evidence for other nodes.
         """
@@ -215,7 +214,7 @@ class Keeper:
             elif isinstance(word, Unregistered) and await asyncio.to_thread(self._uploads.obey, word):
                 self._registry.remove(word.function.partition("@")[0])
                 log.info("serving %s no more, it was removed on another node", word.function)
-        except (LikewiseError, OSError) as error:
+        except Exception as error:  # whatever a model does to its loader: following goes on
             self._degraded[place] = f"{word.function}, registered on another node, is not served here: {error}"
             log.error("%s", self._degraded[place])
         else:

@@ -15,7 +15,18 @@ from likewise.keeping import Keeper
 from likewise.lookup.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.projections import Projector
-from likewise.types import Entry, Inserted, Invalidated, Learned, Neighbors, Observed, Result, Sample
+from likewise.types import (
+    Entry,
+    Inserted,
+    Invalidated,
+    Learned,
+    Neighbors,
+    Observed,
+    Registered,
+    Result,
+    Sample,
+    Unregistered,
+)
 
 
 class Stub:
@@ -109,6 +120,32 @@ def test_what_was_computed_is_told_to_others_where_there_are_any(keeper):
         [Observed("f@1", "v", record.meaning, "other", 1, (sample,)), Observed("g@1", "v", "", "other", 1, ())]
     )
     assert keeper.fn.evidence.taken_in == 1
+
+
+async def test_a_function_that_cannot_be_taken_over_stops_nothing(keeper):
+    """It is told where an operator looks, until it can; what comes behind it is applied."""
+
+    class Uploads:
+        broken = True
+
+        def adopt(self, word):
+            if self.broken:
+                raise RuntimeError("a model that its loader cannot bear")
+
+        def obey(self, word):
+            return word.at > 5.0
+
+    keeper._uploads = Uploads()
+    word = Registered("g@1", 1.0, "", {})
+    assert await keeper._apply_slices([word, Inserted("f@1", entry(1))]) == 1
+    assert "cannot bear" in keeper._degraded["function g"]
+    keeper._uploads.broken = False
+    await keeper._apply_slices([word])
+    assert keeper._degraded == {}
+    await keeper._apply_slices([Unregistered("f@1", 4.0)])
+    assert [fn.name for fn in keeper._registry] == ["f"]
+    await keeper._apply_slices([Unregistered("f@1", 6.0)])
+    assert [fn.name for fn in keeper._registry] == []
 
 
 def test_a_restart_finds_entries_and_learned_state(live, toys):
