@@ -1,7 +1,8 @@
 """Functions registered at run time, as Redis keeps them: the newest word on each name, for nodes of now and later.
 
-- `PREFIX:{registered}:at`: a hash, name to the moment of the newest word.
-- `PREFIX:{registered}:frame`: a hash, name to that word: a function with its files, or that it was removed.
+- `PREFIX:{registered}`: the set of all names.
+- `PREFIX:{registered}:NAME`: a hash with the newest word on a name as `frame` (a function with its files, or that it
+  was removed), and as `at` when it was said. One command sets both.
 
 Not a stream, since a node that joins later needs all of it and a model is large. Every node compares these moments with
 its own now and then, takes what is newer there, and puts what is newer here: so it ends alike on all, whoever was away,
@@ -42,8 +43,7 @@ class Shelf:
 
     def __init__(self, link: Link, names: Names) -> None:
         self._link = link
-        self._moments = names.registered_at
-        self._frames = names.registered
+        self._names = names
         self._said: dict[str, _Said] = {}
         self._read: dict[str, float] = {}
         self._unsendable: dict[str, float] = {}
@@ -65,8 +65,7 @@ class Shelf:
 
     async def exchange(self) -> list[Word]:
         """Send what is newer here and return what is newer there. Raises JournalError where Redis does not do it."""
-        raw = await self._link.ask("HGETALL", self._moments)
-        theirs = {name.decode(errors="replace"): _moment(at) for name, at in _pairs(raw).items()}
+        theirs = await self._moments()
         for name, said in list(self._said.items()):
             if not said.sent and theirs.get(name, -math.inf) >= said.at:
                 # what was removed is nowhere else, and small
@@ -80,6 +79,17 @@ class Shelf:
                 found.append(word)
             self._read[name] = max(at, self._read.get(name, at))
         return sorted(found, key=lambda word: word.at)
+
+    async def _moments(self) -> dict[str, float]:
+        """Return when the newest word on each name was said that Redis has."""
+        names = [raw.decode(errors="replace") for raw in await self._link.ask("SMEMBERS", self._names.registered)]
+        if not names:
+            return {}
+        answers = await self._link.ask_many([("HGET", self._names.registered_word(name), "at") for name in names])
+        for answer in answers:
+            if isinstance(answer, JournalError):
+                raise answer
+        return {name: _moment(at) for name, at in zip(names, answers, strict=True)}
 
     def _kept(self) -> Mapping[str, float]:
         return self.registrations.kept() if self.registrations is not None else {}
@@ -106,11 +116,11 @@ class Shelf:
             self._unsendable[name] = word.at
             return
         # Where two nodes do this at once, the older word may stay: who has the newer one sees it and says it again.
-        await self._link.ask("HSET", self._frames, name, frame)
-        await self._link.ask("HSET", self._moments, name, repr(word.at))
+        await self._link.ask("HSET", self._names.registered_word(name), "at", repr(word.at), "frame", frame)
+        await self._link.ask("SADD", self._names.registered, name)
 
     async def _get(self, name: str) -> Word | None:
-        frame = await self._link.ask("HGET", self._frames, name)
+        frame = await self._link.ask("HGET", self._names.registered_word(name), "frame")
         try:
             word = await asyncio.to_thread(codec.decode, frame or b"")
         except JournalError as error:
@@ -124,16 +134,8 @@ def _name(word: Word) -> str:
     return word.function.partition("@")[0]
 
 
-def _moment(raw: bytes) -> float:
+def _moment(raw: bytes | None) -> float:
     try:
-        return float(raw)
+        return float(raw or b"")
     except ValueError:
         return -math.inf
-
-
-def _pairs(raw: object) -> dict[bytes, bytes]:
-    """Return a hash as Redis answers it, be it as a mapping or as a flat list."""
-    if isinstance(raw, dict):
-        return raw
-    flat = list(raw or ())  # type: ignore[call-overload]
-    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -56,13 +56,12 @@ class Names(NamedTuple):
 
     @property
     def registered(self) -> str:
-        """Functions registered at run time, see `shelf.py`."""
-        return f"{self.prefix}:{{registered}}:frame"
+        """The set of functions registered at run time, see `shelf.py`."""
+        return f"{self.prefix}:{{registered}}"
 
-    @property
-    def registered_at(self) -> str:
-        """When each was registered, or removed."""
-        return f"{self.prefix}:{{registered}}:at"
+    def registered_word(self, name: str) -> str:
+        """The newest word on one of them."""
+        return f"{self.prefix}:{{registered}}:{name}"
 
     def stream(self, function: str) -> str:
         """A function's records."""
