@@ -24,7 +24,7 @@ CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
 
 DEAREST = 0.45
 """Probability of being wrong above which no hit is worth it: computed, such requests are free evidence."""
-PRICE = 2.0
+PRICE = 2.5
 """Probes that spending one token of 1 + tokens costs in the end, times ε: see `Calibrated._dearest`."""
 PRUDENCE = 0.5
 """How much more often than it must a risky would-be hit is probed, so that one detection costs fewer tokens."""
@@ -32,8 +32,8 @@ DOUBT = 15.0
 """Tokens that expected and real charges are both raised by before they are compared, so that one charge is no panic."""
 SURPRISE_HALF_LIFE = 1000.0
 """Requests after which that comparison has half forgotten."""
-FEW = 10
-"""With fewer entries than that to compare with, agreement means little."""
+EARLY = 10.0
+"""Requests after which "early" has fallen to 0.7; it goes on falling with the square root of their number."""
 REFIT_EVERY = 8
 """Checked requests between two fits; fewer at the start, when each one tells more."""
 BURST = 24
@@ -84,7 +84,6 @@ class Calibrated:
         self._typical = 0.1  # q: running mean of exp(-confidence / 2) over would-be hits
         self._burst = 0
         self._since = 0
-        self._kept = 0
         self._expected = self._charged = 0.0  # false hits served, as foreseen and as the ledger's charges estimate them
         self._compared_at = 0
         self._surprise = 1.0
@@ -103,6 +102,7 @@ class Calibrated:
         """Return winner, its nearest slot, and the evidence for it."""
         label, slot, share, nearest, rival = take_vote(neighbors)
         nearest += 1e-3
+        early = 1.0 / sqrt(1.0 + self._calibration.clock / EARLY)
         margin = log((rival + 1e-3) / nearest)
         nearness = log(nearest / (self._scale or neighbors.distances[0] + 1e-6))
         return (
@@ -113,7 +113,7 @@ class Calibrated:
                 margin if -1.0 < margin < 2.0 else -1.0 if margin < 0.0 else 2.0,
                 nearness if nearness > -2.0 else -2.0,
                 share - 0.5,
-                1.0 if self._kept < FEW and len(neighbors.labels) < FEW else 0.0,
+                early,
             ),
         )
 
@@ -128,8 +128,8 @@ class Calibrated:
             self._scale = neighbors.distances[0] + 1e-6
         label, slot, evidence = self._evidence(neighbors)
         w0, w1, w2, w3, w4 = calibration.weights
-        _, margin, nearness, share, few = evidence
-        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * few
+        _, margin, nearness, share, early = evidence
+        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early
         recent = calibration.fresh_mix
         recent.append(evidence)
         if len(recent) >= 1024:
@@ -189,7 +189,6 @@ class Calibrated:
         """Take in the computed label of a request that was not reused."""
         neighbors, evidence = verdict.neighbors, verdict.evidence
         if not evidence:
-            self._kept += 1
             return Lesson(True, -1, False)
         wrong = verdict.label != label
         calibration = self._calibration
@@ -203,8 +202,8 @@ class Calibrated:
                 else:
                     self._ledger.release(verdict.charge)
                 verdict.charge = 0.0  # settled; a verdict that comes back twice changes nothing here
-        bias, margin, nearness, share, few = evidence
-        calibration.check((bias, margin, nearness, share, few), wrong, verdict.probability)
+        bias, margin, nearness, share, early = evidence
+        calibration.check((bias, margin, nearness, share, early), wrong, verdict.probability)
         if wrong and verdict.probe and self._ledger is None:
             z = verdict.confidence
             if calibration.ratio / (1.0 + exp(z if z < 15.0 else 15.0)) < 0.15:
@@ -216,9 +215,7 @@ class Calibrated:
         if self._since >= min(REFIT_EVERY, 1 + calibration.samples // 8) or (wrong and verdict.probe):
             self._since = 0
             self._refit()
-        keep = adds_something(neighbors, label)
-        self._kept += keep
-        return Lesson(keep, neighbors.slots[0] if contradicted else -1, wrong)
+        return Lesson(adds_something(neighbors, label), neighbors.slots[0] if contradicted else -1, wrong)
 
     def sample(self, verdict: Verdict, wrong: bool) -> Sample | None:
         """Return what others may learn from a verdict of this policy, now that it was computed; None: nothing."""
@@ -287,7 +284,6 @@ class Calibrated:
             "calibration": self._calibration.state(),
             "scale": self._scale,
             "typical": self._typical,
-            "kept": self._kept,
             "since": self._since,
             "expected": self._expected,
             "charged": self._charged,
@@ -301,12 +297,12 @@ class Calibrated:
         try:
             if state["policy"] != self._name:
                 raise ValueError(state["policy"])
-            scale, typical, kept = float(state["scale"]), float(state["typical"]), int(state["kept"])
+            scale, typical = float(state["scale"]), float(state["typical"])
             since, expected, charged = int(state["since"]), float(state["expected"]), float(state["charged"])
             surprise = float(state["surprise"])
             if not (1.0 <= surprise <= 5.0 and 0.0 <= expected < math.inf and 0.0 <= charged < math.inf):
                 raise ValueError(f"surprise {surprise}, expected {expected}, charged {charged}")
-            if not (kept >= 0 and 0.0 <= scale < math.inf and 0.0 < typical < math.inf):
+            if not (0.0 <= scale < math.inf and 0.0 < typical < math.inf):
                 raise ValueError(f"scale {scale}, typical {typical}")
             counters.restore(state["counters"])
             calibration.restore(state["calibration"])
@@ -316,6 +312,6 @@ class Calibrated:
             self._ledger.restore(state["ledger"] or {})
         self._counters = counters
         self._calibration.restore(state["calibration"])
-        self._scale, self._typical, self._kept = scale, typical, kept
+        self._scale, self._typical = scale, typical
         self._since, self._burst, self._compared_at = since, 0, self._calibration.clock
         self._expected, self._charged, self._surprise = expected, charged, surprise

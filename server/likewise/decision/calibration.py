@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Evidence = tuple[float, float, float, float, float]
-"""Bias (1), margin, distance, homogeneity, and 1 while fewer than ten entries are there to compare with."""
+"""Bias (1), margin, distance, homogeneity, and how early it is: 1 / √(1 + requests / 10)."""
 
 WIDTH = 5
 PRIOR: Evidence = (0.2, 6.3, -0.5, 6.5, -3.2)
@@ -141,8 +141,8 @@ class Calibration:
             step = np.linalg.solve(curvature, gradient)
             length = math.sqrt(float(step @ step))
             weights -= step if length <= 2.0 else step * (2.0 / length)
-        bias, margin, distance, homogeneity, few = weights.tolist()
-        self.weights = (bias, max(margin, 0.0), min(distance, 0.0), max(homogeneity, 0.0), min(few, 0.0))
+        bias, margin, distance, homogeneity, early = weights.tolist()
+        self.weights = (bias, max(margin, 0.0), min(distance, 0.0), max(homogeneity, 0.0), min(early, 0.0))
 
     def _set_bar(self, count: int, dearest: float | None) -> None:
         weights = np.array(self.weights)

@@ -80,7 +80,7 @@ def homogeneity(neighbors: Neighbors) -> tuple[int, int, float]:
     return winner, neighbors.slots[neighbors.labels.index(winner)], weights[winner] / sum(weights.values())
 
 
-def adds_something(neighbors: Neighbors, label: int, spread: float = 1.3) -> bool:
+def adds_something(neighbors: Neighbors, label: int, spread: float = 1.6) -> bool:
     """Say whether a computed result is worth an entry.
 
     Not when the three nearest entries carry the same label already and the nearest with another one (or else the

@@ -41,6 +41,17 @@ def test_nothing_is_reused_without_neighbors() -> None:
     assert not policy.confident(NO_NEIGHBORS)
 
 
+def test_the_same_evidence_counts_less_while_there_is_little_to_compare_with(near: Neighbors) -> None:
+    """Unanimous neighbors among the first requests may only mean that the right label was never seen."""
+    policy = make_policy("calibrated+ledger", 0.95, random.Random(0).random)
+    confidence = []
+    for _ in range(200):
+        verdict = policy.decide(near)  # nothing is learned: the weights stay as they are
+        confidence.append(verdict.confidence)
+    assert confidence[1:] == sorted(confidence[1:])
+    assert confidence[-1] > confidence[1] + 1.5
+
+
 @pytest.mark.parametrize("name", ["calibrated+ledger", "calibrated"])
 @pytest.mark.parametrize("target", [0.9, 0.95, 0.99])
 def test_the_target_is_kept_and_most_easy_requests_are_hits(name: str, target: float, world: World) -> None:
@@ -179,12 +190,12 @@ def test_a_restored_policy_decides_like_the_first(name: str, world: World) -> No
     [
         {"policy": "fixed"},
         {"scale": -1.0},
-        {"kept": None},
+        {"surprise": 0.5},
         {"calibration": {}},
         {"counters": {"requests": -1}},
         {"ledger": None},
     ],
-    ids=["other", "scale", "kept", "calibration", "counters", "ledger"],
+    ids=["other", "scale", "surprise", "calibration", "counters", "ledger"],
 )
 def test_an_unusable_state_is_refused(change: dict[str, object], world: World) -> None:
     """With words that say what to do instead."""

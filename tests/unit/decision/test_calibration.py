@@ -91,9 +91,9 @@ def test_weights_keep_their_signs() -> None:
         calibration.check(evidence, evidence[1] > 0 or evidence[2] < 0, 1.0)
         if calibration.clock % 50 == 0:
             calibration.refit(0.3)
-    _, margin, distance, homogeneity, few = calibration.weights
+    _, margin, distance, homogeneity, early = calibration.weights
     assert margin >= 0 >= distance
-    assert homogeneity >= 0 >= few
+    assert homogeneity >= 0 >= early
 
 
 def test_rings_keep_the_newest() -> None:

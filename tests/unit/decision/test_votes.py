@@ -47,6 +47,7 @@ def test_the_homogeneity_factor_is_the_winners_share_by_inverse_square() -> None
         pytest.param([1, 1], [0.1, 0.2], True, id="few"),
         pytest.param([1, 1, 2], [0.1, 0.2, 0.3], True, id="mixed"),
         pytest.param([1, 1, 1, 2], [0.1, 0.1, 0.1, 0.12], True, id="rival-near"),
+        pytest.param([1, 1, 1, 2], [0.1, 0.1, 0.1, 0.15], True, id="rival-at-half-as-far-again"),
         pytest.param([1, 1, 1, 2], [0.1, 0.1, 0.1, 0.2], False, id="covered"),
         pytest.param([1, 1, 1, 1], [0.1, 0.1, 0.1, 0.1], True, id="border-unknown"),
     ],
