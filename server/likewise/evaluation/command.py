@@ -46,6 +46,7 @@ class Job:
     functions: Path
     key_type: str | None
     index: str
+    projection: bool | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, default=os.environ.get("LIKEWISE_DATA"), metavar="DIR",
         help="folder with fsdd/ and gtsrb/ in their public layouts (default: LIKEWISE_DATA)")  # fmt: skip
     add("--functions", type=Path, default=Path("functions"), metavar="DIR", help="folder of the functions")
-    add("--key-type", metavar="NAME", help="default: the function's first")
+    add("--key-type", metavar="NAME", help="default: the function's first; an extractor's name tries it")
     add("--index", default="exact", metavar="KIND", help="index kind (default exact)")
+    add("--projection", choices=("spec", "auto", "off"), default="spec",
+        help="learn a projection of the keys where it helps (default: as the function's spec has it)")  # fmt: skip
     add("--processes", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="streams played at once")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per run")
     add("--plot", type=Path, metavar="FILE", help="draw harvest against accuracy, and accuracy over time")
@@ -109,7 +112,7 @@ def play(job: Job) -> list[Run]:
         key_type=job.key_type,
     )
     return [
-        replay(stream, policy, target, capacity=job.capacity, index=job.index)
+        replay(stream, policy, target, capacity=job.capacity, index=job.index, projection=job.projection)
         for policy in job.policies
         for target in job.targets
     ]
@@ -175,7 +178,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     return [
         Job(
             workload, seed, policies, targets, args.requests, args.capacity, args.devices, args.truth, data,
-            args.functions, args.key_type, args.index,
+            args.functions, args.key_type, args.index, {"spec": None, "auto": True, "off": False}[args.projection],
         )
         for workload in workloads
         for seed in range(args.seeds)

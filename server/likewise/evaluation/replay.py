@@ -13,6 +13,7 @@ from likewise.decision import make_policy
 from likewise.errors import InvalidValue
 from likewise.evaluation.streams import Stream
 from likewise.lookup.namespace import Namespace
+from likewise.projections import Projector
 from likewise.types import Entry, Result
 
 _KEY_TYPE = "key"
@@ -47,6 +48,8 @@ class Run:
     """Median microseconds that the policy takes for a hit."""
     computed_us: float
     """Median microseconds that the policy takes for a computed request: to decide and to learn."""
+    dimension: int
+    """Numbers of a key as it was searched at the end: fewer than it has where a projection was on."""
     accuracy_so_far: tuple[float, ...]
     """At 100 moments, evenly spaced."""
 
@@ -79,10 +82,13 @@ def replay(
     index: str = "exact",
     eviction: str = "importance",
     coin: random.Random | None = None,
+    projection: bool | None = None,
 ) -> Run:
     """Play a stream from an empty cache.
 
     policy: as `parse_policy` takes it. capacity: entries. coin: the policy's; drawn from all arguments where None.
+    projection: whether to learn one from what is computed, as the server does; None: as the function's spec has it.
+    It is learned and taken over between two requests, so that the same arguments give the same run.
     Raises InvalidValue.
     """
     name, options = parse_policy(policy)
@@ -99,6 +105,7 @@ def replay(
         eviction,
         index,
     )
+    projector = Projector(space, _KEY_TYPE, None) if (stream.projected if projection is None else projection) else None
     holders: dict[int, list[int]] = {}  # by label: ids of entries, dead ones dropped when they come up
     hits = false_hits = correct = opportunities = probes = 0
     decide_ns, hit_ns, computed_ns = [], [], []
@@ -131,6 +138,9 @@ def replay(
                 entry = Entry(at, {_KEY_TYPE: key}, _RESULT, 0.01, now, float("inf"))
                 space.insert(entry, truth)
                 holders.setdefault(truth, []).append(at)
+                if projector is not None:
+                    projector.tend()
+                    space.settle()
         if at + 1 in moments:
             course.append(1.0 - false_hits / (at + 1))
     requests = len(stream.labels)
@@ -150,6 +160,7 @@ def replay(
         decide_us=_median_us(decide_ns),
         hit_us=_median_us(hit_ns),
         computed_us=_median_us(computed_ns),
+        dimension=projector.projection.dimension if projector and projector.projection else stream.keys.shape[1],
         accuracy_so_far=tuple(course),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from likewise.errors import InvalidFunction, InvalidValue
-from likewise.features.catalog import make_extractor
+from likewise.features.catalog import KINDS, make_extractor
 from likewise.features.decode import decoder
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.inference.model import OnnxModel
@@ -38,6 +38,8 @@ class Stream:
     """What each request would be answered if it were computed; ids local to the stream."""
     neighbors: int
     """k, as the function's spec has it."""
+    projected: bool = False
+    """Whether the spec lets a projection of these keys be learned from what is computed."""
 
 
 def load_stream(
@@ -54,7 +56,7 @@ def load_stream(
     """Return a workload's stream with the keys of its function.
 
     truth: "label": what the data set says is computed; "model": what the function's model says.
-    key_type: the function's first one where None.
+    key_type: one of the function's, its first where None; or any extractor's name, to see what it would do here.
     Raises LikewiseError, naming the remedy, where data, function or model are missing.
     """
     if truth not in TRUTHS:
@@ -71,9 +73,7 @@ def load_stream(
         ) from error
     versions = sorted(int(child.name) for child in folder.iterdir() if child.is_dir() and child.name.isdigit())
     files = folder / str(spec.version or (versions[-1] if versions else 1))
-    table = next((key for key in spec.keys if key_type in (None, key.label)), None)
-    if table is None:
-        raise InvalidValue(f"`{source.function}` has no key type `{key_type}`.")
+    table = _key_spec(spec, key_type, source.function)
     extract = _extractor(spec, table, files)
     decode = decoder(spec.input.kind, max_pixels=_MAX_PIXELS, max_seconds=_MAX_SECONDS, max_values=_MAX_VALUES)
     samples = source.stream(requests, seed, devices)
@@ -81,7 +81,19 @@ def load_stream(
     keys = np.ascontiguousarray([extract(value) for value in inputs], np.float32)
     names = [sample.truth for sample in samples] if truth == "label" else _computed(spec, files, inputs)
     ids: dict[str, int] = {}
-    return Stream(workload, seed, keys, [ids.setdefault(name, len(ids)) for name in names], spec.reuse.neighbors)
+    labels = [ids.setdefault(name, len(ids)) for name in names]
+    return Stream(workload, seed, keys, labels, spec.reuse.neighbors, table.may_be_projected)
+
+
+def _key_spec(spec: FunctionSpec, key_type: str | None, function: str) -> KeySpec:
+    for key in spec.keys:
+        if key_type in (None, key.label):
+            return key
+    fitting = sorted(name for name, kind in KINDS.items() if kind == spec.input.kind and kind != "array")
+    if key_type in fitting:
+        return KeySpec.model_validate({"extractor": key_type})
+    known = ", ".join([*(key.label for key in spec.keys), *fitting])
+    raise InvalidValue(f"`{function}` has no key type `{key_type}`; choose one of {known}.")
 
 
 def _extractor(spec: FunctionSpec, key: KeySpec, files: Path) -> Extractor:

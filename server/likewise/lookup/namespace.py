@@ -292,6 +292,11 @@ class Namespace:
             self._soonest, self._soonest_behind = self._soonest_behind, float("inf")
         return int(expired.size)
 
+    def settle(self) -> None:
+        """Wait until no index is on its way. Blocks; for tools and tests."""
+        for index in self._indexes.values():
+            getattr(index, "settle", lambda: None)()
+
     def close(self) -> None:
         """Give up what runs in the background."""
         for index in self._indexes.values():

@@ -124,3 +124,13 @@ def test_real_streams_keep_the_target(workload: str) -> None:
     (found,) = play(job)
     assert found.accuracy >= 0.95
     assert found.harvest > 0.4
+
+
+def test_any_extractor_can_be_tried_by_name() -> None:
+    """Also one that the function's spec does not list; a network of the function itself is never projected."""
+    options = {"requests": 5, "devices": 1, "data": None, "functions": FUNCTIONS, "truth": "label"}
+    own, tried = (load_stream("digits", 0, key_type=name, **options) for name in (None, "dct"))
+    assert (own.projected, tried.projected) == (False, True)
+    assert tried.keys.shape[1] == 63
+    with pytest.raises(InvalidValue, match="color, dct, gray, hog"):
+        load_stream("digits", 0, key_type="mfcc", **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
@@ -71,3 +72,28 @@ def test_policies_are_parsed_with_their_options() -> None:
     assert parse_policy("potluck") == ("potluck", {})
     with pytest.raises(InvalidValue, match="option=value"):
         parse_policy("fixed:0.3")
+
+
+def noisy(labels: int, seed: int = 1) -> Stream:
+    """Return 900 requests whose labels differ in 10 of 40 numbers; the other 30 only disturb."""
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(labels, size=900)
+    told = rng.normal(size=(labels, 10))[ids] + 0.4 * rng.normal(size=(900, 10))
+    keys = np.hstack([told, 1.5 * rng.normal(size=(900, 30))])
+    keys = (keys / np.linalg.norm(keys, axis=1, keepdims=True)).astype(np.float32)
+    return Stream("noisy", 0, keys, ids.tolist(), 10, projected=True)
+
+
+def test_a_projection_is_learned_where_the_spec_says_so_and_it_helps() -> None:
+    """As the server does; between two requests, so that the same arguments give the same run."""
+    stream = noisy(25)
+    on, again = replay(stream, "calibrated+ledger", 0.9), replay(stream, "calibrated+ledger", 0.9)
+    off = replay(stream, "calibrated+ledger", 0.9, projection=False)
+    assert (on.harvest, on.probes, on.entries, on.dimension) == (again.harvest, again.probes, again.entries, 24)
+    assert off.dimension == 40
+    assert on.harvest > off.harvest + 0.1
+
+
+def test_no_projection_is_learned_from_few_labels() -> None:
+    """The plain keys were better there in every study."""
+    assert replay(noisy(10), "calibrated+ledger", 0.9).dimension == 40
