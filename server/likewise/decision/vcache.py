@@ -18,6 +18,9 @@ from likewise.decision.counters import Coin, Counters, unusable
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Verdict
 
+_KNOWN = ((0.0, 0.0), (1.0, 1.0))
+"""What every entry knows of its curve: an orthogonal key has nothing to do with it, an equal one the same result."""
+
 _MISSES = np.concatenate([np.arange(0.002, 0.05, 0.004), np.arange(0.05, 0.5, 0.02)])
 
 
@@ -39,12 +42,12 @@ _BOUNDS = np.array([_normal_quantile(1.0 - miss) for miss in _MISSES])
 class Vcache:
     """Explores or reuses by what the nearest entry itself went through.
 
-    fewest: observations of an entry before it is reused.
+    fewest: observations of an entry before it is reused, besides the two that every entry starts with.
     Reasons: "no neighbors", "explore", "exploit".
     Source: vCache: Verified Semantic Prompt Caching (2025), algorithm 1; keys of unit norm.
     """
 
-    def __init__(self, accuracy_target: float, coin: Coin, fewest: int = 6) -> None:
+    def __init__(self, accuracy_target: float, coin: Coin, fewest: int = 4) -> None:
         if fewest < 1:
             raise InvalidValue(f"fewest is {fewest}; give at least 1.")
         self._target = accuracy_target
@@ -61,14 +64,14 @@ class Vcache:
         if self._labels.get(slot) != label:  # another entry lives there now
             return 1.0
         seen = self._seen[slot]
-        if len(seen) < self._fewest:
+        if len(seen) - len(_KNOWN) < self._fewest:
             return 1.0
         curve = self._curves.get(slot)
         if curve is None:
             curve = self._curves[slot] = _fit_curve(np.array(seen))
         middle, slope, deviation = curve
         similarity = 1.0 - 0.5 * neighbors.distances[0] ** 2
-        pessimistic = middle + _BOUNDS * deviation
+        pessimistic = np.clip(middle + _BOUNDS * deviation, 0.0, 1.0)
         correct = (1.0 - _MISSES) / (1.0 + np.exp(-np.clip(slope * (similarity - pessimistic), -30.0, 30.0)))
         best = float(correct.max())
         budget = 1.0 - self._target
@@ -100,7 +103,7 @@ class Vcache:
         slot, near = neighbors.slots[0], neighbors.labels[0]
         if self._labels.get(slot) != near:
             self._labels[slot] = near
-            self._seen[slot] = []
+            self._seen[slot] = list(_KNOWN)
         correct = near == label
         self._seen[slot].append((1.0 - 0.5 * neighbors.distances[0] ** 2, float(correct)))
         self._curves.pop(slot, None)
@@ -130,24 +133,30 @@ class Vcache:
 
 
 def _fit_curve(seen: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return threshold, slope and standard error of the threshold of a logistic curve, weakly regularized.
+    """Return threshold in [0, 1], slope and standard error of the threshold of a logistic curve.
 
-    seen: shape (n, 2), similarity and 0 or 1.
+    seen: shape (n, 2), similarity and 0 or 1; both of them occur. Where a threshold separates all right from all wrong
+    observations, as with most entries, the likelihood knows no best slope, and no error of the threshold either: the
+    slope stays where a hardly noticeable pull leaves it, and the variance is taken to be gap² / 4n.
     """
     similarity, correct = seen[:, 0], seen[:, 1]
     center = float(similarity.mean())
     design = np.column_stack([np.ones_like(similarity), similarity - center])
-    weights = np.array([0.0, 10.0])
-    pull = np.diag([0.05, 1e-3])
-    prior = np.array([0.0, 10.0])
-    for _ in range(12):
+    pull = np.diag([1e-4, 1e-4])
+    weights = np.zeros(2)
+    for _ in range(40):
         right = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30.0, 30.0)))
-        gradient = design.T @ (right - correct) + pull @ (weights - prior)
+        gradient = design.T @ (right - correct) + pull @ weights
         curvature = (design * (right * (1.0 - right))[:, None]).T @ design + pull
         step = np.linalg.solve(curvature, gradient)
         length = float(np.abs(step).max())
         weights = weights - step * min(1.0, 10.0 / max(length, 1e-9))
-    slope = max(float(weights[1]), 1e-3)
+        if length < 1e-6:
+            break
+    slope = max(float(weights[1]), 1e-6)
+    threshold = min(max(center - float(weights[0]) / slope, 0.0), 1.0)
+    gap = float(similarity[correct == 1].min() - similarity[correct == 0].max())
+    if gap > 0.0:
+        return threshold, slope, gap / (2.0 * math.sqrt(len(seen)))
     gradient = np.array([-1.0 / slope, weights[0] / slope**2])
-    deviation = math.sqrt(max(float(gradient @ np.linalg.inv(curvature) @ gradient), 0.0))
-    return center - float(weights[0]) / slope, slope, deviation
+    return threshold, slope, math.sqrt(max(float(gradient @ np.linalg.inv(curvature) @ gradient), 0.0))

@@ -116,6 +116,18 @@ def test_vcache_explores_each_entry_before_it_exploits_it() -> None:
     assert policy.statistics().requests > 200
 
 
+def test_vcache_trusts_an_entry_after_a_few_right_answers_and_not_beyond_them() -> None:
+    """An entry that was never wrong has a curve too: an orthogonal key is taken to have nothing to do with it."""
+    policy = Vcache(0.9, random.Random(2).random)
+    for _ in range(4):
+        verdict = policy.decide(one(0.3))
+        assert verdict.reason == "explore"
+        policy.learn(verdict, 1)
+    assert policy.confident(one(0.3))
+    assert policy.confident(one(0.1))
+    assert not policy.confident(one(1.35))
+
+
 @pytest.mark.parametrize("name", ["fixed", "hknn", "potluck", "vcache"])
 def test_baselines_come_back_from_their_state(name: str) -> None:
     """Through JSON; another policy's state is refused."""
