@@ -22,7 +22,8 @@ from likewise.errors import InvalidValue
 RISK = 0.05
 """The certificate may be wrong with this probability, over all times together."""
 
-_STAKES = (1.0, 0.5, 0.25, 0.125, 1 / 16, 1 / 32, 1 / 64, 1 / 128, 1 / 256, 1 / 512, 1 / 1024)
+_STAKES = (1 / 2, 1 / 4, 1 / 8, *(2.0 ** (-step / 2) for step in range(8, 17)))
+"""Stakes of the certificate: a few large ones for young ledgers, half steps where charges may grow large."""
 
 
 class Ledger:
