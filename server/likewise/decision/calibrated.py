@@ -238,8 +238,8 @@ class Calibrated:
             ):
                 raise InvalidValue(f"A sample with evidence {evidence!r}, {probability=} and {scale=} is none.")
             self._scale = self._scale or scale
-            bias, margin, nearness, share, few = evidence
-            here = (bias, margin, max(-2.0, nearness + log(scale / self._scale)), share, few)
+            bias, margin, nearness, share, early = evidence
+            here = (bias, margin, max(-2.0, nearness + log(scale / self._scale)), share, early)
             calibration.check(here, wrong, probability)
             if self._ledger is not None and calibration.mixed < RECENT:
                 # Where the bar may stand, until there are enough requests of this node's own. Without a ledger the bar

@@ -259,7 +259,7 @@ def test_what_another_node_saw_sets_the_bar_and_spends_nothing(name: str, world:
         assert (after.requests, after.probes, after.tokens) == (before.requests, before.probes, before.tokens)
     assert fresh.statistics().bar < math.inf
     theirs, ours = taught.state()["calibration"]["weights"], fresh.state()["calibration"]["weights"]
-    assert ours == pytest.approx(theirs, abs=1.0)
+    assert ours[1:4] == pytest.approx(theirs[1:4], abs=1.0)  # how early it is, each sees by itself
     hits, false_hits = train(fresh, world, 400)
     assert hits > 0
     assert false_hits <= (1.0 if name == "calibrated+ledger" else 1.5) * 0.05 * 400 + 3
