@@ -9,8 +9,8 @@ from statistics import median
 from time import perf_counter
 
 from likewise.lookup.exact import ExactIndex
+from likewise.lookup.graph import Scale
 from likewise.lookup.hnsw import EF_CONSTRUCTION, MIN_CAPACITY, HnswIndex, M
-from likewise.lookup.index import Scale
 from likewise.lookup.keyed import KeyedIndex
 from likewise.lookup.moves import Move
 from likewise.types import Key, Keys, Slots

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.lookup.index import Graph, Scale
+from likewise.lookup.graph import Graph, Scale
 from likewise.lookup.slots import SlotMap, check_added
 from likewise.lookup.views import ints
 from likewise.types import Key, Keys, Slots

@@ -1,0 +1,43 @@
+"""Advice to the kernel on the memory of faiss's vectors: what to take back, and where large pages pay."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from typing import Any
+
+_ITEM_BYTES = {"UInt64Vector": 8, "Int32Vector": 4}
+_HUGE = 16 * 1024 * 1024
+"""Vectors from this size on are worth large pages."""
+_MADV_COLLAPSE = 25  # linux/mman.h; not in Python's mmap yet
+
+
+def release(vector: Any, length: int, keep: int) -> None:
+    """Give the reserved pages of a vector back until they are written; it stays where it is.
+
+    Growing a vector writes zeros to it, which would commit memory for keys that may never come. Large ones are asked
+    to come back as huge pages: a search touches keys all over, and fewer misses of the address cache save it a tenth.
+    """
+    if hasattr(mmap, "MADV_DONTNEED"):
+        advise(vector, keep, length, mmap.MADV_DONTNEED)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        advise(vector, keep, length, mmap.MADV_HUGEPAGE, _HUGE)
+
+
+def enlarge_pages(vector: Any, length: int) -> None:
+    """Put what a vector holds already on huge pages: now, from Linux 6.1 on, else whenever the kernel comes to it."""
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        advise(vector, 0, length, mmap.MADV_HUGEPAGE, _HUGE)
+        advise(vector, 0, vector.size(), _MADV_COLLAPSE, _HUGE)
+
+
+def advise(vector: Any, start: int, end: int, advice: int, at_least: int = 1) -> None:
+    """Advise the kernel on the whole pages among a vector's items from start to before end, where they are enough."""
+    bytes_each = _ITEM_BYTES.get(type(vector).__name__) or max(1, vector.byte_size() // max(1, vector.size()))
+    if vector.data() is None:
+        return
+    address = int(vector.data())
+    first = -(-(address + start * bytes_each) // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (address + end * bytes_each) // mmap.PAGESIZE * mmap.PAGESIZE
+    if last - first >= at_least:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), advice)
