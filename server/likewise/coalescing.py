@@ -10,7 +10,7 @@ from math import sqrt
 
 import numpy as np
 
-from likewise.types import Answer, Key, Neighbors
+from likewise.types import Answer, Key, Keys, Neighbors
 
 NEW_LABEL = -2
 """Stands for the label of a result that is not there yet."""
@@ -19,10 +19,11 @@ NEW_LABEL = -2
 class Leader:
     """An inference in flight that others may wait for."""
 
-    __slots__ = ("done", "key")
+    __slots__ = ("done", "row")
 
-    def __init__(self, key: Key) -> None:
-        self.key = key
+    def __init__(self, row: int) -> None:
+        """Set up. row: where its key stands for comparison; -1: nowhere, there are too many."""
+        self.row = row
         self.done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
 
 
@@ -33,6 +34,9 @@ class InFlight:
         """Set up. limit: how many are compared by key; more are found by identical input alone."""
         self._limit = limit
         self._leaders: dict[Hashable, Leader] = {}
+        self._at: list[Leader | None] = [None] * limit
+        self._free = list(range(limit))
+        self._keys: Keys | None = None  # a row for each that is compared, infinitely far away where there is none
 
     def __len__(self) -> int:
         return len(self._leaders)
@@ -46,14 +50,13 @@ class InFlight:
 
         Its label is unknown as yet, so it counts as a rival to all cached labels: the cautious reading.
         """
-        if not self._leaders or confident(neighbors):
+        if self._keys is None or not self._leaders or confident(neighbors):
             return None
-        leaders = list(self._leaders.values())[-self._limit :]
-        apart = np.array([leader.key for leader in leaders]) - key
+        apart = self._keys - key
         l2_sq = np.einsum("ij,ij->i", apart, apart)
         best = int(l2_sq.argmin())
-        distance = sqrt(l2_sq[best])
-        if neighbors.distances and distance >= neighbors.distances[0]:
+        leader, distance = self._at[best], sqrt(l2_sq[best])
+        if leader is None or (neighbors.distances and distance >= neighbors.distances[0]):
             return None
         place = bisect_left(neighbors.distances, distance)
         with_leader = Neighbors(
@@ -61,16 +64,24 @@ class InFlight:
             [*neighbors.labels[:place], NEW_LABEL, *neighbors.labels[place:]],
             [*neighbors.slots[:place], -1, *neighbors.slots[place:]],
         )
-        return leaders[best] if confident(with_leader) else None
+        return leader if confident(with_leader) else None
 
     @contextmanager
     def lead(self, identity: Hashable, key: Key) -> Iterator[Leader]:
         """Be the leader for an input while the block runs; followers wake when it ends, however it ends."""
-        leader = Leader(key)
+        if self._keys is None:
+            self._keys = np.full((self._limit, len(key)), np.inf, np.float32)
+        row = self._free.pop() if self._free else -1
+        leader = Leader(row)
+        if row >= 0:
+            self._keys[row], self._at[row] = key, leader
         self._leaders.setdefault(identity, leader)
         try:
             yield leader
         finally:
+            if row >= 0:
+                self._keys[row], self._at[row] = np.inf, None
+                self._free.append(row)
             if self._leaders.get(identity) is leader:
                 del self._leaders[identity]
             if not leader.done.done():

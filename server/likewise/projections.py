@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -15,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from likewise.errors import InvalidValue
 from likewise.features.metric import FIRST_FIT, Projection, learn_projection, next_fit
 from likewise.lookup.namespace import Namespace
+from likewise.priority import give_way
 from likewise.types import Keys, Slots
 
 log = logging.getLogger("likewise.projections")
@@ -137,13 +135,7 @@ class Projector:
 
 def learning_executor() -> ThreadPoolExecutor:
     """Return one thread for all that is learned beside the requests; it gives way to them."""
-    return ThreadPoolExecutor(1, "likewise-learn", initializer=_give_way)
-
-
-def _give_way() -> None:
-    with suppress(OSError, AttributeError):
-        # on Linux a thread has a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+    return ThreadPoolExecutor(1, "likewise-learn", initializer=give_way)
 
 
 def _learn(keys: Keys, labels: Slots, gain: float) -> Projection | None:

@@ -20,10 +20,13 @@ from likewise.journal import codec, upkeep
 from likewise.journal.buffer import Buffer
 from likewise.journal.database import Database, is_damage
 from likewise.journal.rescue import rescue
+from likewise.priority import give_way
 from likewise.types import Clock
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+COMMITS_GIVE_WAY = 5
+"""Niceness of commits: enough that the loop need not wait for the kernel's next turn, too little to starve them."""
 
 
 class WriterOptions(NamedTuple):
@@ -148,6 +151,7 @@ class Writer:
     # --- on the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        give_way(COMMITS_GIVE_WAY)
         failures = 0
         while True:
             self._pause(failures)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from likewise.lookup.exact import ExactIndex
 from likewise.lookup.hnsw import HnswIndex
 from likewise.lookup.index import use_one_thread
 from likewise.lookup.keyed import KeyedIndex
+from likewise.priority import give_way
 from likewise.types import Keys, Slots
 
 logger = logging.getLogger(__name__)
@@ -68,9 +67,7 @@ class Move:
 
     def _run(self) -> None:
         use_one_thread()
-        with suppress(OSError, AttributeError):
-            # on Linux a thread has a priority of its own: give way to the loop where both share a core
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        give_way()
         try:
             with _building:
                 self._build(self._parts)
