@@ -98,24 +98,22 @@ class Calibrated:
         """
         return min(DEAREST, 1.0 / (1.0 + PRICE / (self._epsilon * (1.0 + tokens))))
 
-    def _evidence(self, neighbors: Neighbors) -> tuple[int, int, Evidence]:
-        """Return winner, its nearest slot, and the evidence for it."""
+    def _judge(self, neighbors: Neighbors) -> tuple[int, int, Evidence, float]:
+        """Return winner, its nearest slot, the evidence for it, and the log-odds that it is right."""
         label, slot, share, nearest, rival = take_vote(neighbors)
         nearest += 1e-3
-        early = 1.0 / sqrt(1.0 + self._calibration.clock / EARLY)
+        calibration = self._calibration
+        w0, w1, w2, w3, w4 = calibration.weights
         margin = log((rival + 1e-3) / nearest)
+        if not -1.0 < margin < 2.0:
+            margin = -1.0 if margin < 0.0 else 2.0
         nearness = log(nearest / (self._scale or neighbors.distances[0] + 1e-6))
-        return (
-            label,
-            slot,
-            (
-                1.0,
-                margin if -1.0 < margin < 2.0 else -1.0 if margin < 0.0 else 2.0,
-                nearness if nearness > -2.0 else -2.0,
-                share - 0.5,
-                early,
-            ),
-        )
+        if nearness < -2.0:
+            nearness = -2.0
+        share -= 0.5
+        early = 1.0 / sqrt(1.0 + calibration.clock / EARLY)
+        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early
+        return label, slot, (1.0, margin, nearness, share, early), z
 
     def decide(self, neighbors: Neighbors) -> Verdict:
         """Return the verdict for one request and account for it."""
@@ -126,10 +124,7 @@ class Calibrated:
             return Verdict(False, "no neighbors", neighbors)
         if not self._scale:
             self._scale = neighbors.distances[0] + 1e-6
-        label, slot, evidence = self._evidence(neighbors)
-        w0, w1, w2, w3, w4 = calibration.weights
-        _, margin, nearness, share, early = evidence
-        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early
+        label, slot, evidence, z = self._judge(neighbors)
         recent = calibration.fresh_mix
         recent.append(evidence)
         if len(recent) >= 1024:
@@ -158,7 +153,8 @@ class Calibrated:
                 return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
             probability = least
         if ledger is not None:
-            ledger.expose(probability)
+            if probability < ledger.rarest:
+                ledger.expose(probability)
             self._expected += (1.0 - probability) * foreseen
         elif self._burst > 0:
             self._burst -= 1
@@ -174,8 +170,7 @@ class Calibrated:
         calibration = self._calibration
         if not neighbors.labels or calibration.bar == math.inf:
             return False
-        _, _, evidence = self._evidence(neighbors)
-        z = sum(w * x for w, x in zip(calibration.weights, evidence, strict=True))
+        _, _, _, z = self._judge(neighbors)
         if z < calibration.bar:
             return False
         if self._ledger is None:

@@ -35,8 +35,8 @@ class Ledger:
     Raises InvalidValue.
     """
 
-    __slots__ = ("_largest", "_reserved", "_stakes", "_sums", "accuracy_target", "cap", "epsilon", "requests",
-                 "slack", "spent", "tokens")  # fmt: skip
+    __slots__ = ("_largest", "_reserved", "_stakes", "_sums", "accuracy_target", "cap", "epsilon", "rarest",
+                 "requests", "slack", "spent", "tokens")  # fmt: skip
 
     def __init__(self, accuracy_target: float, slack: float = 3.0, cap: float = 100.0) -> None:
         if not 0.0 < accuracy_target < 1.0:
@@ -51,6 +51,8 @@ class Ledger:
         self.requests = 0
         self.spent = 0.0
         self._reserved = 0.0
+        self.rarest = 1.0
+        """Smallest probability that `expose` was told of; what is not below it need not be told."""
         self._largest = 0.0  # largest charge that any would-be hit was ever exposed to, probed or not
         self._stakes = _STAKES
         self._sums = [0.0] * len(_STAKES)  # for each stake x: Σ ln(1 - x·charge) over detected or unsettled probes
@@ -75,6 +77,7 @@ class Ledger:
         charge = (1.0 - probability) / probability
         if charge > self._largest:
             self._largest = charge
+            self.rarest = probability
 
     def reserve(self, probability: float) -> float:
         """Set tokens aside for a probe that starts, and return how many: (1 - π) / π.
@@ -171,5 +174,6 @@ class Ledger:
         if requests < self.requests:
             return
         self.requests, self.spent, self._largest, self._sums = requests, spent, largest, sums
+        self.rarest = 1.0 / (1.0 + largest)
         self.tokens = min(tokens, self.cap)
         self._reserved = 0.0
