@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from likewise.decision import Ledger, make_policy
 from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.features.catalog import make_extractor
@@ -148,7 +146,8 @@ class Assembler:
         if key.extractor == "onnx":
             model = OnnxModel(files / str(key.file))
             prepare = _prepare(spec.input.kind, key, model, origin)
-            options = {"run": model.run_one(), "prepare": prepare, "dimension": model.run(_zeros(model))[0].shape[-1]}
+            run = model.run_one()
+            options = {"run": run, "prepare": prepare, "dimension": run(model.zeros()[0]).shape[-1]}
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         return make_extractor(key.extractor, spec.input.kind, key.metric, **options)
@@ -176,16 +175,12 @@ def _spread(values: tuple[float, ...], table: Preparation) -> tuple[float, ...]:
     return values * table.channels if len(values) == 1 else values
 
 
-def _zeros(model: OnnxModel) -> Tensor:
-    return np.zeros((1, *(axis or 1 for axis in model.shape)), model.dtype)
-
-
 def _try(model: OnnxModel, spec: FunctionSpec, labels: tuple[str, ...], origin: str) -> None:
     """Run the model once on zeros, so that a wrong number of labels shows now and not at the first request."""
     if None in model.shape:
         return
     try:
-        outputs = model.run(_zeros(model))
+        outputs = model.run(model.zeros())
     except LikewiseError as error:
         raise InvalidFunction(f"{origin}: the model cannot compute: {error.detail}") from error
     if spec.result.kind == "label" and labels and outputs[0][0].size != len(labels):

@@ -19,11 +19,9 @@ NEW_LABEL = -2
 class Leader:
     """An inference in flight that others may wait for."""
 
-    __slots__ = ("done", "row")
+    __slots__ = ("done",)
 
-    def __init__(self, row: int) -> None:
-        """Set up. row: where its key stands for comparison; -1: nowhere, there are too many."""
-        self.row = row
+    def __init__(self) -> None:
         self.done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
 
 
@@ -71,8 +69,8 @@ class InFlight:
         """Be the leader for an input while the block runs; followers wake when it ends, however it ends."""
         if self._keys is None:
             self._keys = np.full((self._limit, len(key)), np.inf, np.float32)
-        row = self._free.pop() if self._free else -1
-        leader = Leader(row)
+        row = self._free.pop() if self._free else -1  # -1: too many are compared already
+        leader = Leader()
         if row >= 0:
             self._keys[row], self._at[row] = key, leader
         self._leaders.setdefault(identity, leader)

@@ -71,7 +71,7 @@ class Pipeline:
             return self._bypass(fn, value)
         if fn.in_flight and not control.no_cache:
             return self._join(fn, body, value, key, control, started)
-        return self._settle(fn, body, value, key, fn.lookup(key), control, Outcome.HIT, started)
+        return self._decide(fn, body, value, key, fn.lookup(key), control, Outcome.HIT, started)
 
     async def _join(
         self, fn: Function, body: bytes, value: Input, key: Key, control: Control, started: float
@@ -86,10 +86,10 @@ class Pipeline:
             outcome = Outcome.COALESCED
         if same is not None or near is not None:  # entries came and went while this waited
             neighbors = fn.lookup(key)
-        found = self._settle(fn, body, value, key, neighbors, control, outcome, started)
+        found = self._decide(fn, body, value, key, neighbors, control, outcome, started)
         return found if isinstance(found, Answer) else await found
 
-    def _settle(
+    def _decide(
         self,
         fn: Function,
         body: bytes,

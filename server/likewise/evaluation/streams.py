@@ -101,8 +101,11 @@ def _extractor(spec: FunctionSpec, key: KeySpec, files: Path) -> Extractor:
     if key.extractor == "onnx":
         model = OnnxModel(files / str(key.file))
         run = model.run_one()
-        zeros = np.zeros([axis or 1 for axis in model.shape], model.dtype)
-        options = {"run": run, "prepare": _prepare(spec, key, model), "dimension": run(zeros).shape[-1]}
+        options = {
+            "run": run,
+            "prepare": _prepare(spec, key, model),
+            "dimension": run(model.zeros()[0]).shape[-1],
+        }
     elif key.extractor == "vector":
         options = {"dimension": key.dimension}
     return make_extractor(key.extractor, spec.input.kind, key.metric, **options)

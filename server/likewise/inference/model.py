@@ -92,6 +92,10 @@ class OnnxModel:
             want is None or want == have for want, have in zip(self.shape, shape, strict=True)
         )
 
+    def zeros(self) -> Tensor:
+        """Return a batch of one input of zeros, shape (1, ...); axes of any length are 1."""
+        return np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
+
     def run(self, batch: Tensor) -> Sequence[Tensor]:
         """Return the outputs for a batch, each with the batch as its first axis. Blocks; may be called from any thread.
 
@@ -111,19 +115,20 @@ class OnnxModel:
         """Return a function from one input to the first output for it, both without the batch axis, copied.
 
         Faster than `run` where the model is small: input and output stay bound between calls, on each thread its own.
-        Where the input may have any length, or the model only takes what is not float32, it is `run`. Raises as `run`.
+        Where the input may have any length, or the model only takes what is not float32, it is `run`. A lone number
+        comes out as shape (1,). Raises as `run`.
         """
-        zeros = np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
+        zeros = self.zeros()
         first = self.run(zeros)[0]
         if None in self.shape or zeros.dtype != np.float32 or first.dtype != np.float32:
-            return lambda one: self.run(one[None])[0][0]
+            return lambda one: np.atleast_1d(self.run(one[None])[0][0])
         session, threads = self._session, threading.local()
 
         def bind() -> Bound:
             binding, given, taken = session.io_binding(), np.zeros_like(zeros), np.zeros_like(first)
             binding.bind_input(self._input_name, "cpu", 0, np.float32, given.shape, given.ctypes.data)
             binding.bind_output(self.outputs[0], "cpu", 0, np.float32, taken.shape, taken.ctypes.data)
-            threads.bound = bound = binding, given[0], taken[0]
+            threads.bound = bound = binding, given.reshape(given.shape[1:]), taken.reshape(taken.shape[1:] or 1)
             return bound
 
         def run_one(one: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from likewise.errors import ModelFailed
 from likewise.inference.model import OnnxModel
@@ -36,6 +38,20 @@ def test_threads_do_not_see_each_others_inputs(model: OnnxModel) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(run_one, inputs))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_number_in_and_a_number_out_is_the_least_that_a_model_can_take(tmp_path: Path) -> None:
+    """Without any axis but the batch, too, every call answers for its own input."""
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        "g",
+        [info("x", TensorProto.FLOAT, ["batch"])],
+        [info("y", TensorProto.FLOAT, ["batch"])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    run_one = OnnxModel(tmp_path / "m.onnx").run_one()
+    assert [run_one(np.float32(x)).tolist() for x in (1, 2, 3)] == [[2], [4], [6]]  # type: ignore[arg-type]
 
 
 def test_an_input_of_the_wrong_shape_is_named(model: OnnxModel) -> None:
