@@ -294,6 +294,7 @@ class Function:
             "outcomes": {outcome.value: count for outcome, count in metrics.outcomes.items()},
             "bypassed": metrics.bypassed,
             "problems": dict(metrics.failed),
+            "indexes": self.namespace.kinds(),
             "projections": {
                 name: projector.projection.dimension if projector.projection else None
                 for name, projector in self.projectors.items()

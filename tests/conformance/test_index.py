@@ -10,9 +10,18 @@ import pytest
 from likewise.errors import InvalidValue
 from likewise.lookup.catalog import make_index
 from likewise.lookup.keyed import KeyedIndex
+from likewise.lookup.trials import Measure, Measured, Questions
 
 DIMENSION = 24
 Make = Callable[[], KeyedIndex]
+
+
+def prefers(kind: str) -> Measure:
+    def judge(each: str, index: KeyedIndex, questions: Questions) -> Measured:
+        return Measured(1.0, 0.5 if each == kind else 2.0)
+
+    return judge
+
 
 KINDS = [
     pytest.param(("exact", {}), id="exact"),
@@ -21,6 +30,11 @@ KINDS = [
     pytest.param(("alsh", {}), id="alsh"),
     pytest.param(("auto", {"background": False, "exact_limit": 200}), id="auto-inline"),
     pytest.param(("auto", {"exact_limit": 200}), id="auto-background"),
+    pytest.param(("auto", {"background": False, "first_trial": 200}), id="auto-by-trial"),
+    *(
+        pytest.param(("auto", {"background": False, "first_trial": 200, "measure": prefers(kind)}), id=f"auto-{kind}")
+        for kind in ("exact", "alsh", "ivf", "hnsw")
+    ),
     pytest.param(("auto", {"exact_limit": 0}), id="auto-graph-from-the-start"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,8 +10,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from likewise.lookup import ivf
+from likewise.lookup.auto import AutoIndex
 from likewise.lookup.catalog import make_index
 from likewise.lookup.keyed import KeyedIndex
+from likewise.lookup.trials import Measure, Measured, Questions
 
 DIMENSION = 5
 seeds = st.integers(0, 2**32 - 1)
@@ -116,6 +120,61 @@ class BackgroundMachine(IndexMachine):
         assert not self.index.moving  # type: ignore[attr-defined]
 
 
+def in_turn(*kinds: str) -> Measure:
+    """Return what prefers one kind after the other; lists are all looked through."""
+    turns = itertools.cycle(kinds)
+    wanted = ""
+
+    def judge(kind: str, index: KeyedIndex, questions: Questions) -> Measured:
+        nonlocal wanted
+        if kind == "alsh":  # the first in each trial
+            wanted = next(turns)
+        return Measured(1.0, 0.5 if kind == wanted else 2.0, 1.0 if kind == "ivf" else None)
+
+    return judge
+
+
+class MovingMachine(IndexMachine):
+    """Moves between all four kinds as it grows and shrinks; lists are kept for few keys, too."""
+
+    kind = "auto"
+    turns = ("ivf", "alsh", "hnsw", "exact")
+    background = False
+    finds_nearest = False
+
+    def __init__(self) -> None:
+        self.options = {  # type: ignore[misc]
+            "background": self.background,
+            "first_trial": 64,
+            "measure": in_turn(*self.turns),
+        }
+        self.limit, ivf.EXACT_LIMIT = ivf.EXACT_LIMIT, 32
+        super().__init__()
+
+    @rule(seed=seeds)
+    def add_many(self, seed: int) -> None:
+        self.add(seed, 150)
+
+    @precondition(lambda self: len(self.live) > 100)
+    @rule(data=st.data())
+    def remove_most(self, data: st.DataObject) -> None:
+        self.remove(data, len(self.live) * 4 // 5)
+
+    def teardown(self) -> None:
+        if isinstance(self.index, AutoIndex):
+            self.index.settle()
+        ivf.EXACT_LIMIT = self.limit
+
+
+class MovingBackgroundMachine(MovingMachine):
+    background = True
+
+
+class MovingExactlyMachine(MovingMachine):
+    turns = ("ivf", "exact")
+    finds_nearest = True
+
+
 few = settings(max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 TestExact = IndexMachine.TestCase
 TestExact.settings = few
@@ -125,6 +184,12 @@ TestAuto = AutoMachine.TestCase
 TestAuto.settings = few
 TestBackground = BackgroundMachine.TestCase
 TestBackground.settings = few
+TestMoving = MovingMachine.TestCase
+TestMoving.settings = few
+TestMovingBackground = MovingBackgroundMachine.TestCase
+TestMovingBackground.settings = few
+TestMovingExactly = MovingExactlyMachine.TestCase
+TestMovingExactly.settings = few
 TestIvf = IvfMachine.TestCase
 TestIvf.settings = few
 TestAlsh = AlshMachine.TestCase

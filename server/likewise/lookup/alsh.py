@@ -5,13 +5,12 @@ Source: Guo et al., FoggyCache: Cross-Device Approximate Computation Reuse (Mobi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
 from likewise.lookup.exact import ExactIndex
+from likewise.lookup.parts import Parts
 from likewise.lookup.widths import Tuner
 from likewise.types import Key, Keys, Slots
 
@@ -70,6 +69,8 @@ class AlshIndex:
     A query whose buckets hold fewer than k keys is answered by a scan, so an answer is never short. New tables are
     filled a few keys with each call, and take over when they are complete.
     """
+
+    kind = "alsh"
 
     def __init__(
         self,
@@ -195,8 +196,12 @@ class AlshIndex:
         """Return a copy of the keys of live slots, shape (n, d)."""
         return self._store.keys(slots)
 
-    def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
-        """Return the slots and keys as they are now, in parts, copied at once."""
+    def peek(self, slot: int) -> Keys | None:
+        """Return a copy of a slot's key, shape (1, d), or None; may be called in another thread while this changes."""
+        return self._store.peek(slot)
+
+    def snapshot(self, chunk: int) -> Parts:
+        """Return the slots and keys as they are now, in parts, to be read while this changes; see ExactIndex."""
         return self._store.snapshot(chunk)
 
     @property

@@ -1,33 +1,40 @@
-"""The default index: exact while small, a graph beyond, and never a pause when it changes from one to the other."""
+"""The default index: a scan while small, beyond that the kind that answers cheapest, and never a pause in between."""
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from functools import partial
-from statistics import median
-from time import perf_counter
 
+from likewise.lookup.contenders import Contenders, discard
 from likewise.lookup.exact import ExactIndex
-from likewise.lookup.graph import Scale
-from likewise.lookup.hnsw import EF_CONSTRUCTION, MIN_CAPACITY, HnswIndex, M
+from likewise.lookup.hnsw import EF_CONSTRUCTION, M
 from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.moves import Move
+from likewise.lookup.moves import Build, Cancelled, Move
+from likewise.lookup.parts import Parts
+from likewise.lookup.tombstoned import TombstonedIndex
+from likewise.lookup.trials import Measure, Measured, Trial, measure
 from likewise.types import Key, Keys, Slots
 
+logger = logging.getLogger(__name__)
+
 TRIED_AT = 64_000
-"""Numbers in all keys from which on a graph may be faster than a scan: 1,000 keys of 64 dimensions."""
-TRIALS = 3
-"""A graph that was no faster is tried again at twice as many keys; after so many trials it is taken anyway."""
-TIMED = 15
-"""Searches of each kind that are timed in a trial."""
+"""Numbers in all keys from which on something may be faster than a scan: 1,000 keys of 64 dimensions."""
+LEAST, MOST = 64, 2000
+"""Keys among which the first trial is made at the earliest and at the latest."""
+AGAIN = {"exact": 2, "alsh": 2, "ivf": 4, "hnsw": 4}
+"""Times as many keys as at the last trial, when the kind that won it has to face the next."""
+SETTLED = 100_000
+"""Keys among which a graph that wins need not be tried again as they grow: the others slow down more."""
 
 
 class AutoIndex:
-    """Holds one index of another kind, and replaces it when it is worn or no longer the right kind.
+    """Holds one index of another kind, and replaces it when it is worn or another kind answers cheaper.
 
-    Replacements are built in a background thread and taken over between two calls on the loop. Without background
-    they are built inside `add` or `remove`: the same answers, in a deterministic order, with pauses.
+    Few keys are scanned. Then, whenever they have doubled or quadrupled since the last time, or quartered, all kinds
+    are built from them and timed (see Trial), and the cheapest of those that find enough is taken. Replacements are
+    tried and built in a background thread and taken over between two calls on the loop. Without background that
+    happens inside `add` or `remove`, with pauses.
     """
 
     def __init__(
@@ -36,33 +43,35 @@ class AutoIndex:
         *,
         background: bool = True,
         exact_limit: int | None = None,
+        first_trial: int | None = None,
         m: int = M,
         ef_construction: int = EF_CONSTRUCTION,
         ef_search: int | None = None,
         precision: str = "float32",
+        measure: Measure = measure,
     ) -> None:
         """Set up an empty index.
 
-        exact_limit: keys that are searched one by one; 0: a graph from the start; None: as many as a
-        scan is faster for, found by timing both on this machine with these keys.
-        precision: of the keys that graphs hold, "float32", "float16" or "int8"; a scan's are exact.
-        Raises InvalidValue for an unknown precision.
+        exact_limit: keys that are scanned, more are put in a graph, and nothing is tried; 0: a graph from the start;
+        None: by trial. first_trial: keys beyond which kinds are tried, at least 64; None: by the dimension.
+        m, ef_construction, ef_search: of graphs; see Graph. precision: of the keys that graphs hold, "float32",
+        "float16" or "int8"; a scan's are exact. With less than float32 only those two are tried. measure: says in a
+        trial what a kind is worth. Raises InvalidValue for an unknown precision.
         """
         self._dimension = dimension
         self._background = background
-        self._exact_limit = max(64, TRIED_AT // dimension) if exact_limit is None else exact_limit
-        self._trials = TRIALS if exact_limit is None else 0
-        self._graph: Callable[..., HnswIndex] = partial(
-            HnswIndex,
-            dimension,
-            m=m,
-            ef_construction=ef_construction,
-            ef_search=ef_search,
-            scale=Scale(precision),
-            rebuilds_itself=False,
+        self._exact_limit = exact_limit
+        self._first_trial = max(LEAST, min(MOST, TRIED_AT // dimension) if first_trial is None else first_trial)
+        self._trial_at = self._first_trial
+        self._chosen_at = 0
+        self._contenders = Contenders(
+            dimension, m=m, ef_construction=ef_construction, ef_search=ef_search, precision=precision
         )
-        self._current: KeyedIndex = ExactIndex(dimension) if self._exact_limit else self._graph()
+        self._measure = measure
+        self._measured: dict[str, Measured] = {}
+        self._current: KeyedIndex = self._contenders.empty("hnsw" if exact_limit == 0 else "exact")
         self._move: Move | None = None
+        self._trial: Trial | None = None
         self._held = False
 
     @property
@@ -72,8 +81,13 @@ class AutoIndex:
 
     @property
     def kind(self) -> str:
-        """The kind in use now: exact or hnsw."""
-        return "exact" if isinstance(self._current, ExactIndex) else "hnsw"
+        """The kind in use now: exact, alsh, ivf or hnsw."""
+        return self._current.kind
+
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """What the last trial found out about each kind; empty before the first."""
+        return dict(self._measured)
 
     @property
     def background(self) -> bool:
@@ -110,7 +124,7 @@ class AutoIndex:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
         self._current.add(slots, keys)
         if self._move is not None:
-            start = self._current.end - len(slots) if isinstance(self._current, HnswIndex) else -1
+            start = self._current.end - len(slots) if isinstance(self._current, TombstonedIndex) else -1
             self._move.added(slots, keys, start)
         self._tend()
 
@@ -142,7 +156,7 @@ class AutoIndex:
         """Return a copy of the keys of live slots, shape (n, d)."""
         return self._current.keys(slots)
 
-    def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
+    def snapshot(self, chunk: int) -> Parts:
         """Return the slots and keys as they are now, in parts."""
         return self._current.snapshot(chunk)
 
@@ -182,22 +196,32 @@ class AutoIndex:
         if self._move is not None:
             self._tend_move()
             return
-        make = None if self._held else self._successor()
-        if make is not None:
-            trial = self._trials > 0 and isinstance(self._current, ExactIndex)
-            self._move = Move(
-                self._current, make, background=self._background, accept=partial(_worth_having, trial=trial)
-            )
+        build = None if self._held else self._successor()
+        if build is not None:
+            self._trial = build if isinstance(build, Trial) else None
+            self._move = Move(self._current, build, background=self._background)
             self._tend_move()
 
-    def _successor(self) -> Callable[[], KeyedIndex] | None:
-        count = len(self._current)
-        graph = partial(self._graph, capacity=max(MIN_CAPACITY, 2 * count))
-        if isinstance(self._current, ExactIndex):
-            return graph if count > self._exact_limit else None
-        if count < self._exact_limit // 4:
-            return partial(ExactIndex, self._dimension)
-        return graph if self._current.worn else None
+    def _successor(self) -> Build | None:
+        count, kind, worn = len(self._current), self.kind, self._current.worn
+        if self._exact_limit is not None:
+            if kind == "exact":
+                return self._of("hnsw") if count > self._exact_limit else None
+            if count < self._exact_limit // 4:
+                return self._of("exact")
+        elif kind != "exact" and count < self._first_trial // 4:
+            return self._of("exact")
+        elif count < self._chosen_at // 4 or (count > self._trial_at and (worn or kind != "hnsw")):
+            return Trial(self._contenders, self._measure, keeps=None if worn else kind)
+        return self._of(kind) if worn else None
+
+    def _of(self, kind: str) -> Build:
+        effort = self._current.effort if isinstance(self._current, TombstonedIndex) else None
+
+        def build(parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
+            return self._contenders.build(kind, parts, len(parts), cancelled, effort)
+
+        return build
 
     def _tend_move(self) -> bool:
         move = self._move
@@ -207,13 +231,13 @@ class AutoIndex:
             return True
         if move.rejected:
             self._move = None
-            self._trials -= 1
-            self._exact_limit *= 2
+            self._conclude()
             return True
         successor = move.finish()
         if successor is None:
             return False
         old, self._current, self._move = self._current, successor, None
+        self._conclude()
         if not self._background:
             _drop([old])
         else:
@@ -221,31 +245,24 @@ class AutoIndex:
             threading.Thread(target=_drop, args=([old],), name="likewise-index-drop", daemon=True).start()
         return True
 
-
-def _worth_having(index: KeyedIndex, trial: bool) -> bool:
-    if isinstance(index, HnswIndex):
-        index.arrange()
-        index.built()
-    return not trial or beats_a_scan(index)
-
-
-def beats_a_scan(index: KeyedIndex) -> bool:
-    """Say whether an index answers faster than a scan of its keys does, by timing both."""
-    slots = index.slots()
-    keys = index.keys(slots)
-    scan = ExactIndex(index.dimension)
-    scan.add(slots, keys)
-    seconds: list[list[float]] = [[], []]
-    for key in keys[:: max(1, len(keys) // TIMED)]:
-        for contender, spent in zip((index, scan), seconds, strict=True):
-            started = perf_counter()
-            contender.search_one(key, 10)
-            spent.append(perf_counter() - started)
-    return median(seconds[0]) < median(seconds[1])
+    def _conclude(self) -> None:
+        """Set when the next trial is due."""
+        trial, kind = self._trial, self.kind
+        self._trial = None
+        if trial is None:
+            if kind == "exact":
+                self._chosen_at, self._trial_at = 0, self._first_trial
+            return
+        self._measured = trial.measured
+        # a scan cannot be wrong among fewer keys
+        self._chosen_at = trial.count if kind != "exact" else 0
+        self._trial_at = AGAIN[kind] * trial.count
+        if kind == "hnsw" and trial.count >= SETTLED:
+            self._trial_at = sys.maxsize
+        logger.info("%d keys are searched by %s: %s", trial.count, kind, trial.measured)
 
 
 def _drop(indexes: list[KeyedIndex]) -> None:
     for index in indexes:
-        if isinstance(index, HnswIndex):
-            index.discard()
+        discard(index)
     indexes.clear()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from weakref import ref
 
 import numpy as np
 
 from likewise.lookup.index import Scan
+from likewise.lookup.parts import Parts
 from likewise.lookup.slots import SlotMap, check_added
 from likewise.lookup.views import ints
 from likewise.types import Key, Keys, Slots
@@ -17,6 +18,8 @@ INITIAL_CAPACITY = 256
 class ExactIndex:
     """Keys side by side in one array; a removed key's row is taken by the last, so no space is lost."""
 
+    kind = "exact"
+
     def __init__(self, dimension: int) -> None:
         """Set up an empty index for keys of `dimension` numbers."""
         self._dimension = dimension
@@ -26,8 +29,8 @@ class ExactIndex:
         self._slots = np.full(INITIAL_CAPACITY, -1, np.int64)
         self._slot_of = ints(self._slots)
         self._rows = SlotMap()
-        self._reader: object | None = None
-        """Who reads a snapshot; rows that it may still read are not overwritten."""
+        self._readers: list[ref[Parts]] = []
+        """Snapshots; rows that somebody may still read are not overwritten."""
 
     @property
     def dimension(self) -> int:
@@ -54,9 +57,10 @@ class ExactIndex:
             row = self._rows.pop(slot)
             if row < 0:
                 continue
-            if self._reader is not None:
-                self._resize(len(self._keys))  # the reader goes on with the arrays as they were
-                self._reader = None
+            if self._readers:
+                if any(reader() is not None for reader in self._readers):
+                    self._resize(len(self._keys))  # the readers go on with the arrays as they were
+                self._readers.clear()
             self._count -= 1
             last = self._count
             if row != last:
@@ -127,22 +131,15 @@ class ExactIndex:
             if self._keys is keys and self._rows.row(slot) == row:  # else it was moved, and its row may be another's
                 return found
 
-    def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
+    def snapshot(self, chunk: int) -> Parts:
         """Return the slots and keys as they are now, in parts, to be read while this changes.
 
-        Nothing is copied unless a key is removed before all parts are read: copying a million keys is a pause.
+        Nothing is copied unless a key is removed while somebody has the parts: copying a million keys is a pause.
         """
-        reader = self._reader = object()
-        slots, keys, count = self.slots(), self._keys, self._count
-
-        def parts() -> Iterator[tuple[Slots, Keys]]:
-            for start in range(0, count, chunk):
-                end = min(start + chunk, count)
-                yield slots[start:end], keys[start:end]
-            if self._reader is reader:
-                self._reader = None
-
-        return parts()
+        slots, keys = self.slots(), self._keys
+        parts = Parts(slots, lambda start, end: keys[start:end], chunk)
+        self._readers = [reader for reader in self._readers if reader() is not None] + [ref(parts)]
+        return parts
 
     @property
     def worn(self) -> bool:

@@ -8,10 +8,9 @@ from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.lookup.index import Answers
+from likewise.lookup.index import Answers, Bitmap
 from likewise.lookup.pages import advise, enlarge_pages, release
 from likewise.types import Key, Keys, Slots
 
@@ -22,9 +21,6 @@ CELLS = 1024
 """Groups of near keys that `arrange` puts side by side."""
 ROWS = 65_536
 """Keys that are assigned to a group at once."""
-
-Bitmap = NDArray[np.uint8]
-"""One bit for each position, least significant first: set where the key is live."""
 
 FITTED_ON = 256
 """Keys that say where the numbers of a key lie."""
@@ -102,6 +98,7 @@ class Graph:
         self.count = 0
         self._m = m
         self._grows_ef = ef_search is None
+        self._effort = 1.0
         self.ef_search = ef_search or MIN_EF_SEARCH
         self._tune_at = 0
         self._scale = scale or Scale()
@@ -170,10 +167,16 @@ class Graph:
         """Look at more candidates as the keys double: the share of near keys that is found falls otherwise."""
         self._tune_at = 2 * self.count
         if self._grows_ef:
-            self.ef_search = max(MIN_EF_SEARCH, round(MIN_EF_SEARCH * (self.count / 10_000) ** 0.04))
+            usual = max(MIN_EF_SEARCH, MIN_EF_SEARCH * (self.count / 10_000) ** 0.04)
+            self.ef_search = round(usual * self._effort)
             self._graph.hnsw.efSearch = self.ef_search
             if self._parameters is not None:
                 self._parameters = self._wide(self.ef_search)
+
+    def widen(self, effort: float) -> None:
+        """Look at so many times the usual candidates from now on; of no effect where ef_search was given."""
+        self._effort = effort
+        self._tune()
 
     def arrange(self) -> Slots:
         """Renumber all positions so that near keys stand near each other in memory; return what each was before.
@@ -241,13 +244,13 @@ class Graph:
             self._search(1, answers.key_address, k, answers.l2_sq_address, answers.positions_address, self._parameters)
         return answers
 
-    def search(self, keys: Keys, k: int, ef_search: int = 0) -> tuple[Keys, Slots]:
-        """Return (l2_sq, positions), both of shape (n, k), looking at ef_search candidates (0: as usual)."""
+    def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
+        """Return (l2_sq, positions), both of shape (n, k), -1 past the end, looking at k candidates at least."""
         keys = np.ascontiguousarray(keys, np.float32)
         l2_sq = np.full((len(keys), k), np.inf, np.float32)
         positions = np.full((len(keys), k), -1, np.int64)
         if len(keys):
-            parameters = self._wide(ef_search) if ef_search else self._parameters
+            parameters = self._wide(k) if k > self.ef_search else self._parameters
             self._search(
                 len(keys), faiss.swig_ptr(keys), k, faiss.swig_ptr(l2_sq), faiss.swig_ptr(positions), parameters
             )

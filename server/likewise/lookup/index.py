@@ -9,12 +9,17 @@ a few thousand keys. Every such call releases the interpreter lock.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.types import Key, Keys, Slots
+
+Bitmap = NDArray[np.uint8]
+"""One bit for each position, least significant first: set where the key is live."""
 
 
 def use_one_thread() -> None:
@@ -89,52 +94,104 @@ class Scan:
 
 
 class Lists:
-    """Keys in lists, each around a centroid; a search looks through the lists around the nearest centroids (IVF).
+    """Keys by position in lists, each around a centroid; a search looks through those around the nearest (IVF).
 
-    Source: Sivic and Zisserman, 2003; Jégou et al., 2011, as faiss has it. Slots are the ids, so it may forget keys.
+    Source: Sivic and Zisserman, 2003; Jégou et al., 2011, as faiss has it.
     """
 
-    def __init__(self, training: Keys, lists: int, probes: int) -> None:
-        """Find the centroids of a sample, shape (n, d), n >= lists. probes: lists that a search looks through."""
-        dimension = training.shape[1]
-        self.count = lists
+    def __init__(self, dimension: int, lists: int, probes: int, training: Keys | None = None) -> None:
+        """Find the centroids of a sample, shape (n, d), n >= lists. probes: lists that a search looks through.
+
+        training None: there is one list for all keys.
+        """
+        self.lists = lists
+        self.count = 0
         self._quantizer: Any = faiss.IndexFlatL2(dimension)
+        if training is None:
+            self._quantizer.add(np.zeros((lists, dimension), np.float32))
         quantized: Any = faiss.IndexIVFFlat(self._quantizer, dimension, lists)
         quantized.cp.min_points_per_centroid = 1  # else it warns on standard error
         quantized.cp.max_points_per_centroid = 64
         quantized.cp.niter = 8
-        quantized.train(training)
-        quantized.nprobe = probes
-        quantized.set_direct_map_type(faiss.DirectMap.Hashtable)  # type: ignore[attr-defined]
+        if training is not None:
+            quantized.train(np.ascontiguousarray(training))
+        quantized.set_direct_map_type(faiss.DirectMap.Array)  # type: ignore[attr-defined]
         self._index = quantized
         self._answers = Answers(dimension, 10)
+        self._bitmap: Bitmap | None = None
+        self._filter: Any = None
+        self._parameters: Any = None
+        self._growing = threading.Lock()  # held by readers in other threads, and where lists grow
+        self.probe(probes)
 
-    def add(self, slots: Slots, keys: Keys) -> None:
-        """Add keys under slots that are not in it."""
-        self._index.add_with_ids(keys, slots)
+    def probe(self, probes: int) -> None:
+        """Look through so many lists from now on."""
+        self._probes = probes
+        self._index.nprobe = probes
+        self._parameters = None if self._bitmap is None else self._through(probes)
 
-    def remove(self, slots: Slots) -> None:
-        """Take slots out that are in it."""
-        self._index.remove_ids(faiss.IDSelectorArray(len(slots), faiss.swig_ptr(slots)))
+    def _through(self, probes: int) -> Any:
+        parameters: Any = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
+        if self._bitmap is not None:
+            parameters.sel = self._filter
+        return parameters
 
-    def keys(self, slots: Slots) -> Keys:
-        """Return the keys of slots, shape (n, d)."""
-        keys = np.empty((len(slots), self._index.d), np.float32)
-        for row, slot in enumerate(slots.tolist()):
-            self._index.reconstruct(slot, keys[row])
-        return keys
+    def append(self, keys: Keys) -> None:
+        """Append keys of shape (n, d), C-contiguous float32."""
+        if len(keys):
+            with self._growing:
+                self._index.add_c(len(keys), faiss.swig_ptr(keys))
+            self.count += len(keys)
+
+    def filter(self, bitmap: Bitmap | None) -> None:
+        """Find only positions whose bit is set, from now on and as the bitmap changes; None: find all."""
+        if bitmap is self._bitmap:
+            return
+        self._bitmap = bitmap
+        if bitmap is not None:
+            self._filter = faiss.IDSelectorBitmap(bitmap.size, faiss.swig_ptr(bitmap))
+        self.probe(self._probes)
+
+    def keys(self, positions: Slots) -> Keys:
+        """Return a copy of the keys at `positions`, shape (n, d). May be called from other threads beside `append`."""
+        if not len(positions):
+            return np.empty((0, self._index.d), np.float32)
+        with self._growing:
+            found: Keys = self._index.reconstruct_batch(positions)
+        return found
+
+    def rows(self, start: int, end: int) -> Keys:
+        """Return a copy of the keys at positions from start to before end, shape (n, d); as `keys` otherwise."""
+        return self.keys(np.arange(start, end))
 
     def search_one(self, key: Key, k: int) -> Answers:
-        """Return the answers, good until the next call; positions are slots, -1 past the end."""
+        """Return the answers, good until the next call; positions are -1 past the end."""
         answers = self._answers
         if answers.k != k:
             answers = self._answers = Answers(self._index.d, k)
         answers.key[:] = key
-        self._index.search_c(1, answers.key_address, k, answers.l2_sq_address, answers.positions_address)
+        self._index.search_c(
+            1, answers.key_address, k, answers.l2_sq_address, answers.positions_address, self._parameters
+        )
         return answers
 
-    def search(self, keys: Keys, k: int, everywhere: bool = False) -> tuple[Keys, Slots]:
-        """Return (l2_sq, slots), both of shape (n, k), -1 past the end; everywhere: through all lists."""
-        parameters = faiss.SearchParametersIVF(nprobe=self.count) if everywhere else None  # type: ignore[call-arg]
+    def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
+        """Return (l2_sq, positions), both of shape (n, k), -1 past the end."""
+        return self._search(keys, k, self._parameters)
+
+    def scan(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
+        """Return (l2_sq, positions) by looking through all lists."""
+        return self._search(keys, k, self._through(self.lists))
+
+    def _search(self, keys: Keys, k: int, parameters: Any) -> tuple[Keys, Slots]:
         found: tuple[Keys, Slots] = self._index.search(np.ascontiguousarray(keys, np.float32), k, params=parameters)
         return found
+
+    def discard(self) -> None:
+        """Free the lists; nothing may be asked any more."""
+        self._index.reset()
+
+    def memory_bytes(self) -> int:
+        """Return the bytes of keys, ids and centroids, to a good estimate: a list has a quarter more room than keys."""
+        key_bytes = 4 * int(self._index.d)
+        return self.count * (key_bytes + 8) * 5 // 4 + self.count * 8 + self.lists * key_bytes

@@ -1,137 +1,89 @@
-"""An index of lists around centroids: cheap to add to, lighter than a graph, slower to search."""
+"""An index of lists around centroids: cheap to add to and to remove from, and fast where keys lie in groups."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.lookup.exact import ExactIndex
 from likewise.lookup.index import Lists
-from likewise.lookup.slots import check_added
-from likewise.types import Key, Keys, Slots
+from likewise.lookup.tombstoned import MIN_CAPACITY, TombstonedIndex
+from likewise.types import Keys
 
 EXACT_LIMIT = 512
-"""Below this a scan is as fast, and there are too few keys to find centroids in."""
+"""Up to so many keys there is one list: too few to find centroids in, and a scan is as fast."""
 SAMPLE = 64
 """Keys for each centroid that it is found from."""
 
 
-class IvfIndex:
-    """Lists around centroids; exact while there are few keys, and with new centroids as the keys quadruple or quarter.
+def lists_for(count: int) -> int:
+    """Return how many lists so many keys are put in."""
+    return 1 if count <= EXACT_LIMIT else round(2 * count**0.5)
+
+
+class IvfIndex(TombstonedIndex):
+    """Lists around centroids; new centroids as the keys quadruple or quarter. Its effort is a share of the lists.
 
     Finding centroids takes long among many keys: let AutoIndex do it in the background.
     """
 
-    def __init__(self, dimension: int, *, probe_share: float = 0.08, seed: int = 0) -> None:
-        """Set up an empty index. probe_share: of the lists, how many a search looks through, in (0, 1]."""
+    kind = "ivf"
+
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        capacity: int = MIN_CAPACITY,
+        probe_share: float = 0.08,
+        seed: int = 0,
+        training: Keys | None = None,
+        expected: int = 0,
+        rebuilds_itself: bool = True,
+    ) -> None:
+        """Set up an empty index.
+
+        capacity: positions reserved, tombstones included. probe_share: of the lists, how many a search looks
+        through, in (0, 1]. training: keys to find the first centroids in, shape (n, d), for `expected` keys.
+        Raises InvalidValue for a probe share out of range.
+        """
         if not 0 < probe_share <= 1:
             raise InvalidValue(f"A probe share of {probe_share} cannot be used; take more than 0 and at most 1.")
-        self._dimension = dimension
-        self._probe_share = probe_share
+        self._effort = probe_share
+        self._least = 4
         self._rng = np.random.default_rng(seed)
-        self._few: ExactIndex | None = ExactIndex(dimension)
-        self._lists: Lists | None = None
-        self._live: set[int] = set()
-        self._trained_at = 0
+        self._training, self._expected = training, expected
+        super().__init__(dimension, capacity=capacity, rebuilds_itself=rebuilds_itself)
+        self._training = None
+
+    def _make(self, capacity: int, keys: Keys) -> Lists:
+        count = self._expected if self._training is not None else len(keys)
+        training = keys if self._training is None else self._training
+        lists = min(lists_for(count), max(1, len(training)))
+        self._trained_at = count if lists > 1 else 0
+        sample = training[self._rng.permutation(len(training))[: SAMPLE * lists]] if lists > 1 else None
+        self._lists = Lists(self._dimension, lists, self._probes(lists), sample)
+        return self._lists
+
+    def _probes(self, lists: int) -> int:
+        return max(min(self._least, lists), round(self._effort * lists))
 
     @property
-    def dimension(self) -> int:
-        """Length of a key."""
-        return self._dimension
+    def efforts(self) -> tuple[float, ...]:
+        """Shares of the lists that come to 1, 2, 4 and so on, at most half of them."""
+        count = self._lists.lists
+        return tuple(2**power / count for power in range(max(1, count.bit_length() - 1)))
 
-    def __len__(self) -> int:
-        return len(self._live)
+    @property
+    def effort(self) -> float:
+        """The share of the lists that a search looks through."""
+        return self._effort
 
-    def add(self, slots: Slots, keys: Keys) -> None:
-        """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
-        keys = check_added(slots, keys, self._dimension)
-        new = slots.tolist()
-        if not self._live.isdisjoint(new):
-            raise InvalidValue(f"Slot {min(self._live.intersection(new))} is in the index already; remove it first.")
-        self._live.update(new)
-        if self._few is not None:
-            self._few.add(slots, keys)
-        elif self._lists is not None and len(slots):
-            self._lists.add(np.ascontiguousarray(slots, np.int64), keys)
-        if len(self) > max(EXACT_LIMIT, 4 * self._trained_at):
-            self._retrain()
-
-    def remove(self, slots: Slots) -> None:
-        """Take slots out; unknown ones are a no-op."""
-        gone = np.array([slot for slot in dict.fromkeys(slots.tolist()) if slot in self._live], np.int64)
-        self._live.difference_update(gone.tolist())
-        if self._few is not None:
-            self._few.remove(gone)
-        elif self._lists is not None and len(gone):
-            self._lists.remove(gone)
-            if len(self) < self._trained_at // 4:
-                self._retrain()
-
-    def _retrain(self) -> None:
-        slots = self.slots()
-        keys = self.keys(slots)
-        if len(slots) <= EXACT_LIMIT:
-            self._few, self._lists, self._trained_at = ExactIndex(self._dimension), None, 0
-            self._few.add(slots, keys)
-            return
-        count = round(2 * len(slots) ** 0.5)
-        sample = keys[self._rng.permutation(len(keys))[: SAMPLE * count]]
-        lists = Lists(np.ascontiguousarray(sample), count, max(4, round(self._probe_share * count)))
-        lists.add(slots, np.ascontiguousarray(keys))
-        self._few, self._lists, self._trained_at = None, lists, len(slots)
-
-    def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
-        """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
-        if self._few is not None:
-            return self._few.search(keys, k)
-        assert self._lists is not None
-        l2_sq, slots = self._lists.search(keys, k)
-        short = np.flatnonzero((slots >= 0).sum(axis=1) < min(k, len(self)))
-        if short.size:
-            l2_sq[short], slots[short] = self._lists.search(np.asarray(keys)[short], k, everywhere=True)
-        l2_sq[slots < 0] = np.inf
-        return l2_sq, slots
-
-    def search_one(self, key: Key, k: int) -> tuple[list[float], list[int]]:
-        """Return (l2_sq, slots) of the at most k nearest keys, nearest first, without padding."""
-        if self._few is not None:
-            return self._few.search_one(key, k)
-        assert self._lists is not None
-        found = self._lists.search_one(key, k)
-        slots: list[int] = found.positions.tolist()
-        if slots[-1] >= 0:
-            return found.l2_sq.tolist(), slots
-        count = min(k, len(self))
-        l2_sq, wide = self.search(key[None], max(1, count))
-        return l2_sq[0, :count].tolist(), wide[0, :count].tolist()
-
-    def slots(self) -> Slots:
-        """Return the live slots, in no order."""
-        return np.fromiter(self._live, np.int64, len(self._live))
-
-    def keys(self, slots: Slots) -> Keys:
-        """Return a copy of the keys of live slots, shape (n, d)."""
-        if self._few is not None:
-            return self._few.keys(slots)
-        assert self._lists is not None
-        return self._lists.keys(slots)
-
-    def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
-        """Return the slots and keys as they are now, in parts, copied at once."""
-        slots = self.slots()
-        keys = self.keys(slots)
-        return ((slots[i : i + chunk], keys[i : i + chunk]) for i in range(0, len(slots), chunk))
+    @effort.setter
+    def effort(self, effort: float) -> None:
+        self._effort, self._least = effort, 1
+        self._lists.probe(self._probes(self._lists.lists))
 
     @property
     def worn(self) -> bool:
-        """False: it renews itself."""
-        return False
-
-    def memory_bytes(self) -> int:
-        """Return the bytes it holds, keys included, to a good estimate: ids, their places and a set of them."""
-        if self._few is not None:
-            return self._few.memory_bytes() + 60 * len(self)
-        assert self._lists is not None
-        return len(self) * (4 * self._dimension + 8 + 40 + 60) + self._lists.count * 4 * self._dimension
+        """True: tombstones are many, or the keys have quadrupled or quartered; time for new lists."""
+        count = len(self)
+        return super().worn or count > max(EXACT_LIMIT, 4 * self._trained_at) or count < self._trained_at // 4

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from likewise.lookup.alsh import AlshIndex
 from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import HnswIndex
 from likewise.lookup.index import use_one_thread
 from likewise.lookup.keyed import KeyedIndex
+from likewise.lookup.parts import Parts
+from likewise.lookup.tombstoned import TombstonedIndex
 from likewise.priority import give_way
 from likewise.types import Keys, Slots
 
@@ -27,6 +29,19 @@ NEARLY = 8
 """Changes that the loop itself may catch up with in one call."""
 SLOT_BITS = 32
 
+Cancelled = Callable[[], bool]
+Build = Callable[[Parts, Cancelled], KeyedIndex | None]
+"""Returns an index of the keys in the parts, or None: what there is stays, or it was cancelled."""
+
+
+def fill(index: KeyedIndex, parts: Iterable[tuple[Slots, Keys]], cancelled: Cancelled) -> bool:
+    """Add all keys to an index; return False where that was cancelled."""
+    for slots, keys in parts:
+        if cancelled():
+            return False
+        index.add(slots, keys)
+    return True
+
 
 class Move:
     """A new index on its way: filled from a snapshot, then brought up to date from a log of changes since.
@@ -35,24 +50,13 @@ class Move:
     two ends.
     """
 
-    def __init__(
-        self,
-        source: KeyedIndex,
-        make: Callable[[], KeyedIndex],
-        *,
-        background: bool,
-        accept: Callable[[KeyedIndex], bool] | None = None,
-    ) -> None:
-        """Start at once; without background, return when the target is complete.
-
-        accept: asked, where the target is built, whether it is worth having.
-        """
-        self._accept = accept
-        self._parts = source.snapshot(CHUNK)
-        self._make = make
+    def __init__(self, source: KeyedIndex, build: Build, *, background: bool) -> None:
+        """Start at once; without background, return when the target is complete."""
+        self._parts: Parts | None = source.snapshot(CHUNK)
+        self._make = build
         self._log: deque[int | tuple[Slots, Keys | None]] = deque()
-        self._rows = source.rows if isinstance(source, HnswIndex) else None
-        self._peek = source.peek if isinstance(source, ExactIndex) else None
+        self._rows = source.rows if isinstance(source, TombstonedIndex) else None
+        self._peek = source.peek if isinstance(source, ExactIndex | AlshIndex) else None
         self._target: KeyedIndex | None = None
         self._thread: threading.Thread | None = None
         self.cancelled = False
@@ -63,25 +67,24 @@ class Move:
             self._thread = threading.Thread(target=self._run, name="likewise-index", daemon=True)
             self._thread.start()
         else:
-            self._build(self._parts)
+            self._build()
 
     def _run(self) -> None:
         use_one_thread()
         give_way()
         try:
             with _building:
-                self._build(self._parts)
+                self._build()
         except Exception:
             logger.exception("An index could not be built; the one before it stays in use")
             self.failed = True
 
-    def _build(self, parts: Iterator[tuple[Slots, Keys]]) -> None:
-        target = self._make()
-        for slots, keys in parts:
-            if self.cancelled:
-                return
-            target.add(slots, keys)
-        if self._accept is not None and not self._accept(target):
+    def _build(self) -> None:
+        parts, self._parts = self._parts, None
+        assert parts is not None
+        target = self._make(parts, lambda: self.cancelled)
+        del parts  # while somebody has them, a scan copies its keys when one is removed
+        if target is None:
             self.rejected = True
             return
         while len(self._log) > NEARLY and not self.cancelled:
@@ -109,7 +112,7 @@ class Move:
     # takes twenty times the memory, and the garbage collector stops for 40 ms to look through 100,000 of them.
 
     def added(self, slots: Slots, keys: Keys, start: int = -1) -> None:
-        """Note what was added to the source. start: the position of the first, where the source is a graph."""
+        """Note what was added to the source. start: the position of the first, where the source has positions."""
         if len(slots) == 1 and (self._peek is not None or (start >= 0 and self._rows is not None)):
             self._log.append(max(start, 0) << SLOT_BITS | int(slots[0]))
         else:

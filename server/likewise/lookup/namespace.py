@@ -404,6 +404,10 @@ class Namespace:
             "insertions": self._insertions,
         }
 
+    def kinds(self) -> dict[str, str]:
+        """Return the kind of index that searches each key type now."""
+        return {name: index.kind for name, index in self._indexes.items()}
+
     def memory_bytes(self) -> int:
         """Return an estimate of all bytes held: keys, indexes, results with their objects, facts, ids and tags."""
         bodies = self._bytes - self._count * self._key_bytes + 41 * self._count

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from likewise.errors import InvalidValue
 from likewise.lookup.auto import AutoIndex
 from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.moves import Move
+from likewise.lookup.moves import Cancelled, Move, fill
+from likewise.lookup.parts import Parts
 from likewise.lookup.slots import check_added
 from likewise.lookup.store import KeyStore
 from likewise.ports import Projection
@@ -33,6 +34,11 @@ class Projected:
     def dimension(self) -> int:
         """Length of a key as it comes."""
         return self._store.dimension
+
+    @property
+    def kind(self) -> str:
+        """The kind that searches the projections."""
+        return self.index.kind
 
     def __len__(self) -> int:
         return len(self.index)
@@ -67,13 +73,13 @@ class Projected:
         """Return a copy of the keys of live slots as they came, shape (n, d)."""
         return self._store.get(slots)
 
-    def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
+    def snapshot(self, chunk: int) -> Parts:
         """Return the slots as they are now and their keys, in parts, read as they are asked for.
 
         A slot that changes meanwhile may come with either key: who copies has to follow the changes too, as Move does.
         """
         slots, store = self.slots(), self._store
-        return ((slots[i : i + chunk], store.get(slots[i : i + chunk])) for i in range(0, len(slots), chunk))
+        return Parts(slots, lambda start, end: store.get(slots[start:end]), chunk)
 
     @property
     def worn(self) -> bool:
@@ -107,6 +113,11 @@ class ProjectedIndex:
         return self._current.dimension
 
     @property
+    def kind(self) -> str:
+        """The kind in use now."""
+        return self._current.kind
+
+    @property
     def projection(self) -> Projection | None:
         """What is searched by now; None: the keys as they are."""
         return self._current.projection if isinstance(self._current, Projected) else None
@@ -131,14 +142,21 @@ class ProjectedIndex:
         self.close()
         self._wanted = projection
         inline = not self._background or not len(self._current)
-        self._move = Move(self._current, self._successor, background=not inline)
+        self._move = Move(self._current, self._build, background=not inline)
         self._tend()
 
-    def _successor(self) -> KeyedIndex:
+    def _build(self, parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
         projection = self._wanted
-        if projection is None:
-            return _inline(self._make(self.dimension))
-        return Projected(self.dimension, projection, _inline(self._make(projection.dimension)))
+        inner = self._make(self.dimension if projection is None else projection.dimension)
+        if isinstance(inner, AutoIndex):
+            inner.background = False  # it is filled in a thread of its own already
+            inner.hold(len(parts))
+        index = inner if projection is None else Projected(self.dimension, projection, inner)
+        if not fill(index, parts, cancelled):
+            return None
+        if isinstance(inner, AutoIndex):
+            inner.release()
+        return index
 
     def add(self, slots: Slots, keys: Keys) -> None:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
@@ -174,7 +192,7 @@ class ProjectedIndex:
         """Return a copy of the keys of live slots as they came, shape (n, d)."""
         return self._current.keys(slots)
 
-    def snapshot(self, chunk: int) -> Iterator[tuple[Slots, Keys]]:
+    def snapshot(self, chunk: int) -> Parts:
         """Return the slots as they are now and their keys, in parts; see Projected."""
         return self._current.snapshot(chunk)
 
@@ -222,10 +240,3 @@ class ProjectedIndex:
         if self._background:
             # freeing hundreds of megabytes takes milliseconds: not on the loop
             threading.Thread(target=[old].clear, name="likewise-index-drop", daemon=True).start()
-
-
-def _inline(index: KeyedIndex) -> KeyedIndex:
-    """Return an index that is filled in a thread of its own already, so it need not start another."""
-    if isinstance(index, AutoIndex):
-        index.background = False
-    return index

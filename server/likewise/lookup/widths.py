@@ -11,7 +11,7 @@ from likewise.lookup.exact import ExactIndex
 from likewise.types import Key, Keys
 
 LOOKUPS = 1000
-"""The width is looked at again after this many lookups, or as many insertions as there are keys."""
+"""The width is looked at again after this many lookups, or when half of the keys are new."""
 MOVED = 0.2
 """Or when the mean distance to the neighbors has moved by this share."""
 QUERIES = 16
@@ -41,6 +41,7 @@ class Tuner:
         self._tables = tables
         self._bounds = (candidates_min, candidates_max)
         self._rng = rng
+        self._mix = np.random.default_rng(9).integers(1, 2**61, directions.shape[1] // tables) | 1
         self._queries: deque[Key] = deque(maxlen=QUERIES)
         self._lookups = 0
         self._changes = 0
@@ -63,7 +64,7 @@ class Tuner:
     def width(self, store: ExactIndex, width: float) -> float:
         """Return the width to use: mostly the one in use, another where it is time and better."""
         moved = abs(self._distance - self._tuned_distance) > MOVED * self._tuned_distance
-        due = self._lookups >= LOOKUPS or self._changes >= max(100, len(store)) or (moved and self._lookups >= 100)
+        due = self._lookups >= LOOKUPS or 2 * self._changes >= max(200, len(store)) or (moved and self._lookups >= 100)
         if not due or len(store) < 100:
             return width
         self._lookups = self._changes = 0
@@ -97,9 +98,12 @@ class Tuner:
 
     def _shared(self, projected: Keys, asked: Keys, width: float) -> NDArray[np.bool_]:
         """Return which keys share a bucket with which queries, shape (queries, keys)."""
-        cells = np.floor(projected / width + self._offsets).astype(np.int32).reshape(len(projected), self._tables, -1)
-        wanted = np.floor(asked / width + self._offsets).astype(np.int32).reshape(len(asked), self._tables, -1)
-        shared = np.zeros((len(asked), len(projected)), np.bool_)
-        for table in range(self._tables):
-            shared |= (wanted[:, None, table] == cells[None, :, table]).all(axis=2)
+        cells, wanted = self._codes(projected, width), self._codes(asked, width)
+        shared: NDArray[np.bool_] = (wanted[:, None] == cells[None]).any(axis=2)
         return shared
+
+    def _codes(self, projected: Keys, width: float) -> NDArray[np.int64]:
+        """Return one number for each key and table, shape (n, tables); two buckets share one by chance alone."""
+        cells = np.floor(projected / width + self._offsets).astype(np.int64)
+        codes: NDArray[np.int64] = cells.reshape(len(projected), self._tables, -1) @ self._mix
+        return codes

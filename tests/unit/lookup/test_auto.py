@@ -9,17 +9,24 @@ import pytest
 
 from likewise.errors import InvalidValue
 from likewise.lookup import moves
-from likewise.lookup.auto import TRIALS, AutoIndex, beats_a_scan
+from likewise.lookup.auto import AutoIndex
 from likewise.lookup.catalog import make_index
 from likewise.lookup.exact import ExactIndex
 from likewise.lookup.hnsw import HnswIndex
-from likewise.lookup.moves import Move
+from likewise.lookup.keyed import KeyedIndex
+from likewise.lookup.moves import Cancelled, Move, fill
+from likewise.lookup.parts import Parts
 
 DIMENSION = 8
 
 
 def keys(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+
+
+def copied(parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
+    index = ExactIndex(DIMENSION)
+    return index if fill(index, parts, cancelled) else None
 
 
 def test_becomes_a_graph_as_it_grows_and_a_scan_again_as_it_shrinks() -> None:
@@ -54,48 +61,6 @@ def test_lookups_alone_take_over_a_replacement(many: bool) -> None:
     assert set(found) == {0}
 
 
-def test_a_scan_is_kept_where_the_graph_is_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph that loses its trial is tried again at twice the count, and taken after three trials."""
-    asked: list[int] = []
-
-    def refuse(index: HnswIndex) -> bool:
-        asked.append(len(index))
-        return False
-
-    monkeypatch.setattr("likewise.lookup.auto.beats_a_scan", refuse)
-    index = AutoIndex(1000, background=False)
-    for slot in range(70 * 2**TRIALS):
-        index.add(np.array([slot]), np.random.default_rng(slot).normal(size=(1, 1000)).astype(np.float32))
-    assert asked == [65, 129, 257]
-    assert index.kind == "hnsw"
-
-
-def test_settling_tries_until_the_kind_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a bulk load that outran a trial that was lost, the next trial is made with all keys."""
-    asked: list[int] = []
-
-    def refuse_the_first(index: HnswIndex) -> bool:
-        asked.append(len(index))
-        return len(asked) > 1
-
-    monkeypatch.setattr("likewise.lookup.auto.beats_a_scan", refuse_the_first)
-    index = AutoIndex(DIMENSION)
-    with moves._building:
-        for start in range(0, 20_000, 2000):
-            index.add(np.arange(start, start + 2000), keys(2000, start))
-    index.settle()
-    assert index.kind == "hnsw"
-    assert len(asked) == 2
-    assert len(index) == 20_000
-
-
-def test_a_trial_times_both_kinds() -> None:
-    """Among 20,000 keys a graph beats a scan by far."""
-    graph = HnswIndex(DIMENSION)
-    graph.add(np.arange(20_000), keys(20_000))
-    assert beats_a_scan(graph)
-
-
 def test_answers_from_the_old_index_while_the_new_one_is_built() -> None:
     """Searches, additions and removals go on while another build holds the only place, and none is lost."""
     index = AutoIndex(DIMENSION, exact_limit=50)
@@ -122,17 +87,17 @@ def test_a_build_that_fails_leaves_the_index_as_it_is(
     """The failure is logged, answers go on, and the next change tries again."""
     index = AutoIndex(DIMENSION, exact_limit=50)
 
-    def fail(*_: object, **__: object) -> HnswIndex:
+    def fail(*_: object, **__: object) -> KeyedIndex:
         raise MemoryError("no room")
 
-    make = index._graph
-    monkeypatch.setattr(index, "_graph", fail)
+    build = index._contenders.build
+    monkeypatch.setattr(index._contenders, "build", fail)
     with moves._building:  # hold the build back until it is looked at
         index.add(np.arange(60), keys(60))
         move = index._move
     assert move is not None
     move.join()
-    monkeypatch.setattr(index, "_graph", make)
+    monkeypatch.setattr(index._contenders, "build", build)
     assert index.search_one(keys(60)[5], 1)[1] == [5]
     assert "could not be built" in caplog.text
     index.add(np.array([60]), keys(1, 1))
@@ -161,7 +126,7 @@ def test_the_loop_catches_up_a_few_changes_at_a_time() -> None:
     """A move that is ready with many changes outstanding is taken over in steps, none of them long."""
     source = ExactIndex(DIMENSION)
     source.add(np.arange(10), keys(10))
-    move = Move(source, lambda: ExactIndex(DIMENSION), background=False)
+    move = Move(source, copied, background=False)
     for slot in range(10, 40):
         source.add(np.array([slot]), keys(1, slot))
         move.added(np.array([slot]), keys(1, slot))
@@ -218,20 +183,6 @@ def test_refuses_an_index_that_cannot_be_made(kind: str, dimension: int, options
         make_index(kind, dimension, **options)
 
 
-def test_lookups_alone_begin_the_next_trial_where_a_graph_was_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trial that ends after a bulk load does not leave a scan in place for good."""
-    monkeypatch.setattr("likewise.lookup.auto.TRIED_AT", 8 * 100)
-    monkeypatch.setattr("likewise.lookup.auto.beats_a_scan", lambda index: False)
-    keys = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
-    index = AutoIndex(8)
-    index.add(np.arange(1000, dtype=np.int64), keys)
-    for _ in range(TRIALS + 1):
-        if index._move is not None:
-            index._move.join(30)
-        assert index.search_one(keys[0], 1)[1] == [0]
-    assert index.kind == "hnsw"
-
-
 def test_a_slot_that_changed_hands_during_a_build_ends_with_its_last_key() -> None:
     """A scan's keys are read when the build comes to them; what was removed and added again meanwhile is told apart."""
     source = ExactIndex(DIMENSION)
@@ -239,12 +190,12 @@ def test_a_slot_that_changed_hands_during_a_build_ends_with_its_last_key() -> No
     source.add(np.arange(1000), keys[:1000])
     building, go_on = threading.Event(), threading.Event()
 
-    def make() -> ExactIndex:
+    def build(parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
         building.set()
         assert go_on.wait(20)
-        return ExactIndex(DIMENSION)
+        return copied(parts, cancelled)
 
-    move = Move(source, make, background=True)
+    move = Move(source, build, background=True)
     assert building.wait(20)
     live = dict(enumerate(keys[:1000]))
     rng = np.random.default_rng(9)

@@ -126,7 +126,7 @@ def test_entries_that_go_while_blocks_are_drawn_are_left_out() -> None:
 def test_a_held_index_becomes_a_graph_when_the_load_is_over() -> None:
     """While it is held nothing is built; afterwards everything is found as before."""
     target = space(index_kind="auto")
-    target._indexes["v"]._exact_limit, target._indexes["v"]._trials = 64, 0
+    target._indexes["v"]._exact_limit = 64
     hold(target)
     load(target, filled(300))
     assert target._indexes["v"].kind == "exact"
@@ -141,7 +141,7 @@ def test_a_snapshot_of_a_scan_stays_as_it_was(change: str) -> None:
     index = ExactIndex(2)
     keys = np.arange(40, dtype=np.float32).reshape(20, 2)
     index.add(np.arange(20), keys)
-    parts = index.snapshot(7)
+    parts = iter(index.snapshot(7))
     found = [next(parts)]
     if change != "add":
         index.remove(np.array([19, 0, 12]))
