@@ -137,7 +137,7 @@ class ExactIndex:
         Nothing is copied unless a key is removed while somebody has the parts: copying a million keys is a pause.
         """
         slots, keys = self.slots(), self._keys
-        parts = Parts(slots, lambda start, end: keys[start:end], chunk)
+        parts = Parts(lambda: slots, lambda part, start: keys[start : start + len(part)], chunk)
         self._readers = [reader for reader in self._readers if reader() is not None] + [ref(parts)]
         return parts
 

@@ -16,6 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.lookup.pages import release
 from likewise.types import Key, Keys, Slots
 
 Bitmap = NDArray[np.uint8]
@@ -99,10 +100,11 @@ class Lists:
     Source: Sivic and Zisserman, 2003; Jégou et al., 2011, as faiss has it.
     """
 
-    def __init__(self, dimension: int, lists: int, probes: int, training: Keys | None = None) -> None:
-        """Find the centroids of a sample, shape (n, d), n >= lists. probes: lists that a search looks through.
+    def __init__(self, dimension: int, capacity: int, lists: int, probes: int, training: Keys | None = None) -> None:
+        """Find the centroids of a sample, shape (n, d), n >= lists; None: all keys are in one list.
 
-        training None: there is one list for all keys.
+        capacity: keys that may come without a pause, which the list of their places would make as it grows. probes:
+        lists that a search looks through.
         """
         self.lists = lists
         self.count = 0
@@ -116,6 +118,10 @@ class Lists:
         if training is not None:
             quantized.train(np.ascontiguousarray(training))
         quantized.set_direct_map_type(faiss.DirectMap.Array)  # type: ignore[attr-defined]
+        places = quantized.direct_map.array
+        places.resize(capacity)
+        release(places, capacity, 0)
+        places.resize(0)
         self._index = quantized
         self._answers = Answers(dimension, 10)
         self._bitmap: Bitmap | None = None

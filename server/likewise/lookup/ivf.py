@@ -60,7 +60,7 @@ class IvfIndex(TombstonedIndex):
         lists = min(lists_for(count), max(1, len(training)))
         self._trained_at = count if lists > 1 else 0
         sample = training[self._rng.permutation(len(training))[: SAMPLE * lists]] if lists > 1 else None
-        self._lists = Lists(self._dimension, lists, self._probes(lists), sample)
+        self._lists = Lists(self._dimension, capacity, lists, self._probes(lists), sample)
         return self._lists
 
     def _probes(self, lists: int) -> int:

@@ -6,7 +6,7 @@ import ctypes
 import mmap
 from typing import Any
 
-_ITEM_BYTES = {"UInt64Vector": 8, "Int32Vector": 4}
+_ITEM_BYTES = {"UInt64Vector": 8, "Int64Vector": 8, "Int32Vector": 4}
 _HUGE = 16 * 1024 * 1024
 """Vectors from this size on are worth large pages."""
 _MADV_COLLAPSE = 25  # linux/mman.h; not in Python's mmap yet

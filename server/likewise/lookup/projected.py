@@ -79,7 +79,7 @@ class Projected:
         A slot that changes meanwhile may come with either key: who copies has to follow the changes too, as Move does.
         """
         slots, store = self.slots(), self._store
-        return Parts(slots, lambda start, end: store.get(slots[start:end]), chunk)
+        return Parts(lambda: slots, lambda part, start: store.get(part), chunk)
 
     @property
     def worn(self) -> bool:

@@ -217,10 +217,11 @@ class TombstonedIndex(ABC):
 
         A position's key never changes, so another thread may read while this index goes on.
         """
-        positions, engine = self._positions.rows(), self._engine
-        slots = np.flatnonzero(positions >= 0)
-        at = positions[slots]
-        return Parts(slots, lambda start, end: engine.keys(at[start:end].astype(np.int64)), chunk)
+        # a copy of the rows is the least that there is to do here and now: the rest is left to who reads
+        rows, engine = self._positions.rows(), self._engine
+        return Parts(
+            lambda: np.flatnonzero(rows >= 0), lambda part, start: engine.keys(rows[part].astype(np.int64)), chunk
+        )
 
     @property
     def end(self) -> int:
