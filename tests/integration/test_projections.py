@@ -99,6 +99,7 @@ def test_it_turns_on_and_raises_hits_where_noise_hides_what_matters(build: Build
     plain = play(build('projection = "off"'), requests(labels=24, noise=0.8))
     assert fn.projectors["v"].projection is not None
     assert fn.statistics()["projections"] == {"v": 23}
+    assert fn.statistics()["indexes"] == {"v": "exact"}
     assert learned.hits > plain.hits + REQUESTS // 10
     assert learned.false_hits <= 0.1 * REQUESTS
     sent = {key.tobytes() for key, _ in requests(labels=24, noise=0.8)}

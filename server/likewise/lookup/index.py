@@ -9,6 +9,7 @@ a few thousand keys. Every such call releases the interpreter lock.
 
 from __future__ import annotations
 
+import mmap
 import threading
 from typing import Any
 
@@ -16,7 +17,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.lookup.pages import release
+from likewise.lookup.pages import give_back, release
 from likewise.types import Key, Keys, Slots
 
 Bitmap = NDArray[np.uint8]
@@ -194,7 +195,15 @@ class Lists:
         return found
 
     def discard(self) -> None:
-        """Free the lists; nothing may be asked any more."""
+        """Give the pages of all lists back at once; nothing may be asked any more.
+
+        The allocator would keep them for itself.
+        """
+        lists = self._index.invlists
+        for number in range(self.lists):
+            size = lists.list_size(number) * 4 * self._index.d
+            if size >= mmap.PAGESIZE:
+                give_back(int(lists.get_codes(number)), size)
         self._index.reset()
 
     def memory_bytes(self) -> int:

@@ -34,10 +34,19 @@ def enlarge_pages(vector: Any, length: int) -> None:
 def advise(vector: Any, start: int, end: int, advice: int, at_least: int = 1) -> None:
     """Advise the kernel on the whole pages among a vector's items from start to before end, where they are enough."""
     bytes_each = _ITEM_BYTES.get(type(vector).__name__) or max(1, vector.byte_size() // max(1, vector.size()))
-    if vector.data() is None:
-        return
-    address = int(vector.data())
-    first = -(-(address + start * bytes_each) // mmap.PAGESIZE) * mmap.PAGESIZE
-    last = (address + end * bytes_each) // mmap.PAGESIZE * mmap.PAGESIZE
+    if vector.data() is not None:
+        address = int(vector.data())
+        _advise(address + start * bytes_each, address + end * bytes_each, advice, at_least)
+
+
+def give_back(address: int, length: int) -> None:
+    """Give the whole pages among so many bytes back, which nobody will read any more."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        _advise(address, address + length, mmap.MADV_DONTNEED, 1)
+
+
+def _advise(start: int, end: int, advice: int, at_least: int) -> None:
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = end // mmap.PAGESIZE * mmap.PAGESIZE
     if last - first >= at_least:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), advice)

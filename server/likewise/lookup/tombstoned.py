@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,7 @@ class TombstonedIndex(ABC):
         """Set up an empty index. capacity: positions reserved, tombstones included."""
         self._dimension = dimension
         self._rebuilds_itself = rebuilds_itself
+        self._readers: list[ref[Parts]] = []
         self._start(max(capacity, MIN_CAPACITY), np.empty((0, dimension), np.float32))
 
     @abstractmethod
@@ -165,15 +167,16 @@ class TombstonedIndex(ABC):
         """Build it anew from the live keys, here and now."""
         slots = self.slots()
         keys = self.keys(slots)
-        self._engine.discard()
+        self.discard()
         self._start(max(MIN_CAPACITY, 2 * len(slots)), keys)
         rebuilds, self._rebuilds_itself = self._rebuilds_itself, False
         self.add(slots, keys)
         self._rebuilds_itself = rebuilds
 
     def discard(self) -> None:
-        """Give the memory back; nothing may be asked of the index any more."""
-        self._engine.discard()
+        """Give the memory back at once, unless a snapshot is being read; nothing may be asked of the index any more."""
+        if all(reader() is None for reader in self._readers):
+            self._engine.discard()
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
         """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
@@ -219,9 +222,11 @@ class TombstonedIndex(ABC):
         """
         # a copy of the rows is the least that there is to do here and now: the rest is left to who reads
         rows, engine = self._positions.rows(), self._engine
-        return Parts(
+        parts = Parts(
             lambda: np.flatnonzero(rows >= 0), lambda part, start: engine.keys(rows[part].astype(np.int64)), chunk
         )
+        self._readers = [reader for reader in self._readers if reader() is not None] + [ref(parts)]
+        return parts
 
     @property
     def end(self) -> int:

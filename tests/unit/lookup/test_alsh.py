@@ -62,3 +62,13 @@ def test_removal_during_a_rehash_holds() -> None:
     assert found[0] == 0
     assert len(found) == len(set(found))
     assert all(slot == 0 or slot % 2 for slot in found)
+
+
+def test_buckets_narrow_as_keys_come_without_lookups() -> None:
+    """Insertions alone say how dense keys lie: a bulk load ends with lookups that look at few of them."""
+    index = AlshIndex(16)
+    keys = clustered(6000, 1.0, 0)
+    for start in range(0, 6000, 30):
+        index.add(np.arange(start, start + 30), keys[start : start + 30])
+    found = index._tables.candidates(clustered(200, 1.0, 3))
+    assert np.mean([len(slots) for slots in found]) < 1200

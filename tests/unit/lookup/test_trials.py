@@ -367,3 +367,16 @@ def test_lists_follow_growth_in_the_background(monkeypatch: pytest.MonkeyPatch) 
     index.add(np.array([800]), keys(1, 1))
     assert index.worn
     assert index._lists is lists
+
+
+@pytest.mark.parametrize("make", [HnswIndex, IvfIndex])
+def test_a_snapshot_outlives_the_index_that_it_is_of(make: Callable[[int], TombstonedIndex]) -> None:
+    """Who copies an index that is replaced meanwhile reads on: its memory is given back when nobody has it."""
+    every = keys(3000, dimension=64)
+    index = make(64)
+    index.add(np.arange(3000), every)
+    parts = index.snapshot(700)
+    first = next(iter(parts))[1]
+    index.discard()
+    np.testing.assert_array_equal(first, every[:700])
+    np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), every)
