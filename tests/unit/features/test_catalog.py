@@ -143,13 +143,37 @@ def test_extractors_refuse_other_kinds_of_input(name: str) -> None:
         make_extractor("vector", "array", dimension=3)(Audio(np.ones(3, np.float32), 8000))
 
 
+@pytest.mark.parametrize("name", sorted(AUDIO))
+def test_silence_around_a_sound_hardly_moves_its_key(name: str) -> None:
+    rng = np.random.default_rng(5)
+    time_s = np.arange(3200) / 8000
+    sound = (np.sin(2 * np.pi * (300 + 900 * time_s) * time_s) * np.hanning(3200) ** 0.2).astype(np.float32) * 0.5
+    quiet = lambda seconds: rng.normal(0, 1e-3, int(8000 * seconds)).astype(np.float32)  # noqa: E731
+    extract = make_extractor(name, "audio")
+    alone = extract(Audio(sound, 8000))
+    padded = extract(Audio(np.concatenate([quiet(0.3), sound, quiet(0.5)]), 8000))
+    reversed_ = extract(Audio(sound[::-1].copy(), 8000))
+    assert np.linalg.norm(alone - padded) < 0.3 * np.linalg.norm(alone - reversed_)
+
+
+@pytest.mark.parametrize("name", sorted(AUDIO))
+@pytest.mark.parametrize("samples", [0, 1, 199, 200, 201, 1000])
+def test_short_and_silent_sounds_have_a_key(name: str, samples: int) -> None:
+    extract = make_extractor(name, "audio")
+    noise = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
+    for sound in (noise, np.zeros(samples, np.float32)):
+        key = extract(Audio(sound, 8000))
+        assert key.shape == (AUDIO[name],)
+        assert np.isfinite(key).all()
+
+
 @pytest.mark.skipif("LIKEWISE_DATA" not in os.environ, reason="set LIKEWISE_DATA to the folder with the recordings")
 def test_spoken_digits_are_told_apart() -> None:
-    """The nearest other recording by its MFCC key says the same digit, 95 times in 100 and more."""
+    """The nearest other recording by its MFCC key says the same digit, 98 times in 100 and more."""
     files = sorted((Path(os.environ["LIKEWISE_DATA"]) / "fsdd" / "recordings").glob("*.wav"))
     decode, extract = decoder("audio"), make_extractor("mfcc", "audio")
     keys = np.array([extract(decode("audio/wav", file.read_bytes())) for file in files])
     digits = np.array([int(file.name[0]) for file in files])
     alike = keys @ keys.T
     np.fill_diagonal(alike, -2)
-    assert (digits[alike.argmax(axis=1)] == digits).mean() > 0.95
+    assert (digits[alike.argmax(axis=1)] == digits).mean() > 0.98
