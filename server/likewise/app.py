@@ -64,6 +64,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             max_elements=settings.max_elements,
             inline_bytes=settings.inline_bytes,
             invalidated_tags=settings.invalidated_tags,
+            max_devices=settings.max_devices,
         ),
         Workers(runners, slots),
         readers,

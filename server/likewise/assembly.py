@@ -44,6 +44,7 @@ class Defaults:
     max_elements: int = 4_000_000
     inline_bytes: int = 16 << 10
     invalidated_tags: int = 10_000
+    max_devices: int = 10_000
 
 
 class Assembler:
@@ -111,6 +112,7 @@ class Assembler:
             max_body_bytes=defaults.max_body_bytes,
             clock=self._clock,
             invalidated_tags=defaults.invalidated_tags,
+            max_devices=defaults.max_devices,
             projectors={
                 key.label: Projector(namespace, key.label, self._learning)
                 for key in spec.keys

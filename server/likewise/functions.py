@@ -13,6 +13,7 @@ import numpy as np
 
 from likewise.adoption import Adopter
 from likewise.coalescing import InFlight
+from likewise.devices import Devices
 from likewise.errors import InvalidValue, UnknownFunction
 from likewise.evidence import Exchange
 from likewise.inference.batching import Batcher
@@ -34,6 +35,7 @@ from likewise.types import (
     Lesson,
     Neighbors,
     Result,
+    Trail,
     Verdict,
 )
 
@@ -72,10 +74,12 @@ class Function:
         clock: Clock,
         projectors: Mapping[str, Projector] | None = None,
         invalidated_tags: int | None = None,
+        max_devices: int = 10_000,
     ) -> None:
         """Put the parts together. extractors and policies: by key type, in the spec's order; the first is primary.
 
-        projectors: of the key types whose keys may be projected. invalidated_tags: how many are remembered.
+        projectors: of the key types whose keys may be projected. invalidated_tags, max_devices: how many are
+        remembered.
         """
         self.name = name
         self.version = version
@@ -90,6 +94,7 @@ class Function:
         self.evidence = Exchange(self.id, policies)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
+        self.devices = Devices(max_devices)
         self.tickets = Tickets(clock, self._abandon)
         self.key_type = next(iter(extractors))
         self.dimensions = {name: extractor.dimension for name, extractor in extractors.items()}
@@ -170,19 +175,19 @@ class Function:
         """Return the nearest live entries of each key; keys has shape (n, d)."""
         return self.namespace.lookup_many(key_type, keys, self._k)
 
-    def decide(self, neighbors: Neighbors, key_type: str | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, trail: Trail | None, key_type: str | None = None) -> Verdict:
         """Return the verdict for one request; exactly once per request."""
         started = perf_counter()
         policy = self._policy if key_type is None else self.policies[key_type]
-        verdict = policy.decide(neighbors)
+        verdict = policy.decide(neighbors, trail)
         self.metrics.stages["decide"].observe(perf_counter() - started)
         return verdict
 
-    def judge(self, key: Key, key_type: str, started: float) -> Verdict:
+    def judge(self, key: Key, trail: Trail | None, key_type: str, started: float) -> Verdict:
         """Look a key up and decide, as `lookup` and `decide` do; started: by perf_counter, when this began."""
         neighbors = self.namespace.lookup(key_type, key, self._k)
         looked_up = perf_counter()
-        verdict = self.policies[key_type].decide(neighbors)
+        verdict = self.policies[key_type].decide(neighbors, trail)
         decided = perf_counter()
         stages = self.metrics.stages
         stages["lookup"].observe(looked_up - started)

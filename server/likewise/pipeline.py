@@ -28,6 +28,7 @@ from likewise.types import (
     Outcome,
     Result,
     Ticket,
+    Trail,
     Verdict,
 )
 
@@ -46,15 +47,20 @@ class Pipeline:
         self._max_result_bytes = max_result_bytes
         self._background: set[asyncio.Task[None]] = set()
 
-    async def answer(self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL) -> Answer:
-        """Return the result for a raw input, from reuse or from the model. Raises LikewiseError."""
+    async def answer(
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, trail: Trail | None = None
+    ) -> Answer:
+        """Return the result for a raw input, from reuse or from the model. Raises LikewiseError.
+
+        trail: that of the device that asks; None where it is not known.
+        """
         started = perf_counter()
         value, key = await fn.read(media_type, body)
-        found = self._look(fn, body, value, key, control, started)
+        found = self._look(fn, body, value, key, control, trail, started)
         return found if isinstance(found, Answer) else await found
 
     def begin(
-        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, trail: Trail | None = None
     ) -> Answer | Coroutine[Any, Any, Answer]:
         """Return the result for a small raw input where the cache has it, else what is left to do for it.
 
@@ -62,19 +68,33 @@ class Pipeline:
         """
         started = perf_counter()
         value, key = fn.read_inline(media_type, body)
-        return self._look(fn, body, value, key, control, started)
+        return self._look(fn, body, value, key, control, trail, started)
 
     def _look(
-        self, fn: Function, body: bytes, value: Input, key: Key, control: Control, started: float
+        self,
+        fn: Function,
+        body: bytes,
+        value: Input,
+        key: Key,
+        control: Control,
+        trail: Trail | None,
+        started: float,
     ) -> Answer | Coroutine[Any, Any, Answer]:
         if control.no_store:
             return self._bypass(fn, value)
         if fn.in_flight and not control.no_cache:
-            return self._join(fn, body, value, key, control, started)
-        return self._decide(fn, body, value, key, fn.lookup(key), control, Outcome.HIT, started)
+            return self._join(fn, body, value, key, control, trail, started)
+        return self._decide(fn, body, value, key, fn.lookup(key), control, trail, Outcome.HIT, started)
 
     async def _join(
-        self, fn: Function, body: bytes, value: Input, key: Key, control: Control, started: float
+        self,
+        fn: Function,
+        body: bytes,
+        value: Input,
+        key: Key,
+        control: Control,
+        trail: Trail | None,
+        started: float,
     ) -> Answer:
         neighbors, outcome = fn.lookup(key), Outcome.HIT
         same = fn.in_flight.same(body)
@@ -86,7 +106,7 @@ class Pipeline:
             outcome = Outcome.COALESCED
         if same is not None or near is not None:  # entries came and went while this waited
             neighbors = fn.lookup(key)
-        found = self._decide(fn, body, value, key, neighbors, control, outcome, started)
+        found = self._decide(fn, body, value, key, neighbors, control, trail, outcome, started)
         return found if isinstance(found, Answer) else await found
 
     def _decide(
@@ -97,10 +117,11 @@ class Pipeline:
         key: Key,
         neighbors: Neighbors,
         control: Control,
+        trail: Trail | None,
         outcome: Outcome,
         started: float,
     ) -> Answer | Coroutine[Any, Any, Answer]:
-        verdict = fn.decide(neighbors)
+        verdict = fn.decide(neighbors, trail)
         if verdict.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
             return self._finish(fn, self._reuse(fn, verdict, outcome), started)
         if control.only_if_cached:
@@ -109,24 +130,34 @@ class Pipeline:
         return self._compute(fn, body, key, value, verdict, started)
 
     def lookup(
-        self, fn: Function, key: Key, key_type: str | None = None, control: Control = NO_CONTROL
+        self,
+        fn: Function,
+        key: Key,
+        key_type: str | None = None,
+        control: Control = NO_CONTROL,
+        trail: Trail | None = None,
     ) -> Answer | Ticket:
         """Return the answer for a key, or the ticket with which a device may insert what it computes."""
         started = perf_counter()
         name = key_type or fn.key_type
-        verdict = fn.judge(key, name, started)
+        verdict = fn.judge(key, trail, name, started)
         if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
             return self._finish(fn, self._reuse(fn, verdict, Outcome.HIT), started)
         return self._ticket(fn, verdict, name)
 
     def lookup_many(
-        self, fn: Function, keys: Keys, key_type: str | None = None, control: Control = NO_CONTROL
+        self,
+        fn: Function,
+        keys: Keys,
+        key_type: str | None = None,
+        control: Control = NO_CONTROL,
+        trail: Trail | None = None,
     ) -> list[Answer | Ticket]:
         """Return what `lookup` would for each key; shape (n, d), one search for all."""
         name = key_type or fn.key_type
         answers: list[Answer | Ticket] = []
         for neighbors in fn.lookup_many(keys, name):
-            verdict = fn.decide(neighbors, key_type)
+            verdict = fn.decide(neighbors, trail, key_type)
             if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
                 answers.append(self._count(fn, self._reuse(fn, verdict, Outcome.HIT)))
             else:

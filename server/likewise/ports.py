@@ -19,6 +19,7 @@ from likewise.types import (
     Sample,
     Slots,
     Tensor,
+    Trail,
     Verdict,
 )
 
@@ -66,8 +67,11 @@ class Projection(Protocol):
 class Policy(Protocol):
     """Decides where reuse is safe, and learns from what was computed. Pure: no clock, no lock, no I/O."""
 
-    def decide(self, neighbors: Neighbors) -> Verdict:
-        """Return the verdict for one request and account for it; call exactly once per request."""
+    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
+        """Return the verdict for one request and account for it; call exactly once per request.
+
+        trail: that of the device that asks, where it is known; a policy that uses it also writes it.
+        """
 
     def confident(self, neighbors: Neighbors) -> bool:
         """Say whether such neighbors would be reused, without accounting for anything (for coalescing)."""

@@ -196,6 +196,12 @@ class Settings:
         "out all late copies that are as old.",
         minimum=1,
     )
+    max_devices: int = _row(
+        10_000,
+        "Devices of each function whose last answer is remembered, as evidence for the next; beyond, the one known "
+        "longest is forgotten.",
+        minimum=1,
+    )
 
     def __post_init__(self) -> None:
         """Check each value against its row, and those that depend on each other."""

@@ -58,6 +58,14 @@ class Neighbors(NamedTuple):
 NO_NEIGHBORS = Neighbors([], [], [])
 
 
+@dataclass(slots=True)
+class Trail:
+    """What one device was answered last; the policies of a function read it and write it."""
+
+    last: int = -1
+    """Label id of its last answer, or -1 before the first."""
+
+
 class Outcome(StrEnum):
     """What became of a request, after acting."""
 
@@ -94,6 +102,8 @@ class Verdict:
     """What the policy saw, for it alone to learn from."""
     charge: float = 0.0
     """Tokens reserved for this probe; the ledger's business."""
+    trail: Trail | None = None
+    """That of the device that asked, where one was given."""
 
 
 class Lesson(NamedTuple):

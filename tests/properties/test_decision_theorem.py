@@ -11,11 +11,11 @@ import pytest
 
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.ledger import Ledger
-from likewise.types import Neighbors, Sample, Verdict
+from likewise.types import Neighbors, Sample, Trail, Verdict
 
 REQUESTS = 260
 TARGET = 0.9
-FLATTERY = Sample((1.0, 2.0, -2.0, 0.5, 0.0), False, 1.0, 0.05)
+FLATTERY = Sample((1.0, 2.0, -2.0, 0.5, 0.0, 0.0), False, 1.0, 0.05)
 NEAR = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
 
 
@@ -33,7 +33,8 @@ def is_wrong(adversary: str, at: int, caught: list[bool], own: random.Random) ->
 def play(adversary: str, seed: int, delay: int, restart_every: int, flattered: bool) -> int:
     """Return the false hits of one run; results of computed requests come `delay` requests later.
 
-    flattered: before each request, other nodes say that such hits are always right.
+    flattered: before each request, other nodes say that such hits are always right, and the device that asks is known
+    to get the same answer time and again.
     """
     coin, own = random.Random(seed), random.Random(seed + 1)
     ledger = Ledger(TARGET)
@@ -55,7 +56,7 @@ def play(adversary: str, seed: int, delay: int, restart_every: int, flattered: b
         if flattered:
             policy.observe([FLATTERY] * 4)
         truth = 2 if is_wrong(adversary, at, caught, own) else 1
-        verdict = policy.decide(NEAR)
+        verdict = policy.decide(NEAR, Trail(1) if flattered else None)
         if verdict.reuse:
             false_hits += truth != verdict.label
             caught.append(False)
@@ -72,7 +73,7 @@ def play(adversary: str, seed: int, delay: int, restart_every: int, flattered: b
 @pytest.mark.parametrize(
     ("delay", "restart_every", "flattered"),
     [(0, 0, False), (6, 0, False), (3, 50, False), (3, 0, True)],
-    ids=["alone", "in-flight", "restarts", "lying peers"],
+    ids=["alone", "in-flight", "restarts", "lying peers and devices"],
 )
 def test_the_policy_keeps_its_promise_against_adversaries(
     adversary: str, delay: int, restart_every: int, flattered: bool

@@ -11,7 +11,7 @@ from likewise.evidence import AT_ONCE, Exchange
 from likewise.types import Neighbors, Observed, Sample
 
 NEAR = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
-SAMPLE = Sample((1.0, 1.0, 0.0, 0.3, 0.0), False, 1.0, 0.1)
+SAMPLE = Sample((1.0, 1.0, 0.0, 0.3, 0.0, 0.0), False, 1.0, 0.1)
 
 
 @pytest.fixture

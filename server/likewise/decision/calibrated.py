@@ -14,10 +14,11 @@ from typing import Any
 
 from likewise.decision.calibration import RECENT, WIDTH, Calibration, Evidence
 from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.habit import Habit
 from likewise.decision.ledger import Ledger
-from likewise.decision.votes import adds_something, take_vote
+from likewise.decision.votes import Vote, adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Sample, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Sample, Trail, Verdict
 
 CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
 """Strictness and its Z: standard errors that the estimate of the error is raised by."""
@@ -54,7 +55,7 @@ class Calibrated:
     Reasons: "no neighbors", "below bar", "budget" (the ledger has too few tokens for this risk), "probe", "confident".
     """
 
-    meaning = "margin, nearness, share, few / 1"
+    meaning = "margin, nearness, share, few, before / 1"
     """Names the evidence of its samples; raise the number when it is taken otherwise."""
 
     def __init__(
@@ -82,6 +83,7 @@ class Calibrated:
         self._calibration = Calibration(self._epsilon, CAUTION[strictness])
         self._scale = 0.0
         self._typical = 0.1  # q: running mean of exp(-confidence / 2) over would-be hits
+        self._habit = Habit()
         self._burst = 0
         self._since = 0
         self._expected = self._charged = 0.0  # false hits served, as foreseen and as the ledger's charges estimate them
@@ -98,12 +100,28 @@ class Calibrated:
         """
         return min(DEAREST, 1.0 / (1.0 + PRICE / (self._epsilon * (1.0 + tokens))))
 
-    def _judge(self, neighbors: Neighbors) -> tuple[int, int, Evidence, float]:
-        """Return winner, its nearest slot, the evidence for it, and the log-odds that it is right."""
-        label, slot, share, nearest, rival = take_vote(neighbors)
+    def _judge(self, neighbors: Neighbors, last: int) -> tuple[int, int, Evidence, float]:
+        """Return winner, its nearest slot, the evidence for it, and the log-odds that it is right.
+
+        last: what the device was answered last, or -1.
+        """
+        vote = take_vote(neighbors)
+        if last < 0:
+            return self._weigh(neighbors, vote, 0.0)
+        habit = self._habit
+        if last == vote[0]:
+            return self._weigh(neighbors, vote, habit.same)
+        judged = self._weigh(neighbors, vote, habit.new)
+        if habit.same > 0.5 and last in neighbors.labels:
+            other = self._weigh(neighbors, vote_for(neighbors, last), habit.same)
+            return other if other[3] > judged[3] else judged
+        return judged
+
+    def _weigh(self, neighbors: Neighbors, vote: Vote, before: float) -> tuple[int, int, Evidence, float]:
+        label, slot, share, nearest, rival = vote
         nearest += 1e-3
         calibration = self._calibration
-        w0, w1, w2, w3, w4 = calibration.weights
+        w0, w1, w2, w3, w4, w5 = calibration.weights
         margin = log((rival + 1e-3) / nearest)
         if not -1.0 < margin < 2.0:
             margin = -1.0 if margin < 0.0 else 2.0
@@ -112,26 +130,28 @@ class Calibrated:
             nearness = -2.0
         share -= 0.5
         early = 1.0 / sqrt(1.0 + calibration.clock / EARLY)
-        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early
-        return label, slot, (1.0, margin, nearness, share, early), z
+        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early + w5 * before
+        return label, slot, (1.0, margin, nearness, share, early, before), z
 
-    def decide(self, neighbors: Neighbors) -> Verdict:
+    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
         """Return the verdict for one request and account for it."""
         counters, calibration, ledger = self._counters, self._calibration, self._ledger
         counters.requests += 1
         tokens = ledger.earn() if ledger is not None else 0.0
         if not neighbors.labels:
-            return Verdict(False, "no neighbors", neighbors)
+            return Verdict(False, "no neighbors", neighbors, trail=trail)
         if not self._scale:
             self._scale = neighbors.distances[0] + 1e-6
-        label, slot, evidence, z = self._judge(neighbors)
+        last = -1 if trail is None else trail.last
+        label, slot, evidence, z = self._judge(neighbors, last)
         recent = calibration.fresh_mix
         recent.append(evidence)
         if len(recent) >= 1024:
             calibration.absorb()
+            self._habit.absorb()
         calibration.clock += 1
         if z < calibration.bar:
-            return Verdict(False, "below bar", neighbors, slot, label, False, 1.0, z, evidence)
+            return Verdict(False, "below bar", neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail)
         doubt = exp(-0.5 * z) if z < 12.0 else 0.0025
         if ledger is not None:
             odds = doubt * doubt
@@ -139,7 +159,7 @@ class Calibrated:
             error = self._surprise * foreseen
             worth = self._epsilon * (1.0 + tokens)
             if error > DEAREST or error * (worth + PRICE) > worth:  # `_dearest`, without the call
-                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
+                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail)
             least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
         else:
             least = foreseen = 0.0
@@ -150,7 +170,7 @@ class Calibrated:
         probability = 0.5 if probability > 0.5 else 0.005 if probability < 0.005 else probability
         if least > probability:
             if least >= 1.0:
-                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence)
+                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail)
             probability = least
         if ledger is not None:
             if probability < ledger.rarest:
@@ -162,15 +182,19 @@ class Calibrated:
         if self._coin() < probability:
             counters.probes += 1
             charge = ledger.reserve(probability) if ledger is not None else 0.0
-            return Verdict(False, "probe", neighbors, slot, label, True, probability, z, evidence, charge)
-        return Verdict(True, "confident", neighbors, slot, label, False, probability, z, evidence)
+            return Verdict(False, "probe", neighbors, slot, label, True, probability, z, evidence, charge, trail)
+        if trail is not None:
+            if last >= 0:
+                self._habit.answers.append(label if label == last else ~label)
+            trail.last = label
+        return Verdict(True, "confident", neighbors, slot, label, False, probability, z, evidence, 0.0, trail)
 
     def confident(self, neighbors: Neighbors) -> bool:
         """Say whether such neighbors pass the bar, without accounting for anything."""
         calibration = self._calibration
         if not neighbors.labels or calibration.bar == math.inf:
             return False
-        _, _, _, z = self._judge(neighbors)
+        _, _, _, z = self._judge(neighbors, -1)
         if z < calibration.bar:
             return False
         if self._ledger is None:
@@ -182,7 +206,11 @@ class Calibrated:
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
-        neighbors, evidence = verdict.neighbors, verdict.evidence
+        neighbors, evidence, trail = verdict.neighbors, verdict.evidence, verdict.trail
+        if trail is not None:
+            if trail.last >= 0:
+                self._habit.answers.append(label if label == trail.last else ~label)
+            trail.last = label
         if not evidence:
             return Lesson(True, -1, False)
         wrong = verdict.label != label
@@ -197,8 +225,8 @@ class Calibrated:
                 else:
                     self._ledger.release(verdict.charge)
                 verdict.charge = 0.0  # settled; a verdict that comes back twice changes nothing here
-        bias, margin, nearness, share, early = evidence
-        calibration.check((bias, margin, nearness, share, early), wrong, verdict.probability)
+        bias, margin, nearness, share, early, before = evidence
+        calibration.check((bias, margin, nearness, share, early, before), wrong, verdict.probability)
         if wrong and verdict.probe and self._ledger is None:
             z = verdict.confidence
             if calibration.ratio / (1.0 + exp(z if z < 15.0 else 15.0)) < 0.15:
@@ -233,8 +261,8 @@ class Calibrated:
             ):
                 raise InvalidValue(f"A sample with evidence {evidence!r}, {probability=} and {scale=} is none.")
             self._scale = self._scale or scale
-            bias, margin, nearness, share, early = evidence
-            here = (bias, margin, max(-2.0, nearness + log(scale / self._scale)), share, early)
+            bias, margin, nearness, share, early, before = evidence
+            here = (bias, margin, max(-2.0, nearness + log(scale / self._scale)), share, early, before)
             calibration.check(here, wrong, probability)
             if self._ledger is not None and calibration.mixed < RECENT:
                 # Where the bar may stand, until there are enough requests of this node's own. Without a ledger the bar
@@ -246,6 +274,7 @@ class Calibrated:
             self._refit()
 
     def _refit(self) -> None:
+        self._habit.absorb()
         ledger, calibration = self._ledger, self._calibration
         if ledger is None:
             calibration.refit()
@@ -277,6 +306,7 @@ class Calibrated:
             "policy": self._name,
             "counters": self._counters.state(),
             "calibration": self._calibration.state(),
+            "habit": self._habit.state(),
             "scale": self._scale,
             "typical": self._typical,
             "since": self._since,
@@ -288,7 +318,7 @@ class Calibrated:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned; a shared ledger keeps the newest of its sharers'. Raises InvalidValue."""
-        calibration, counters = Calibration(self._epsilon, 0.0), Counters()
+        calibration, counters, habit = Calibration(self._epsilon, 0.0), Counters(), Habit()
         try:
             if state["policy"] != self._name:
                 raise ValueError(state["policy"])
@@ -301,11 +331,12 @@ class Calibrated:
                 raise ValueError(f"scale {scale}, typical {typical}")
             counters.restore(state["counters"])
             calibration.restore(state["calibration"])
+            habit.restore(state["habit"])
         except (KeyError, TypeError, ValueError) as error:
             raise unusable(self._name, error) from error
         if self._ledger is not None:
             self._ledger.restore(state["ledger"] or {})
-        self._counters = counters
+        self._counters, self._habit = counters, habit
         self._calibration.restore(state["calibration"])
         self._scale, self._typical = scale, typical
         self._since, self._burst, self._compared_at = since, 0, self._calibration.clock

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Evidence = tuple[float, float, float, float, float]
+Evidence = tuple[float, float, float, float, float, float]
 """Bias (1), margin, distance, homogeneity, and how early it is: 1 / √(1 + requests / 10)."""
 
-WIDTH = 5
-PRIOR: Evidence = (0.2, 6.3, -0.5, 6.5, -3.2)
+
+WIDTH = 6
+PRIOR: Evidence = (0.2, 6.3, -0.5, 6.5, -3.2, 1.0)
 """Weights before anything was seen, and what the fit is drawn to: the mean of fits on spoken digits and traffic signs.
 
 They hardly differ between those streams (standard deviation 0.3, 0.5, 1.3, 0.8, 0.4), because all evidence is relative
@@ -32,7 +33,7 @@ CHECKED = 1024
 RECENT = 512
 """Ring of recent evidence, checked or not: the mix of requests that the bar has to hold for."""
 
-_PULL = np.array([2.0, 4.0, 1.0, 2.0, 4.0])
+_PULL = np.array([2.0, 4.0, 1.0, 2.0, 4.0, 20.0])
 """Precision of the prior weights."""
 _BELIEF = 4.0
 """Errors, expected and observed, that the calibration is worth before anything was seen. With a ledger only: without
@@ -141,8 +142,15 @@ class Calibration:
             step = np.linalg.solve(curvature, gradient)
             length = math.sqrt(float(step @ step))
             weights -= step if length <= 2.0 else step * (2.0 / length)
-        bias, margin, distance, homogeneity, early = weights.tolist()
-        self.weights = (bias, max(margin, 0.0), min(distance, 0.0), max(homogeneity, 0.0), min(early, 0.0))
+        bias, margin, distance, homogeneity, early, before = weights.tolist()
+        self.weights = (
+            bias,
+            max(margin, 0.0),
+            min(distance, 0.0),
+            max(homogeneity, 0.0),
+            min(early, 0.0),
+            max(before, 0.0),
+        )
 
     def _set_bar(self, count: int, dearest: float | None) -> None:
         weights = np.array(self.weights)
@@ -200,7 +208,7 @@ class Calibration:
             raise ValueError("weights, ratio or bar out of range")
         if len(table) != min(seen, CHECKED) or len(mix) != min(mixed, RECENT) or clock < 0:
             raise ValueError("rings of another length than their counts say")
-        self.weights = (weights[0], weights[1], weights[2], weights[3], weights[4])
+        self.weights = (weights[0], weights[1], weights[2], weights[3], weights[4], weights[5])
         self.bar, self.ratio, self.clock, self._seen, self._mixed = bar, ratio, clock, seen, mixed
         self._fresh.clear()
         self.fresh_mix.clear()

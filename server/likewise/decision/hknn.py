@@ -5,7 +5,7 @@ from __future__ import annotations
 from likewise.decision.counters import Coin, Counting
 from likewise.decision.votes import homogeneity
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Trail, Verdict
 
 
 class Hknn(Counting):
@@ -48,7 +48,7 @@ class Hknn(Counting):
             neighbors = Neighbors(distances[:within], neighbors.labels[:within], neighbors.slots[:within])
         return homogeneity(neighbors)
 
-    def decide(self, neighbors: Neighbors) -> Verdict:
+    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1

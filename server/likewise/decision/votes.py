@@ -62,6 +62,25 @@ def take_vote(neighbors: Neighbors) -> Vote:
     return winner, slots[at], most / total, distances[at], distances[0]
 
 
+def vote_for(neighbors: Neighbors, label: int) -> Vote:
+    """Return what `take_vote` would if this label had won; it has to be among the neighbors, and another one too."""
+    distances, labels, slots = neighbors
+    nearest = distances[0] * distances[0] + SOFTENING
+    own = total = 0.0
+    rival = -1.0
+    for distance, other in zip(distances, labels, strict=True):
+        weight = nearest / (distance * distance + SOFTENING)
+        weight *= weight
+        weight *= weight
+        total += weight
+        if other == label:
+            own += weight
+        elif rival < 0.0:
+            rival = distance
+    at = labels.index(label)
+    return label, slots[at], own / total, distances[at], rival
+
+
 def homogeneity(neighbors: Neighbors) -> tuple[int, int, float]:
     """Return winner, its nearest slot and its share in (0, 1] of a vote by 1 / (distance² + 1e-4); n >= 1.
 

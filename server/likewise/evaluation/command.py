@@ -47,6 +47,7 @@ class Job:
     key_type: str | None
     index: str
     projection: bool | None = None
+    anonymous: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--index", default="exact", metavar="KIND", help="index kind (default exact)")
     add("--projection", choices=("spec", "auto", "off"), default="spec",
         help="learn a projection of the keys where it helps (default: as the function's spec has it)")  # fmt: skip
+    add("--anonymous", action="store_true", help="do not tell policies which device asks")
     add("--processes", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="streams played at once")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per run")
     add("--plot", type=Path, metavar="FILE", help="draw harvest against accuracy, and accuracy over time")
@@ -112,7 +114,15 @@ def play(job: Job) -> list[Run]:
         key_type=job.key_type,
     )
     return [
-        replay(stream, policy, target, capacity=job.capacity, index=job.index, projection=job.projection)
+        replay(
+            stream,
+            policy,
+            target,
+            capacity=job.capacity,
+            index=job.index,
+            projection=job.projection,
+            anonymous=job.anonymous,
+        )
         for policy in job.policies
         for target in job.targets
     ]
@@ -179,6 +189,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         Job(
             workload, seed, policies, targets, args.requests, args.capacity, args.devices, args.truth, data,
             args.functions, args.key_type, args.index, {"spec": None, "auto": True, "off": False}[args.projection],
+            args.anonymous,
         )
         for workload in workloads
         for seed in range(args.seeds)

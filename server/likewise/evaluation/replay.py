@@ -14,7 +14,7 @@ from likewise.errors import InvalidValue
 from likewise.evaluation.streams import Stream
 from likewise.lookup.namespace import Namespace
 from likewise.projections import Projector
-from likewise.types import Entry, Result
+from likewise.types import Entry, Result, Trail
 
 _KEY_TYPE = "key"
 _RESULT = Result(b'{"label": 0}')
@@ -83,12 +83,14 @@ def replay(
     eviction: str = "importance",
     coin: random.Random | None = None,
     projection: bool | None = None,
+    anonymous: bool = False,
 ) -> Run:
     """Play a stream from an empty cache.
 
     policy: as `parse_policy` takes it. capacity: entries. coin: the policy's; drawn from all arguments where None.
     projection: whether to learn one from what is computed, as the server does; None: as the function's spec has it.
     It is learned and taken over between two requests, so that the same arguments give the same run.
+    anonymous: whether the policy is not told which device asks.
     Raises InvalidValue.
     """
     name, options = parse_policy(policy)
@@ -110,13 +112,15 @@ def replay(
     hits = false_hits = correct = opportunities = probes = 0
     decide_ns, hit_ns, computed_ns = [], [], []
     course = []
+    trails: dict[int, Trail] = {}
     moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
-    for at, (key, truth) in enumerate(zip(stream.keys, stream.labels, strict=True)):
+    for at, (key, truth, device) in enumerate(zip(stream.keys, stream.labels, stream.devices, strict=True)):
         now = float(at)
         opportunities += _cached(space, holders, truth)
         neighbors = space.lookup(_KEY_TYPE, key, stream.neighbors)
+        trail = None if anonymous else trails.setdefault(device, Trail())
         started = perf_counter_ns()
-        verdict = chooser.decide(neighbors)
+        verdict = chooser.decide(neighbors, trail)
         took = perf_counter_ns() - started
         decide_ns.append(took)
         if verdict.reuse:

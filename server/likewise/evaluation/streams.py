@@ -36,6 +36,8 @@ class Stream:
     """Shape (requests, dimension)."""
     labels: list[int]
     """What each request would be answered if it were computed; ids local to the stream."""
+    devices: list[int]
+    """Who asks each."""
     neighbors: int
     """k, as the function's spec has it."""
     projected: bool = False
@@ -82,7 +84,8 @@ def load_stream(
     names = [sample.truth for sample in samples] if truth == "label" else _computed(spec, files, inputs)
     ids: dict[str, int] = {}
     labels = [ids.setdefault(name, len(ids)) for name in names]
-    return Stream(workload, seed, keys, labels, spec.reuse.neighbors, table.may_be_projected)
+    askers = [sample.device for sample in samples]
+    return Stream(workload, seed, keys, labels, askers, spec.reuse.neighbors, table.may_be_projected)
 
 
 def _key_spec(spec: FunctionSpec, key_type: str | None, function: str) -> KeySpec:

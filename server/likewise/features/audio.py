@@ -15,7 +15,6 @@ from likewise.features.prepare import audio_samples
 from likewise.features.vector import unit
 from likewise.types import Input, Key
 
-
 AUDIBLE_DB = 30.0
 """Frames so far below the loudest one are silence; where a sound begins and ends is cut off.
 

@@ -15,7 +15,7 @@ from likewise.functions import Function
 from likewise.http import wire
 from likewise.http.edge import Edge
 from likewise.http.problems import Headers, render, unexpected
-from likewise.types import NO_CONTROL, Answer, Control, Keys, Ticket
+from likewise.types import NO_CONTROL, Answer, Control, Keys, Ticket, Trail
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,6 +49,8 @@ class Head(NamedTuple):
     authorization: bytes
     control: Control
     query: bytes
+    device: str
+    """Who asks, in its own words; empty: the connection stands for it."""
     max_bytes: int
     """Longest body that is answered as it arrives."""
 
@@ -85,7 +87,7 @@ class Hot:
     async def _serve(self, address: str, infers: bool, scope: Scope, receive: Receive, send: Send) -> None:
         fn: Function | None = None
         try:
-            content_type = cache_control = authorization = length = b""
+            content_type = cache_control = authorization = length = named = b""
             for name, value in scope["headers"]:
                 if name == b"content-type":
                     content_type = value
@@ -95,6 +97,8 @@ class Hot:
                     authorization = value
                 elif name == b"content-length":
                     length = value
+                elif name == b"likewise-device":
+                    named = value
                 elif name == b"content-encoding" and value not in (b"", b"identity"):
                     raise UnsupportedMediaType("Content-Encoding is not supported here; send the body as it is.")
             self._access.check(authorization, "infer")
@@ -103,15 +107,16 @@ class Hot:
             body = await read_body(receive, length, limit)
             control = wire.parse_control(cache_control) if cache_control else NO_CONTROL
             media_type = wire.media_type(content_type)
+            trail = _trail(fn, wire.device(named) or connection_name(scope.get("client")))
             if infers:
-                answer = await self._pipeline.answer(fn, media_type, body, control)
+                answer = await self._pipeline.answer(fn, media_type, body, control, trail)
                 status, content, headers = answered(answer, control)
             else:
                 query = scope["query_string"]
                 if media_type in (wire.KEYS, wire.JSON):
-                    status, content, headers = self._lookup(fn, media_type, body, control, query)
+                    status, content, headers = self._lookup(fn, media_type, body, control, query, trail)
                 else:
-                    status, content, headers = await self._lookup_input(fn, media_type, body, control, query)
+                    status, content, headers = await self._lookup_input(fn, media_type, body, control, query, trail)
         except Exception as error:  # nothing a device sends may end the server
             status, content, headers = _refused(fn, error)
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -137,32 +142,35 @@ class Hot:
             return None
         try:
             control = wire.parse_control(found.get(b"cache-control", b""))
+            device = wire.device(found.get(b"likewise-device", b""))
             max_bytes = self._registry.get(address).inline_bytes if verb == "infer" else self._max_body_bytes
         except LikewiseError:
             return None
         authorization = found.get(b"authorization", b"")
-        return Head(address, verb == "infer", media_type, authorization, control, scope["query_string"], max_bytes)
+        query = scope["query_string"]
+        return Head(address, verb == "infer", media_type, authorization, control, query, device, max_bytes)
 
-    def answer_now(self, head: Head, body: bytes) -> Answer | Rendered | Begun:
+    def answer_now(self, head: Head, body: bytes, connection: str) -> Answer | Rendered | Begun:
         """Answer a whole request: the answer itself for most hits, else what to send or, of `infer`, what is left.
 
-        Never raises.
+        connection: stands for the device where the head does not name it. Never raises.
         """
         fn: Function | None = None
         try:
             self._access.check(head.authorization, "infer")
             fn = self._registry.get(head.address)
+            trail = _trail(fn, head.device or connection)
             if head.infers:
                 check_length(len(body), fn.max_body_bytes)
-                found = self._pipeline.begin(fn, head.media_type, body, head.control)
+                found = self._pipeline.begin(fn, head.media_type, body, head.control, trail)
                 return found if isinstance(found, Answer) else Begun(fn, head.control, found)
             if head.media_type == wire.KEYS:
                 key_type = _key_type(fn, head.query) if head.query else fn.key_type
                 key = fn.key(body, key_type)
                 if key is not None:
-                    answer = self._pipeline.lookup(fn, key, key_type, head.control)
+                    answer = self._pipeline.lookup(fn, key, key_type, head.control, trail)
                     return answer if type(answer) is Answer else answered(answer, head.control)
-            return self._lookup(fn, head.media_type, body, head.control, head.query)
+            return self._lookup(fn, head.media_type, body, head.control, head.query, trail)
         except Exception as error:  # nothing a device sends may end the server
             return _refused(fn, error)
 
@@ -173,17 +181,19 @@ class Hot:
         except Exception as error:  # as above
             return _refused(begun.fn, error)
 
-    def _lookup(self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes) -> Rendered:
+    def _lookup(
+        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes, trail: Trail | None
+    ) -> Rendered:
         key_type = _key_type(fn, query) if query else fn.key_type
         if media_type == wire.KEYS:
             key = fn.key(body, key_type)
             if key is not None:
-                return answered(self._pipeline.lookup(fn, key, key_type, control), control)
+                return answered(self._pipeline.lookup(fn, key, key_type, control, trail), control)
             keys = wire.keys_from_bytes(body, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
             keys = fn.normalized(keys, key_type)
             if len(keys) == 1:
-                return answered(self._pipeline.lookup(fn, keys[0], key_type, control), control)
-            return self._batch(fn, keys, key_type, control)
+                return answered(self._pipeline.lookup(fn, keys[0], key_type, control, trail), control)
+            return self._batch(fn, keys, key_type, control, trail)
         document = wire.parse_json(body)
         if not isinstance(document, dict) or ("key" in document) == ("keys" in document):
             raise BadRequest('The body has to be {"key": [numbers]} or {"keys": [[numbers], ...]}.')
@@ -192,24 +202,33 @@ class Hot:
         keys = wire.keys_from_lists(rows, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
         keys = fn.normalized(keys, key_type)
         if single:
-            answer = self._pipeline.lookup(fn, keys[0], key_type, control)
+            answer = self._pipeline.lookup(fn, keys[0], key_type, control, trail)
             content = wire.dumps(wire.answer_fields(answer))
             return 200, content, [_JSON_HEADER, _length(content), *_status_headers(answer, control)]
-        return self._batch(fn, keys, key_type, control)
+        return self._batch(fn, keys, key_type, control, trail)
 
     async def _lookup_input(
-        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes
+        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes, trail: Trail | None
     ) -> Rendered:
         key_type = _key_type(fn, query) if query else fn.key_type
         if key_type != fn.key_type:
             raise InvalidValue(f"A raw input is looked up by key type `{fn.key_type}`; leave key_type out.")
         _, key = await fn.read(media_type, body)
-        return answered(self._pipeline.lookup(fn, key, key_type, control), control)
+        return answered(self._pipeline.lookup(fn, key, key_type, control, trail), control)
 
-    def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control) -> Rendered:
-        answers = self._pipeline.lookup_many(fn, keys, key_type, control)
+    def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control, trail: Trail | None) -> Rendered:
+        answers = self._pipeline.lookup_many(fn, keys, key_type, control, trail)
         content = wire.dumps({"answers": [wire.answer_fields(answer) for answer in answers]})
         return 200, content, [_JSON_HEADER, _length(content), _BATCH, _AGE_0]
+
+
+def connection_name(client: tuple[str, int] | None) -> str:
+    """Return what stands for a device that does not name itself: the address that its connection comes from."""
+    return f"{client[0]}:{client[1]}" if client else ""
+
+
+def _trail(fn: Function, device: str) -> Trail | None:
+    return fn.devices.trail(device) if device else None
 
 
 def _refused(fn: Function | None, error: Exception) -> Rendered:

@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from likewise.http.hot import PREFIX, Begun, Head, Hot, Rendered, answered
+from likewise.http.hot import PREFIX, Begun, Head, Hot, Rendered, answered, connection_name
 from likewise.http.wire import JSON
 from likewise.types import Answer
 
@@ -48,6 +48,7 @@ class HotProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         hot = config.app
         self._hot = hot if isinstance(hot, Hot) and not (config.access_log or config.root_path) else None
+        self._name = ""
         self._between = True  # no request has begun that the parser has not seen the end of
         self._messages = 0
         self._pieces: list[bytes] = []
@@ -57,6 +58,11 @@ class HotProtocol(HttpToolsProtocol):
         self._active_at = 0.0
         self._defaults: list[tuple[bytes, bytes]] = []
         self._defaults_written = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take note of who it is."""
+        super().connection_made(transport)
+        self._name = connection_name(self.client)
 
     def data_received(self, data: bytes) -> None:
         """Answer a whole request with a known head at once; hand everything else to the parser."""
@@ -126,7 +132,7 @@ class HotProtocol(HttpToolsProtocol):
         return self.flow.write_paused or (limit is not None and len(self.connections) >= limit)
 
     def _answer(self, hot: Hot, head: Head, data: bytes, end: int) -> None:
-        answer = hot.answer_now(head, data[end:])
+        answer = hot.answer_now(head, data[end:], self._name)
         if isinstance(answer, Begun):
             self._unset_keepalive_if_required()
             self._computing = self.loop.create_task(hot.finish(answer))

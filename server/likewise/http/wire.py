@@ -18,6 +18,9 @@ from likewise.types import NO_CONTROL, Answer, Control, Key, Keys, Outcome, Resu
 JSON = "application/json"
 KEYS = "application/octet-stream"
 
+DEVICE_BYTES = 128
+"""Longest name that a device may give itself."""
+
 _FORWARDED = {Outcome.MISS: b"likewise; fwd=miss", Outcome.PROBE: b"likewise; fwd=miss"}
 
 
@@ -44,6 +47,13 @@ def parse_control(cache_control: bytes) -> Control:
                 raise BadRequest(f"Cache-Control: `{name}` needs a whole number of seconds, not `{argument[:32]}`.")
             found[name.replace("-", "_") + "_s"] = float(text)
     return Control(**found) if found else NO_CONTROL
+
+
+def device(name: bytes) -> str:
+    """Return what a device calls itself. Raises BadRequest for a name of over `DEVICE_BYTES` bytes."""
+    if len(name) > DEVICE_BYTES:
+        raise BadRequest(f"Likewise-Device has {len(name)} bytes, the limit is {DEVICE_BYTES}; give a shorter name.")
+    return name.decode("latin-1")
 
 
 def cache_status(answer: Answer, control: Control = NO_CONTROL) -> bytes:

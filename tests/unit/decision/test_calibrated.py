@@ -270,11 +270,13 @@ def test_a_distance_is_read_in_the_unit_of_who_saw_it(world: World) -> None:
     policy, other = (make_policy("calibrated+ledger", 0.95, random.Random(1).random) for _ in range(2))
     assert isinstance(policy, Calibrated)
     assert isinstance(other, Calibrated)
-    samples = [Sample((1.0, 1.0, 0.1 * i, 0.3, 0.0), False, 1.0, 0.2) for i in range(20)]
-    policy.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0), False, 1.0, 0.1)])
+    samples = [Sample((1.0, 1.0, 0.1 * i, 0.3, 0.0, 0.0), False, 1.0, 0.2) for i in range(20)]
+    policy.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0, 0.0), False, 1.0, 0.1)])
     policy.observe(samples)
-    other.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0), False, 1.0, 0.1)])
-    moved = [one._replace(evidence=(1.0, 1.0, one.evidence[2] + math.log(2), 0.3, 0.0), scale=0.1) for one in samples]
+    other.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0, 0.0), False, 1.0, 0.1)])
+    moved = [
+        one._replace(evidence=(1.0, 1.0, one.evidence[2] + math.log(2), 0.3, 0.0, 0.0), scale=0.1) for one in samples
+    ]
     other.observe(moved)
     assert json.dumps(policy.state()) == json.dumps(other.state())
 
@@ -283,7 +285,7 @@ def test_a_distance_is_read_in_the_unit_of_who_saw_it(world: World) -> None:
     "broken",
     [
         pytest.param({"evidence": (1.0, 2.0)}, id="another width"),
-        pytest.param({"evidence": (1.0, math.nan, 0.0, 0.0, 0.0)}, id="not finite"),
+        pytest.param({"evidence": (1.0, math.nan, 0.0, 0.0, 0.0, 0.0)}, id="not finite"),
         pytest.param({"probability": 0.0}, id="never computed"),
         pytest.param({"scale": math.inf}, id="no scale"),
     ],
@@ -293,7 +295,7 @@ def test_a_sample_that_nobody_can_have_seen_is_refused(broken: dict[str, object]
     policy = make_policy("calibrated+ledger", 0.95, random.Random(1).random)
     assert isinstance(policy, Calibrated)
     with pytest.raises(InvalidValue):
-        policy.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0), False, 1.0, 0.1)._replace(**broken)])
+        policy.observe([Sample((1.0, 1.0, 0.0, 0.3, 0.0, 0.0), False, 1.0, 0.1)._replace(**broken)])
 
 
 def test_what_never_had_neighbors_teaches_nobody() -> None:

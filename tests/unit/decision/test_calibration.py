@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 
-from likewise.decision.calibration import CHECKED, PRIOR, RECENT, Calibration, Evidence, error_probability
+from likewise.decision.calibration import CHECKED, PRIOR, RECENT, WIDTH, Calibration, Evidence, error_probability
 
 
 def feed(calibration: Calibration, count: int, error: float, seed: int = 0) -> None:
@@ -17,7 +17,7 @@ def feed(calibration: Calibration, count: int, error: float, seed: int = 0) -> N
     own = random.Random(seed)
     for _ in range(count):
         clear = own.random() < 0.5
-        evidence: Evidence = (1.0, 1.5 if clear else 0.05, 0.0, 0.5 if clear else 0.1, 0.0)
+        evidence: Evidence = (1.0, 1.5 if clear else 0.05, 0.0, 0.5 if clear else 0.1, 0.0, 0.0)
         calibration.clock += 1
         calibration.fresh_mix.append(evidence)
         calibration.check(evidence, not clear and own.random() < error, 1.0)
@@ -44,8 +44,8 @@ def test_clear_and_unclear_cases_are_told_apart() -> None:
     calibration = Calibration(0.05, 1.0)
     feed(calibration, 400, 0.9)
     calibration.refit()
-    clear = float(np.dot(calibration.weights, (1.0, 1.5, 0.0, 0.5, 0.0)))
-    unclear = float(np.dot(calibration.weights, (1.0, 0.05, 0.0, 0.1, 0.0)))
+    clear = float(np.dot(calibration.weights, (1.0, 1.5, 0.0, 0.5, 0.0, 0.0)))
+    unclear = float(np.dot(calibration.weights, (1.0, 0.05, 0.0, 0.1, 0.0, 0.0)))
     assert unclear < calibration.bar <= clear
 
 
@@ -54,7 +54,7 @@ def test_everything_is_allowed_where_nothing_is_wrong() -> None:
     calibration = Calibration(0.05, 1.0)
     feed(calibration, 600, 0.0)
     calibration.refit()
-    unclear = float(np.dot(calibration.weights, (1.0, 0.05, 0.0, 0.1, 0.0)))
+    unclear = float(np.dot(calibration.weights, (1.0, 0.05, 0.0, 0.1, 0.0, 0.0)))
     assert calibration.bar == pytest.approx(unclear)
 
 
@@ -63,8 +63,8 @@ def test_nothing_is_allowed_where_everything_is_wrong() -> None:
     calibration = Calibration(0.01, 1.64)
     for _ in range(300):
         calibration.clock += 1
-        calibration.fresh_mix.append((1.0, 1.5, 0.0, 0.5, 0.0))
-        calibration.check((1.0, 1.5, 0.0, 0.5, 0.0), True, 1.0)
+        calibration.fresh_mix.append((1.0, 1.5, 0.0, 0.5, 0.0, 0.0))
+        calibration.check((1.0, 1.5, 0.0, 0.5, 0.0, 0.0), True, 1.0)
     calibration.refit()
     assert calibration.bar == math.inf
 
@@ -85,15 +85,23 @@ def test_weights_keep_their_signs() -> None:
     own = random.Random(1)
     calibration = Calibration(0.05, 1.0)
     for _ in range(800):
-        evidence: Evidence = (1.0, own.uniform(-1, 2), own.uniform(-2, 2), own.uniform(-0.4, 0.5), 0.0)
+        evidence: Evidence = (
+            1.0,
+            own.uniform(-1, 2),
+            own.uniform(-2, 2),
+            own.uniform(-0.4, 0.5),
+            0.0,
+            own.uniform(-1, 2),
+        )
         calibration.clock += 1
         calibration.fresh_mix.append(evidence)
-        calibration.check(evidence, evidence[1] > 0 or evidence[2] < 0, 1.0)
+        calibration.check(evidence, evidence[1] > 0 or evidence[2] < 0 or evidence[5] > 0, 1.0)
         if calibration.clock % 50 == 0:
             calibration.refit(0.3)
-    _, margin, distance, homogeneity, early = calibration.weights
+    _, margin, distance, homogeneity, early, before = calibration.weights
     assert margin >= 0 >= distance
     assert homogeneity >= 0 >= early
+    assert before >= 0
 
 
 def test_rings_keep_the_newest() -> None:
@@ -103,8 +111,8 @@ def test_rings_keep_the_newest() -> None:
     calibration.refit()
     assert calibration.samples == 3 * CHECKED
     state = calibration.state()
-    assert len(state["checked"]) == 4 * math.ceil(CHECKED * 8 * 4 / 3)
-    assert len(state["mix"]) == 4 * math.ceil(RECENT * 5 * 4 / 3)
+    assert len(state["checked"]) == 4 * math.ceil(CHECKED * (WIDTH + 3) * 4 / 3)
+    assert len(state["mix"]) == 4 * math.ceil(RECENT * WIDTH * 4 / 3)
 
 
 def test_a_restored_calibration_goes_on_like_the_first() -> None:

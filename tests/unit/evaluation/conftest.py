@@ -16,4 +16,4 @@ def stream() -> Stream:
     labels = rng.integers(12, size=600)
     keys = centers[labels] + 0.15 * rng.normal(size=(600, 16))
     keys = (keys / np.linalg.norm(keys, axis=1, keepdims=True)).astype(np.float32)
-    return Stream("clusters", 0, keys, labels.tolist(), 10)
+    return Stream("clusters", 0, keys, labels.tolist(), [0] * len(labels), 10)

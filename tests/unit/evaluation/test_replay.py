@@ -81,7 +81,7 @@ def noisy(labels: int, seed: int = 1) -> Stream:
     told = rng.normal(size=(labels, 10))[ids] + 0.4 * rng.normal(size=(900, 10))
     keys = np.hstack([told, 1.5 * rng.normal(size=(900, 30))])
     keys = (keys / np.linalg.norm(keys, axis=1, keepdims=True)).astype(np.float32)
-    return Stream("noisy", 0, keys, ids.tolist(), 10, projected=True)
+    return Stream("noisy", 0, keys, ids.tolist(), [0] * len(ids), 10, projected=True)
 
 
 def test_a_projection_is_learned_where_the_spec_says_so_and_it_helps() -> None:
