@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from likewise.workloads import open_workload
 
 SIDE = 32
-WIDTHS = (20, 32, 64)
+WIDTHS = (48, 96, 128)
 DIMENSION = 48
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds gtsrb/")
     parser.add_argument("--out", type=Path, default=FUNCTIONS / "signs" / "1" / "key.onnx")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=130)
     parser.add_argument("--scale", type=float, default=16.0, help="sharpness of the softmax over cosines")
     parser.add_argument("--margin", type=float, default=0.1, help="taken off the true class's cosine")
     parser.add_argument("--teacher", type=Path, help="recognizer weights (.pt) of signs.py")

@@ -21,7 +21,7 @@ Evidence = tuple[float, float, float, float, float, float]
 
 
 WIDTH = 6
-PRIOR: Evidence = (0.2, 6.3, -0.5, 6.5, -3.2, 1.0)
+PRIOR: Evidence = (0.2, 6.3, -0.5, 6.5, -3.2, 0.7)
 """Weights before anything was seen, and what the fit is drawn to: the mean of fits on spoken digits and traffic signs.
 
 They hardly differ between those streams (standard deviation 0.3, 0.5, 1.3, 0.8, 0.4), because all evidence is relative
