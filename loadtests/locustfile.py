@@ -139,7 +139,7 @@ class Device(FastHttpUser):
             if self.play.users == 0 and self.environment.runner is not None:
                 self.environment.runner.quit()
             raise StopUser
-        headers = {**self.play.headers, "Content-Type": sample.media_type}
+        headers = {**self.play.headers, "Content-Type": sample.media_type, "Likewise-Device": str(sample.device)}
         with self.client.post(
             self.play.path, data=sample.body, headers=headers, name="infer", catch_response=True
         ) as answer:

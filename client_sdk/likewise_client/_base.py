@@ -29,6 +29,7 @@ class Settings(TypedDict, total=False):
     """The settings of a client, each with a default; `Client` says what they mean."""
 
     access_key: str | None
+    device: str | None
     timeout_s: float
     connect_timeout_s: float
     retry: Retry
@@ -53,6 +54,11 @@ class BaseClient:
         if not access_key.isprintable() or not access_key.isascii() or " " in access_key:
             raise InvalidInput("an access key is one line of printable ASCII without spaces")
         headers = {"Authorization": f"Bearer {access_key}"} if access_key else {}
+        device = settings.get("device")
+        if device is not None:
+            if not (1 <= len(device) <= 128 and device.isprintable() and device.isascii() and device == device.strip()):
+                raise InvalidInput("a device's name is 1 to 128 printable ASCII characters, no space at either end")
+            headers["Likewise-Device"] = device
         ring = Nodes([nodes] if isinstance(nodes, str) else nodes, clock)
         self._exchange = Exchange(
             ring, settings.get("retry", Retry()), headers, clock, settings.get("rng") or random.Random()

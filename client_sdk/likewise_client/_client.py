@@ -31,6 +31,8 @@ class Client(BaseClient):
     nodes: base URLs. A function's requests go to the node that rendezvous hashing names, to the next one while
         that is down or over its share, and back again afterwards.
     access_key: sent as a bearer token; default: the environment variable LIKEWISE_ACCESS_KEY, else none.
+    device: what this device calls itself, up to 128 characters: its last answer is evidence for its next; default:
+        the server takes each connection for a device.
     timeout_s: longest wait for a connection from the pool, to send, and between two pieces of an answer.
     connect_timeout_s: longest wait for a new connection.
     retry: see Retry.

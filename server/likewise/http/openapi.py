@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from likewise.features.decode import MEDIA_TYPES
+from likewise.http.wire import DEVICE_BYTES
 
 _PROBLEM = {
     "type": "object",
@@ -61,7 +62,13 @@ def _parameters(*more: dict[str, Any]) -> list[dict[str, Any]]:
         "description": "no-cache, no-store, only-if-cached, max-age, min-fresh (RFC 9111)",
         "schema": {"type": "string"},
     }
-    return [name, control, *more]
+    device = {
+        "name": "Likewise-Device",
+        "in": "header",
+        "description": "What the device calls itself; without it, each connection is taken for a device",
+        "schema": {"type": "string", "maxLength": DEVICE_BYTES},
+    }
+    return [name, control, device, *more]
 
 
 def _responses(ok: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from likewise.http.hot import PREFIX, Begun, Head, Hot, Rendered, answered, conn
 from likewise.http.wire import JSON
 from likewise.types import Answer
 
-HEADS = 1024
+HEADS = 4096
 """Heads remembered by one worker; past that all are forgotten and learned anew."""
 HEAD_BYTES = 2048
 """Longest head that is remembered."""

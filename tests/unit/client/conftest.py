@@ -30,6 +30,7 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, bytes]] = []
+        self.headers: list[dict[str, str]] = []
         self.script: list[Callable[[BaseHTTPRequestHandler], None]] = []
         self.release = threading.Event()
         self.arrived = threading.Event()
@@ -41,6 +42,7 @@ class ScriptedServer:
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", "0")))
                 server.requests.append((self.command, self.path, body))
+                server.headers.append({name.lower(): value for name, value in self.headers.items()})
                 server.arrived.set()
                 step = server.script.pop(0) if len(server.script) > 1 else server.script[0]
                 step(self)

@@ -244,6 +244,16 @@ def test_the_access_key_is_sent_and_not_shown(connect: Connect, monkeypatch: pyt
         connect(access_key="two\r\nlines")
 
 
+def test_a_device_that_has_a_name_says_it(connect: Connect, scripted: Any) -> None:
+    """In a header of every request; a name that no header could carry is refused before anything is sent."""
+    scripted.answer(200, b'{"label":"a"}', **HIT)
+    connect(scripted.url, device="camera 7").infer("signs", PNG)
+    assert [headers["likewise-device"] for headers in scripted.headers] == ["camera 7"]
+    for name in ("", "two\r\nlines", "x" * 129, " padded"):
+        with pytest.raises(InvalidInput, match="device"):
+            connect(scripted.url, device=name)
+
+
 def test_a_busy_server_is_asked_again_over_real_sockets(connect: Connect, scripted: Any) -> None:
     """503 with Retry-After, then the answer."""
     scripted.answer(503, b"{}", Retry_After="0").answer(200, b'{"label":"a"}', **HIT)

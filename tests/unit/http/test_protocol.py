@@ -123,6 +123,38 @@ def test_misses_problems_json_and_batches_are_the_same_both_ways(server, wire, t
     assert all(known(server, start) for start, _ in asked.values())
 
 
+@pytest.mark.parametrize("turn", ["parsed", "remembered"])
+def test_a_device_is_known_by_its_name_or_else_by_its_connection(server, wire, turn: str) -> None:
+    """Two names over one connection are two devices; one name over two connections is one."""
+    devices = server.app.edge.registry.get("devices").devices
+    asked = {name: head(16, LOOKUP, f"Likewise-Device: {name}") + HIT for name in ("left", "right")}
+    if turn == "remembered":
+        for request in asked.values():
+            wire.ask(request)
+    before = len(devices) if turn == "remembered" else len(devices) + 2
+    for request in asked.values():
+        assert wire.ask(request)[0] == 200
+    with closing(Wire(server.port)) as other:
+        assert other.ask(asked["left"])[0] == 200
+        assert len(devices) == before
+        for _ in range(2):
+            assert other.ask(head(16) + HIT)[0] == 200
+        assert len(devices) == before + 1
+        host, port = other.sock.getsockname()
+        for name in (*asked, f"{host}:{port}"):
+            devices.trail(name)
+        assert len(devices) == before + 1  # they were all known
+
+
+@pytest.mark.parametrize("path", [LOOKUP, INFER])
+def test_a_device_with_too_long_a_name_is_refused(wire, path: str) -> None:
+    """And told the limit, each time."""
+    for _ in range(2):
+        status, _, body = wire.ask(head(16, path, "Likewise-Device: " + "x" * 129) + HIT)
+        assert status == 400
+        assert b"limit is 128" in body
+
+
 def test_whatever_is_not_a_plain_lookup_goes_the_usual_way(server, wire) -> None:
     """Such heads are not remembered, and are answered."""
     chunked = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
