@@ -16,6 +16,7 @@ from likewise.decision.calibration import RECENT, WIDTH, Calibration, Evidence
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.habit import Habit
 from likewise.decision.ledger import Ledger
+from likewise.decision.surprise import Surprise
 from likewise.decision.votes import Vote, adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Sample, Trail, Verdict
@@ -29,10 +30,6 @@ PRICE = 1.5
 """Probes that spending one token of 1 + tokens costs in the end, times ε: see `Calibrated._dearest`."""
 PRUDENCE = 0.5
 """How much more often than it must a risky would-be hit is probed, so that one detection costs fewer tokens."""
-DOUBT = 15.0
-"""Tokens that expected and real charges are both raised by before they are compared, so that one charge is no panic."""
-SURPRISE_HALF_LIFE = 1000.0
-"""Requests after which that comparison has half forgotten."""
 EARLY = 10.0
 """Requests after which "early" has fallen to 0.7; it goes on falling with the square root of their number."""
 REFIT_EVERY = 8
@@ -86,9 +83,7 @@ class Calibrated:
         self._habit = Habit()
         self._burst = 0
         self._since = 0
-        self._expected = self._charged = 0.0  # false hits served, as foreseen and as the ledger's charges estimate them
-        self._compared_at = 0
-        self._surprise = 1.0
+        self._surprise = Surprise()
 
     def _dearest(self, tokens: float) -> float:
         """Return the largest probability of being wrong that is worth a hit at these tokens.
@@ -156,7 +151,7 @@ class Calibrated:
         if ledger is not None:
             odds = doubt * doubt
             foreseen = calibration.ratio * odds / (1.0 + odds)
-            error = self._surprise * foreseen
+            error = self._surprise.factor * foreseen
             worth = self._epsilon * (1.0 + tokens)
             if error > DEAREST or error * (worth + PRICE) > worth:  # `_dearest`, without the call
                 return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail)
@@ -175,7 +170,7 @@ class Calibrated:
         if ledger is not None:
             if probability < ledger.rarest:
                 ledger.expose(probability)
-            self._expected += (1.0 - probability) * foreseen
+            self._surprise.expected += (1.0 - probability) * foreseen
         elif self._burst > 0:
             self._burst -= 1
             probability = probability if probability > 0.33 else 0.33
@@ -200,7 +195,7 @@ class Calibrated:
         if self._ledger is None:
             return True
         tokens = min(self._ledger.cap, self._ledger.tokens + self._epsilon)  # what this request itself will earn
-        error = self._surprise * calibration.ratio / (1.0 + exp(min(z, 12.0)))
+        error = self._surprise.factor * calibration.ratio / (1.0 + exp(min(z, 12.0)))
         least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
         return error <= self._dearest(tokens) and least < 1.0
 
@@ -221,7 +216,7 @@ class Calibrated:
             if self._ledger is not None:
                 if wrong:
                     self._ledger.spend(verdict.charge)
-                    self._charged += verdict.charge
+                    self._surprise.charge(verdict.charge)
                 else:
                     self._ledger.release(verdict.charge)
                 verdict.charge = 0.0  # settled; a verdict that comes back twice changes nothing here
@@ -279,14 +274,8 @@ class Calibrated:
         if ledger is None:
             calibration.refit()
             return
-        # Charges estimate the false hits served without bias, whatever the evidence says; where they exceed what was
-        # foreseen, the evidence is worth less here than elsewhere, and every risk is taken for so much larger.
-        forget = 0.5 ** ((calibration.clock - self._compared_at) / SURPRISE_HALF_LIFE)
-        self._compared_at = calibration.clock
-        self._expected *= forget
-        self._charged *= forget
-        self._surprise = min(max((self._charged + DOUBT) / (self._expected + DOUBT), 1.0), 5.0)
-        calibration.refit(self._dearest(ledger.tokens) / self._surprise)
+        self._surprise.compare(calibration.clock)
+        calibration.refit(self._dearest(ledger.tokens) / self._surprise.factor)
 
     def abandon(self, verdict: Verdict) -> None:
         """Say that no answer will come: a reservation of the ledger is spent, or failing on purpose would be free."""
@@ -310,34 +299,30 @@ class Calibrated:
             "scale": self._scale,
             "typical": self._typical,
             "since": self._since,
-            "expected": self._expected,
-            "charged": self._charged,
-            "surprise": self._surprise,
+            "surprise": self._surprise.state(),
             "ledger": self._ledger.state() if self._ledger is not None else None,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned; a shared ledger keeps the newest of its sharers'. Raises InvalidValue."""
-        calibration, counters, habit = Calibration(self._epsilon, 0.0), Counters(), Habit()
+        calibration, counters = Calibration(self._epsilon, 0.0), Counters()
+        habit, surprise = Habit(), Surprise()
         try:
             if state["policy"] != self._name:
                 raise ValueError(state["policy"])
             scale, typical = float(state["scale"]), float(state["typical"])
-            since, expected, charged = int(state["since"]), float(state["expected"]), float(state["charged"])
-            surprise = float(state["surprise"])
-            if not (1.0 <= surprise <= 5.0 and 0.0 <= expected < math.inf and 0.0 <= charged < math.inf):
-                raise ValueError(f"surprise {surprise}, expected {expected}, charged {charged}")
+            since = int(state["since"])
             if not (0.0 <= scale < math.inf and 0.0 < typical < math.inf):
                 raise ValueError(f"scale {scale}, typical {typical}")
             counters.restore(state["counters"])
             calibration.restore(state["calibration"])
             habit.restore(state["habit"])
+            surprise.restore(state["surprise"], calibration.clock)
         except (KeyError, TypeError, ValueError) as error:
             raise unusable(self._name, error) from error
         if self._ledger is not None:
             self._ledger.restore(state["ledger"] or {})
-        self._counters, self._habit = counters, habit
+        self._counters, self._habit, self._surprise = counters, habit, surprise
         self._calibration.restore(state["calibration"])
         self._scale, self._typical = scale, typical
-        self._since, self._burst, self._compared_at = since, 0, self._calibration.clock
-        self._expected, self._charged, self._surprise = expected, charged, surprise
+        self._since, self._burst = since, 0

@@ -1,6 +1,6 @@
 """From evidence to a calibrated confidence, and from there to the bar.
 
-A logistic regression on five numbers, drawn to weights that were learned on other streams and refitted on the last
+A logistic regression on six numbers, drawn to weights that were learned on other streams and refitted on the last
 1,024 checked requests; older ones weigh less, and so do, at first, the very first, when hardly anything was cached.
 The bar is then the lowest confidence at which the error, scaled by what was really observed above it, is still worth
 its price (with a ledger), or keeps the share of wrong answers within ε (without one). Nothing here runs on a hit.
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Evidence = tuple[float, float, float, float, float, float]
-"""Bias (1), margin, distance, homogeneity, and how early it is: 1 / √(1 + requests / 10)."""
+"""Bias (1), margin, distance, homogeneity, how early it is, 1 / √(1 + requests / 10), and what the device was answered
+before: a log-likelihood ratio, see `habit`; 0 where nothing is known of it."""
 
 
 WIDTH = 6
@@ -25,7 +26,8 @@ PRIOR: Evidence = (0.2, 6.3, -0.5, 6.5, -3.2, 0.7)
 """Weights before anything was seen, and what the fit is drawn to: the mean of fits on spoken digits and traffic signs.
 
 They hardly differ between those streams (standard deviation 0.3, 0.5, 1.3, 0.8, 0.4), because all evidence is relative
-to the stream's own distances; on a stream that the fit did not see they predict as well as its own.
+to the stream's own distances; on a stream that the fit did not see they predict as well as its own. The last is less
+than the 1 of independent evidence: what looks alike often comes from the same device.
 """
 
 CHECKED = 1024

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from likewise.decision.votes import adds_something, homogeneity, take_vote
+from likewise.decision.votes import adds_something, homogeneity, take_vote, vote_for
 from likewise.types import Neighbors
 
 
@@ -32,6 +34,23 @@ def test_the_nearest_loses_against_many_that_are_as_near() -> None:
     """Several neighbors at almost the same distance outvote it."""
     label, slot, _, _, rival = take_vote(Neighbors([0.100, 0.101, 0.102], [1, 2, 2], [0, 1, 2]))
     assert (label, slot, rival) == (2, 1, 0.100)
+
+
+def test_the_vote_for_the_winner_is_the_vote() -> None:
+    """Up to what distant neighbors add, which the vote leaves out."""
+    own = random.Random(4)
+    for _ in range(300):
+        distances = sorted(own.uniform(0.1, 0.4) for _ in range(10))
+        neighbors = Neighbors(distances, [own.randrange(3) for _ in range(10)], list(range(10)))
+        if len(set(neighbors.labels)) > 1:
+            taken = take_vote(neighbors)
+            assert vote_for(neighbors, taken[0]) == pytest.approx(taken, abs=0.08)
+
+
+def test_the_vote_for_another_label_has_the_nearest_as_rival() -> None:
+    label, slot, share, distance, rival = vote_for(Neighbors([0.1, 0.12, 0.3], [1, 2, 2], [7, 8, 9]), 2)
+    assert (label, slot, distance, rival) == (2, 8, 0.12, 0.1)
+    assert 0.1 < share < 0.5
 
 
 def test_the_homogeneity_factor_is_the_winners_share_by_inverse_square() -> None:
