@@ -107,7 +107,7 @@ class Hot:
             body = await read_body(receive, length, limit)
             control = wire.parse_control(cache_control) if cache_control else NO_CONTROL
             media_type = wire.media_type(content_type)
-            trail = _trail(fn, wire.device(named) or connection_name(scope.get("client")))
+            trail = _trail(fn, wire.device(named) or connection_name(scope.get("client")), control)
             if infers:
                 answer = await self._pipeline.answer(fn, media_type, body, control, trail)
                 status, content, headers = answered(answer, control)
@@ -159,7 +159,7 @@ class Hot:
         try:
             self._access.check(head.authorization, "infer")
             fn = self._registry.get(head.address)
-            trail = _trail(fn, head.device or connection)
+            trail = _trail(fn, head.device or connection, head.control)
             if head.infers:
                 check_length(len(body), fn.max_body_bytes)
                 found = self._pipeline.begin(fn, head.media_type, body, head.control, trail)
@@ -227,8 +227,8 @@ def connection_name(client: tuple[str, int] | None) -> str:
     return f"{client[0]}:{client[1]}" if client else ""
 
 
-def _trail(fn: Function, device: str) -> Trail | None:
-    return fn.devices.trail(device) if device else None
+def _trail(fn: Function, device: str, control: Control) -> Trail | None:
+    return fn.devices.trail(device) if device and not control.no_store else None
 
 
 def _refused(fn: Function | None, error: Exception) -> Rendered:

@@ -20,7 +20,7 @@ from likewise.http.wire import JSON
 from likewise.types import Answer
 
 HEADS = 4096
-"""Heads remembered by one worker; past that all are forgotten and learned anew."""
+"""Heads remembered by one worker, one for each device that names itself; past that all are learned anew."""
 HEAD_BYTES = 2048
 """Longest head that is remembered."""
 WAITING_BYTES = 65536

@@ -146,6 +146,17 @@ def test_a_device_is_known_by_its_name_or_else_by_its_connection(server, wire, t
         assert len(devices) == before + 1  # they were all known
 
 
+@pytest.mark.parametrize("turn", ["parsed", "remembered"])
+def test_a_device_that_wants_no_trace_leaves_none(server, wire, toys, turn: str) -> None:
+    devices = server.app.edge.registry.get("quadrants").devices
+    picture = toys.picture(1)
+    lines = ("Cache-Control: no-store", "Likewise-Device: shy")
+    for _ in range(1 if turn == "parsed" else 2):
+        request = head(len(picture), INFER, *lines, media_type="png").replace(b"application/png", b"image/png")
+        assert wire.ask(request + picture)[0] == 200
+    assert len(devices) == 0
+
+
 @pytest.mark.parametrize("path", [LOOKUP, INFER])
 def test_a_device_with_too_long_a_name_is_refused(wire, path: str) -> None:
     """And told the limit, each time."""
