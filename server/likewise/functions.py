@@ -175,7 +175,7 @@ class Function:
         """Return the nearest live entries of each key; keys has shape (n, d)."""
         return self.namespace.lookup_many(key_type, keys, self._k)
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None, key_type: str | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, trail: Trail | None = None, key_type: str | None = None) -> Verdict:
         """Return the verdict for one request; exactly once per request."""
         started = perf_counter()
         policy = self._policy if key_type is None else self.policies[key_type]
