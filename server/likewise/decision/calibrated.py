@@ -26,7 +26,7 @@ CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
 
 DEAREST = 0.45
 """Probability of being wrong above which no hit is worth it: computed, such requests are free evidence."""
-PRICE = 1.5
+PRICE = 3.0
 """Probes that spending one token of 1 + tokens costs in the end, times ε: see `Calibrated._dearest`."""
 PRUDENCE = 0.5
 """How much more often than it must a risky would-be hit is probed, so that one detection costs fewer tokens."""
