@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Coroutine, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from likewise.errors import LikewiseError, NotCached, TooLarge
 from likewise.functions import Function
@@ -37,6 +37,18 @@ CLOCKS_DIFFER_S = 5.0
 adopted here either, since it may have been made before. It costs a few inferences, and nothing on a single node."""
 
 
+class Asked(NamedTuple):
+    """A request for the result of a raw input, read."""
+
+    body: bytes
+    value: Input
+    key: Key
+    control: Control
+    trail: Trail | None
+    started: float
+    """When it came, by perf_counter."""
+
+
 class Pipeline:
     """Answers requests. One per worker, on its event loop."""
 
@@ -56,7 +68,7 @@ class Pipeline:
         """
         started = perf_counter()
         value, key = await fn.read(media_type, body)
-        found = self._look(fn, body, value, key, control, trail, started)
+        found = self._look(fn, Asked(body, value, key, control, trail, started))
         return found if isinstance(found, Answer) else await found
 
     def begin(
@@ -68,66 +80,40 @@ class Pipeline:
         """
         started = perf_counter()
         value, key = fn.read_inline(media_type, body)
-        return self._look(fn, body, value, key, control, trail, started)
+        return self._look(fn, Asked(body, value, key, control, trail, started))
 
-    def _look(
-        self,
-        fn: Function,
-        body: bytes,
-        value: Input,
-        key: Key,
-        control: Control,
-        trail: Trail | None,
-        started: float,
-    ) -> Answer | Coroutine[Any, Any, Answer]:
-        if control.no_store:
-            return self._bypass(fn, value)
-        if fn.in_flight and not control.no_cache:
-            return self._join(fn, body, value, key, control, trail, started)
-        return self._decide(fn, body, value, key, fn.lookup(key), control, trail, Outcome.HIT, started)
+    def _look(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
+        if asked.control.no_store:
+            return self._bypass(fn, asked.value)
+        if fn.in_flight and not asked.control.no_cache:
+            return self._join(fn, asked)
+        return self._decide(fn, asked, fn.lookup(asked.key), Outcome.HIT)
 
-    async def _join(
-        self,
-        fn: Function,
-        body: bytes,
-        value: Input,
-        key: Key,
-        control: Control,
-        trail: Trail | None,
-        started: float,
-    ) -> Answer:
-        neighbors, outcome = fn.lookup(key), Outcome.HIT
-        same = fn.in_flight.same(body)
+    async def _join(self, fn: Function, asked: Asked) -> Answer:
+        neighbors, outcome = fn.lookup(asked.key), Outcome.HIT
+        same = fn.in_flight.same(asked.body)
         if same is not None and (answer := await asyncio.shield(same.done)) is not None:
-            return self._finish(fn, self._share(fn, answer), started)
-        near = fn.in_flight.near(key, neighbors, fn.confident)
+            return self._finish(fn, self._share(fn, answer), asked.started)
+        near = fn.in_flight.near(asked.key, neighbors, fn.confident)
         if near is not None:
             await asyncio.shield(near.done)
             outcome = Outcome.COALESCED
         if same is not None or near is not None:  # entries came and went while this waited
-            neighbors = fn.lookup(key)
-        found = self._decide(fn, body, value, key, neighbors, control, trail, outcome, started)
+            neighbors = fn.lookup(asked.key)
+        found = self._decide(fn, asked, neighbors, outcome)
         return found if isinstance(found, Answer) else await found
 
     def _decide(
-        self,
-        fn: Function,
-        body: bytes,
-        value: Input,
-        key: Key,
-        neighbors: Neighbors,
-        control: Control,
-        trail: Trail | None,
-        outcome: Outcome,
-        started: float,
+        self, fn: Function, asked: Asked, neighbors: Neighbors, outcome: Outcome
     ) -> Answer | Coroutine[Any, Any, Answer]:
-        verdict = fn.decide(neighbors, trail)
+        control = asked.control
+        verdict = fn.decide(neighbors, asked.trail)
         if verdict.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
-            return self._finish(fn, self._reuse(fn, verdict, outcome), started)
+            return self._finish(fn, self._reuse(fn, verdict, outcome), asked.started)
         if control.only_if_cached:
-            self._check_later(fn, body, key, value, verdict)
+            self._check_later(fn, asked, verdict)
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
-        return self._compute(fn, body, key, value, verdict, started)
+        return self._compute_now(fn, asked, verdict)
 
     def lookup(
         self,
@@ -205,15 +191,16 @@ class Pipeline:
         fn.metrics.saved_s += cost_s
         return Answer(result, outcome, verdict.reason, id, age_s, ttl_s, True, verdict.confidence)
 
-    async def _compute(
-        self, fn: Function, identity: bytes, key: Key, value: Input, verdict: Verdict, started: float | None = None
-    ) -> Answer:
+    async def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
+        return self._finish(fn, await self._compute(fn, asked, verdict), asked.started)
+
+    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
         nearest_id = fn.nearest_id(verdict)
         if verdict.reuse:
             verdict = fn.observe(verdict)
-        with fn.in_flight.lead(identity, key) as leader:
+        with fn.in_flight.lead(asked.body, asked.key) as leader:
             try:
-                result, cost_s = await fn.infer(value, probe=verdict.probe)
+                result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)
@@ -221,14 +208,14 @@ class Pipeline:
             lesson, label = self._learn(fn, fn.key_type, verdict, nearest_id, result)
             entry_id = -1
             if lesson.insert:
-                entry = self.entry(fn, fn.keys(value, key), result, cost_s)
+                entry = self.entry(fn, fn.keys(asked.value, asked.key), result, cost_s)
                 self._keep(fn, entry, label)
                 entry_id = entry.id
             outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
             ttl_s = fn.namespace.default_ttl_s
             answer = Answer(result, outcome, verdict.reason, entry_id, 0.0, ttl_s, lesson.insert, verdict.confidence)
             leader.done.set_result(answer)
-            return answer if started is None else self._finish(fn, answer, started)
+            return answer
 
     async def _bypass(self, fn: Function, value: Input) -> Answer:
         result, _ = await fn.infer(value, probe=False)
@@ -287,7 +274,7 @@ class Pipeline:
             verdict = fn.observe(verdict)
         return Ticket(fn.tickets.issue(key_type, verdict, fn.nearest_id(verdict)), outcome)
 
-    def _check_later(self, fn: Function, identity: bytes, key: Key, value: Input, verdict: Verdict) -> None:
+    def _check_later(self, fn: Function, asked: Asked, verdict: Verdict) -> None:
         """Run the probe behind an answer that may not compute: the coin has fallen, the check is owed."""
         if not verdict.probe:
             fn.abandon(verdict)
@@ -295,7 +282,7 @@ class Pipeline:
 
         async def check() -> None:
             try:
-                await self._compute(fn, identity, key, value, verdict)
+                await self._compute(fn, asked, verdict)
             except LikewiseError as error:
                 fn.metrics.fail(error.slug)
 

@@ -179,9 +179,7 @@ class Calibrated:
             charge = ledger.reserve(probability) if ledger is not None else 0.0
             return Verdict(False, "probe", neighbors, slot, label, True, probability, z, evidence, charge, trail)
         if trail is not None:
-            if last >= 0:
-                self._habit.answers.append(label if label == last else ~label)
-            trail.last = label
+            self._habit.note(trail, label)
         return Verdict(True, "confident", neighbors, slot, label, False, probability, z, evidence, 0.0, trail)
 
     def confident(self, neighbors: Neighbors) -> bool:
@@ -201,11 +199,9 @@ class Calibrated:
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
-        neighbors, evidence, trail = verdict.neighbors, verdict.evidence, verdict.trail
-        if trail is not None:
-            if trail.last >= 0:
-                self._habit.answers.append(label if label == trail.last else ~label)
-            trail.last = label
+        neighbors, evidence = verdict.neighbors, verdict.evidence
+        if verdict.trail is not None:
+            self._habit.note(verdict.trail, label)
         if not evidence:
             return Lesson(True, -1, False)
         wrong = verdict.label != label

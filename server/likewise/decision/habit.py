@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from math import inf, log
 from typing import Any
 
+from likewise.types import Trail
+
 WINDOW = 4096
 """Answers after which those before count half."""
 CAUTION = 20.0
@@ -34,6 +36,13 @@ class Habit:
         self._counts: dict[int, float] = {}
         self._squares = 0.0  # sum of the squared counts: over the squared number of answers, the chance of a repetition
         self._pairs = self._repeats = 0.0
+
+    def note(self, trail: Trail, label: int) -> None:
+        """Take note of what a device is answered now."""
+        last = trail.last
+        if last >= 0:
+            self.answers.append(label if label == last else ~label)
+        trail.last = label
 
     def absorb(self) -> None:
         """Count the answers that came since the last time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -112,13 +113,13 @@ def replay(
     hits = false_hits = correct = opportunities = probes = 0
     decide_ns, hit_ns, computed_ns = [], [], []
     course = []
-    trails: dict[int, Trail] = {}
+    trails: defaultdict[int, Trail] = defaultdict(Trail)
     moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
     for at, (key, truth, device) in enumerate(zip(stream.keys, stream.labels, stream.devices, strict=True)):
         now = float(at)
         opportunities += _cached(space, holders, truth)
         neighbors = space.lookup(_KEY_TYPE, key, stream.neighbors)
-        trail = None if anonymous else trails.setdefault(device, Trail())
+        trail = None if anonymous else trails[device]
         started = perf_counter_ns()
         verdict = chooser.decide(neighbors, trail)
         took = perf_counter_ns() - started

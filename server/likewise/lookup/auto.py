@@ -223,19 +223,19 @@ class AutoIndex:
 
         return build
 
-    def _tend_move(self) -> bool:
+    def _tend_move(self) -> None:
         move = self._move
         assert move is not None
         if move.failed:
             self._move = None
-            return True
+            return
         if move.rejected:
             self._move = None
             self._conclude()
-            return True
+            return
         successor = move.finish()
         if successor is None:
-            return False
+            return
         old, self._current, self._move = self._current, successor, None
         self._conclude()
         if not self._background:
@@ -243,7 +243,6 @@ class AutoIndex:
         else:
             # freeing hundreds of megabytes takes milliseconds: not on the loop
             threading.Thread(target=_drop, args=([old],), name="likewise-index-drop", daemon=True).start()
-        return True
 
     def _conclude(self) -> None:
         """Set when the next trial is due."""

@@ -138,7 +138,6 @@ class Trial:
         self._keeps = keeps
         self.count = 0
         self.measured: dict[str, Measured] = {}
-        self.chosen: str | None = None
 
     def __call__(self, parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
         """Return an index of the best kind with all keys; None where that is in use already, or it was cancelled."""
@@ -161,7 +160,7 @@ class Trial:
                 questions = Questions(slots, keys, index)
             measured[kind] = self._measure(kind, index, questions)
         best = min((kind for kind in measured if measured[kind].recall >= RECALL), key=lambda kind: measured[kind].cost)
-        self.measured, self.chosen = measured, best
+        self.measured = measured
         if best == self._keeps:
             return None
         if best == kinds[-1] and index is not None:
