@@ -234,8 +234,11 @@ class Function:
         return lesson, label, contradicted
 
     def observe(self, verdict: Verdict) -> Verdict:
-        """Return a verdict to reuse as one to compute for certain: the client asked for a fresh result."""
-        return replace(verdict, reuse=False, probe=False, probability=1.0, charge=0.0)
+        """Return a verdict to reuse as one to compute for certain: the client asked for a fresh result.
+
+        Its device's trail has the answer by reuse already; a second one would count the request twice.
+        """
+        return replace(verdict, reuse=False, probe=False, probability=1.0, charge=0.0, trail=None)
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""

@@ -88,6 +88,17 @@ def test_no_cache_recomputes(server, toys):
         assert answer.headers["age"] == "0"
 
 
+def test_a_recomputed_request_counts_once_for_its_device(server, toys):
+    """Though the cache had an answer, and the model gave another or the same."""
+    warm(server, toys)
+    fn = server.app.edge.registry.get("quadrants")
+    policy = fn.policies[fn.key_type]
+    pairs = policy.state()["habit"]["pairs"]
+    for i in range(20):
+        infer(server, toys.picture(i % 4, 3000 + i), **{"cache-control": "no-cache"})
+    assert policy.state()["habit"]["pairs"] == pairs + 20
+
+
 def test_only_if_cached_never_computes(server, toys):
     """504 where nothing is safe to reuse, as RFC 9111 says, and the model stays idle."""
     answer = infer(server, toys.picture(0), **{"cache-control": "only-if-cached"})
