@@ -23,13 +23,13 @@ import numpy as np
 
 from benchmarks.index import clustered
 from likewise.evaluation.streams import load_stream
-from likewise.lookup.auto import AutoIndex
-from likewise.lookup.contenders import Contenders, discard
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import EF_CONSTRUCTION, M
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.moves import CHUNK
-from likewise.lookup.trials import ADDING, RECALL
+from likewise.index.auto import AutoIndex
+from likewise.index.contenders import Contenders, discard
+from likewise.index.exact import ExactIndex
+from likewise.index.hnsw import EF_CONSTRUCTION, M
+from likewise.index.keyed import KeyedIndex
+from likewise.index.moves import CHUNK
+from likewise.index.trials import ADDING, RECALL
 from likewise.types import Keys
 
 QUERIES = 300

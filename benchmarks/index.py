@@ -20,8 +20,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from likewise.lookup.graph import MIN_EF_SEARCH
-from likewise.lookup.hnsw import EF_CONSTRUCTION, M
+from likewise.index.graph import MIN_EF_SEARCH
+from likewise.index.hnsw import EF_CONSTRUCTION, M
 from likewise.lookup.namespace import Namespace
 from likewise.types import Entry, Keys, Result
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
-from likewise.lookup.catalog import make_index
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.trials import Measure, Measured, Questions
+from likewise.index.make import make_index
+from likewise.index.keyed import KeyedIndex
+from likewise.index.trials import Measure, Measured, Questions
 
 DIMENSION = 24
 Make = Callable[[], KeyedIndex]

@@ -21,7 +21,7 @@ from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.journal.sqlite import SqliteJournal
 from likewise.keeping import Keeper
-from likewise.lookup.projected import ProjectedIndex
+from likewise.index.projected import ProjectedIndex
 from likewise.pipeline import Pipeline
 from likewise.ports import Journal
 from likewise.types import Answer, Entry, Result

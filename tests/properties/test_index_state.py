@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from likewise.lookup import ivf
-from likewise.lookup.auto import AutoIndex
-from likewise.lookup.catalog import make_index
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.trials import Measure, Measured, Questions
+from likewise.index.auto import AutoIndex
+from likewise.index.make import make_index
+from likewise.index.keyed import KeyedIndex
+from likewise.index.trials import Measure, Measured, Questions
 
 DIMENSION = 5
 seeds = st.integers(0, 2**32 - 1)

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from likewise.lookup.catalog import make_index
-from likewise.lookup.projected import ProjectedIndex
+from likewise.index.make import make_index
+from likewise.index.projected import ProjectedIndex
 
 DIMENSION = 5
 seeds = st.integers(0, 2**32 - 1)

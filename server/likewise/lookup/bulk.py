@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.lookup.auto import AutoIndex
+from likewise.index.auto import AutoIndex
 from likewise.types import EntryBlock, Slots
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.lookup.views import floats, ints
+from likewise.index.views import floats, ints
 from likewise.types import Slots
 
 MAX_CAPACITY = 100_000_000

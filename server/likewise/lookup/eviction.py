@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from likewise.errors import InvalidValue
 from likewise.lookup.columns import Columns
 from likewise.lookup.fifo import S3Fifo
-from likewise.lookup.views import floats
+from likewise.index.views import floats
 from likewise.types import Slots
 
 Worth = NDArray[np.float64]

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import numpy as np
 
 from likewise.lookup.columns import Columns
-from likewise.lookup.views import ints
+from likewise.index.views import ints
 
 SMALL_SHARE = 0.1
 MAX_FREQUENCY = 3

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from likewise.lookup.alsh import AlshIndex
+from likewise.index.alsh import AlshIndex
 
 
 def clustered(count: int, scale: float, seed: int) -> np.ndarray:

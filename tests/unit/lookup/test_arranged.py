@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from likewise.lookup import hnsw
-from likewise.lookup.auto import AutoIndex
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import HnswIndex
+from likewise.index.auto import AutoIndex
+from likewise.index.exact import ExactIndex
+from likewise.index.hnsw import HnswIndex
 
 DIMENSION = 24
 

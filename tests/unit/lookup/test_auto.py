@@ -9,13 +9,13 @@ import pytest
 
 from likewise.errors import InvalidValue
 from likewise.lookup import moves
-from likewise.lookup.auto import AutoIndex
-from likewise.lookup.catalog import make_index
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import HnswIndex
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.moves import Cancelled, Move, fill
-from likewise.lookup.parts import Parts
+from likewise.index.auto import AutoIndex
+from likewise.index.make import make_index
+from likewise.index.exact import ExactIndex
+from likewise.index.hnsw import HnswIndex
+from likewise.index.keyed import KeyedIndex
+from likewise.index.moves import Cancelled, Move, fill
+from likewise.index.parts import Parts
 
 DIMENSION = 8
 

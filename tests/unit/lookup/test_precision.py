@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
-from likewise.lookup.auto import AutoIndex
-from likewise.lookup.catalog import make_index
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import HnswIndex
+from likewise.index.auto import AutoIndex
+from likewise.index.make import make_index
+from likewise.index.exact import ExactIndex
+from likewise.index.hnsw import HnswIndex
 
 DIMENSION = 48
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
-from likewise.lookup.catalog import make_index
+from likewise.index.make import make_index
 from likewise.lookup.namespace import Namespace
-from likewise.lookup.projected import ProjectedIndex
-from likewise.lookup.store import ROWS, KeyStore
+from likewise.index.projected import ProjectedIndex
+from likewise.index.store import ROWS, KeyStore
 from likewise.types import Entry, Result
 
 DIMENSION = 6

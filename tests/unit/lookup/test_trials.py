@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from likewise.lookup import ivf
-from likewise.lookup.auto import AutoIndex
-from likewise.lookup.contenders import ALSH_LIMIT, Contenders
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import HnswIndex
-from likewise.lookup.ivf import IvfIndex
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.tombstoned import TombstonedIndex
-from likewise.lookup.trials import RECALL, Measure, Measured, Questions, measure
+from likewise.index.auto import AutoIndex
+from likewise.index.contenders import ALSH_LIMIT, Contenders
+from likewise.index.exact import ExactIndex
+from likewise.index.hnsw import HnswIndex
+from likewise.index.ivf import IvfIndex
+from likewise.index.keyed import KeyedIndex
+from likewise.index.tombstoned import TombstonedIndex
+from likewise.index.trials import RECALL, Measure, Measured, Questions, measure
 
 DIMENSION = 8
 
@@ -102,7 +102,7 @@ def test_growing_and_shrinking_move_between_kinds() -> None:
 
 def test_trials_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """They come as keys double while a scan is best, quadruple later, and end with a graph among many."""
-    monkeypatch.setattr("likewise.lookup.auto.SETTLED", 1000)
+    monkeypatch.setattr("likewise.index.auto.SETTLED", 1000)
     tried: list[int] = []
     kinds = by_count(lambda count: "exact" if count < 200 else "ivf" if count < 800 else "hnsw", tried)
     index = AutoIndex(DIMENSION, background=False, first_trial=64, measure=kinds)

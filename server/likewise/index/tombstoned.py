@@ -10,10 +10,10 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.lookup.index import Answers
-from likewise.lookup.parts import Parts
-from likewise.lookup.slots import SlotMap, check_added
-from likewise.lookup.views import ints
+from likewise.index.kernels import Answers
+from likewise.index.parts import Parts
+from likewise.index.slots import SlotMap, check_added
+from likewise.index.views import ints
 from likewise.types import Key, Keys, Slots
 
 MIN_CAPACITY = 4096

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.lookup.index import Lists
-from likewise.lookup.tombstoned import MIN_CAPACITY, TombstonedIndex
+from likewise.index.kernels import Lists
+from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
 from likewise.types import Keys
 
 EXACT_LIMIT = 512

@@ -8,14 +8,14 @@ from time import sleep
 
 import numpy as np
 
-from likewise.lookup.alsh import AlshIndex
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.graph import Scale
-from likewise.lookup.hnsw import HnswIndex
-from likewise.lookup.ivf import SAMPLE, IvfIndex, lists_for
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.moves import Cancelled, fill
-from likewise.lookup.tombstoned import MIN_CAPACITY, TombstonedIndex
+from likewise.index.alsh import AlshIndex
+from likewise.index.exact import ExactIndex
+from likewise.index.graph import Scale
+from likewise.index.hnsw import HnswIndex
+from likewise.index.ivf import SAMPLE, IvfIndex, lists_for
+from likewise.index.keyed import KeyedIndex
+from likewise.index.moves import Cancelled, fill
+from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
 from likewise.types import Keys, Slots
 
 ALSH_LIMIT = 10_000

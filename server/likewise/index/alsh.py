@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.parts import Parts
-from likewise.lookup.widths import Tuner
+from likewise.index.exact import ExactIndex
+from likewise.index.parts import Parts
+from likewise.index.widths import Tuner
 from likewise.types import Key, Keys, Slots
 
 REHASHED = 32

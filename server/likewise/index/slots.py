@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.lookup.views import ints
+from likewise.index.views import ints
 from likewise.types import Keys, Slots
 
 

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.lookup.exact import ExactIndex
+from likewise.index.exact import ExactIndex
 from likewise.types import Key, Keys
 
 LOOKUPS = 1000

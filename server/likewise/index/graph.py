@@ -10,8 +10,8 @@ import faiss
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.lookup.index import Answers, Bitmap
-from likewise.lookup.pages import advise, enlarge_pages, release
+from likewise.index.kernels import Answers, Bitmap
+from likewise.index.pages import advise, enlarge_pages, release
 from likewise.types import Key, Keys, Slots
 
 MIN_EF_SEARCH = 24

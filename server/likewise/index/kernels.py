@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.lookup.pages import give_back, release
+from likewise.index.pages import give_back, release
 from likewise.types import Key, Keys, Slots
 
 Bitmap = NDArray[np.uint8]

@@ -10,13 +10,13 @@ from time import thread_time
 
 import numpy as np
 
-from likewise.lookup.contenders import Contenders, discard, every
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.index import Scan
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.moves import CHUNK, Cancelled
-from likewise.lookup.parts import Parts
-from likewise.lookup.tombstoned import TombstonedIndex
+from likewise.index.contenders import Contenders, discard, every
+from likewise.index.exact import ExactIndex
+from likewise.index.kernels import Scan
+from likewise.index.keyed import KeyedIndex
+from likewise.index.moves import CHUNK, Cancelled
+from likewise.index.parts import Parts
+from likewise.index.tombstoned import TombstonedIndex
 from likewise.types import Key, Keys, Slots
 
 RECALL = 0.97

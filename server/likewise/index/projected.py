@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.lookup.auto import AutoIndex
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.moves import Cancelled, Move, fill
-from likewise.lookup.parts import Parts
-from likewise.lookup.slots import check_added
-from likewise.lookup.store import KeyStore
+from likewise.index.auto import AutoIndex
+from likewise.index.keyed import KeyedIndex
+from likewise.index.moves import Cancelled, Move, fill
+from likewise.index.parts import Parts
+from likewise.index.slots import check_added
+from likewise.index.store import KeyStore
 from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 

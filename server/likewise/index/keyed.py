@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from likewise.lookup.parts import Parts
+from likewise.index.parts import Parts
 from likewise.ports import Index
 from likewise.types import Keys, Slots
 

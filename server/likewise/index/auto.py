@@ -6,14 +6,14 @@ import logging
 import sys
 import threading
 
-from likewise.lookup.contenders import Contenders, discard
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import EF_CONSTRUCTION, M
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.moves import Build, Cancelled, Move
-from likewise.lookup.parts import Parts
-from likewise.lookup.tombstoned import TombstonedIndex
-from likewise.lookup.trials import Measure, Measured, Trial, measure
+from likewise.index.contenders import Contenders, discard
+from likewise.index.exact import ExactIndex
+from likewise.index.hnsw import EF_CONSTRUCTION, M
+from likewise.index.keyed import KeyedIndex
+from likewise.index.moves import Build, Cancelled, Move
+from likewise.index.parts import Parts
+from likewise.index.tombstoned import TombstonedIndex
+from likewise.index.trials import Measure, Measured, Trial, measure
 from likewise.types import Key, Keys, Slots
 
 logger = logging.getLogger(__name__)

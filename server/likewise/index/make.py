@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from likewise.errors import InvalidValue
-from likewise.lookup.alsh import AlshIndex
-from likewise.lookup.auto import AutoIndex
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.hnsw import HnswIndex
-from likewise.lookup.ivf import IvfIndex
-from likewise.lookup.keyed import KeyedIndex
+from likewise.index.alsh import AlshIndex
+from likewise.index.auto import AutoIndex
+from likewise.index.exact import ExactIndex
+from likewise.index.hnsw import HnswIndex
+from likewise.index.ivf import IvfIndex
+from likewise.index.keyed import KeyedIndex
 
 KINDS = ("auto", "exact", "hnsw", "ivf", "alsh")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from likewise.lookup.graph import Graph, Scale
-from likewise.lookup.tombstoned import MIN_CAPACITY, TombstonedIndex
+from likewise.index.graph import Graph, Scale
+from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
 from likewise.types import Keys
 
 M = 16

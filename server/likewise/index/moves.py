@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from likewise.lookup.alsh import AlshIndex
-from likewise.lookup.exact import ExactIndex
-from likewise.lookup.index import use_one_thread
-from likewise.lookup.keyed import KeyedIndex
-from likewise.lookup.parts import Parts
-from likewise.lookup.tombstoned import TombstonedIndex
+from likewise.index.alsh import AlshIndex
+from likewise.index.exact import ExactIndex
+from likewise.index.kernels import use_one_thread
+from likewise.index.keyed import KeyedIndex
+from likewise.index.parts import Parts
+from likewise.index.tombstoned import TombstonedIndex
 from likewise.priority import give_way
 from likewise.types import Keys, Slots
 

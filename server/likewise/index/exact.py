@@ -6,10 +6,10 @@ from weakref import ref
 
 import numpy as np
 
-from likewise.lookup.index import Scan
-from likewise.lookup.parts import Parts
-from likewise.lookup.slots import SlotMap, check_added
-from likewise.lookup.views import ints
+from likewise.index.kernels import Scan
+from likewise.index.parts import Parts
+from likewise.index.slots import SlotMap, check_added
+from likewise.index.views import ints
 from likewise.types import Key, Keys, Slots
 
 INITIAL_CAPACITY = 256

@@ -1,0 +1,1 @@
+"""Nearest-neighbor search over keys; the only room that knows FAISS."""
