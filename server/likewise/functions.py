@@ -17,12 +17,12 @@ from likewise.devices import Devices
 from likewise.errors import InvalidValue, UnknownFunction
 from likewise.evidence import Exchange
 from likewise.inference.batching import Batcher
-from likewise.lookup.labels import Labels
+from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.metrics import FunctionMetrics
 from likewise.ports import Extractor, Policy
 from likewise.projections import Projector
-from likewise.results import Encode
+from likewise.results.encode import Encode
 from likewise.spec import FunctionSpec
 from likewise.tickets import Pending, Tickets
 from likewise.types import (

@@ -14,7 +14,7 @@ from likewise.functions import Registry
 from likewise.journal import codec
 from likewise.journal.memory import MemoryJournal
 from likewise.keeping import Keeper
-from likewise.lookup.labels import Labels
+from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.pipeline import CLOCKS_DIFFER_S, Pipeline
 from likewise.types import Entry, Inserted, Result

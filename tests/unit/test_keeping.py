@@ -12,7 +12,7 @@ from likewise.decision import make_policy
 from likewise.evidence import Exchange
 from likewise.functions import Registry
 from likewise.keeping import Keeper
-from likewise.lookup.labels import Labels
+from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.projections import Projector
 from likewise.types import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from likewise.errors import InvalidFunction, ModelFailed
-from likewise.results import label_encoder, read_labels, tensor_encoder
+from likewise.results.encode import label_encoder, read_labels, tensor_encoder
 
 
 def test_logits_become_a_label_with_its_softmax():

@@ -4,8 +4,8 @@ import orjson
 import pytest
 
 from likewise.errors import InvalidValue
-from likewise.lookup.clusters import Clusters
-from likewise.lookup.labels import Labels
+from likewise.results.clusters import Clusters
+from likewise.results.labels import Labels
 from likewise.types import Result
 
 

@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.lookup.clusters import Clusters
+from likewise.results.clusters import Clusters
 from likewise.types import Result
 
 DEFAULT_LIMIT = 1_000_000

@@ -1,0 +1,1 @@
+"""Results: how outputs become one, and what makes two of them equal."""
