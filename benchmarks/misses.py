@@ -114,7 +114,7 @@ def _overload(load: Any, served: Served, request: Request, runs: int, quick: boo
 
 def main() -> None:
     """Print inferences a second of CPU time by batch size: FOLDER SIZES SECONDS."""
-    from likewise.assembly import Assembler, Defaults
+    from likewise.function.assembly import Assembler, Defaults
     from likewise.inference.batching import Workers
 
     with tempfile.TemporaryDirectory():

@@ -17,9 +17,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from likewise.assembly import Assembler, Defaults
+from likewise.function.assembly import Assembler, Defaults
 from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
-from likewise.functions import Function, Registry
+from likewise.function.function import Function, Registry
 from likewise.http import entries, functions, openapi, operations
 from likewise.http.access import AccessControl
 from likewise.http.edge import Edge, Readiness
@@ -32,7 +32,7 @@ from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
 from likewise.settings import Settings
 from likewise.types import Unregistered
-from likewise.uploads import Uploads, function_folders
+from likewise.function.registrations import Uploads, function_folders
 
 log = logging.getLogger("likewise")
 

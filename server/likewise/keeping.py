@@ -10,7 +10,7 @@ from itertools import chain, groupby
 from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
-from likewise.functions import Function, Registry
+from likewise.function.function import Function, Registry
 from likewise.journal.blocks import entries_of, part_of
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.ports import Journal
@@ -25,7 +25,7 @@ from likewise.types import (
     Registered,
     Unregistered,
 )
-from likewise.uploads import Uploads
+from likewise.function.registrations import Uploads
 
 log = logging.getLogger("likewise.keeping")
 

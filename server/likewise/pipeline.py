@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from likewise.errors import LikewiseError, NotCached, TooLarge
-from likewise.functions import Function
+from likewise.function.function import Function
 from likewise.ports import Journal
 from likewise.types import (
     NO_CONTROL,

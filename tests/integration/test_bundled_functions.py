@@ -12,7 +12,7 @@ import pytest
 
 from likewise.features.decode import decoder
 from likewise.features.prepare import Prepare, audio_tensor, image_tensor
-from likewise.spec import FunctionSpec, Preparation, read_spec
+from likewise.function.spec import FunctionSpec, Preparation, read_spec
 from likewise.workloads import Sample, open_workload
 from likewise.workloads.sign_names import SIGN_NAMES
 

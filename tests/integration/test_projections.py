@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from likewise.assembly import Assembler, Defaults
-from likewise.functions import Function, Registry
+from likewise.function.assembly import Assembler, Defaults
+from likewise.function.function import Function, Registry
 from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.journal.sqlite import SqliteJournal

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from likewise.adoption import Adopter
-from likewise.functions import Registry
+from likewise.function.adoption import Adopter
+from likewise.function.function import Registry
 from likewise.journal import codec
 from likewise.journal.memory import MemoryJournal
 from likewise.keeping import Keeper

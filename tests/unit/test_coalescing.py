@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from likewise.coalescing import NEW_LABEL, InFlight
+from likewise.function.coalescing import NEW_LABEL, InFlight
 from likewise.types import NO_NEIGHBORS, Neighbors
 
 

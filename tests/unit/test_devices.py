@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from likewise.devices import Devices
+from likewise.function.sessions import Devices
 
 
 def test_a_device_finds_its_trail_again() -> None:

@@ -7,10 +7,10 @@ import random
 import numpy as np
 import pytest
 
-from likewise.adoption import Adopter
+from likewise.function.adoption import Adopter
 from likewise.decision import make_policy
 from likewise.evidence import Exchange
-from likewise.functions import Registry
+from likewise.function.function import Registry
 from likewise.keeping import Keeper
 from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from likewise.tickets import Tickets
+from likewise.function.tickets import Tickets
 from likewise.types import Verdict
 
 

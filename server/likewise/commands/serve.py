@@ -20,7 +20,7 @@ import uvicorn
 from likewise.app import create_app
 from likewise.commands.workers import Supervisor, bind
 from likewise.errors import SettingsError
-from likewise.functions import Registry
+from likewise.function.function import Registry
 from likewise.http.access import create_first_key, read_keys
 from likewise.http.hot import Hot
 from likewise.http.protocol import HotProtocol

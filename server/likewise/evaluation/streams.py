@@ -17,7 +17,7 @@ from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.inference.model import OnnxModel
 from likewise.ports import Extractor
 from likewise.results.encode import label_encoder, read_labels
-from likewise.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, parse_toml
+from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, parse_toml
 from likewise.types import Input, Keys, Tensor
 from likewise.workloads.catalog import open_workload
 

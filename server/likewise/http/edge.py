@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from likewise.functions import Function, Registry
+from likewise.function.function import Function, Registry
 from likewise.http.access import AccessControl
 from likewise.pipeline import Pipeline
 

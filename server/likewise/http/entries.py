@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from likewise.errors import BadRequest, InvalidValue, TooLarge
-from likewise.functions import Function
+from likewise.function.function import Function
 from likewise.http import wire
 from likewise.http.edge import Edge
 from likewise.http.guards import body_of, edge_of, json_response, needs

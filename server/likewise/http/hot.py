@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from likewise.errors import BadRequest, InvalidValue, LikewiseError, TooLarge, UnsupportedMediaType
-from likewise.functions import Function
+from likewise.function.function import Function
 from likewise.http import wire
 from likewise.http.edge import Edge
 from likewise.http.problems import Headers, render, unexpected

@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
-from likewise.assembly import Assembler
+from likewise.function.assembly import Assembler
 from likewise.errors import BadRequest, Conflict, Forbidden, InvalidFunction, LikewiseError
-from likewise.functions import Function
-from likewise.spec import NAME, SPEC_FILE, FunctionSpec, parse_spec, parse_toml, read_spec
+from likewise.function.function import Function
+from likewise.function.spec import NAME, SPEC_FILE, FunctionSpec, parse_spec, parse_toml, read_spec
 from likewise.types import Clock, Registered, Unregistered
 
 try:
@@ -25,7 +25,7 @@ try:
 except ImportError:  # a system without it; there a server has one worker
     fcntl = None  # type: ignore[assignment]
 
-log = logging.getLogger("likewise.uploads")
+log = logging.getLogger("likewise.function.registrations")
 
 _AT = ".registered"
 """File in a kept function's folder: when it was registered."""

@@ -11,9 +11,9 @@ from time import perf_counter
 
 import numpy as np
 
-from likewise.adoption import Adopter
-from likewise.coalescing import InFlight
-from likewise.devices import Devices
+from likewise.function.adoption import Adopter
+from likewise.function.coalescing import InFlight
+from likewise.function.sessions import Devices
 from likewise.errors import InvalidValue, UnknownFunction
 from likewise.evidence import Exchange
 from likewise.inference.batching import Batcher
@@ -23,8 +23,8 @@ from likewise.metrics import FunctionMetrics
 from likewise.ports import Extractor, Policy
 from likewise.projections import Projector
 from likewise.results.encode import Encode
-from likewise.spec import FunctionSpec
-from likewise.tickets import Pending, Tickets
+from likewise.function.spec import FunctionSpec
+from likewise.function.tickets import Pending, Tickets
 from likewise.types import (
     Clock,
     Control,

@@ -13,7 +13,7 @@ from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.features.catalog import make_extractor
 from likewise.features.decode import decoder
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
-from likewise.functions import Computing, Function
+from likewise.function.function import Computing, Function
 from likewise.inference.batching import Batcher, Workers
 from likewise.inference.model import OnnxModel
 from likewise.results.labels import Labels
@@ -21,7 +21,7 @@ from likewise.lookup.namespace import Namespace
 from likewise.ports import Extractor
 from likewise.projections import Projector, learning_executor
 from likewise.results.encode import label_encoder, read_labels, tensor_encoder
-from likewise.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
+from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
 from likewise.types import Clock, Input, Tensor
 
 

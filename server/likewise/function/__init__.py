@@ -1,0 +1,1 @@
+"""Functions: named, versioned computations, put together, registered, and what one keeps for its requests."""
