@@ -7,7 +7,7 @@ import random
 import pytest
 
 from likewise.decision import make_policy
-from likewise.evidence import AT_ONCE, Exchange
+from likewise.learning.evidence import AT_ONCE, Exchange
 from likewise.types import Neighbors, Observed, Sample
 
 NEAR = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))

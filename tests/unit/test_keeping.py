@@ -9,12 +9,12 @@ import pytest
 
 from likewise.function.adoption import Adopter
 from likewise.decision import make_policy
-from likewise.evidence import Exchange
+from likewise.learning.evidence import Exchange
 from likewise.function.function import Registry
 from likewise.keeping import Keeper
 from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
-from likewise.projections import Projector
+from likewise.learning.projections import Projector
 from likewise.types import (
     Entry,
     Inserted,

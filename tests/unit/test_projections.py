@@ -13,7 +13,7 @@ import pytest
 from likewise import projections
 from likewise.errors import InvalidValue
 from likewise.lookup.namespace import Namespace
-from likewise.projections import LONGEST_WAIT, Projector, learning_executor
+from likewise.learning.projections import LONGEST_WAIT, Projector, learning_executor
 from likewise.types import Entry, Result
 
 DIMENSION = 40

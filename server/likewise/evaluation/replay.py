@@ -14,7 +14,7 @@ from likewise.decision import make_policy
 from likewise.errors import InvalidValue
 from likewise.evaluation.streams import Stream
 from likewise.lookup.namespace import Namespace
-from likewise.projections import Projector
+from likewise.learning.projections import Projector
 from likewise.types import Entry, Result, Trail
 
 _KEY_TYPE = "key"

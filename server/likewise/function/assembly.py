@@ -19,7 +19,7 @@ from likewise.inference.model import OnnxModel
 from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Extractor
-from likewise.projections import Projector, learning_executor
+from likewise.learning.projections import Projector, learning_executor
 from likewise.results.encode import label_encoder, read_labels, tensor_encoder
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
 from likewise.types import Clock, Input, Tensor

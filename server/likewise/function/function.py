@@ -15,13 +15,13 @@ from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
 from likewise.function.sessions import Devices
 from likewise.errors import InvalidValue, UnknownFunction
-from likewise.evidence import Exchange
+from likewise.learning.evidence import Exchange
 from likewise.inference.batching import Batcher
 from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.metrics import FunctionMetrics
 from likewise.ports import Extractor, Policy
-from likewise.projections import Projector
+from likewise.learning.projections import Projector
 from likewise.results.encode import Encode
 from likewise.function.spec import FunctionSpec
 from likewise.function.tickets import Pending, Tickets

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.features.metric import (
+from likewise.learning.lda import (
     Projection,
     fit_lda,
     fit_wccn,

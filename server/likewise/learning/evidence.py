@@ -16,7 +16,7 @@ from likewise.errors import InvalidValue
 from likewise.ports import Policy, Teaching
 from likewise.types import Observed, Sample, Verdict
 
-log = logging.getLogger("likewise.evidence")
+log = logging.getLogger("likewise.learning.evidence")
 
 AT_ONCE = 64
 """Samples of a key type in one record; more between two records are left out, whatever they say."""

@@ -10,12 +10,12 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from likewise.errors import InvalidValue
-from likewise.features.metric import FIRST_FIT, Projection, learn_projection, next_fit
+from likewise.learning.lda import FIRST_FIT, Projection, learn_projection, next_fit
 from likewise.lookup.namespace import Namespace
 from likewise.priority import give_way
 from likewise.types import Keys, Slots
 
-log = logging.getLogger("likewise.projections")
+log = logging.getLogger("likewise.learning.projections")
 
 RECENT = 1500
 """Newest entries that a projection is learned from; more changed nothing on streams of traffic signs."""

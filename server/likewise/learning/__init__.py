@@ -1,0 +1,1 @@
+"""What is learned beside the policies: projections of keys, and evidence that nodes exchange."""
