@@ -15,7 +15,7 @@ from benchmarks.drills.nodes import FUNCTION, Node, random_keys, write_functions
 from benchmarks.judgement import Bar, Figure
 from benchmarks.processes import Failed
 from benchmarks.served import result
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.types import Entry, Inserted, Result
 
 REPLAY = Bar("restart/replay", "restart, 1,000,000 entries of 64 numbers, by replay: ready after", "s", "", 90, True)

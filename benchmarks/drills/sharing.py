@@ -24,7 +24,7 @@ from benchmarks.drills.nodes import (
 )
 from benchmarks.judgement import Bar, Figure
 from benchmarks.processes import Failed, cpu_s
-from likewise.journal.redis import RedisJournal
+from likewise.journal.redis.journal import RedisJournal
 from likewise.types import Entry, Inserted, Result
 
 LATENCY = Bar("sharing/latency", "1,000 inserts/s: a hit on another node within, p99", "ms", "", 50, at_most=True)

@@ -26,7 +26,7 @@ from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
 from likewise.http.problems import render, unexpected
 from likewise.inference.batching import Workers
-from likewise.journal.catalog import open_journal
+from likewise.journal.make import open_journal
 from likewise.keeping import Keeper
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline

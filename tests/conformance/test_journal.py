@@ -15,7 +15,7 @@ from redis_server import RedisServer, find_redis
 
 from likewise.errors import JournalError
 from likewise.journal.blocks import block_of, entries_of
-from likewise.journal.catalog import open_journal
+from likewise.journal.make import open_journal
 from likewise.journal.memory import MemoryJournal, SharedLog
 from likewise.ports import Journal
 from likewise.types import Inserted, Invalidated, Learned, Observed, Registered, Sample, Unregistered

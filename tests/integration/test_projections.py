@@ -19,7 +19,7 @@ from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function, Registry
 from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.keeping import Keeper
 from likewise.index.projected import ProjectedIndex
 from likewise.pipeline import Pipeline

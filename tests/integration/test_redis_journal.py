@@ -15,7 +15,7 @@ from journals import FUNCTION, Model, collect, make_entry, rebuild, until
 from redis_server import RedisServer, find_redis, need_redis
 
 from likewise.errors import JournalError
-from likewise.journal.redis import RedisJournal
+from likewise.journal.redis.journal import RedisJournal
 from likewise.types import Entry, Inserted, Invalidated, Learned, Registered, Unregistered
 
 pytestmark = pytest.mark.redis

@@ -17,7 +17,7 @@ from journals import FUNCTION, make_entry, rebuild, same, until
 
 from likewise.errors import JournalError
 from likewise.journal.blocks import block_of
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.types import Inserted, Invalidated
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -27,7 +27,7 @@ import asyncio, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from journals import FUNCTION, make_entry
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.types import Inserted
 
 async def main():
@@ -254,7 +254,7 @@ sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from journals import FUNCTION, make_entry, until
 from likewise.errors import JournalError
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.types import Inserted
 
 async def main():
@@ -318,7 +318,7 @@ REFUSED = """
 import asyncio, concurrent.futures.thread, os, sys
 from pathlib import Path
 from likewise.errors import JournalError
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 
 if os.geteuid() == 0:
     os.setegid(65534)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from journals import FUNCTION, Model, make_entry
 
 from likewise.journal.blocks import block_of, entries_of
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.types import Inserted, Invalidated
 
 TAGS = ("a", "b")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from likewise.errors import SettingsError
-from likewise.journal.catalog import open_journal
+from likewise.journal.make import open_journal
 from likewise.journal.memory import MemoryJournal
-from likewise.journal.redis import RedisJournal
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.redis.journal import RedisJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 
 
 def test_each_kind_has_its_journal(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from journals import FUNCTION, make_entry, rebuild, until
 
 from likewise.errors import JournalError
 from likewise.journal.blocks import block_of
-from likewise.journal.database import MIGRATIONS, Database
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.sqlite.database import MIGRATIONS, Database
+from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.types import Inserted, Invalidated, Result
 
 Open = Callable[..., Awaitable[SqliteJournal]]

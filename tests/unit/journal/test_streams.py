@@ -6,7 +6,7 @@ import pytest
 from journals import FUNCTION, make_entry
 
 from likewise.journal.codec import encode
-from likewise.journal.streams import START, Names, Standing, Stream, StreamId
+from likewise.journal.redis.streams import START, Names, Standing, Stream, StreamId
 from likewise.journal.tombstones import Tombstones
 from likewise.types import Inserted, Invalidated, Record
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from likewise.errors import JournalError
 from likewise.journal import codec
-from likewise.journal.streams import Link, Names
+from likewise.journal.redis.streams import Link, Names
 from likewise.ports import Registrations
 from likewise.types import Registered, Unregistered
 

@@ -27,12 +27,12 @@ from likewise.errors import JournalError
 from likewise.journal import codec, upkeep
 from likewise.journal.blocks import select
 from likewise.journal.buffer import Buffer
-from likewise.journal.database import Database, Row, is_damage
-from likewise.journal.lock import FileLock
-from likewise.journal.rescue import rescue
-from likewise.journal.snapshot import Snapshot, SnapshotWriter, open_snapshot
+from likewise.journal.sqlite.database import Database, Row, is_damage
+from likewise.journal.sqlite.lock import FileLock
+from likewise.journal.sqlite.rescue import rescue
+from likewise.journal.sqlite.snapshot import Snapshot, SnapshotWriter, open_snapshot
 from likewise.journal.tombstones import Tombstones
-from likewise.journal.writer import Writer, WriterOptions
+from likewise.journal.sqlite.writer import Writer, WriterOptions
 from likewise.ports import Registrations
 from likewise.types import Clock, Entry, EntryBlock, Inserted, Observed, Record, Registered, Unregistered
 

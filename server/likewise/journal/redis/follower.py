@@ -28,9 +28,9 @@ from typing import Any
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer, Item
-from likewise.journal.publisher import Publisher
-from likewise.journal.shelf import Shelf
-from likewise.journal.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
+from likewise.journal.redis.publisher import Publisher
+from likewise.journal.redis.registration_store import Shelf
+from likewise.journal.redis.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
 from likewise.journal.tombstones import Tombstones
 from likewise.types import Clock, Entry, Inserted, Invalidated, Record
 

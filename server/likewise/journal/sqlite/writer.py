@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from likewise.errors import JournalError
 from likewise.journal import codec, upkeep
 from likewise.journal.buffer import Buffer
-from likewise.journal.database import Database, is_damage
-from likewise.journal.rescue import rescue
+from likewise.journal.sqlite.database import Database, is_damage
+from likewise.journal.sqlite.rescue import rescue
 from likewise.priority import give_way
 from likewise.types import Clock
 

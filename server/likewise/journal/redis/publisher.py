@@ -11,7 +11,7 @@ from typing import NamedTuple
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer, Item
-from likewise.journal.streams import Link, Names
+from likewise.journal.redis.streams import Link, Names
 from likewise.types import Learned
 
 _log = logging.getLogger(__name__)

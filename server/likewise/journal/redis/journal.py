@@ -27,10 +27,10 @@ from redis.exceptions import RedisError
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer
-from likewise.journal.follower import Follower
-from likewise.journal.publisher import Publisher
-from likewise.journal.shelf import Shelf
-from likewise.journal.streams import Names, StreamEntry, StreamId, remember
+from likewise.journal.redis.follower import Follower
+from likewise.journal.redis.publisher import Publisher
+from likewise.journal.redis.registration_store import Shelf
+from likewise.journal.redis.streams import Names, StreamEntry, StreamId, remember
 from likewise.journal.tombstones import Tombstones
 from likewise.ports import Registrations
 from likewise.types import Clock, Entry, EntryBlock, Invalidated, Record, Registered, Unregistered

@@ -8,8 +8,8 @@ from typing import Any
 
 from likewise.errors import SettingsError
 from likewise.journal.memory import MemoryJournal
-from likewise.journal.redis import RedisJournal
-from likewise.journal.sqlite import SqliteJournal
+from likewise.journal.redis.journal import RedisJournal
+from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.ports import Journal
 
 KINDS = ("memory", "sqlite", "redis")

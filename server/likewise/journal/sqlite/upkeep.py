@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import JournalError
 from likewise.journal import codec
-from likewise.journal.database import Database
+from likewise.journal.sqlite.database import Database
 from likewise.journal.tombstones import Tombstones
 from likewise.types import Inserted, Invalidated
 
