@@ -27,7 +27,7 @@ from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
-from likewise.workloads.catalog import open_workload
+from likewise.workloads.make import open_workload
 from likewise.workloads.sample import Sample
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from likewise.errors import LikewiseError
-from likewise.workloads.catalog import open_workload
+from likewise.workloads.make import open_workload
 from likewise_demo import figures, page
 from likewise_demo.phones import Play, play
 from likewise_demo.process import ServerProcess

@@ -23,7 +23,7 @@ from likewise.evaluation.plot import draw
 from likewise.evaluation.replay import Run, parse_policy, replay
 from likewise.evaluation.streams import TRUTHS, load_stream
 from likewise.evaluation.summary import Summary, summarize
-from likewise.workloads.catalog import WORKLOAD_NAMES
+from likewise.workloads.make import WORKLOAD_NAMES
 
 WIDTH = 150
 """Characters of a line that goes to a file or a pipe."""

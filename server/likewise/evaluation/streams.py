@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from likewise.errors import InvalidFunction, InvalidValue
-from likewise.features.catalog import KINDS, make_extractor
+from likewise.features.make import KINDS, make_extractor
 from likewise.features.decode import decoder
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.inference.model import OnnxModel
@@ -19,7 +19,7 @@ from likewise.ports import Extractor
 from likewise.results.encode import label_encoder, read_labels
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, parse_toml
 from likewise.types import Input, Keys, Tensor
-from likewise.workloads.catalog import open_workload
+from likewise.workloads.make import open_workload
 
 TRUTHS = ("label", "model")
 _BATCH = 64

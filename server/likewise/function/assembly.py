@@ -10,7 +10,7 @@ from typing import Any
 
 from likewise.decision import Ledger, make_policy
 from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
-from likewise.features.catalog import make_extractor
+from likewise.features.make import make_extractor
 from likewise.features.decode import decoder
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.function.function import Computing, Function

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from likewise.errors import InvalidFunction
-from likewise.features.catalog import KINDS
+from likewise.features.make import KINDS
 
 SPEC_FILE = "function.toml"
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")

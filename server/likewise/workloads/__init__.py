@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from likewise.workloads.catalog import WORKLOAD_NAMES, open_workload
+from likewise.workloads.make import WORKLOAD_NAMES, open_workload
 from likewise.workloads.sample import Sample, Workload
 
 __all__ = ["WORKLOAD_NAMES", "Sample", "Workload", "open_workload"]
