@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.load import Request
 from benchmarks.processes import SERVER_CORE, Child, Failed, free_port
-from likewise.http.access import add_key
+from likewise.access import add_key
 
 DIMENSION = 64
 CLUSTERS = 500

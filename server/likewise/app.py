@@ -21,13 +21,13 @@ from likewise.function.assembly import Assembler, Defaults
 from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
 from likewise.function.function import Function, Registry
 from likewise.http import entries, functions, openapi, operations
-from likewise.http.access import AccessControl
+from likewise.access import AccessControl
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
 from likewise.http.problems import render, unexpected
 from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
-from likewise.keeping import Keeper
+from likewise.replication import Keeper
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
 from likewise.settings import Settings

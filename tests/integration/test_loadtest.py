@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from likewise.http.access import add_key
+from likewise.access import add_key
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "functions"

@@ -20,7 +20,7 @@ from likewise.function.function import Function, Registry
 from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.journal.sqlite.journal import SqliteJournal
-from likewise.keeping import Keeper
+from likewise.replication import Keeper
 from likewise.index.projected import ProjectedIndex
 from likewise.pipeline import Pipeline
 from likewise.ports import Journal

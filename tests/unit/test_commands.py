@@ -10,7 +10,7 @@ import pytest
 
 import likewise.__main__ as command_line
 from likewise.__main__ import main
-from likewise.http.access import AccessControl, read_keys
+from likewise.access import AccessControl, read_keys
 from likewise.settings import PREFIX, Settings, read_settings
 
 

@@ -11,7 +11,7 @@ from likewise.function.adoption import Adopter
 from likewise.decision import make_policy
 from likewise.learning.evidence import Exchange
 from likewise.function.function import Registry
-from likewise.keeping import Keeper
+from likewise.replication import Keeper
 from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.learning.projections import Projector

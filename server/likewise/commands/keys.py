@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from likewise.http.access import SCOPES, add_key, read_keys, remove_key
+from likewise.access import SCOPES, add_key, read_keys, remove_key
 from likewise.settings import add_arguments as add_settings
 from likewise.settings import read_settings
 

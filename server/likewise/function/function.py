@@ -19,7 +19,7 @@ from likewise.learning.evidence import Exchange
 from likewise.inference.batching import Batcher
 from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
-from likewise.metrics import FunctionMetrics
+from likewise.sinks.metrics import FunctionMetrics
 from likewise.ports import Extractor, Policy
 from likewise.learning.projections import Projector
 from likewise.results.encode import Encode

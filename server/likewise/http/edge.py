@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from likewise.function.function import Function, Registry
-from likewise.http.access import AccessControl
+from likewise.access import AccessControl
 from likewise.pipeline import Pipeline
 
 Register = Callable[[str, Mapping[str, bytes], bytes, str], Awaitable[tuple[Function, bool]]]

@@ -8,7 +8,7 @@ from time import monotonic
 from fastapi import APIRouter, Depends, Request, Response
 
 from likewise.http.guards import edge_of, json_response, needs
-from likewise.metrics import Exposition
+from likewise.sinks.metrics import Exposition
 
 router = APIRouter(tags=["operations"])
 _STARTED = monotonic()

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from likewise.decision.habit import CAUTION, WINDOW, Habit
+from likewise.decision.repeats import CAUTION, WINDOW, Habit
 
 
 def told(habit: Habit, labels: list[int]) -> Habit:

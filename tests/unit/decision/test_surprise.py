@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from likewise.decision.surprise import DOUBT, HALF_LIFE, Surprise
+from likewise.decision.charges import DOUBT, HALF_LIFE, Surprise
 
 
 def test_charges_as_foreseen_are_no_surprise() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from likewise.errors import Conflict, Forbidden, InvalidValue, NotFound, SettingsError, Unauthorized
-from likewise.http.access import ANONYMOUS, AccessControl, add_key, create_first_key, read_keys, remove_key
+from likewise.access import ANONYMOUS, AccessControl, add_key, create_first_key, read_keys, remove_key
 
 
 class Clock:

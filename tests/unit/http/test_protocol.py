@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from likewise.http import protocol
-from likewise.http.access import add_key, remove_key
+from likewise.access import add_key, remove_key
 
 HIT = np.array([1, 0, 0, 0], "<f4").tobytes()
 FAR = np.array([0, 9, 0, 0], "<f4").tobytes()

@@ -27,7 +27,7 @@ from likewise.types import (
 )
 from likewise.function.registrations import Uploads
 
-log = logging.getLogger("likewise.keeping")
+log = logging.getLogger("likewise.replication")
 
 PROJECTION = ":projection"
 """After the name of a key type, which has no colon: the record of what its projector learned, not its policy."""

@@ -1,0 +1,1 @@
+"""Where the story of each answered request goes: metrics first of all."""
