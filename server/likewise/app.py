@@ -17,22 +17,22 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from likewise.function.assembly import Assembler, Defaults
-from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
-from likewise.function.function import Function, Registry
-from likewise.http import entries, functions, openapi, operations
 from likewise.access import AccessControl
+from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
+from likewise.function.assembly import Assembler, Defaults
+from likewise.function.function import Function, Registry
+from likewise.function.registrations import Uploads, function_folders
+from likewise.http import entries, functions, openapi, operations
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
 from likewise.http.problems import render, unexpected
 from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
-from likewise.replication import Keeper
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
+from likewise.replication import Keeper
 from likewise.settings import Settings
 from likewise.types import Unregistered
-from likewise.function.registrations import Uploads, function_folders
 
 log = logging.getLogger("likewise")
 

@@ -11,6 +11,7 @@ from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
 from likewise.function.function import Function, Registry
+from likewise.function.registrations import Uploads
 from likewise.journal.blocks import entries_of, part_of
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.ports import Journal
@@ -25,7 +26,6 @@ from likewise.types import (
     Registered,
     Unregistered,
 )
-from likewise.function.registrations import Uploads
 
 log = logging.getLogger("likewise.replication")
 

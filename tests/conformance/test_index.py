@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
-from likewise.index.make import make_index
 from likewise.index.keyed import KeyedIndex
+from likewise.index.make import make_index
 from likewise.index.trials import Measure, Measured, Questions
 
 DIMENSION = 24

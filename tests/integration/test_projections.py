@@ -17,13 +17,13 @@ import pytest
 
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function, Registry
+from likewise.index.projected import ProjectedIndex
 from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.journal.sqlite.journal import SqliteJournal
-from likewise.replication import Keeper
-from likewise.index.projected import ProjectedIndex
 from likewise.pipeline import Pipeline
 from likewise.ports import Journal
+from likewise.replication import Keeper
 from likewise.types import Answer, Entry, Result
 
 DIMENSION = 40

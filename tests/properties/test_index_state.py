@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from likewise.lookup import ivf
+from likewise.index import ivf
 from likewise.index.auto import AutoIndex
-from likewise.index.make import make_index
 from likewise.index.keyed import KeyedIndex
+from likewise.index.make import make_index
 from likewise.index.trials import Measure, Measured, Questions
 
 DIMENSION = 5

@@ -13,10 +13,10 @@ from likewise.function.adoption import Adopter
 from likewise.function.function import Registry
 from likewise.journal import codec
 from likewise.journal.memory import MemoryJournal
-from likewise.replication import Keeper
-from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
 from likewise.pipeline import CLOCKS_DIFFER_S, Pipeline
+from likewise.replication import Keeper
+from likewise.results.labels import Labels
 from likewise.types import Entry, Inserted, Result
 
 FUNCTION = "f@1"

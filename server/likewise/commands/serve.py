@@ -17,11 +17,11 @@ from importlib.metadata import version
 
 import uvicorn
 
+from likewise.access import create_first_key, read_keys
 from likewise.app import create_app
 from likewise.commands.workers import Supervisor, bind
 from likewise.errors import SettingsError
 from likewise.function.function import Registry
-from likewise.access import create_first_key, read_keys
 from likewise.http.hot import Hot
 from likewise.http.protocol import HotProtocol
 from likewise.naming import kept_name

@@ -13,10 +13,10 @@ from math import exp, log, sqrt
 from typing import Any
 
 from likewise.decision.calibration import RECENT, WIDTH, Calibration, Evidence
-from likewise.decision.counters import Coin, Counters, unusable
-from likewise.decision.repeats import Habit
-from likewise.decision.ledger import Ledger
 from likewise.decision.charges import Surprise
+from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.ledger import Ledger
+from likewise.decision.repeats import Habit
 from likewise.decision.votes import Vote, adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Sample, Trail, Verdict

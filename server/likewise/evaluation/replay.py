@@ -13,8 +13,8 @@ from typing import Any
 from likewise.decision import make_policy
 from likewise.errors import InvalidValue
 from likewise.evaluation.streams import Stream
-from likewise.lookup.namespace import Namespace
 from likewise.learning.projections import Projector
+from likewise.lookup.namespace import Namespace
 from likewise.types import Entry, Result, Trail
 
 _KEY_TYPE = "key"

@@ -11,13 +11,13 @@ import numpy as np
 import orjson
 
 from likewise.errors import InvalidFunction, InvalidValue
-from likewise.features.make import KINDS, make_extractor
 from likewise.features.decode import decoder
+from likewise.features.make import KINDS, make_extractor
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
+from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, parse_toml
 from likewise.inference.model import OnnxModel
 from likewise.ports import Extractor
 from likewise.results.encode import label_encoder, read_labels
-from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, parse_toml
 from likewise.types import Input, Keys, Tensor
 from likewise.workloads.make import open_workload
 

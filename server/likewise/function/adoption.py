@@ -11,8 +11,8 @@ from likewise.errors import LikewiseError
 from likewise.journal.blocks import block_of, entries_of, select
 from likewise.journal.tombstones import Tombstones
 from likewise.lookup.bulk import insert_block
-from likewise.results.labels import Labels
 from likewise.lookup.namespace import Namespace
+from likewise.results.labels import Labels
 from likewise.types import Clock, Entry, EntryBlock, Invalidated, Result
 
 

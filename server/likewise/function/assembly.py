@@ -10,18 +10,18 @@ from typing import Any
 
 from likewise.decision import Ledger, make_policy
 from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
-from likewise.features.make import make_extractor
 from likewise.features.decode import decoder
+from likewise.features.make import make_extractor
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.function.function import Computing, Function
+from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
 from likewise.inference.batching import Batcher, Workers
 from likewise.inference.model import OnnxModel
-from likewise.results.labels import Labels
+from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Extractor
-from likewise.learning.projections import Projector, learning_executor
 from likewise.results.encode import label_encoder, read_labels, tensor_encoder
-from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
+from likewise.results.labels import Labels
 from likewise.types import Clock, Input, Tensor
 
 

@@ -11,20 +11,20 @@ from time import perf_counter
 
 import numpy as np
 
+from likewise.errors import InvalidValue, UnknownFunction
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
 from likewise.function.sessions import Devices
-from likewise.errors import InvalidValue, UnknownFunction
-from likewise.learning.evidence import Exchange
-from likewise.inference.batching import Batcher
-from likewise.results.labels import Labels
-from likewise.lookup.namespace import Namespace
-from likewise.sinks.metrics import FunctionMetrics
-from likewise.ports import Extractor, Policy
-from likewise.learning.projections import Projector
-from likewise.results.encode import Encode
 from likewise.function.spec import FunctionSpec
 from likewise.function.tickets import Pending, Tickets
+from likewise.inference.batching import Batcher
+from likewise.learning.evidence import Exchange
+from likewise.learning.projections import Projector
+from likewise.lookup.namespace import Namespace
+from likewise.ports import Extractor, Policy
+from likewise.results.encode import Encode
+from likewise.results.labels import Labels
+from likewise.sinks.metrics import FunctionMetrics
 from likewise.types import (
     Clock,
     Control,

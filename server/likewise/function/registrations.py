@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from likewise.function.assembly import Assembler
 from likewise.errors import BadRequest, Conflict, Forbidden, InvalidFunction, LikewiseError
+from likewise.function.assembly import Assembler
 from likewise.function.function import Function
 from likewise.function.spec import NAME, SPEC_FILE, FunctionSpec, parse_spec, parse_toml, read_spec
 from likewise.types import Clock, Registered, Unregistered

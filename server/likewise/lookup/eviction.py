@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
+from likewise.index.views import floats
 from likewise.lookup.columns import Columns
 from likewise.lookup.fifo import S3Fifo
-from likewise.index.views import floats
 from likewise.types import Slots
 
 Worth = NDArray[np.float64]

@@ -6,8 +6,8 @@ from collections import OrderedDict
 
 import numpy as np
 
-from likewise.lookup.columns import Columns
 from likewise.index.views import ints
+from likewise.lookup.columns import Columns
 
 SMALL_SHARE = 0.1
 MAX_FREQUENCY = 3

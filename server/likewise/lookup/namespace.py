@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InvalidValue, TooLarge, UnknownEntry
+from likewise.index.keyed import KeyedIndex
 from likewise.index.make import make_index
+from likewise.index.projected import ProjectedIndex
 from likewise.lookup.columns import Columns
 from likewise.lookup.eviction import make_eviction
 from likewise.lookup.ids import IdTable
-from likewise.index.keyed import KeyedIndex
-from likewise.index.projected import ProjectedIndex
 from likewise.lookup.tags import MediaTypes, Tags
 from likewise.ports import Projection
 from likewise.types import NO_NEIGHBORS, Clock, Entry, Key, Keys, Neighbors, Page, Result, Slots

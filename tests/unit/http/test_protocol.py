@@ -12,8 +12,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from likewise.http import protocol
 from likewise.access import add_key, remove_key
+from likewise.http import protocol
 
 HIT = np.array([1, 0, 0, 0], "<f4").tobytes()
 FAR = np.array([0, 9, 0, 0], "<f4").tobytes()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
-from likewise.lookup.bulk import blocks, hold, insert_block, release
 from likewise.index.exact import ExactIndex
+from likewise.lookup.bulk import blocks, hold, insert_block, release
 from likewise.lookup.namespace import Namespace
 from likewise.types import Entry, EntryBlock, Result
 

@@ -24,15 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import JournalError
-from likewise.journal import codec, upkeep
+from likewise.journal import codec
 from likewise.journal.blocks import select
 from likewise.journal.buffer import Buffer
+from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, Row, is_damage
 from likewise.journal.sqlite.lock import FileLock
 from likewise.journal.sqlite.rescue import rescue
 from likewise.journal.sqlite.snapshot import Snapshot, SnapshotWriter, open_snapshot
-from likewise.journal.tombstones import Tombstones
 from likewise.journal.sqlite.writer import Writer, WriterOptions
+from likewise.journal.tombstones import Tombstones
 from likewise.ports import Registrations
 from likewise.types import Clock, Entry, EntryBlock, Inserted, Observed, Record, Registered, Unregistered
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import JournalError
-from likewise.journal import codec, upkeep
+from likewise.journal import codec
 from likewise.journal.buffer import Buffer
+from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, is_damage
 from likewise.journal.sqlite.rescue import rescue
 from likewise.priority import give_way

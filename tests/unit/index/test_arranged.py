@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from likewise.lookup import hnsw
+from likewise.index import hnsw
 from likewise.index.auto import AutoIndex
 from likewise.index.exact import ExactIndex
 from likewise.index.hnsw import HnswIndex

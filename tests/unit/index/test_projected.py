@@ -9,9 +9,9 @@ import pytest
 
 from likewise.errors import InvalidValue
 from likewise.index.make import make_index
-from likewise.lookup.namespace import Namespace
 from likewise.index.projected import ProjectedIndex
 from likewise.index.store import ROWS, KeyStore
+from likewise.lookup.namespace import Namespace
 from likewise.types import Entry, Result
 
 DIMENSION = 6

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
-from likewise.lookup import moves
+from likewise.index import moves
 from likewise.index.auto import AutoIndex
-from likewise.index.make import make_index
 from likewise.index.exact import ExactIndex
 from likewise.index.hnsw import HnswIndex
 from likewise.index.keyed import KeyedIndex
+from likewise.index.make import make_index
 from likewise.index.moves import Cancelled, Move, fill
 from likewise.index.parts import Parts
 

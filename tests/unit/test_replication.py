@@ -7,14 +7,14 @@ import random
 import numpy as np
 import pytest
 
-from likewise.function.adoption import Adopter
 from likewise.decision import make_policy
-from likewise.learning.evidence import Exchange
+from likewise.function.adoption import Adopter
 from likewise.function.function import Registry
+from likewise.learning.evidence import Exchange
+from likewise.learning.projections import Projector
+from likewise.lookup.namespace import Namespace
 from likewise.replication import Keeper
 from likewise.results.labels import Labels
-from likewise.lookup.namespace import Namespace
-from likewise.learning.projections import Projector
 from likewise.types import (
     Entry,
     Inserted,

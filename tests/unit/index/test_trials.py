@@ -10,7 +10,7 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from likewise.lookup import ivf
+from likewise.index import ivf
 from likewise.index.auto import AutoIndex
 from likewise.index.contenders import ALSH_LIMIT, Contenders
 from likewise.index.exact import ExactIndex

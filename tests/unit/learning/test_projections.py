@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from likewise import projections
 from likewise.errors import InvalidValue
-from likewise.lookup.namespace import Namespace
+from likewise.learning import projections
 from likewise.learning.projections import LONGEST_WAIT, Projector, learning_executor
+from likewise.lookup.namespace import Namespace
 from likewise.types import Entry, Result
 
 DIMENSION = 40

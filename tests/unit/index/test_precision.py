@@ -7,9 +7,9 @@ import pytest
 
 from likewise.errors import InvalidValue
 from likewise.index.auto import AutoIndex
-from likewise.index.make import make_index
 from likewise.index.exact import ExactIndex
 from likewise.index.hnsw import HnswIndex
+from likewise.index.make import make_index
 
 DIMENSION = 48
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from likewise.errors import Conflict, Forbidden, InvalidValue, NotFound, SettingsError, Unauthorized
 from likewise.access import ANONYMOUS, AccessControl, add_key, create_first_key, read_keys, remove_key
+from likewise.errors import Conflict, Forbidden, InvalidValue, NotFound, SettingsError, Unauthorized
 
 
 class Clock:
