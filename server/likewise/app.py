@@ -57,6 +57,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             inference_threads=threads,
             batch_max=settings.batch_max,
             queue_limit=settings.queue_limit,
+            queue_bytes=settings.queue_bytes,
             queue_timeout_s=settings.queue_timeout_s,
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from likewise.errors import Overloaded
 from likewise.types import (
+    Asked,
     Entry,
     EntryBlock,
     Input,
@@ -16,10 +19,11 @@ from likewise.types import (
     PolicyStatistics,
     Record,
     Registered,
+    Result,
     Sample,
+    Session,
     Slots,
     Tensor,
-    Trail,
     Verdict,
 )
 
@@ -67,10 +71,11 @@ class Projection(Protocol):
 class Policy(Protocol):
     """Decides where reuse is safe, and learns from what was computed. Pure: no clock, no lock, no I/O."""
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
         """Return the verdict for one request and account for it; call exactly once per request.
 
-        trail: that of the device that asks, where it is known; a policy that uses it also writes it.
+        session: that of the device that asks, where it is known; a policy that uses it also writes it.
+        limit: tokens that a probe may reserve at most; where that is 0, nothing is reused that would have to be probed.
         """
 
     def confident(self, neighbors: Neighbors) -> bool:
@@ -127,6 +132,46 @@ class Model(Protocol):
     @property
     def dynamic_batch(self) -> bool:
         """True where n may be anything, False where the model takes one at a time."""
+
+
+class Runner(Protocol):
+    """What computes a function's results in full: a local model, or another server. Belongs to one event loop."""
+
+    async def run(self, value: Input, *, probe: bool) -> tuple[Result, float]:
+        """Return the result for an input and what it cost, in seconds.
+
+        probe: nobody else may make it fail for want of room; it may take long. Cancelled before it began, nothing is
+        computed. Raises Overloaded, ModelFailed, InvalidValue.
+        """
+
+    @property
+    def patience_s(self) -> float:
+        """How long a request should wait at most."""
+
+    @property
+    def mean_cost_s(self) -> float:
+        """Moving average of what a result costs, in seconds."""
+
+    @property
+    def queued(self) -> int:
+        """Inputs that wait."""
+
+    @property
+    def computed(self) -> int:
+        """Inputs computed so far."""
+
+    def overloaded(self, why: str) -> Overloaded:
+        """Return the error for a request that cannot wait any longer."""
+
+
+class Rung(Protocol):
+    """A way to an answer that is cheaper than to compute it; a function's rungs, in order of cost, are its ladder."""
+
+    def offer(self, asked: Asked) -> Verdict | None:
+        """Return what it offers for a request: to reuse an entry, or why not; None: it has nothing to say.
+
+        Accounts for the request, so it is to be called once for each.
+        """
 
 
 class Registrations(Protocol):

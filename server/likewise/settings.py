@@ -102,6 +102,12 @@ class Settings:
     queue_limit: int = _row(
         256, "Inputs of a function that may wait for an inference; more are answered with 503.", minimum=1
     )
+    queue_bytes: int = _row(
+        256 << 20,
+        "Bytes of decoded inputs of a function that may wait for an inference; more are answered with 503.",
+        unit="bytes",
+        minimum=1 << 20,
+    )
     queue_timeout_s: float = _row(
         10.0,
         "An input that waited this long is answered with 503.",

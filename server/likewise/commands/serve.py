@@ -183,7 +183,7 @@ def banner(settings: Settings, registry: Registry) -> str:
     lines = [f"likewise {version('likewise')}", f"functions from {settings.functions.resolve()}"]
     for function in registry:
         policy = next(iter(function.policies.values())).statistics()
-        computes = "" if function.computing else ", no model: devices compute"
+        computes = "" if function.runner else ", no model: devices compute"
         lines.append(
             f"  {function.id}: {function.spec.input.kind}, keys {', '.join(function.policies)}, "
             f"{policy.policy}, accuracy target {policy.accuracy_target:g}{computes}"

@@ -13,13 +13,14 @@ from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.features.decode import decoder
 from likewise.features.make import make_extractor
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
-from likewise.function.function import Computing, Function
+from likewise.function.function import Function
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
 from likewise.inference.batching import Batcher, Workers
 from likewise.inference.model import OnnxModel
+from likewise.inference.runner import ModelRunner
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
-from likewise.ports import Extractor
+from likewise.ports import Extractor, Runner
 from likewise.results.encode import label_encoder, read_labels, tensor_encoder
 from likewise.results.labels import Labels
 from likewise.types import Clock, Input, Tensor
@@ -37,6 +38,7 @@ class Defaults:
     inference_threads: int = 1
     batch_max: int = 16
     queue_limit: int = 256
+    queue_bytes: int = 256 << 20
     queue_timeout_s: float = 10.0
     max_body_bytes: int = 16 << 20
     max_pixels: int = 16_000_000
@@ -106,7 +108,7 @@ class Assembler:
             namespace=namespace,
             labels=Labels(spec.result.equality, tolerance=spec.result.tolerance),
             policies=policies,
-            computing=self._computing(spec, files, origin),
+            runner=self._runner(spec, files, origin),
             executor=self._executor,
             inline_bytes=defaults.inline_bytes,
             max_body_bytes=defaults.max_body_bytes,
@@ -121,7 +123,7 @@ class Assembler:
             },
         )
 
-    def _computing(self, spec: FunctionSpec, files: Path, origin: str) -> Computing | None:
+    def _runner(self, spec: FunctionSpec, files: Path, origin: str) -> Runner | None:
         if spec.model is None:
             return None
         model = OnnxModel(files / spec.model.file, self._defaults.inference_threads)
@@ -131,13 +133,14 @@ class Assembler:
             labels = read_labels((files / labels).read_text(encoding="utf-8"), str(files / labels))
         encode = label_encoder(labels or ()) if spec.result.kind == "label" else tensor_encoder(model.outputs)
         _try(model, spec, labels or (), origin)
-        return Computing(
+        return ModelRunner(
             Batcher(
                 model,
                 prepare,
                 self._workers,
                 batch_max=self._defaults.batch_max,
                 queue_limit=self._defaults.queue_limit,
+                queue_bytes=self._defaults.queue_bytes,
                 queue_timeout_s=self._defaults.queue_timeout_s,
             ),
             encode,

@@ -1,4 +1,4 @@
-"""Functions: named, versioned computations with everything that is cached of them, and the registry of them."""
+"""Functions: named, versioned computations with everything that is cached of them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from time import perf_counter
+from dataclasses import replace
+from time import monotonic, perf_counter
 
 import numpy as np
 
 from likewise.errors import InvalidValue, UnknownFunction
+from likewise.events import Answered, Sink
+from likewise.function import report
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
-from likewise.function.sessions import Devices
+from likewise.function.rungs import ExactRepeats, NearNeighbors
+from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
 from likewise.function.tickets import Pending, Tickets
-from likewise.inference.batching import Batcher
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
-from likewise.ports import Extractor, Policy
-from likewise.results.encode import Encode
+from likewise.ports import Extractor, Policy, Rung, Runner
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
 from likewise.types import (
+    NO_CONTROL,
+    Asked,
     Clock,
     Control,
     Entry,
@@ -35,19 +38,11 @@ from likewise.types import (
     Lesson,
     Neighbors,
     Result,
-    Trail,
+    Session,
     Verdict,
 )
 
 Decode = Callable[[str, bytes], Input]
-
-
-@dataclass(frozen=True, slots=True)
-class Computing:
-    """The model's side of a function."""
-
-    batcher: Batcher
-    encode: Encode
 
 
 class Function:
@@ -67,7 +62,7 @@ class Function:
         namespace: Namespace,
         labels: Labels,
         policies: Mapping[str, Policy],
-        computing: Computing | None,
+        runner: Runner | None,
         executor: Executor,
         inline_bytes: int,
         max_body_bytes: int,
@@ -75,11 +70,12 @@ class Function:
         projectors: Mapping[str, Projector] | None = None,
         invalidated_tags: int | None = None,
         max_devices: int = 10_000,
+        sinks: Iterable[Sink] = (),
     ) -> None:
         """Put the parts together. extractors and policies: by key type, in the spec's order; the first is primary.
 
-        projectors: of the key types whose keys may be projected. invalidated_tags, max_devices: how many are
-        remembered.
+        runner: computes results; None: devices do. projectors: of the key types whose keys may be projected.
+        invalidated_tags, max_devices: how many are remembered. sinks: told how each request ended, beside the metrics.
         """
         self.name = name
         self.version = version
@@ -89,50 +85,71 @@ class Function:
         self.labels = labels
         self.policies = policies
         self.projectors = dict(projectors or {})
-        self.computing = computing
+        self.runner = runner
         self.adopter = Adopter(namespace, labels, self._learn_projections, clock, invalidated_tags)
         self.evidence = Exchange(self.id, policies)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
-        self.devices = Devices(max_devices)
-        self.tickets = Tickets(clock, self._abandon)
+        self.devices = Sessions(max_devices)
+        self.tickets = Tickets(monotonic, self._abandon)
         self.key_type = next(iter(extractors))
         self.dimensions = {name: extractor.dimension for name, extractor in extractors.items()}
         self.max_body_bytes = min(max_body_bytes, spec.input.max_bytes or max_body_bytes)
+        self.k = spec.reuse.neighbors
+        self.inline_bytes = inline_bytes
+        self.neighbors = NearNeighbors(namespace, policies, self.k)
+        self.ladder: tuple[Rung, ...] = (ExactRepeats(namespace), self.neighbors)
+        """Ways to an answer that are cheaper than to compute it, in order of cost."""
+        self.retired = False
+        """Whether it is served no more: what is still computed is answered, and leaves no trace."""
         self._decode = decode
         self._extractors = dict(extractors)
         self._extract = extractors[self.key_type]
         self._executor = executor
-        self.inline_bytes = inline_bytes
         self._cosine = {key.label: key.metric == "cosine" for key in spec.keys}
-        self._k = spec.reuse.neighbors
-        self._clock = clock
         self._policy = policies[self.key_type]
+        self._sinks: tuple[Sink, ...] = (self.metrics, *sinks)
+
+    def emit(self, event: Answered) -> None:
+        """Tell all sinks how a request ended."""
+        for sink in self._sinks:
+            sink(event)
 
     # ── reading ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def read(self, media_type: str, body: bytes) -> tuple[Input, Key]:
-        """Return the decoded input and its primary key; small inputs here and now, large ones on the pool.
+    async def read(
+        self, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
+    ) -> Asked:
+        """Return what a request with a raw input asks; small inputs are read here and now, large ones on the pool.
 
         Raises LikewiseError for whatever a device may send.
         """
-        if len(body) <= self.inline_bytes:
-            return self.read_inline(media_type, body)
+        if self.is_small(media_type, body):
+            return self.read_inline(media_type, body, control, session)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self.read_inline, media_type, body)
+        return await loop.run_in_executor(self._executor, self.read_inline, media_type, body, control, session)
 
-    def read_inline(self, media_type: str, body: bytes) -> tuple[Input, Key]:
+    def is_small(self, media_type: str, body: bytes) -> bool:
+        """Say whether an input may be read on the event loop."""
+        return len(body) <= self.inline_bytes
+
+    def read_inline(
+        self, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
+    ) -> Asked:
         """Return what `read` does, on the calling thread."""
         started = perf_counter()
         value = self._decode(media_type, body)
         key = self._extract(value)
-        self.metrics.stages["read"].observe(perf_counter() - started)
-        return value, key
+        asked = Asked(self.key_type, key, session, control, started, body=body, value=value)
+        asked.read_s = perf_counter() - started
+        return asked
 
-    def keys(self, value: Input, primary: Key) -> dict[str, Key]:
-        """Return one key for each key type; the primary one is at hand already."""
+    def keys(self, asked: Asked) -> dict[str, Key]:
+        """Return one key for each key type of a raw input; the primary one is at hand already."""
+        assert asked.value is not None
         return {
-            name: primary if name == self.key_type else extractor(value) for name, extractor in self._extractors.items()
+            name: asked.key if name == self.key_type else extractor(asked.value)
+            for name, extractor in self._extractors.items()
         }
 
     def owner(self, key_type: str) -> str:
@@ -164,36 +181,6 @@ class Function:
 
     # ── looking up and deciding ────────────────────────────────────────────────────────────────────────────
 
-    def lookup(self, key: Key, key_type: str | None = None) -> Neighbors:
-        """Return the nearest live entries of a key."""
-        started = perf_counter()
-        neighbors = self.namespace.lookup(key_type or self.key_type, key, self._k)
-        self.metrics.stages["lookup"].observe(perf_counter() - started)
-        return neighbors
-
-    def lookup_many(self, keys: Keys, key_type: str) -> list[Neighbors]:
-        """Return the nearest live entries of each key; keys has shape (n, d)."""
-        return self.namespace.lookup_many(key_type, keys, self._k)
-
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None, key_type: str | None = None) -> Verdict:
-        """Return the verdict for one request; exactly once per request."""
-        started = perf_counter()
-        policy = self._policy if key_type is None else self.policies[key_type]
-        verdict = policy.decide(neighbors, trail)
-        self.metrics.stages["decide"].observe(perf_counter() - started)
-        return verdict
-
-    def judge(self, key: Key, trail: Trail | None, key_type: str, started: float) -> Verdict:
-        """Look a key up and decide, as `lookup` and `decide` do; started: by perf_counter, when this began."""
-        neighbors = self.namespace.lookup(key_type, key, self._k)
-        looked_up = perf_counter()
-        verdict = self.policies[key_type].decide(neighbors, trail)
-        decided = perf_counter()
-        stages = self.metrics.stages
-        stages["lookup"].observe(looked_up - started)
-        stages["decide"].observe(decided - looked_up)
-        return verdict
-
     def confident(self, neighbors: Neighbors) -> bool:
         """Say whether such neighbors would be reused, without accounting for anything."""
         return self._policy.confident(neighbors)
@@ -210,16 +197,12 @@ class Function:
     # ── computing and learning ─────────────────────────────────────────────────────────────────────────────
 
     async def infer(self, value: Input, *, probe: bool) -> tuple[Result, float]:
-        """Return the model's result and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
-        if self.computing is None:
+        """Return the result and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
+        if self.runner is None:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
-        started = perf_counter()
-        outputs, cost_s = await self.computing.batcher.infer(value, probe=probe)
-        result = self.computing.encode(outputs)
-        self.metrics.stages["infer"].observe(perf_counter() - started)
-        return result, cost_s
+        return await self.runner.run(value, probe=probe)
 
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
@@ -236,9 +219,9 @@ class Function:
     def observe(self, verdict: Verdict) -> Verdict:
         """Return a verdict to reuse as one to compute for certain: the client asked for a fresh result.
 
-        Its device's trail has the answer by reuse already; a second one would count the request twice.
+        Its device's session has the answer by reuse already; a second one would count the request twice.
         """
-        return replace(verdict, reuse=False, probe=False, probability=1.0, charge=0.0, trail=None)
+        return replace(verdict, reuse=False, probe=False, probability=1.0, charge=0.0, session=None)
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""
@@ -266,87 +249,15 @@ class Function:
 
     def gauges(self) -> Mapping[str, float]:
         """Return everything countable that others keep for this function."""
-        policy = self._policy.statistics()
-        others = [each.statistics() for each in list(self.policies.values())[1:]]
-        space = self.namespace.statistics()
-        batcher = self.computing.batcher if self.computing else None
-        return {
-            "entries": space["entries"],
-            "bytes": space["bytes"],
-            "evictions": space["evictions"],
-            "expirations": space["expirations"],
-            "insertions": space["insertions"],
-            "queued": batcher.queued if batcher else 0,
-            "inferences": batcher.inferences if batcher else 0,
-            "bar": policy.bar,
-            "tokens": policy.tokens,
-            "accuracy_target": policy.accuracy_target,
-            "estimated_accuracy": _least(each.estimated_accuracy for each in [policy, *others]),
-            "false_hits_bound": policy.false_hits_bound,
-            "probes": policy.probes + sum(each.probes for each in others),
-            "false_hits_seen": policy.false_hits_seen + sum(each.false_hits_seen for each in others),
-            "samples_sent": self.evidence.sent,
-            "samples_left_out": self.evidence.left_out,
-            "samples_taken_in": self.evidence.taken_in,
-            "samples_refused": self.evidence.refused,
-        }
+        return report.gauges(self)
 
     def statistics(self) -> dict[str, object]:
         """Return the numbers of /v1/stats; what is not finite is None."""
-        metrics = self.metrics
-        gauges = {name: value if math.isfinite(value) else None for name, value in self.gauges().items()}
-        return {
-            "function": self.id,
-            "policy": self._policy.statistics().policy,
-            "requests": metrics.answers + metrics.bypassed,
-            "outcomes": {outcome.value: count for outcome, count in metrics.outcomes.items()},
-            "bypassed": metrics.bypassed,
-            "problems": dict(metrics.failed),
-            "indexes": self.namespace.kinds(),
-            "projections": {
-                name: projector.projection.dimension if projector.projection else None
-                for name, projector in self.projectors.items()
-            },
-            "hit_rate": metrics.hits / metrics.answers if metrics.answers else 0.0,
-            "saved_s": metrics.saved_s,
-            "latency_p50_s": metrics.stages["total"].quantile(0.5),
-            "latency_p99_s": metrics.stages["total"].quantile(0.99),
-            **gauges,
-        }
+        return report.statistics(self)
 
     def describe(self) -> dict[str, object]:
         """Return what GET /v1/functions says of it."""
-        spec = self.spec
-        policy = self._policy.statistics()
-        return {
-            "name": self.name,
-            "version": self.version,
-            "description": spec.description,
-            "input": spec.input.model_dump(),
-            "model": spec.model.model_dump(exclude_defaults=True) if spec.model else None,
-            "result": {"kind": spec.result.kind, "equality": spec.result.equality},
-            "keys": [
-                {
-                    "name": key.label,
-                    "extractor": key.extractor,
-                    "metric": key.metric,
-                    "dimension": self.dimensions[key.label],
-                }
-                for key in spec.keys
-            ],
-            "reuse": {"policy": policy.policy, "accuracy_target": policy.accuracy_target, "neighbors": self._k},
-            "capacity": {
-                "entries": self.namespace.capacity_entries,
-                "bytes": self.namespace.capacity_bytes,
-                "ttl_s": self.namespace.default_ttl_s,
-            },
-            "entries": len(self.namespace),
-        }
-
-
-def _least(estimates: Iterable[float]) -> float:
-    """Return the smallest number there is; NaN where nothing was estimated yet."""
-    return min((each for each in estimates if not math.isnan(each)), default=math.nan)
+        return report.describe(self)
 
 
 class Registry:

@@ -144,8 +144,8 @@ async def _keys(fn: Function, body: EntryBody, edge: Edge) -> dict[str, Key]:
         raw = wire.from_base64(body.input_base64, "input_base64")
         if len(raw) > fn.max_body_bytes:
             raise TooLarge(f"The input has {len(raw)} bytes, the limit of `{fn.id}` is {fn.max_body_bytes}; send less.")
-        value, key = await fn.read(wire.media_type((body.input_media_type or "").encode("latin-1", "replace")), raw)
-        return fn.keys(value, key)
+        asked = await fn.read(wire.media_type((body.input_media_type or "").encode("latin-1", "replace")), raw)
+        return fn.keys(asked)
     given: dict[str, list[Any] | str] = body.keys or {fn.key_type: body.key or []}
     if set(given) != set(fn.dimensions):
         want = ", ".join(f"`{each}`" for each in fn.dimensions)

@@ -102,7 +102,11 @@ class Namespace:
 
     # ── looking up ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def lookup(self, key_type: str, key: Key, k: int) -> Neighbors:
+    def exact(self, digest: bytes) -> int:
+        """Return the slot of the entry computed for the input that a digest stands for, or -1."""
+        return -1
+
+    def lookup(self, key_type: str, key: Key, k: int, signature: str = "") -> Neighbors:
         """Return the at most k nearest live entries, nearest first. Raises InvalidValue for a key that does not fit."""
         index = self._indexes.get(key_type)
         if index is None or key.shape != (index.dimension,):
