@@ -83,7 +83,7 @@ def _chunks(body: bytes) -> tuple[tuple[int, int], int, int]:
     # Place and length of the format chunk, then of the data.
     position, size = 12, len(body)
     layout: tuple[int, int] | None = None
-    long_length = _UNKNOWN  # the data's length where 32 bits do not hold it
+    long_length = 0  # the data's length where 32 bits do not hold it
     while position + 8 <= size:
         name, length = unpack_from("<4sI", body, position)
         position += 8
@@ -104,14 +104,14 @@ def _chunks(body: bytes) -> tuple[tuple[int, int], int, int]:
 
 
 def _data_length(body: bytes, start: int, length: int, long_length: int) -> int:
-    if length == 0xFFFFFFFF and long_length:
-        length = long_length
     whole = unpack_from("<I", body, 4)[0]  # what the RIFF header tells of the length from there on
-    if length >= _UNKNOWN or (length == 0 and (whole >= _UNKNOWN or 8 + whole <= start)):
+    if length == 0xFFFFFFFF and 0 < long_length < 2**63:
+        length = long_length
+    elif length >= _UNKNOWN or (length == 0 and (whole >= _UNKNOWN or 8 + whole <= start)):
         return len(body) - start
     if start + length > len(body):
         raise _broken_off()
-    return int(length)
+    return length
 
 
 def _broken_off() -> UndecodableInput:
