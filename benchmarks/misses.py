@@ -124,7 +124,7 @@ def main() -> None:
     assert isinstance(function.runner, ModelRunner)
     batcher = function.runner._batcher
     bodies = pictures(64, 48, seed=3)
-    values = [batcher._prepare(function._decode("image/png", body)) for body in bodies]
+    values = [batcher._prepare(function.reader.read_now("image/png", body).value) for body in bodies]
     found = {}
     for size in map(int, sys.argv[2].split(",")):
         batch = np.stack([values[i % len(values)] for i in range(size)])

@@ -64,6 +64,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             max_audio_s=settings.max_audio_s,
             max_elements=settings.max_elements,
             inline_bytes=settings.inline_bytes,
+            inline_values=settings.inline_values,
             invalidated_tags=settings.invalidated_tags,
             max_devices=settings.max_devices,
         ),

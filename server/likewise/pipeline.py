@@ -61,21 +61,25 @@ class Pipeline:
 
         session: that of the device that asks; None where it is not known.
         """
-        found = self._climb(fn, await fn.read(media_type, body, control, session))
+        found = self._climb(fn, await fn.reader.read(media_type, body, control, session))
         return found if isinstance(found, Answer) else await found
 
     def begin(
         self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
     ) -> Answer | Coroutine[Any, Any, Answer]:
-        """Return the result for a small raw input where the cache has it, else what is left to do for it.
+        """Return the result for a small raw input where the cache has it, else what is left to do.
 
-        What is left has to be awaited: the policy already counts on its result. Raises LikewiseError.
+        What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        return self._climb(fn, fn.read_inline(media_type, body, control, session))
+        if not fn.reader.is_small(media_type, body):
+            return self.answer(fn, media_type, body, control, session)
+        return self._climb(fn, fn.reader.read_now(media_type, body, control, session))
 
     def _climb(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
         if asked.control.no_store:
             return self._bypass(fn, asked)
+        if fn.runner is not None and not fn.runner.takes_probes:
+            asked.limit = 0.0  # a would-be hit is refused before the coin, so that no probe is given up
         if fn.in_flight and not asked.control.no_cache:
             return self._join(fn, asked)
         return self._decide(fn, asked, Outcome.HIT)

@@ -145,6 +145,10 @@ class Runner(Protocol):
         """
 
     @property
+    def takes_probes(self) -> bool:
+        """Whether there is room for one more probe."""
+
+    @property
     def patience_s(self) -> float:
         """How long a request should wait at most."""
 

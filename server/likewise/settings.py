@@ -139,6 +139,12 @@ class Settings:
         minimum=0,
     )
 
+    inline_values: int = _row(
+        1 << 18,
+        "Inputs that decode to more numbers than this are handed to a thread, however short they are.",
+        minimum=0,
+    )
+
     require_key: str = _row(
         "auto",
         "When a request needs an access key: always, never, or (auto) unless the server listens on loopback alone. "

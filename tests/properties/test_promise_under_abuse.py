@@ -71,6 +71,7 @@ class World:
 class WorldRunner:
     """Computes what the world says, unless the script has it fail or hang."""
 
+    takes_probes = True
     patience_s = 0.002
     mean_cost_s = 0.01
     queued = 0

@@ -11,9 +11,11 @@ from typing import Any
 from likewise.decision import Ledger, make_policy
 from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.features.decode import decoder
+from likewise.features.identity import signature
 from likewise.features.make import make_extractor
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.function.function import Function
+from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
 from likewise.inference.batching import Batcher, Workers
 from likewise.inference.model import OnnxModel
@@ -23,7 +25,7 @@ from likewise.lookup.namespace import Namespace
 from likewise.ports import Extractor, Runner
 from likewise.results.encode import label_encoder, read_labels, tensor_encoder
 from likewise.results.labels import Labels
-from likewise.types import Clock, Input, Tensor
+from likewise.types import Array, Clock, Input, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Defaults:
     max_audio_s: float = 60.0
     max_elements: int = 4_000_000
     inline_bytes: int = 16 << 10
+    inline_values: int = 1 << 18
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
 
@@ -99,18 +102,28 @@ class Assembler:
             max_seconds=defaults.max_audio_s,
             max_values=defaults.max_elements,
         )
+        model = OnnxModel(files / spec.model.file, defaults.inference_threads) if spec.model else None
+        prepare = _prepare(spec.input.kind, spec.model, model, origin) if model and spec.model else None
+        primary = spec.keys[0].label
         return Function(
             name,
             version,
             spec,
-            decode=decode,
+            reader=Reader(
+                spec.input.kind,
+                decode,
+                primary,
+                extractors[primary],
+                self._executor,
+                normalize=_normalize(spec.input.kind, model, prepare),
+                inline_bytes=defaults.inline_bytes,
+                inline_values=defaults.inline_values,
+            ),
             extractors=extractors,
             namespace=namespace,
             labels=Labels(spec.result.equality, tolerance=spec.result.tolerance),
             policies=policies,
-            runner=self._runner(spec, files, origin),
-            executor=self._executor,
-            inline_bytes=defaults.inline_bytes,
+            runner=self._runner(spec, model, prepare, files, origin) if model and prepare else None,
             max_body_bytes=defaults.max_body_bytes,
             clock=self._clock,
             invalidated_tags=defaults.invalidated_tags,
@@ -123,11 +136,9 @@ class Assembler:
             },
         )
 
-    def _runner(self, spec: FunctionSpec, files: Path, origin: str) -> Runner | None:
-        if spec.model is None:
-            return None
-        model = OnnxModel(files / spec.model.file, self._defaults.inference_threads)
-        prepare = _prepare(spec.input.kind, spec.model, model, origin)
+    def _runner(
+        self, spec: FunctionSpec, model: OnnxModel, prepare: Callable[[Input], Tensor], files: Path, origin: str
+    ) -> Runner:
         labels = spec.result.labels
         if isinstance(labels, str):
             labels = read_labels((files / labels).read_text(encoding="utf-8"), str(files / labels))
@@ -174,6 +185,27 @@ def _prepare(kind: str, table: Preparation, model: OnnxModel, origin: str) -> Ca
         model.check((round(rate * seconds),), origin)
         return audio_tensor(rate, seconds)
     return array_tensor(model.shape, str(model.dtype))
+
+
+def _normalize(kind: str, model: OnnxModel | None, prepare: Callable[[Input], Tensor] | None) -> Normalize:
+    """Return what brings an input to the form in which inputs are compared, and says what its key does not.
+
+    An array becomes the very tensor that the model takes, so that what it would refuse is refused before anything is
+    looked up; where the model takes several shapes, the shape is the input's signature. Without a model, shape and
+    type are, but for a plain list of floats, which is what a key looked up by itself stands for.
+    """
+    if kind != "array":
+        return as_it_is
+
+    def normalize(value: Input) -> tuple[Input, str]:
+        if prepare is not None:
+            tensor = prepare(value)
+            return Array(tensor), "x".join(map(str, tensor.shape)) if various else ""
+        plain = isinstance(value, Array) and value.values.ndim == 1 and value.values.dtype.kind == "f"
+        return value, "" if plain else signature(value)
+
+    various = model is not None and None in model.shape
+    return normalize
 
 
 def _spread(values: tuple[float, ...], table: Preparation) -> tuple[float, ...]:

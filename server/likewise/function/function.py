@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from time import monotonic, perf_counter
+from time import monotonic
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from likewise.events import Answered, Sink
 from likewise.function import report
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
+from likewise.function.reader import Reader
 from likewise.function.rungs import ExactRepeats, NearNeighbors
 from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
@@ -27,7 +26,6 @@ from likewise.ports import Extractor, Policy, Rung, Runner
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
 from likewise.types import (
-    NO_CONTROL,
     Asked,
     Clock,
     Control,
@@ -38,17 +36,14 @@ from likewise.types import (
     Lesson,
     Neighbors,
     Result,
-    Session,
     Verdict,
 )
-
-Decode = Callable[[str, bytes], Input]
 
 
 class Function:
     """One function version: how to read its inputs, what is cached, where reuse is safe, how to compute.
 
-    Owned by one event loop; all methods but `read` and `infer` are plain and take microseconds.
+    Owned by one event loop; all methods but `infer` are plain and take microseconds.
     """
 
     def __init__(
@@ -57,14 +52,12 @@ class Function:
         version: int,
         spec: FunctionSpec,
         *,
-        decode: Decode,
+        reader: Reader,
         extractors: Mapping[str, Extractor],
         namespace: Namespace,
         labels: Labels,
         policies: Mapping[str, Policy],
         runner: Runner | None,
-        executor: Executor,
-        inline_bytes: int,
         max_body_bytes: int,
         clock: Clock,
         projectors: Mapping[str, Projector] | None = None,
@@ -96,16 +89,13 @@ class Function:
         self.dimensions = {name: extractor.dimension for name, extractor in extractors.items()}
         self.max_body_bytes = min(max_body_bytes, spec.input.max_bytes or max_body_bytes)
         self.k = spec.reuse.neighbors
-        self.inline_bytes = inline_bytes
+        self.reader = reader
         self.neighbors = NearNeighbors(namespace, policies, self.k)
         self.ladder: tuple[Rung, ...] = (ExactRepeats(namespace), self.neighbors)
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
         self.retired = False
         """Whether it is served no more: what is still computed is answered, and leaves no trace."""
-        self._decode = decode
         self._extractors = dict(extractors)
-        self._extract = extractors[self.key_type]
-        self._executor = executor
         self._cosine = {key.label: key.metric == "cosine" for key in spec.keys}
         self._policy = policies[self.key_type]
         self._sinks: tuple[Sink, ...] = (self.metrics, *sinks)
@@ -116,33 +106,6 @@ class Function:
             sink(event)
 
     # ── reading ────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def read(
-        self, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
-    ) -> Asked:
-        """Return what a request with a raw input asks; small inputs are read here and now, large ones on the pool.
-
-        Raises LikewiseError for whatever a device may send.
-        """
-        if self.is_small(media_type, body):
-            return self.read_inline(media_type, body, control, session)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self.read_inline, media_type, body, control, session)
-
-    def is_small(self, media_type: str, body: bytes) -> bool:
-        """Say whether an input may be read on the event loop."""
-        return len(body) <= self.inline_bytes
-
-    def read_inline(
-        self, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
-    ) -> Asked:
-        """Return what `read` does, on the calling thread."""
-        started = perf_counter()
-        value = self._decode(media_type, body)
-        key = self._extract(value)
-        asked = Asked(self.key_type, key, session, control, started, body=body, value=value)
-        asked.read_s = perf_counter() - started
-        return asked
 
     def keys(self, asked: Asked) -> dict[str, Key]:
         """Return one key for each key type of a raw input; the primary one is at hand already."""

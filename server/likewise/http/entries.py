@@ -12,7 +12,7 @@ from likewise.function.function import Function
 from likewise.http import wire
 from likewise.http.edge import Edge
 from likewise.http.guards import body_of, edge_of, json_response, needs
-from likewise.types import Key, Result
+from likewise.types import NO_CONTROL, Key, Result
 
 
 class EntryBody(BaseModel):
@@ -144,7 +144,8 @@ async def _keys(fn: Function, body: EntryBody, edge: Edge) -> dict[str, Key]:
         raw = wire.from_base64(body.input_base64, "input_base64")
         if len(raw) > fn.max_body_bytes:
             raise TooLarge(f"The input has {len(raw)} bytes, the limit of `{fn.id}` is {fn.max_body_bytes}; send less.")
-        asked = await fn.read(wire.media_type((body.input_media_type or "").encode("latin-1", "replace")), raw)
+        media_type = wire.media_type((body.input_media_type or "").encode("latin-1", "replace"))
+        asked = await fn.reader.read(media_type, raw, NO_CONTROL, None)
         return fn.keys(asked)
     given: dict[str, list[Any] | str] = body.keys or {fn.key_type: body.key or []}
     if set(given) != set(fn.dimensions):

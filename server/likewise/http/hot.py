@@ -144,7 +144,7 @@ class Hot:
         try:
             control = wire.parse_control(found.get(b"cache-control", b""))
             device = wire.device(found.get(b"likewise-device", b""))
-            max_bytes = self._registry.get(address).inline_bytes if verb == "infer" else self._max_body_bytes
+            max_bytes = self._registry.get(address).reader.inline_bytes if verb == "infer" else self._max_body_bytes
         except LikewiseError:
             return None
         authorization = found.get(b"authorization", b"")
@@ -214,7 +214,7 @@ class Hot:
         key_type = _key_type(fn, query) if query else fn.key_type
         if key_type != fn.key_type:
             raise InvalidValue(f"A raw input is looked up by key type `{fn.key_type}`; leave key_type out.")
-        asked = await fn.read(media_type, body)
+        asked = await fn.reader.read(media_type, body, control, session)
         return answered(self._pipeline.lookup(fn, asked.key, key_type, control, session), control)
 
     def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control, session: Session | None) -> Rendered:

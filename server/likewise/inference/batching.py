@@ -1,8 +1,9 @@
 """The queue in front of a model: two lanes, batches, limits, and workers shared over all functions.
 
 Requests that somebody waits for stand in the users' lane, bounded in number, in bytes and in time. Probes stand in a
-lane of their own: what fills the other one cannot turn them away, and they are computed however late, since the error
-budget waits for what they find out. Only what overflows their lane is given up.
+lane of their own: what fills the other one cannot turn them away, and they are computed however late. They go first:
+until a probe is settled it holds tokens of the error budget, about one for each hit served meanwhile, so a budget that
+waits for a crowded model would soon refuse the very hits that keep the crowd small.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from likewise.ports import Model
 from likewise.types import Input, Tensor
 
 PATIENCE = 4
-"""Batches that a waiting probe lets users go ahead of it."""
+"""Batches of probes that waiting users let go ahead of them."""
 
 
 class Workers:
@@ -136,6 +137,11 @@ class Batcher:
         """Probes that wait for a worker."""
         return len(self._probes)
 
+    @property
+    def takes_probes(self) -> bool:
+        """Whether one more probe would find room without another one's going."""
+        return self._probes.has_room(0)
+
     async def infer(self, value: Input, *, probe: bool = False) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
 
@@ -178,11 +184,11 @@ class Batcher:
             self._workers.executor.submit(self._work, batch, asyncio.get_running_loop())
 
     def _take(self) -> list[_Job]:
-        """Take the next batch: users first; a probe that yielded `PATIENCE` times comes before them."""
+        """Take the next batch: probes first, but users before them once they let `PATIENCE` batches go ahead."""
         batch: list[_Job] = []
-        probes_first = self._yielded >= PATIENCE
-        lanes = (self._probes, self._users) if probes_first else (self._users, self._probes)
-        self._yielded = 0 if probes_first or not self._probes else self._yielded + 1
+        users_first = self._yielded >= PATIENCE
+        lanes = (self._users, self._probes) if users_first else (self._probes, self._users)
+        self._yielded = 0 if users_first or not (self._users and self._probes) else self._yielded + 1
         for lane in lanes:
             while lane and len(batch) < self._batch_max:
                 job = lane.take()

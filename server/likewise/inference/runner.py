@@ -23,6 +23,11 @@ class ModelRunner:
         return self._encode(outputs), cost_s
 
     @property
+    def takes_probes(self) -> bool:
+        """Whether there is room for one more probe."""
+        return self._batcher.takes_probes
+
+    @property
     def patience_s(self) -> float:
         """How long a request waits at most."""
         return self._batcher.queue_timeout_s

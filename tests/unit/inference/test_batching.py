@@ -110,8 +110,8 @@ async def test_different_shapes_do_not_stack(model, executor):
     assert [outputs[0].tolist() for outputs, _ in answers] == [[2], [4], [6, 6], [8]]
 
 
-async def test_users_come_before_probes(model, executor):
-    """A probe yields to a waiting user."""
+async def test_probes_come_before_users(model, executor):
+    """What holds tokens of the error budget is settled first."""
     queue = batcher(model, executor, batch_max=1)
     order = []
 
@@ -121,20 +121,20 @@ async def test_users_come_before_probes(model, executor):
 
     tasks = [asyncio.create_task(ask("first", 0, False))]
     await settled(queue, 0)
-    tasks += [asyncio.create_task(ask("probe", 1, True)), asyncio.create_task(ask("user", 2, False))]
+    tasks += [asyncio.create_task(ask("user", 2, False)), asyncio.create_task(ask("probe", 1, True))]
     await settled(queue, 2)
     model.gate.set()
     await asyncio.gather(*tasks)
-    assert order == ["first", "user", "probe"]
+    assert order == ["first", "probe", "user"]
 
 
-async def test_a_probe_is_not_starved(model, executor):
-    """Having yielded four times, it comes first."""
+async def test_users_are_not_starved(model, executor):
+    """Having let four batches of probes go ahead, one comes first."""
     queue = batcher(model, executor, batch_max=1)
     tasks = [asyncio.create_task(queue.infer(value(0)))]
     await asyncio.sleep(0)
-    tasks.append(asyncio.create_task(queue.infer(value(100), probe=True)))
-    tasks += [asyncio.create_task(queue.infer(value(i))) for i in range(1, 9)]
+    tasks.append(asyncio.create_task(queue.infer(value(100))))
+    tasks += [asyncio.create_task(queue.infer(value(i), probe=True)) for i in range(1, 9)]
     await settled(queue, 9)
     model.gate.set()
     await asyncio.gather(*tasks)
