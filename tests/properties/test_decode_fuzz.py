@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -300,6 +301,41 @@ def test_bombs_make_nothing_huge(bomb: tuple[str, str, bytes], measured: Callabl
             DECODERS[bomb[0]](bomb[1], bomb[2])
 
     assert measured(refused) < 4_000_000
+
+
+def _long_bodies() -> dict[str, tuple[str, str, bytes]]:
+    many = 1_000_000
+    png_head = SEEDS[0][2][:33]
+    empty = b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    webp = b"RIFF" + struct.pack("<I", 8 * many + 4) + b"WEBP"
+    numbers = b"(" + b"1," * 4990 + b")"
+    return {
+        "WAV of empty chunks": ("audio", "audio/wav", b"RIFF\0\0\0\0WAVE" + b"LIST\0\0\0\0" * many),
+        "WebP of empty chunks": ("image", "image/webp", webp + b"LIST\0\0\0\0" * many),
+        "PNG of empty chunks": ("image", "image/png", png_head + empty * many),
+        "JPEG of empty segments": ("image", "image/jpeg", JPEG[:2] + b"\xff\xfe\0\2" * many + JPEG[2:]),
+        "JPEG of fill bytes": ("image", "image/jpeg", JPEG[:2] + b"\xff" * 4 * many + JPEG[2:]),
+        "JPEG with stuffed zeros": ("image", "image/jpeg", JPEG[:-2] + b"\xff\0" * 2 * many + JPEG[-2:]),
+        "JPEG with zeros": ("image", "image/jpeg", JPEG[:-2] + bytes(4 * many) + JPEG[-2:]),
+        "PPM of comments": ("image", "image/x-portable-pixmap", b"P6 " + b"#\n" * many),
+        "PPM of blanks": ("image", "image/x-portable-pixmap", b"P6" + b" " * many),
+        "npy of axes": (
+            "array",
+            "application/x-npy",
+            b"\x93NUMPY\2\0" + struct.pack("<I", len(numbers) + 10) + b"{'shape': " + numbers + bytes(many),
+        ),
+        "JSON of brackets": ("array", "application/json", b"[" * many),
+        "JSON of empty lists": ("array", "application/json", b"[" + b"[]," * 4998 + b"[]]"),
+    }
+
+
+@pytest.mark.parametrize("name", _long_bodies())
+def test_long_bodies_of_tiny_parts_take_no_time(name: str) -> None:
+    """Megabytes of nothing are gone through in a small part of a second of this thread's own time."""
+    body = _long_bodies()[name]
+    begin = time.thread_time()
+    check(*body)
+    assert time.thread_time() - begin < 1
 
 
 @pytest.fixture

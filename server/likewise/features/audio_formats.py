@@ -18,6 +18,7 @@ _NAMES = {2: "ADPCM", 6: "A-law", 7: "mu-law", 0x11: "IMA ADPCM", 0x31: "GSM", 0
 # The last 14 bytes of a WAVE_FORMAT_EXTENSIBLE subtype; the first 2 are the plain format tag.
 _SUBTYPE_TAIL = b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
 _MAX_CHANNELS = 16
+_MAX_CHUNKS = 65_536  # no encoder comes near
 _MIN_RATE, _MAX_RATE = 4_000, 192_000
 _UNKNOWN = 0x7FFF0000
 """Lengths from here on stand for "not known" in sounds written to a pipe: FFFFFFFF, 80000000, 7FFFF000 and others."""
@@ -84,7 +85,9 @@ def _chunks(body: bytes) -> tuple[tuple[int, int], int, int]:
     position, size = 12, len(body)
     layout: tuple[int, int] | None = None
     long_length = 0  # the data's length where 32 bits do not hold it
-    while position + 8 <= size:
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > size:
+            break
         name, length = unpack_from("<4sI", body, position)
         position += 8
         if name == b"data":
@@ -104,14 +107,21 @@ def _chunks(body: bytes) -> tuple[tuple[int, int], int, int]:
 
 
 def _data_length(body: bytes, start: int, length: int, long_length: int) -> int:
-    whole = unpack_from("<I", body, 4)[0]  # what the RIFF header tells of the length from there on
     if length == 0xFFFFFFFF and 0 < long_length < 2**63:
         length = long_length
-    elif length >= _UNKNOWN or (length == 0 and (whole >= _UNKNOWN or 8 + whole <= start)):
+    elif length >= _UNKNOWN or (length == 0 and not _is_chunk(body, start)):
         return len(body) - start
     if start + length > len(body):
         raise _broken_off()
     return length
+
+
+def _is_chunk(body: bytes, start: int) -> bool:
+    # Whether another part of the file stands there and not samples: a name in ASCII, and a length that fits.
+    if len(body) < start + 8:
+        return False
+    name, length = unpack_from("<4sI", body, start)
+    return all(0x20 <= letter < 0x7F for letter in name) and bool(start + 8 + length <= len(body))
 
 
 def _broken_off() -> UndecodableInput:

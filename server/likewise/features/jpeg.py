@@ -20,9 +20,9 @@ from likewise.types import Image
 
 _FRAMES = frozenset((0xC0, 0xC1, 0xC2))  # baseline, extended, progressive Huffman
 _OTHER_FRAMES = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF))
-# Not markers of parts with a length: a stuffed zero, restart markers, fill bytes.
-_WITHOUT_LENGTH = frozenset(bytes((code,)) for code in (0x00, *range(0xD0, 0xD8), 0xFF))
+_END = b"\xff\xd9"
 _PEEKED_PARTS = 64
+_MAX_PARTS = 65_536  # and fill bytes; no encoder comes near
 _STRAY_BYTES = re.compile(r"Corrupt JPEG data: (\d{1,9}) extraneous bytes before marker 0xd9")
 _MAX_STRAY_BYTES = 16
 _MAX_DECODINGS = 4
@@ -38,7 +38,7 @@ def decode_jpeg(body: bytes, *, max_pixels: int) -> Image:
         raise UndecodableInput(f"This is not a JPEG{looks_like(body)}; send the media type that fits the bytes.")
     width, height, scan, exif = _header(body)
     check_dimensions("JPEG", width, height, max_pixels)
-    if body.rfind(b"\xff\xd9", scan) < 0:
+    if body.rfind(_END, scan) < 0:
         raise UndecodableInput("The JPEG breaks off before its end marker; send the whole file.")
     if body.count(b"\xff\xda") > _MAX_SCANS:
         raise UndecodableInput("The JPEG has too many scans; encode it again as a baseline JPEG.")
@@ -84,28 +84,15 @@ def _without_stray_bytes(body: bytes, scan: int, complaint: str) -> bytes | None
     stray = _STRAY_BYTES.match(complaint)
     if stray is None:
         return None
-    end = _end(body, scan)
-    data = body[scan:end].rstrip(b"\0")
-    if len(data) == end - scan:
+    entropy = body[scan : body.find(_END, scan)].rstrip(
+        b"\xff"
+    )  # no end marker stands inside; fill bytes may before it
+    data = entropy.rstrip(b"\0")
+    if len(data) == len(entropy):
         if int(stray[1]) > _MAX_STRAY_BYTES:
             return None
         data = data[: -int(stray[1])]
-    return body[:scan] + data + b"\xff\xd9"
-
-
-def _end(body: bytes, scan: int) -> int:
-    # Where the picture with this first scan ends: at its end marker or the fill bytes before that. Behind it there may
-    # be another one.
-    position = scan
-    while True:
-        marker = body[position + 1 : position + 2]
-        if marker == b"\xd9" or not marker:
-            return len(body[:position].rstrip(b"\xff"))
-        if marker not in _WITHOUT_LENGTH:
-            position += 1 + int.from_bytes(body[position + 2 : position + 4], "big")
-        position = body.find(b"\xff", position + 1)
-        if position < 0:
-            return len(body)
+    return body[:scan] + data + _END
 
 
 def _header(body: bytes) -> tuple[int, int, int, bytes]:
@@ -113,7 +100,9 @@ def _header(body: bytes) -> tuple[int, int, int, bytes]:
     position, size = 2, len(body)
     width = height = 0
     exif = b""
-    while position + 4 <= size and body[position] == 0xFF:
+    for _ in range(_MAX_PARTS):
+        if position + 4 > size or body[position] != 0xFF:
+            break
         marker = body[position + 1]
         if marker == 0xFF:
             position += 1

@@ -114,6 +114,7 @@ def lengths(body: bytes, riff: int, data: int) -> bytes:
         pytest.param(0, 0, id="zeros"),
         pytest.param(36, 0, id="as before the first sample"),
         pytest.param(0xFFFFFFFF, 0, id="all ones and zero"),
+        pytest.param(66, 0, id="zero alone"),
     ],
 )
 def test_sounds_from_a_pipe_reach_to_the_end(as_wav: Callable[..., bytes], riff: int, data: int) -> None:
