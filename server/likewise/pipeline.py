@@ -79,7 +79,7 @@ class Pipeline:
         if asked.control.no_store:
             return self._bypass(fn, asked)
         if fn.runner is not None and not fn.runner.takes_probes:
-            asked.limit = 0.0  # a would-be hit is refused before the coin, so that no probe is given up
+            asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
         if fn.in_flight and not asked.control.no_cache:
             return self._join(fn, asked)
         return self._decide(fn, asked, Outcome.HIT)

@@ -146,7 +146,7 @@ class Runner(Protocol):
 
     @property
     def takes_probes(self) -> bool:
-        """Whether there is room for one more probe."""
+        """Whether one more probe would be settled soon; if not, nothing is reused that might have to be probed."""
 
     @property
     def patience_s(self) -> float:

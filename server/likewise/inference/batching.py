@@ -3,7 +3,8 @@
 Requests that somebody waits for stand in the users' lane, bounded in number, in bytes and in time. Probes stand in a
 lane of their own: what fills the other one cannot turn them away, and they are computed however late. They go first:
 until a probe is settled it holds tokens of the error budget, about one for each hit served meanwhile, so a budget that
-waits for a crowded model would soon refuse the very hits that keep the crowd small.
+waits for a crowded model would soon refuse the very hits that keep the crowd small. For the same reason no hit is
+served while more of them wait than the next batch takes.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ class Batcher:
         self.queue_timeout_s = queue_timeout_s
         self._users = _Lane(queue_limit, queue_bytes)
         self._probes = _Lane(queue_limit, queue_bytes)
+        self._probes_soon = max(2, self._batch_max)
         self._yielded = 0
         self.is_waiting = False
         self.mean_cost_s = 0.05
@@ -139,8 +141,8 @@ class Batcher:
 
     @property
     def takes_probes(self) -> bool:
-        """Whether one more probe would find room without another one's going."""
-        return self._probes.has_room(0)
+        """Whether one more probe would be settled soon: with the next batch."""
+        return len(self._probes) < self._probes_soon
 
     async def infer(self, value: Input, *, probe: bool = False) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.

@@ -24,7 +24,7 @@ class ModelRunner:
 
     @property
     def takes_probes(self) -> bool:
-        """Whether there is room for one more probe."""
+        """Whether one more probe would be settled soon."""
         return self._batcher.takes_probes
 
     @property
