@@ -20,8 +20,9 @@ from starlette.exceptions import HTTPException
 from likewise.access import AccessControl
 from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
 from likewise.function.assembly import Assembler, Defaults
-from likewise.function.function import Function, Registry
+from likewise.function.function import Function
 from likewise.function.registrations import Uploads, function_folders
+from likewise.function.registry import Registry
 from likewise.http import entries, functions, openapi, operations
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
@@ -75,7 +76,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     uploads = Uploads(
         settings.data_dir / "functions",
         assembler,
-        lambda name: _find(registry, name),
+        registry.find,
         clock,
         allowed=settings.allow_registration,
     )
@@ -103,7 +104,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         replaced = registry.put(function)
         if (word := await asyncio.to_thread(uploads.word, name)) is not None:
             journal.append(word)
-        journal.expect(function.id)
+        journal.expect(function.journal_id)
         return function, replaced is not None
 
     async def unregister(name: str) -> bool:
@@ -169,10 +170,6 @@ def _journal_options(settings: Settings) -> dict[str, Any]:
         "sync_interval_s": settings.journal_sync_s,
         "max_bytes": settings.journal_bytes,
     }
-
-
-def _find(registry: Registry, name: str) -> Function | None:
-    return next((each for each in registry if each.name == name), None)
 
 
 def _routes(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, groupby
 from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
-from likewise.function.function import Function, Registry
+from likewise.function.function import Function
 from likewise.function.registrations import Uploads
+from likewise.function.registry import Registry
 from likewise.journal.blocks import entries_of, part_of
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.ports import Journal
@@ -88,6 +90,7 @@ class Keeper:
         self._whole = False  # what is here holds all that the journal had: a snapshot may take its place
         self._sealed: tuple[object, ...] = ()
         self._written: dict[tuple[str, str], int] = {}
+        self._left_out: Counter[str] = Counter()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -95,7 +98,7 @@ class Keeper:
         await self._journal.start()
         self._journal.supply(self._live, self._uploads)
         for fn in self._registry:
-            self._journal.expect(fn.id)
+            self._journal.expect(fn.journal_id)
         tasks = [
             asyncio.create_task(self._replay_and_follow()),
             asyncio.create_task(self._write_learned()),
@@ -120,8 +123,10 @@ class Keeper:
         """Apply records in order; return how many entries came in."""
         adopted = 0
         for (address, inserted), group in groupby(records, lambda each: (each.function, isinstance(each, Inserted))):
-            fn = self._function(address)
+            fn = self._registry.of_journal(address)
             if fn is None:
+                if inserted:
+                    self._left_out[address] += sum(1 for _ in group)
                 continue
             if inserted:
                 adopted += fn.adopter.adopt_many([each.entry for each in group if isinstance(each, Inserted)])
@@ -134,12 +139,6 @@ class Keeper:
                 elif isinstance(record, Observed):
                     fn.evidence.take_in(record)
         return adopted
-
-    def _function(self, address: str) -> Function | None:
-        try:
-            return self._registry.get(address)
-        except LikewiseError:
-            return None  # served no more, or not yet
 
     def _restore(self, fn: Function, record: Learned) -> None:
         name, projection, _ = record.key_type.partition(PROJECTION)
@@ -163,6 +162,13 @@ class Keeper:
                 release(fn.namespace)
         self._missing.pop("journal", None)
         log.info("replayed the journal: %d entries in %.1f s", adopted, monotonic() - started)
+        if self._left_out:
+            log.info(
+                "left out %d entries of the journal: made by functions, specs or files that are not served now (%s)",
+                self._left_out.total(),
+                ", ".join(address[:100] for address in list(self._left_out)[:10]),
+            )
+            self._left_out.clear()
         async for batch in self._journal.follow():
             await self._apply_slices(batch)
 
@@ -209,7 +215,7 @@ class Keeper:
                 fn = await asyncio.to_thread(self._uploads.adopt, word)
                 if fn is not None:
                     self._registry.put(fn)
-                    self._journal.expect(fn.id)
+                    self._journal.expect(fn.journal_id)
                     log.info("serving %s, which was registered on another node", fn.id)
             elif isinstance(word, Unregistered) and await asyncio.to_thread(self._uploads.obey, word):
                 self._registry.remove(word.function.partition("@")[0])
@@ -221,8 +227,9 @@ class Keeper:
             self._degraded.pop(place, None)
 
     async def _adopt_slices(self, block: EntryBlock) -> int:
-        fn = self._function(block.function)
+        fn = self._registry.of_journal(block.function)
         if fn is None:
+            self._left_out[block.function] += len(block)
             return 0
         adopted, at, paced = 0, 0, Pace()
         try:
@@ -243,7 +250,7 @@ class Keeper:
 
     async def _seal(self) -> None:
         """Keep a snapshot, unless what is here is not all there was, or nothing changed since the last."""
-        now = tuple((fn.id, *fn.namespace.statistics().values()) for fn in self._registry)
+        now = tuple((fn.journal_id, *fn.namespace.statistics().values()) for fn in self._registry)
         if not self._whole or self._sealed == now:
             return
         try:
@@ -255,7 +262,7 @@ class Keeper:
 
     def _live(self, address: str) -> Iterator[Entry]:
         """Yield a function's live entries, for a journal that lost them; entries may come and go meanwhile."""
-        fn = self._function(address)
+        fn = self._registry.of_journal(address)
         if fn is not None:
             for block in blocks(fn.namespace, 256):
                 yield from entries_of(block)
@@ -276,14 +283,14 @@ class Keeper:
         for fn in self._registry:
             for key_type, policy in fn.policies.items():
                 requests = policy.statistics().requests
-                if requests and self._written.get((fn.id, key_type)) != requests:
-                    self._written[fn.id, key_type] = requests
-                    self._journal.append(Learned(fn.id, key_type, policy.state()))
+                if requests and self._written.get((fn.journal_id, key_type)) != requests:
+                    self._written[fn.journal_id, key_type] = requests
+                    self._journal.append(Learned(fn.journal_id, key_type, policy.state()))
             for key_type, projector in fn.projectors.items():
                 name = key_type + PROJECTION
-                if projector.fits and self._written.get((fn.id, name)) != projector.fits:
-                    self._written[fn.id, name] = projector.fits
-                    self._journal.append(Learned(fn.id, name, projector.state()))
+                if projector.fits and self._written.get((fn.journal_id, name)) != projector.fits:
+                    self._written[fn.journal_id, name] = projector.fits
+                    self._journal.append(Learned(fn.journal_id, name, projector.state()))
 
     async def _tell_evidence(self) -> None:
         while self._journal.shared:

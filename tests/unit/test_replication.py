@@ -9,7 +9,7 @@ import pytest
 
 from likewise.decision import make_policy
 from likewise.function.adoption import Adopter
-from likewise.function.function import Registry
+from likewise.function.registry import Registry
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
@@ -34,6 +34,7 @@ class Stub:
 
     def __init__(self, name):
         self.name, self.id, self.version = name, f"{name}@1", 1
+        self.journal_id, self.fingerprint, self.retired = self.id, "", False
         self.namespace = Namespace(self.id, {"v": 2}, 100, 1 << 20, 3600.0, lambda: 100.0)
         self.labels = Labels("label")
         self.policies = {"v": make_policy("calibrated+ledger", 0.95, random.Random(1).random)}

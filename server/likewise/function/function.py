@@ -1,17 +1,17 @@
-"""Functions: named, versioned computations with everything that is cached of them, and the registry of them."""
+"""Functions: named, versioned computations with everything that is cached of them."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
-from likewise.errors import InvalidValue, UnknownFunction
+from likewise.errors import InvalidValue
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
 from likewise.function.sessions import Devices
@@ -75,6 +75,7 @@ class Function:
         projectors: Mapping[str, Projector] | None = None,
         invalidated_tags: int | None = None,
         max_devices: int = 10_000,
+        fingerprint: str = "",
     ) -> None:
         """Put the parts together. extractors and policies: by key type, in the spec's order; the first is primary.
 
@@ -84,6 +85,9 @@ class Function:
         self.name = name
         self.version = version
         self.id = f"{name}@{version}"
+        self.journal_id = namespace.function  # what records of it carry: the id, and the fingerprint
+        self.fingerprint = fingerprint
+        self.retired = False  # served no more: nothing more of it is kept or journaled
         self.spec = spec
         self.namespace = namespace
         self.labels = labels
@@ -91,7 +95,7 @@ class Function:
         self.projectors = dict(projectors or {})
         self.computing = computing
         self.adopter = Adopter(namespace, labels, self._learn_projections, clock, invalidated_tags)
-        self.evidence = Exchange(self.id, policies)
+        self.evidence = Exchange(self.journal_id, policies)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
         self.devices = Devices(max_devices)
@@ -321,6 +325,7 @@ class Function:
         return {
             "name": self.name,
             "version": self.version,
+            "fingerprint": self.fingerprint,
             "description": spec.description,
             "input": spec.input.model_dump(),
             "model": spec.model.model_dump(exclude_defaults=True) if spec.model else None,
@@ -347,44 +352,3 @@ class Function:
 def _least(estimates: Iterable[float]) -> float:
     """Return the smallest number there is; NaN where nothing was estimated yet."""
     return min((each for each in estimates if not math.isnan(each)), default=math.nan)
-
-
-class Registry:
-    """The functions that are served, by name and by `name@version`."""
-
-    def __init__(self) -> None:
-        self._by_address: dict[str, Function] = {}
-
-    def __iter__(self) -> Iterator[Function]:
-        return iter([each for address, each in sorted(self._by_address.items()) if address == each.id])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def get(self, address: str) -> Function:
-        """Return the function addressed as `name` or `name@version`. Raises UnknownFunction, naming what there is."""
-        try:
-            return self._by_address[address]
-        except KeyError:
-            raise self._unknown(address) from None
-
-    def _unknown(self, address: str) -> UnknownFunction:
-        name = address.partition("@")[0]
-        if name in self._by_address:
-            return UnknownFunction(f"`{name}` is served as {self._by_address[name].id} alone; ask for that.")
-        known = ", ".join(f"`{each.name}`" for each in list(self)[:20]) or "none"
-        return UnknownFunction(f"No function `{name[:64]}` here. Functions served: {known}.")
-
-    def put(self, function: Function) -> Function | None:
-        """Serve a function under its name; return the one that it replaced."""
-        old = self.remove(function.name)
-        self._by_address[function.name] = function
-        self._by_address[function.id] = function
-        return old
-
-    def remove(self, name: str) -> Function | None:
-        """Stop serving a function; return it, or None where there was none."""
-        old = self._by_address.pop(name, None)
-        if old is not None:
-            self._by_address.pop(old.id, None)
-        return old
