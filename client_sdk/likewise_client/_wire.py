@@ -31,6 +31,8 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
     ".ppm": "image/x-portable-pixmap",
     ".pgm": "image/x-portable-graymap",
     ".pnm": "image/x-portable-anymap",
@@ -44,6 +46,7 @@ _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x93NUMPY", NPY),
+    (b"BM", "image/bmp"),
     (b"P5", "image/x-portable-graymap"),
     (b"P2", "image/x-portable-graymap"),
     (b"P6", "image/x-portable-pixmap"),
@@ -76,8 +79,10 @@ def encode_input(value: Input, media_type: str | None = None, *, lists_as: str =
 
 
 def _sniff(body: bytes) -> str:
-    if body[:4] == b"RIFF" and body[8:12] == b"WAVE":
+    if body[8:12] == b"WAVE" and body[:4] in (b"RIFF", b"RF64"):
         return "audio/wav"
+    if body[8:12] == b"WEBP" and body[:4] == b"RIFF":
+        return "image/webp"
     for magic, media_type in _MAGIC:
         if body.startswith(magic):
             return media_type
