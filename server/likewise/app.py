@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -20,8 +19,8 @@ from starlette.exceptions import HTTPException
 from likewise.access import AccessControl
 from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
 from likewise.function.assembly import Assembler, Defaults
-from likewise.function.function import Function
-from likewise.function.registrations import Uploads, function_folders
+from likewise.function.registration_folder import RegistrationFolder, function_folders
+from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
 from likewise.http import entries, functions, openapi, operations
 from likewise.http.edge import Edge, Readiness
@@ -33,7 +32,6 @@ from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
 from likewise.replication import Keeper
 from likewise.settings import Settings
-from likewise.types import Unregistered
 
 log = logging.getLogger("likewise")
 
@@ -73,17 +71,8 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         random.Random(seed).random,
     )
     registry = Registry()
-    uploads = Uploads(
-        settings.data_dir / "functions",
-        assembler,
-        registry.find,
-        clock,
-        allowed=settings.allow_registration,
-    )
     for folder in function_folders(settings.functions):
         registry.put(assembler.build(folder))
-    for function in uploads.load():
-        registry.put(function)
     options = _journal_options(settings)
     journal = open_journal(
         settings.journal,
@@ -94,36 +83,32 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)
     readiness = Readiness({"journal": "not replayed yet"})
-    keeper = Keeper(
-        registry, journal, readiness.missing, readiness.degraded, uploads=uploads, seal_period_s=settings.snapshot_s
+    registrations = Registrations(
+        RegistrationFolder(settings.data_dir / "functions", assembler),
+        registry,
+        journal,
+        lambda function: pipeline.invalidate(function, everything=True),
+        readiness.degraded,
+        clock,
+        allowed=settings.allow_registration,
     )
-
-    async def register(name: str, files: Mapping[str, bytes], spec: bytes, media_type: str) -> tuple[Function, bool]:
-        # loading a model takes long: off the loop, and the old version serves until the new one stands
-        function = await asyncio.to_thread(uploads.register, name, files, spec, media_type)
-        replaced = registry.put(function)
-        if (word := await asyncio.to_thread(uploads.word, name)) is not None:
-            journal.append(word)
-        journal.expect(function.journal_id)
-        return function, replaced is not None
-
-    async def unregister(name: str) -> bool:
-        at = await asyncio.to_thread(uploads.remove, name)
-        function = registry.remove(name)
-        if function is None:
-            return False
-        # its results must not come back with another function of this name and version
-        pipeline.invalidate(function, everything=True)
-        journal.append(Unregistered(function.id, at))
-        return True
+    registrations.load()
+    keeper = Keeper(
+        registry,
+        journal,
+        readiness.missing,
+        readiness.degraded,
+        registrations=registrations,
+        seal_period_s=settings.snapshot_s,
+    )
 
     edge = Edge(
         registry=registry,
         pipeline=pipeline,
         access=AccessControl(settings.keys_path, required=settings.key_required),
         readiness=readiness,
-        register=register,
-        unregister=unregister,
+        register=registrations.register,
+        unregister=registrations.unregister,
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         max_result_bytes=settings.max_result_bytes,

@@ -12,7 +12,7 @@ from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
 from likewise.function.function import Function
-from likewise.function.registrations import Uploads
+from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
 from likewise.journal.blocks import entries_of, part_of
 from likewise.lookup.bulk import blocks, hold, release
@@ -66,7 +66,7 @@ class Keeper:
         missing: MutableMapping[str, str],
         degraded: MutableMapping[str, str],
         *,
-        uploads: Uploads | None = None,
+        registrations: Registrations | None = None,
         period_s: float = 2.0,
         expire_period_s: float = 1.0,
         seal_period_s: float = 300.0,
@@ -74,7 +74,7 @@ class Keeper:
     ) -> None:
         """Set up. missing, degraded: told what is not ready and what does not work, by name.
 
-        uploads: takes the functions that other nodes registered; None: there are none.
+        registrations: takes the functions that other nodes registered; None: there are none.
         period_s, expire_period_s, seal_period_s, evidence_period_s: between two looks at what was learned, at what
         expired, between two snapshots, and between two records of evidence for other nodes.
         """
@@ -82,7 +82,7 @@ class Keeper:
         self._journal = journal
         self._missing = missing
         self._degraded = degraded
-        self._uploads = uploads
+        self._registrations = registrations
         self._period_s = period_s
         self._expire_period_s = expire_period_s
         self._seal_period_s = seal_period_s
@@ -96,7 +96,7 @@ class Keeper:
     async def running(self) -> AsyncIterator[None]:
         """Open the journal, replay and follow it in the background while the block runs; flush and close after."""
         await self._journal.start()
-        self._journal.supply(self._live, self._uploads)
+        self._journal.supply(self._live, self._registrations)
         for fn in self._registry:
             self._journal.expect(fn.journal_id)
         tasks = [
@@ -193,8 +193,9 @@ class Keeper:
         adopted = 0
         for of_functions, group in groupby(records, lambda each: isinstance(each, Registered | Unregistered)):
             if of_functions:
-                for word in group:
-                    await self._follow_registration(word)
+                for record in group:
+                    if self._registrations is not None and isinstance(record, Registered | Unregistered):
+                        await self._registrations.follow(record)  # what comes behind it waits: it may be its entries
                 continue
             part, at, paced = list(group), 0, Pace()
             while at < len(part):
@@ -204,27 +205,6 @@ class Keeper:
                 at = end
                 await asyncio.sleep(0)  # requests are served meanwhile
         return adopted
-
-    async def _follow_registration(self, word: Record) -> None:
-        """Serve, or serve no more, what another node was told to. What comes behind it waits: it may be its entries."""
-        if self._uploads is None:
-            return
-        place = f"function {word.function.partition('@')[0]}"
-        try:
-            if isinstance(word, Registered):
-                fn = await asyncio.to_thread(self._uploads.adopt, word)
-                if fn is not None:
-                    self._registry.put(fn)
-                    self._journal.expect(fn.journal_id)
-                    log.info("serving %s, which was registered on another node", fn.id)
-            elif isinstance(word, Unregistered) and await asyncio.to_thread(self._uploads.obey, word):
-                self._registry.remove(word.function.partition("@")[0])
-                log.info("serving %s no more, it was removed on another node", word.function)
-        except Exception as error:  # whatever a model does to its loader: following goes on
-            self._degraded[place] = f"{word.function}, registered on another node, is not served here: {error}"
-            log.error("%s", self._degraded[place])
-        else:
-            self._degraded.pop(place, None)
 
     async def _adopt_slices(self, block: EntryBlock) -> int:
         fn = self._registry.of_journal(block.function)

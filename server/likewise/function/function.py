@@ -14,6 +14,7 @@ import numpy as np
 from likewise.errors import InvalidValue
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
+from likewise.function.key_type import KeyType
 from likewise.function.sessions import Devices
 from likewise.function.spec import FunctionSpec
 from likewise.function.tickets import Pending, Tickets
@@ -76,6 +77,7 @@ class Function:
         invalidated_tags: int | None = None,
         max_devices: int = 10_000,
         fingerprint: str = "",
+        key_types: tuple[KeyType, ...] = (),
     ) -> None:
         """Put the parts together. extractors and policies: by key type, in the spec's order; the first is primary.
 
@@ -87,6 +89,7 @@ class Function:
         self.id = f"{name}@{version}"
         self.journal_id = namespace.function  # what records of it carry: the id, and the fingerprint
         self.fingerprint = fingerprint
+        self.key_types = key_types
         self.retired = False  # served no more: nothing more of it is kept or journaled
         self.spec = spec
         self.namespace = namespace

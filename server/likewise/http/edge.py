@@ -41,7 +41,7 @@ class Edge:
     access: AccessControl
     readiness: Readiness
     register: Register
-    unregister: Callable[[str], Awaitable[bool]]
+    unregister: Callable[[str], Awaitable[None]]
     max_body_bytes: int
     max_upload_bytes: int
     max_result_bytes: int
