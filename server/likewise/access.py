@@ -12,10 +12,8 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.errors import Conflict, Forbidden, InvalidValue, NotFound, SettingsError, Unauthorized
+from likewise.files import write_atomic
 
 SCOPES = ("infer", "insert", "admin")
 """infer: infer, lookup, read; insert: bring entries; admin: everything, such as invalidating entries."""
@@ -101,7 +100,7 @@ def create_first_key(path: Path, place: Path) -> bool:
         return False
     key = _PREFIX + secrets.token_urlsafe(32)
     # The key itself first: a hash whose key never reached the disk would lock everybody out.
-    _replace(place, key + "\n")
+    write_atomic(place, f"{key}\n".encode())
     _store(path, "first", ("admin",), key)
     return True
 
@@ -139,22 +138,7 @@ def _write(path: Path, keys: Sequence[AccessKey]) -> None:
         {"name": key.name, "scopes": sorted(key.scopes), "sha256": key.digest.hex(), "created_at": key.created_at}
         for key in keys
     ]
-    _replace(path, json.dumps({"keys": rows}, indent=2) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that a reader sees the old or the new one; mode 600."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")  # which makes it with mode 600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomic(path, json.dumps({"keys": rows}, indent=2).encode() + b"\n")
 
 
 @contextlib.contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -20,8 +19,9 @@ from starlette.exceptions import HTTPException
 from likewise.access import AccessControl
 from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
 from likewise.function.assembly import Assembler, Defaults
-from likewise.function.function import Function, Registry
-from likewise.function.registrations import Uploads, function_folders
+from likewise.function.registration_folder import RegistrationFolder, function_folders
+from likewise.function.registrations import Registrations
+from likewise.function.registry import Registry
 from likewise.http import entries, functions, openapi, operations
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
@@ -32,7 +32,6 @@ from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
 from likewise.replication import Keeper
 from likewise.settings import Settings
-from likewise.types import Unregistered
 
 log = logging.getLogger("likewise")
 
@@ -74,17 +73,8 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         random.Random(seed).random,
     )
     registry = Registry()
-    uploads = Uploads(
-        settings.data_dir / "functions",
-        assembler,
-        lambda name: _find(registry, name),
-        clock,
-        allowed=settings.allow_registration,
-    )
     for folder in function_folders(settings.functions):
         registry.put(assembler.build(folder))
-    for function in uploads.load():
-        registry.put(function)
     options = _journal_options(settings)
     journal = open_journal(
         settings.journal,
@@ -95,36 +85,32 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)
     readiness = Readiness({"journal": "not replayed yet"})
-    keeper = Keeper(
-        registry, journal, readiness.missing, readiness.degraded, uploads=uploads, seal_period_s=settings.snapshot_s
+    registrations = Registrations(
+        RegistrationFolder(settings.data_dir / "functions", assembler),
+        registry,
+        journal,
+        lambda function: pipeline.invalidate(function, everything=True),
+        readiness.degraded,
+        clock,
+        allowed=settings.allow_registration,
     )
-
-    async def register(name: str, files: Mapping[str, bytes], spec: bytes, media_type: str) -> tuple[Function, bool]:
-        # loading a model takes long: off the loop, and the old version serves until the new one stands
-        function = await asyncio.to_thread(uploads.register, name, files, spec, media_type)
-        replaced = registry.put(function)
-        if (word := await asyncio.to_thread(uploads.word, name)) is not None:
-            journal.append(word)
-        journal.expect(function.id)
-        return function, replaced is not None
-
-    async def unregister(name: str) -> bool:
-        at = await asyncio.to_thread(uploads.remove, name)
-        function = registry.remove(name)
-        if function is None:
-            return False
-        # its results must not come back with another function of this name and version
-        pipeline.invalidate(function, everything=True)
-        journal.append(Unregistered(function.id, at))
-        return True
+    registrations.load()
+    keeper = Keeper(
+        registry,
+        journal,
+        readiness.missing,
+        readiness.degraded,
+        registrations=registrations,
+        seal_period_s=settings.snapshot_s,
+    )
 
     edge = Edge(
         registry=registry,
         pipeline=pipeline,
         access=AccessControl(settings.keys_path, required=settings.key_required),
         readiness=readiness,
-        register=register,
-        unregister=unregister,
+        register=registrations.register,
+        unregister=registrations.unregister,
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         max_result_bytes=settings.max_result_bytes,
@@ -171,10 +157,6 @@ def _journal_options(settings: Settings) -> dict[str, Any]:
         "sync_interval_s": settings.journal_sync_s,
         "max_bytes": settings.journal_bytes,
     }
-
-
-def _find(registry: Registry, name: str) -> Function | None:
-    return next((each for each in registry if each.name == name), None)
 
 
 def _routes(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:

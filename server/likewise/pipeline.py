@@ -186,7 +186,7 @@ class Pipeline:
         self, fn: Function, ids: Sequence[int] = (), tag: str | None = None, everything: bool = False
     ) -> list[int]:
         """Take entries out by exactly one selector, everywhere; return the ids that were here."""
-        record = Invalidated(fn.id, self._clock(), tuple(ids), tag, everything)
+        record = Invalidated(fn.journal_id, self._clock(), tuple(ids), tag, everything)
         removed = fn.adopter.withdraw(record, CLOCKS_DIFFER_S)
         self._journal.append(record)
         return removed
@@ -264,10 +264,10 @@ class Pipeline:
     # ── small steps ────────────────────────────────────────────────────────────────────────────────────────
 
     def _keep(self, fn: Function, entry: Entry, label: int) -> None:
-        if fn.retired:
+        if fn.retired:  # its name may be served by another function now
             return
         fn.keep(entry, label)
-        self._journal.append(Inserted(fn.id, entry))
+        self._journal.append(Inserted(fn.journal_id, entry))
 
     def _learn(
         self, fn: Function, key_type: str, verdict: Verdict, nearest_id: int, result: Result
@@ -277,12 +277,12 @@ class Pipeline:
             return lesson, label
         self._withdraw(fn, contradicted)
         if lesson.wrong and verdict.probe:  # what was charged must not be forgotten in a crash
-            self._journal.append(Learned(fn.id, key_type, fn.policies[key_type].state()))
+            self._journal.append(Learned(fn.journal_id, key_type, fn.policies[key_type].state()))
         return lesson, label
 
     def _withdraw(self, fn: Function, entry_id: int) -> None:
         if entry_id >= 0:
-            record = Invalidated(fn.id, self._clock(), (entry_id,))
+            record = Invalidated(fn.journal_id, self._clock(), (entry_id,))
             fn.adopter.withdraw(record)
             self._journal.append(record)
 

@@ -184,7 +184,7 @@ class Registrations(Protocol):
     def kept(self) -> Mapping[str, float]:
         """Return when each was registered, in seconds since the Unix epoch, by name without version; quick."""
 
-    def word(self, name: str) -> Registered | None:
+    def registration(self, name: str) -> Registered | None:
         """Return one with its files, or None if it is not kept (any more). Reads files: call it off the event loop."""
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, groupby
 from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
-from likewise.function.function import Function, Registry
-from likewise.function.registrations import Uploads
+from likewise.function.function import Function
+from likewise.function.registrations import Registrations
+from likewise.function.registry import Registry
 from likewise.journal.blocks import entries_of, part_of
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.ports import Journal
@@ -64,7 +66,7 @@ class Keeper:
         missing: MutableMapping[str, str],
         degraded: MutableMapping[str, str],
         *,
-        uploads: Uploads | None = None,
+        registrations: Registrations | None = None,
         period_s: float = 2.0,
         expire_period_s: float = 1.0,
         seal_period_s: float = 300.0,
@@ -72,7 +74,7 @@ class Keeper:
     ) -> None:
         """Set up. missing, degraded: told what is not ready and what does not work, by name.
 
-        uploads: takes the functions that other nodes registered; None: there are none.
+        registrations: takes the functions that other nodes registered; None: there are none.
         period_s, expire_period_s, seal_period_s, evidence_period_s: between two looks at what was learned, at what
         expired, between two snapshots, and between two records of evidence for other nodes.
         """
@@ -80,7 +82,7 @@ class Keeper:
         self._journal = journal
         self._missing = missing
         self._degraded = degraded
-        self._uploads = uploads
+        self._registrations = registrations
         self._period_s = period_s
         self._expire_period_s = expire_period_s
         self._seal_period_s = seal_period_s
@@ -88,14 +90,15 @@ class Keeper:
         self._whole = False  # what is here holds all that the journal had: a snapshot may take its place
         self._sealed: tuple[object, ...] = ()
         self._written: dict[tuple[str, str], int] = {}
+        self._left_out: Counter[str] = Counter()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the journal, replay and follow it in the background while the block runs; flush and close after."""
         await self._journal.start()
-        self._journal.supply(self._live, self._uploads)
+        self._journal.supply(self._live, self._registrations)
         for fn in self._registry:
-            self._journal.expect(fn.id)
+            self._journal.expect(fn.journal_id)
         tasks = [
             asyncio.create_task(self._replay_and_follow()),
             asyncio.create_task(self._write_learned()),
@@ -120,8 +123,10 @@ class Keeper:
         """Apply records in order; return how many entries came in."""
         adopted = 0
         for (address, inserted), group in groupby(records, lambda each: (each.function, isinstance(each, Inserted))):
-            fn = self._function(address)
+            fn = self._registry.of_journal(address)
             if fn is None:
+                if inserted:
+                    self._left_out[address] += sum(1 for _ in group)
                 continue
             if inserted:
                 adopted += fn.adopter.adopt_many([each.entry for each in group if isinstance(each, Inserted)])
@@ -134,12 +139,6 @@ class Keeper:
                 elif isinstance(record, Observed):
                     fn.evidence.take_in(record)
         return adopted
-
-    def _function(self, address: str) -> Function | None:
-        try:
-            return self._registry.get(address)
-        except LikewiseError:
-            return None  # served no more, or not yet
 
     def _restore(self, fn: Function, record: Learned) -> None:
         name, projection, _ = record.key_type.partition(PROJECTION)
@@ -163,6 +162,13 @@ class Keeper:
                 release(fn.namespace)
         self._missing.pop("journal", None)
         log.info("replayed the journal: %d entries in %.1f s", adopted, monotonic() - started)
+        if self._left_out:
+            log.info(
+                "left out %d entries of the journal: made by functions, specs or files that are not served now (%s)",
+                self._left_out.total(),
+                ", ".join(address[:100] for address in list(self._left_out)[:10]),
+            )
+            self._left_out.clear()
         async for batch in self._journal.follow():
             await self._apply_slices(batch)
 
@@ -187,8 +193,9 @@ class Keeper:
         adopted = 0
         for of_functions, group in groupby(records, lambda each: isinstance(each, Registered | Unregistered)):
             if of_functions:
-                for word in group:
-                    await self._follow_registration(word)
+                for record in group:
+                    if self._registrations is not None and isinstance(record, Registered | Unregistered):
+                        await self._registrations.follow(record)  # what comes behind it waits: it may be its entries
                 continue
             part, at, paced = list(group), 0, Pace()
             while at < len(part):
@@ -199,30 +206,10 @@ class Keeper:
                 await asyncio.sleep(0)  # requests are served meanwhile
         return adopted
 
-    async def _follow_registration(self, word: Record) -> None:
-        """Serve, or serve no more, what another node was told to. What comes behind it waits: it may be its entries."""
-        if self._uploads is None:
-            return
-        place = f"function {word.function.partition('@')[0]}"
-        try:
-            if isinstance(word, Registered):
-                fn = await asyncio.to_thread(self._uploads.adopt, word)
-                if fn is not None:
-                    self._registry.put(fn)
-                    self._journal.expect(fn.id)
-                    log.info("serving %s, which was registered on another node", fn.id)
-            elif isinstance(word, Unregistered) and await asyncio.to_thread(self._uploads.obey, word):
-                self._registry.remove(word.function.partition("@")[0])
-                log.info("serving %s no more, it was removed on another node", word.function)
-        except Exception as error:  # whatever a model does to its loader: following goes on
-            self._degraded[place] = f"{word.function}, registered on another node, is not served here: {error}"
-            log.error("%s", self._degraded[place])
-        else:
-            self._degraded.pop(place, None)
-
     async def _adopt_slices(self, block: EntryBlock) -> int:
-        fn = self._function(block.function)
+        fn = self._registry.of_journal(block.function)
         if fn is None:
+            self._left_out[block.function] += len(block)
             return 0
         adopted, at, paced = 0, 0, Pace()
         try:
@@ -243,7 +230,7 @@ class Keeper:
 
     async def _seal(self) -> None:
         """Keep a snapshot, unless what is here is not all there was, or nothing changed since the last."""
-        now = tuple((fn.id, *fn.namespace.statistics().values()) for fn in self._registry)
+        now = tuple((fn.journal_id, *fn.namespace.statistics().values()) for fn in self._registry)
         if not self._whole or self._sealed == now:
             return
         try:
@@ -255,7 +242,7 @@ class Keeper:
 
     def _live(self, address: str) -> Iterator[Entry]:
         """Yield a function's live entries, for a journal that lost them; entries may come and go meanwhile."""
-        fn = self._function(address)
+        fn = self._registry.of_journal(address)
         if fn is not None:
             for block in blocks(fn.namespace, 256):
                 yield from entries_of(block)
@@ -276,14 +263,14 @@ class Keeper:
         for fn in self._registry:
             for key_type, policy in fn.policies.items():
                 requests = policy.statistics().requests
-                if requests and self._written.get((fn.id, key_type)) != requests:
-                    self._written[fn.id, key_type] = requests
-                    self._journal.append(Learned(fn.id, key_type, policy.state()))
+                if requests and self._written.get((fn.journal_id, key_type)) != requests:
+                    self._written[fn.journal_id, key_type] = requests
+                    self._journal.append(Learned(fn.journal_id, key_type, policy.state()))
             for key_type, projector in fn.projectors.items():
                 name = key_type + PROJECTION
-                if projector.fits and self._written.get((fn.id, name)) != projector.fits:
-                    self._written[fn.id, name] = projector.fits
-                    self._journal.append(Learned(fn.id, name, projector.state()))
+                if projector.fits and self._written.get((fn.journal_id, name)) != projector.fits:
+                    self._written[fn.journal_id, name] = projector.fits
+                    self._journal.append(Learned(fn.journal_id, name, projector.state()))
 
     async def _tell_evidence(self) -> None:
         while self._journal.shared:

@@ -288,6 +288,8 @@ class Registered:
     """What its function.toml holds."""
     files: Mapping[str, bytes]
     """By the name that the spec calls them."""
+    generation: str = ""
+    """Tells it from one of the same name and files that was removed before; empty where none was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,8 @@ def test_other_files_take_another_version(server, files, functions_dir):
     clash = put(server, "mine", "version = 3\n" + SPEC, other)
     assert clash.status_code == 409
     assert "version 4" in clash.json()["detail"]
+    assert put(server, "mine", SPEC, other).status_code == 409
+    assert put(server, "mine", "version = 4\n" + SPEC, other).json()["version"] == 4
     assert put(server, "mine", SPEC, other).json()["version"] == 4
 
 
@@ -125,7 +127,7 @@ def test_a_wrong_spec_names_field_and_remedy(server, files, change, names):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        pytest.param("model.onnx", b"no model", "load", id="model that does not load"),
+        pytest.param("model.onnx", b"no model", "model.onnx", id="model that does not load"),
         pytest.param("labels.txt", b"a\nb\n", "4", id="too few labels"),
         pytest.param("labels.txt", b"a\na\nb\nc\n", "twice", id="labels twice"),
     ],

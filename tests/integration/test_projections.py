@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from likewise.function.assembly import Assembler, Defaults
-from likewise.function.function import Function, Registry
+from likewise.function.function import Function
+from likewise.function.registry import Registry
 from likewise.index.projected import ProjectedIndex
 from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal

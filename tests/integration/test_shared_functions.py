@@ -28,8 +28,9 @@ def upload(toys, tmp_path):
     """Register a function with its model."""
     folder = toys.write_quadrants(tmp_path / "source")
 
-    def put(server, name, description="", labels=None):
+    def put(server, name, description="", labels=None, version=1):
         spec = (folder / "function.toml").read_text().replace("Which quadrant is bright", description)
+        spec = f"version = {version}\n{spec}"
         files = {
             "spec": ("function.toml", spec, "application/toml"),
             "model.onnx": ("model.onnx", (folder / "1" / "model.onnx").read_bytes()),
@@ -72,7 +73,7 @@ def test_what_is_registered_replaced_and_removed_on_one_node_is_so_on_the_others
 
     upload(b, "mine", "second")
     wait_for(lambda: described(a, "mine")["description"] == "second")
-    upload(b, "mine", "third", labels=b"a\nb\nc\nd\n")
+    upload(b, "mine", "third", labels=b"a\nb\nc\nd\n", version=2)
     wait_for(lambda: described(a, "mine")["version"] == 2)
     assert compute(a, "mine", toys.picture(3, 1)).json()["label"] == "d"
 

@@ -21,7 +21,7 @@ from likewise.access import create_first_key, read_keys
 from likewise.app import create_app
 from likewise.commands.workers import Supervisor, bind
 from likewise.errors import SettingsError
-from likewise.function.function import Registry
+from likewise.function.registry import Registry
 from likewise.http.hot import Hot
 from likewise.http.protocol import HotProtocol
 from likewise.naming import kept_name

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
 
-import numpy as np
-
-from likewise.errors import InvalidValue, UnknownFunction
+from likewise.errors import InvalidValue
 from likewise.events import Answered, Sink
 from likewise.function import report
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
+from likewise.function.key_type import KeyType
 from likewise.function.reader import Reader
 from likewise.function.rungs import ExactRepeats, NearNeighbors
 from likewise.function.sessions import Sessions
@@ -22,7 +20,7 @@ from likewise.function.tickets import Pending, Tickets
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
-from likewise.ports import Extractor, Policy, Rung, Runner
+from likewise.ports import Policy, Rung, Runner
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
 from likewise.types import (
@@ -53,7 +51,7 @@ class Function:
         spec: FunctionSpec,
         *,
         reader: Reader,
-        extractors: Mapping[str, Extractor],
+        key_types: Sequence[KeyType],
         namespace: Namespace,
         labels: Labels,
         policies: Mapping[str, Policy],
@@ -63,9 +61,10 @@ class Function:
         projectors: Mapping[str, Projector] | None = None,
         invalidated_tags: int | None = None,
         max_devices: int = 10_000,
+        fingerprint: str = "",
         sinks: Iterable[Sink] = (),
     ) -> None:
-        """Put the parts together. extractors and policies: by key type, in the spec's order; the first is primary.
+        """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
 
         runner: computes results; None: devices do. projectors: of the key types whose keys may be projected.
         invalidated_tags, max_devices: how many are remembered. sinks: told how each request ended, beside the metrics.
@@ -73,6 +72,9 @@ class Function:
         self.name = name
         self.version = version
         self.id = f"{name}@{version}"
+        self.journal_id = namespace.function
+        """What records of it carry: the id, and the fingerprint."""
+        self.fingerprint = fingerprint
         self.spec = spec
         self.namespace = namespace
         self.labels = labels
@@ -80,13 +82,14 @@ class Function:
         self.projectors = dict(projectors or {})
         self.runner = runner
         self.adopter = Adopter(namespace, labels, self._learn_projections, clock, invalidated_tags)
-        self.evidence = Exchange(self.id, policies)
+        self.evidence = Exchange(self.journal_id, policies)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
         self.devices = Sessions(max_devices)
-        self.tickets = Tickets(monotonic, self._abandon)
-        self.key_type = next(iter(extractors))
-        self.dimensions = {name: extractor.dimension for name, extractor in extractors.items()}
+        self.tickets = Tickets(monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s)
+        self.key_types = {key_type.name: key_type for key_type in key_types}
+        self.key_type = key_types[0].name
+        self.dimensions = {key_type.name: key_type.dimension for key_type in key_types}
         self.max_body_bytes = min(max_body_bytes, spec.input.max_bytes or max_body_bytes)
         self.k = spec.reuse.neighbors
         self.reader = reader
@@ -95,8 +98,6 @@ class Function:
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
         self.retired = False
         """Whether it is served no more: what is still computed is answered, and leaves no trace."""
-        self._extractors = dict(extractors)
-        self._cosine = {key.label: key.metric == "cosine" for key in spec.keys}
         self._policy = policies[self.key_type]
         self._sinks: tuple[Sink, ...] = (self.metrics, *sinks)
 
@@ -111,36 +112,21 @@ class Function:
         """Return one key for each key type of a raw input; the primary one is at hand already."""
         assert asked.value is not None
         return {
-            name: asked.key if name == self.key_type else extractor(asked.value)
-            for name, extractor in self._extractors.items()
+            name: asked.key if name == self.key_type else key_type.extract(asked.value)
+            for name, key_type in self.key_types.items()
         }
 
     def owner(self, key_type: str) -> str:
         """Return how errors name a key type of this function."""
-        return f"key type `{key_type}` of `{self.id}`"
+        return str(self.key_types[key_type])
 
     def normalized(self, keys: Keys, key_type: str) -> Keys:
-        """Return keys from a device as the key type keeps them: unit norm where its metric is cosine; shape (n, d)."""
-        if not self._cosine[key_type]:
-            return np.ascontiguousarray(keys, np.float32)
-        norms = np.sqrt(np.einsum("ij,ij->i", keys, keys))[:, None]
-        return np.ascontiguousarray(keys / np.where(norms > 0, norms, 1), np.float32)
+        """Return keys as a key type keeps them."""
+        return self.key_types[key_type].normalized(keys)
 
     def key(self, body: bytes, key_type: str) -> Key | None:
-        """Return the one key in little-endian float32 bytes as the key type keeps it; None: look closer.
-
-        None stands for every body that is not plainly right: `keys_from_bytes` and `normalized` say what is wrong.
-        """
-        if len(body) != 4 * self.dimensions[key_type]:
-            return None
-        key = np.frombuffer(body, "<f4")
-        with np.errstate(over="ignore", invalid="ignore"):  # judged right below
-            norm_sq = float(key.dot(key))
-        if not 1e-30 < norm_sq < 1e30:  # NaN and infinity too, and what float32 cannot square
-            return None
-        if not self._cosine[key_type] or -1e-6 < norm_sq - 1.0 < 1e-6:
-            return key
-        return key * np.float32(1.0 / math.sqrt(norm_sq))
+        """Return the one key in a body, see `KeyType.plain`."""
+        return self.key_types[key_type].plain(body)
 
     # ── looking up and deciding ────────────────────────────────────────────────────────────────────────────
 
@@ -221,44 +207,3 @@ class Function:
     def describe(self) -> dict[str, object]:
         """Return what GET /v1/functions says of it."""
         return report.describe(self)
-
-
-class Registry:
-    """The functions that are served, by name and by `name@version`."""
-
-    def __init__(self) -> None:
-        self._by_address: dict[str, Function] = {}
-
-    def __iter__(self) -> Iterator[Function]:
-        return iter([each for address, each in sorted(self._by_address.items()) if address == each.id])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def get(self, address: str) -> Function:
-        """Return the function addressed as `name` or `name@version`. Raises UnknownFunction, naming what there is."""
-        try:
-            return self._by_address[address]
-        except KeyError:
-            raise self._unknown(address) from None
-
-    def _unknown(self, address: str) -> UnknownFunction:
-        name = address.partition("@")[0]
-        if name in self._by_address:
-            return UnknownFunction(f"`{name}` is served as {self._by_address[name].id} alone; ask for that.")
-        known = ", ".join(f"`{each.name}`" for each in list(self)[:20]) or "none"
-        return UnknownFunction(f"No function `{name[:64]}` here. Functions served: {known}.")
-
-    def put(self, function: Function) -> Function | None:
-        """Serve a function under its name; return the one that it replaced."""
-        old = self.remove(function.name)
-        self._by_address[function.name] = function
-        self._by_address[function.id] = function
-        return old
-
-    def remove(self, name: str) -> Function | None:
-        """Stop serving a function; return it, or None where there was none."""
-        old = self._by_address.pop(name, None)
-        if old is not None:
-            self._by_address.pop(old.id, None)
-        return old

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from likewise.features.decode import Kind, decoded_size
 from likewise.features.identity import digest
-from likewise.ports import Extractor
+from likewise.function.key_type import KeyType
 from likewise.types import NO_CONTROL, Asked, Control, Input, Session
 
 Decode = Callable[[str, bytes], Input]
@@ -29,8 +29,7 @@ class Reader:
         self,
         kind: Kind,
         decode: Decode,
-        key_type: str,
-        extract: Extractor,
+        key_type: KeyType,
         executor: Executor,
         *,
         normalize: Normalize = as_it_is,
@@ -38,15 +37,15 @@ class Reader:
         inline_bytes: int = 16 << 10,
         inline_values: int = 1 << 18,
     ) -> None:
-        """Set up. key_type, extract: the primary ones. executor: reads what is too large for the event loop.
+        """Set up. key_type: the primary one. executor: reads what is too large for the event loop.
 
         deterministic: whether equal inputs have equal results, so that a repeat may be told by its digest.
         inline_bytes, inline_values: largest body, and most decoded numbers, that are read on the event loop.
         """
         self._kind = kind
         self._decode = decode
-        self._key_type = key_type
-        self._extract = extract
+        self._key_type = key_type.name
+        self._extract = key_type.extractor
         self._executor = executor
         self._normalize = normalize
         self._deterministic = deterministic

@@ -72,6 +72,7 @@ def describe(fn: Function) -> dict[str, object]:
     return {
         "name": fn.name,
         "version": fn.version,
+        "fingerprint": fn.fingerprint,
         "description": spec.description,
         "input": spec.input.model_dump(),
         "model": spec.model.model_dump(exclude_defaults=True) if spec.model else None,

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from likewise.access import AccessControl
-from likewise.function.function import Function, Registry
+from likewise.function.function import Function
+from likewise.function.registry import Registry
 from likewise.pipeline import Pipeline
 
 Register = Callable[[str, Mapping[str, bytes], bytes, str], Awaitable[tuple[Function, bool]]]
@@ -40,7 +41,7 @@ class Edge:
     access: AccessControl
     readiness: Readiness
     register: Register
-    unregister: Callable[[str], Awaitable[bool]]
+    unregister: Callable[[str], Awaitable[None]]
     max_body_bytes: int
     max_upload_bytes: int
     max_result_bytes: int

@@ -28,7 +28,7 @@ def insert_block(space: Namespace, block: EntryBlock, bodies: Sequence[bytes], l
     for name, dimension in space.key_types.items():
         keys = block.keys.get(name)
         if keys is None or keys.shape[1:] != (dimension,):
-            raise InvalidValue(f"A block of `{space.function}` has no keys of type `{name}` with {dimension} numbers.")
+            raise InvalidValue(f"A block of `{space.name}` has no keys of type `{name}` with {dimension} numbers.")
     now = space._clock()
     tag_bytes = np.array([sum(map(len, tags)) for tags in block.tag_sets] or [0], np.int64)
     sizes = np.diff(block.body_ends, prepend=0) + space._key_bytes + tag_bytes[block.tag_set_of]

@@ -47,7 +47,8 @@ class Namespace:
     ) -> None:
         """Set up an empty namespace.
 
-        function: `name@version`, for messages. key_types: dimension by name. capacity_bytes: keys, results and tags.
+        function: what records of it carry: `name@version`, and behind `#` what tells its results from others.
+        key_types: dimension by name. capacity_bytes: keys, results and tags.
         ttl_s: how long entries live that do not say so themselves. index_kind: one for all, or by key type.
         index_options: given to every index, such as background=False. precision: of keys held, by key type, where it
         is not float32. Raises InvalidValue for what cannot be used.
@@ -55,6 +56,7 @@ class Namespace:
         if not key_types or capacity_bytes < 1 or not ttl_s > 0:
             raise InvalidValue(f"`{function}` needs a key type, room for at least a byte, and a time to live above 0.")
         self.function = function
+        self.name = function.partition("#")[0]  # for messages
         self.key_types = dict(key_types)
         self.capacity_entries = capacity_entries
         self.capacity_bytes = capacity_bytes
@@ -149,11 +151,10 @@ class Namespace:
     def _misfit(self, key_type: str, shape: tuple[int, ...]) -> InvalidValue:
         if key_type not in self.key_types:
             known = ", ".join(f"`{name}`" for name in self.key_types)
-            return InvalidValue(f"`{self.function}` has no key type `{key_type}`; it has {known}.")
+            return InvalidValue(f"`{self.name}` has no key type `{key_type}`; it has {known}.")
         numbers = shape[-1] if shape else 0
         return InvalidValue(
-            f"The key has {numbers} numbers, "
-            f"key type `{key_type}` of `{self.function}` takes {self.key_types[key_type]}."
+            f"The key has {numbers} numbers, key type `{key_type}` of `{self.name}` takes {self.key_types[key_type]}."
         )
 
     # ── searching projections of keys ──────────────────────────────────────────────────────────────────────
@@ -195,7 +196,7 @@ class Namespace:
         size = self._key_bytes + len(entry.result.body) + sum(map(len, entry.tags))
         if size > self.capacity_bytes:
             raise TooLarge(
-                f"The entry takes {size} bytes, all of `{self.function}` has {self.capacity_bytes}; raise its capacity."
+                f"The entry takes {size} bytes, all of `{self.name}` has {self.capacity_bytes}; raise its capacity."
             )
         media = self._media.number(entry.result.media_type)
         same = self._ids.get(entry.id)
@@ -314,7 +315,7 @@ class Namespace:
         """Return an entry's result. Raises UnknownEntry for a free slot."""
         body = self._bodies[slot] if 0 <= slot < len(self._bodies) else None
         if body is None:
-            raise UnknownEntry(f"`{self.function}` has no entry in slot {slot}.")
+            raise UnknownEntry(f"`{self.name}` has no entry in slot {slot}.")
         return Result(body, self._media.names[self._columns.media_of[slot]])
 
     def use(self, slot: int) -> tuple[Result, int, float, float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.results.clusters import Clusters
+from likewise.results.clusters import Clusters, Tolerance
 from likewise.types import Result
 
 DEFAULT_LIMIT = 1_000_000
@@ -23,7 +23,7 @@ class Labels:
 
     `label`: the "label" of a JSON document, or a JSON document that is a plain string, number, boolean or null.
     `bytes`: the very same bytes of the same media type.
-    `close`: JSON documents that differ in numbers alone, and in none by more than `tolerance` from the first of their
+    `close`: JSON documents that differ in numbers alone, and in none by more than its tolerance from the first of their
     group (leader clustering), so two members of a group are within twice the tolerance.
 
     A result that has no label, or no numbers, is compared by its bytes. Ids are never given twice. At most `limit`
@@ -31,8 +31,18 @@ class Labels:
     reuse, never a wrong answer.
     """
 
-    def __init__(self, equality: str = "label", tolerance: float = 0.01, limit: int = DEFAULT_LIMIT) -> None:
-        """Set up. Raises InvalidValue for an unknown equality, a negative tolerance or a limit below 2."""
+    def __init__(
+        self,
+        equality: str = "label",
+        tolerance: Tolerance = Tolerance(),  # noqa: B008 (it is immutable)
+        limit: int = DEFAULT_LIMIT,
+        *,
+        tolerances: Mapping[str, Tolerance] | None = None,
+    ) -> None:
+        """Set up. tolerances: of the numbers below a field of that name, such as an output of the model.
+
+        Raises InvalidValue for an unknown equality, a negative tolerance or a limit below 2.
+        """
         kinds: dict[str, Callable[[Result], int]] = {
             "label": self._by_label,
             "bytes": self._by_bytes,
@@ -40,8 +50,9 @@ class Labels:
         }
         if equality not in kinds:
             raise InvalidValue(f"No equality `{equality}`; there are {', '.join(kinds)}.")
-        if not tolerance >= 0 or limit < 2:
-            raise InvalidValue(f"Tolerance {tolerance} and limit {limit} cannot be used; take >= 0 and >= 2.")
+        self._tolerances = {"": tolerance, **(tolerances or {})}
+        if limit < 2 or not all(number >= 0 for each in self._tolerances.values() for number in each):
+            raise InvalidValue(f"A tolerance or the limit {limit} cannot be used; take >= 0 and >= 2.")
         self.equality = equality
         self._label = kinds[equality]
         self._next = 0
@@ -87,15 +98,40 @@ class Labels:
         return self._intern(digest.digest(), digest.hexdigest()[:16])
 
     def _by_closeness(self, result: Result) -> int:
-        parsed = _numbers(result)
+        parsed = self._numbers(result)
         if parsed is None:
             return self._by_bytes(result)
-        structure, values = parsed
-        id = self._clusters.find(structure, values)
+        structure, values, tolerances = parsed
+        id = self._clusters.find(structure, values, tolerances)
         if id < 0:
             id = self._new(f"group {self._next}")
             self._clusters.lead(structure, values, id)
         return id
+
+    def _numbers(self, result: Result) -> tuple[bytes, NDArray[np.float64], NDArray[np.float64] | None] | None:
+        """Return what a JSON document is without its numbers, its numbers in order, and their tolerances.
+
+        Tolerances have shape (2, n), None where all are the same. None altogether where there are no numbers.
+        """
+        if not _is_json(result.media_type):
+            return None
+        try:
+            document = orjson.loads(result.body)
+        except orjson.JSONDecodeError:
+            return None
+        parts: list[tuple[str, NDArray[np.float64]]] = []
+        skeleton = _skeleton(document, parts, 0, self._tolerances, "")
+        if not parts:
+            return None
+        values = np.concatenate([part for _, part in parts])
+        if not np.isfinite(values).all():
+            return None
+        tolerances = None
+        if len(self._tolerances) > 1:
+            each = np.array([self._tolerances[owner] for owner, _ in parts])
+            tolerances = np.repeat(each.T, [len(part) for _, part in parts], axis=1)
+        structure = orjson.dumps(skeleton, option=orjson.OPT_SORT_KEYS)
+        return hashlib.blake2b(structure, digest_size=16).digest(), values, tolerances
 
     def _intern(self, key: str | bytes, name: str) -> int:
         id = self._young.get(key)
@@ -125,38 +161,26 @@ def _is_json(media_type: str) -> bool:
     return kind == "application/json" or kind.endswith("+json")
 
 
-def _numbers(result: Result) -> tuple[bytes, NDArray[np.float64]] | None:
-    """Return what a JSON document is without its numbers, and its numbers in order; None where there are none."""
-    if not _is_json(result.media_type):
-        return None
-    try:
-        document = orjson.loads(result.body)
-    except orjson.JSONDecodeError:
-        return None
-    parts: list[NDArray[np.float64]] = []
-    skeleton = _skeleton(document, parts, 0)
-    if not parts:
-        return None
-    values = np.concatenate(parts)
-    if not np.isfinite(values).all():
-        return None
-    structure = orjson.dumps(skeleton, option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(structure, digest_size=16).digest(), values
+def _skeleton(
+    value: Any, parts: list[tuple[str, NDArray[np.float64]]], depth: int, names: Container[str], owner: str
+) -> Any:
+    """Return a document with numbers replaced by how many there were; a `shape` is kept, since it must be the same.
 
-
-def _skeleton(value: Any, parts: list[NDArray[np.float64]], depth: int) -> Any:
-    """Return a document with numbers replaced by how many there were; a `shape` is kept, since it must be the same."""
+    parts: takes the numbers, each list with the innermost field around it that is one of `names`, at first `owner`.
+    """
     if isinstance(value, dict):
         return {
-            key: value[key] if key == "shape" or depth > 64 else _skeleton(value[key], parts, depth + 1)
+            key: value[key]
+            if key == "shape" or depth > 64
+            else _skeleton(value[key], parts, depth + 1, names, key if key in names else owner)
             for key in sorted(value)
         }
     if isinstance(value, list):
         if value and all(type(item) is float or type(item) is int for item in value):
-            parts.append(np.array(value, np.float64))
+            parts.append((owner, np.array(value, np.float64)))
             return [0, len(value)]
-        return [1, *(item if depth > 64 else _skeleton(item, parts, depth + 1) for item in value)]
+        return [1, *(item if depth > 64 else _skeleton(item, parts, depth + 1, names, owner) for item in value)]
     if type(value) is float or type(value) is int:
-        parts.append(np.array([value], np.float64))
+        parts.append((owner, np.array([value], np.float64)))
         return 0
     return value if isinstance(value, str) else [2, value]

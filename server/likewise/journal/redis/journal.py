@@ -29,7 +29,7 @@ from likewise.journal import codec
 from likewise.journal.buffer import Buffer
 from likewise.journal.redis.follower import Follower
 from likewise.journal.redis.publisher import Publisher
-from likewise.journal.redis.registration_store import Shelf
+from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import Names, StreamEntry, StreamId, remember
 from likewise.journal.tombstones import Tombstones
 from likewise.ports import Registrations
@@ -186,14 +186,14 @@ class RedisJournal:
             retry_s=retry_s,
             learned_ttl_s=learned_ttl_s,
         )
-        self._shelf = Shelf(self._link, self._names)
+        self._registration_store = RegistrationStore(self._link, self._names)
         self._follower = Follower(
             self._link,
             self._names,
             self._buffer,
             self._publisher,
             self._tombstones,
-            self._shelf,
+            self._registration_store,
             origin=origin,
             batch=batch,
             block_ms=max(1, int(block_s * 1000)),
@@ -217,7 +217,7 @@ class RedisJournal:
     def append(self, record: Record) -> None:
         """Buffer one record for sending. Raises JournalError only for a record that the codec refuses."""
         if isinstance(record, Registered | Unregistered):
-            self._shelf.say(record)
+            self._registration_store.publish(record)
             self._follower.hurry()
             return
         self._buffer.append(record)
@@ -271,7 +271,7 @@ class RedisJournal:
         registrations: what this node keeps of the functions registered at run time; put into Redis where it is newer.
         """
         self._follower.live = live
-        self._shelf.registrations = registrations
+        self._registration_store.registrations = registrations
 
     def expect(self, function: str) -> None:
         """Follow the stream of a function from its start, also before anybody put anything into it."""
@@ -284,7 +284,7 @@ class RedisJournal:
             "appended": self._buffer.appended,
             "written": self._publisher.written,
             "dropped": self._buffer.dropped,
-            "pending": len(self._buffer) + len(self._publisher.in_flight) + self._shelf.pending,
+            "pending": len(self._buffer) + len(self._publisher.in_flight) + self._registration_store.pending,
             "pending_bytes": self._buffer.pending_bytes,
             "bytes": self._publisher.written_bytes,
             "up": float(self._task is not None and not self.failure),
@@ -296,7 +296,7 @@ class RedisJournal:
             "tombstones": len(self._tombstones),
             "tombstones_merged": self._tombstones.merged,
             "refused": sum(stream.refused for stream in streams),
-            "corrupt": sum(stream.corrupt for stream in streams) + self._shelf.refused,
+            "corrupt": sum(stream.corrupt for stream in streams) + self._registration_store.refused,
         }
 
     @property

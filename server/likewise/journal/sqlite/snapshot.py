@@ -27,6 +27,7 @@ import orjson
 from numpy.typing import NDArray
 
 from likewise.errors import JournalError
+from likewise.files import sync_folder
 from likewise.journal.blocks import check
 from likewise.types import EntryBlock
 
@@ -169,18 +170,6 @@ def open_snapshot(path: Path) -> Snapshot | None:
         return None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a rename in a folder to disk, where the system can do that."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # a system on which folders cannot be opened
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_block(file: BinaryIO, block: dict[str, Any], size: int) -> EntryBlock:
