@@ -93,6 +93,10 @@ class Pipeline:
                 continue
             verdict = offer
             if offer.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(offer.slot, control)):
+                if rung is fn.repeats:
+                    outcome = Outcome.EXACT
+                    if asked.session is not None:
+                        asked.session.last = offer.label
                 return self._finish(fn, asked, self._reuse(fn, offer, outcome))
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
@@ -124,11 +128,20 @@ class Pipeline:
         session: Session | None = None,
     ) -> Answer | Ticket:
         """Return the answer for a key, or the ticket with which a device may insert what it computes."""
-        asked = Asked(key_type or fn.key_type, key, session, control, perf_counter(), fn.tickets.allowance(session))
         if control.no_store:
             return self._turn_away(fn)
-        verdict = fn.neighbors.offer(asked)
-        return self._hand_out(fn, asked, verdict)
+        asked = Asked(key_type or fn.key_type, key, session, control, perf_counter(), fn.tickets.allowance(session))
+        return self._hand_out(fn, asked, fn.neighbors.offer(asked))
+
+    async def lookup_input(
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
+    ) -> Answer | Ticket:
+        """Return what `lookup` would for the primary key of a raw input. Raises LikewiseError."""
+        asked = await fn.reader.read(media_type, body, control, session)
+        if control.no_store:
+            return self._turn_away(fn)
+        asked.limit = fn.tickets.allowance(session)
+        return self._hand_out(fn, asked, fn.neighbors.offer(asked))
 
     def lookup_many(
         self,
@@ -199,13 +212,15 @@ class Pipeline:
         cost_s: float,
         ttl_s: float | None = None,
         tags: tuple[str, ...] = (),
+        digest: bytes = b"",
+        signature: str = "",
     ) -> Entry:
         """Return a new entry, stamped now, with an id of its own."""
         now = self._clock()
         limit = fn.namespace.default_ttl_s
-        return Entry(
-            secrets.randbits(63), keys, result, cost_s, now, now + (limit if ttl_s is None else min(ttl_s, limit)), tags
-        )
+        expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
+        id = secrets.randbits(63)
+        return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
 
     async def flush(self) -> None:
         """Return once everything so far is as durable as the journal makes it."""
@@ -245,9 +260,11 @@ class Pipeline:
             lesson, label = self._learn(fn, asked.key_type, verdict, nearest_id, result)
             entry_id = -1
             if lesson.insert and not fn.retired:
-                entry = self.entry(fn, fn.keys(asked), result, cost_s)
+                entry = self.entry(fn, fn.keys(asked), result, cost_s, digest=asked.digest, signature=asked.signature)
                 self._keep(fn, entry, label)
                 entry_id = entry.id
+            elif not lesson.insert:  # its nearest neighbor has an equal result
+                fn.repeats.note(asked.digest, nearest_id)
             outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
             ttl_s = fn.namespace.default_ttl_s
             stored = entry_id >= 0

@@ -11,10 +11,11 @@ from itertools import chain, groupby
 from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
+from likewise.function.adoption import SLICE_BYTES, slices
 from likewise.function.function import Function
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
-from likewise.journal.blocks import entries_of, part_of
+from likewise.journal.blocks import entries_of
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.ports import Journal
 from likewise.types import (
@@ -54,6 +55,18 @@ class Pace:
             self.count = max(1, int(self.count * max(0.25, SLICE_S / spent)))
         elif spent < SLICE_S / 2:
             self.count = min(1024, 2 * self.count)
+
+
+def _end(records: Sequence[Record], start: int, count: int) -> int:
+    """Return where a slice of at most `count` records ends, which takes in some 256 kB of results or one record."""
+    size, end = 0, start
+    while end < min(len(records), start + count):
+        record = records[end]
+        size += record.entry.result.size_bytes if isinstance(record, Inserted) else 0
+        if size > SLICE_BYTES and end > start:
+            break
+        end += 1
+    return end
 
 
 class Keeper:
@@ -199,7 +212,7 @@ class Keeper:
                 continue
             part, at, paced = list(group), 0, Pace()
             while at < len(part):
-                end = min(len(part), at + paced.count)
+                end = _end(part, at, paced.count)
                 with paced:
                     adopted += self.apply(part[at:end])
                 at = end
@@ -211,13 +224,11 @@ class Keeper:
         if fn is None:
             self._left_out[block.function] += len(block)
             return 0
-        adopted, at, paced = 0, 0, Pace()
+        adopted, paced = 0, Pace()
         try:
-            while at < len(block):
-                end = min(len(block), at + paced.count)
+            for part in slices(block, lambda: paced.count):
                 with paced:
-                    adopted += fn.adopter.adopt_block(part_of(block, at, end))
-                at = end
+                    adopted += fn.adopter.adopt_block(part)
                 await asyncio.sleep(0)
         except LikewiseError as error:
             log.warning("what was kept of %s does not fit it any more and is left out: %s", fn.id, error)

@@ -192,6 +192,10 @@ class Entry:
     """Seconds since the Unix epoch; +inf: never."""
     tags: tuple[str, ...] = ()
     use_count: int = 0
+    digest: bytes = b""
+    """16 bytes that name what the model sees, so that an exact repeat is known; empty: unknown."""
+    signature: str = ""
+    """Dtype and shape of an array input: results answer only inputs of the same; empty for other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,27 +216,24 @@ class EntryBlock:
 
     function: str
     """`name@version`."""
-    ids: NDArray[np.int64]
-    """Shape (n,)."""
-    created_at: NDArray[np.float64]
-    expires_at: NDArray[np.float64]
-    cost_s: NDArray[np.float64]
-    use_counts: NDArray[np.int64]
+    facts: Mapping[str, NDArray[Any]]
+    """By the name of each fact in `facts.FACTS`, of shape (n,); for an interned one, positions in its `values`."""
+    values: Mapping[str, Sequence[Any]]
+    """The values of each interned fact, each of them once."""
     keys: Mapping[str, Keys]
     """By key type, each of shape (n, d)."""
     bodies: NDArray[np.uint8]
     """All results' bytes, one behind the other."""
     body_ends: NDArray[np.int64]
     """Shape (n,): where result i ends in `bodies`; it begins where the one before it ends."""
-    media_types: Sequence[str]
-    media_type_of: NDArray[np.int64]
-    """Shape (n,): positions in `media_types`."""
-    tag_sets: Sequence[tuple[str, ...]]
-    tag_set_of: NDArray[np.int64]
-    """Shape (n,): positions in `tag_sets`."""
 
     def __len__(self) -> int:
-        return int(self.ids.shape[0])
+        return int(self.body_ends.shape[0])
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Shape (n,)."""
+        return self.facts["id"]
 
 
 @dataclass(frozen=True, slots=True)

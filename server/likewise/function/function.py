@@ -94,7 +94,8 @@ class Function:
         self.k = spec.reuse.neighbors
         self.reader = reader
         self.neighbors = NearNeighbors(namespace, policies, self.k)
-        self.ladder: tuple[Rung, ...] = (ExactRepeats(namespace), self.neighbors)
+        self.repeats = ExactRepeats(namespace)
+        self.ladder: tuple[Rung, ...] = (self.repeats, self.neighbors)
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
         self.retired = False
         """Whether it is served no more: what is still computed is answered, and leaves no trace."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from time import perf_counter
 
@@ -16,13 +17,28 @@ class ExactRepeats:
     Such an answer cannot be false where the model is deterministic, so no policy is asked and no budget touched.
     """
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, limit: int = 10_000) -> None:
+        """Set up. limit: inputs remembered beyond those that have an entry of their own."""
         self._namespace = namespace
+        self._limit = limit
+        self._same: OrderedDict[bytes, int] = OrderedDict()
 
     def offer(self, asked: Asked) -> Verdict | None:
         """Return the entry of an equal input, or None."""
-        slot = self._namespace.exact(asked.digest) if asked.digest else -1
+        digest = asked.digest
+        if not digest:
+            return None
+        slot = self._namespace.exact(digest)
+        if slot < 0 and (id := self._same.get(digest)) is not None:
+            slot = self._namespace.slot_of(id)
         return None if slot < 0 else Verdict(True, "exact repeat", slot=slot, label=self._namespace.label_of(slot))
+
+    def note(self, digest: bytes, entry_id: int) -> None:
+        """Remember that the result for an input equals that of an entry, so that it needs none of its own."""
+        if digest and entry_id >= 0:
+            self._same[digest] = entry_id
+            if len(self._same) > self._limit:
+                self._same.popitem(last=False)
 
 
 class NearNeighbors:

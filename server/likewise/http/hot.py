@@ -214,8 +214,7 @@ class Hot:
         key_type = _key_type(fn, query) if query else fn.key_type
         if key_type != fn.key_type:
             raise InvalidValue(f"A raw input is looked up by key type `{fn.key_type}`; leave key_type out.")
-        asked = await fn.reader.read(media_type, body, control, session)
-        return answered(self._pipeline.lookup(fn, asked.key, key_type, control, session), control)
+        return answered(await self._pipeline.lookup_input(fn, media_type, body, control, session), control)
 
     def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control, session: Session | None) -> Rendered:
         answers = self._pipeline.lookup_many(fn, keys, key_type, control, session)

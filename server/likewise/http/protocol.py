@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from likewise.http.hot import PREFIX, Begun, Head, Hot, Rendered, answered, connection_name
 from likewise.http.wire import JSON
-from likewise.types import Answer
+from likewise.types import Answer, Outcome
 
 HEADS = 4096
 """Heads remembered by one worker, one for each device that names itself; past that all are learned anew."""
@@ -138,7 +138,12 @@ class HotProtocol(HttpToolsProtocol):
             self._computing = self.loop.create_task(hot.finish(answer))
             self._computing.add_done_callback(self._computed)
             self.tasks.add(self._computing)  # type: ignore[arg-type]  # uvicorn only waits for them
-        elif isinstance(answer, Answer) and answer.result.media_type == JSON and answer.ttl_s < 1e12:
+        elif (
+            isinstance(answer, Answer)
+            and answer.outcome is Outcome.HIT
+            and answer.result.media_type == JSON
+            and answer.ttl_s < 1e12
+        ):
             content = answer.result.body
             self._write(_HIT % (self._fixed(), len(content), answer.ttl_s, answer.age_s, answer.entry_id, content))
         else:

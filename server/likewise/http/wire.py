@@ -60,6 +60,8 @@ def cache_status(answer: Answer, control: Control = NO_CONTROL) -> bytes:
     """Return the Cache-Status of an answer. Source: RFC 9211."""
     if answer.outcome is Outcome.HIT:
         return b"likewise; hit" + _ttl(answer.ttl_s)
+    if answer.outcome is Outcome.EXACT:
+        return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=exact"
     if answer.outcome is Outcome.COALESCED:
         return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=coalesced"
     if control.no_store:

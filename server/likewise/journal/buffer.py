@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from likewise.errors import JournalError
 from likewise.journal import codec
+from likewise.journal.limits import DEFAULT_LIMITS, Limits
 from likewise.types import Inserted, Invalidated, Record
 
 
@@ -39,14 +40,14 @@ class Buffer:
     """
 
     def __init__(
-        self, max_items: int, max_bytes: int, max_invalidations: int = 10_000, limits: codec.Limits | None = None
+        self, max_items: int, max_bytes: int, max_invalidations: int = 10_000, limits: Limits = DEFAULT_LIMITS
     ) -> None:
         if min(max_items, max_bytes, max_invalidations) < 1:
             raise JournalError("A journal's buffer must have room for at least one record; raise its bounds.")
         self.max_items = max_items
         self._max_bytes = max_bytes
         self._max_invalidations = max_invalidations
-        self._limits = limits or codec.DEFAULT_LIMITS
+        self._limits = limits
         self._lock = threading.Lock()
         self._kept: deque[Item] = deque()  # older than all in _items, and not to be dropped
         self._items: deque[Item] = deque()

@@ -4,21 +4,20 @@ A frame, little-endian throughout:
 
 ```text
 0   2  magic "LJ"
-2   1  version of the codec that the kind came with: 1, or 2
+2   1  version of the codec that can write it: 1, 2 or 3
 3   1  kind: 1 inserted, 2 invalidated, 3 learned; since version 2: 4 observed, 5 registered, 6 unregistered
 4   4  length of the body in bytes
 8   4  CRC-32 of the eight bytes before it and of the body
 12  -  body
 ```
 
-The body of *inserted* is a fixed head (id, created at, expires at, cost, use count, three lengths), then
-a JSON list `[function, media type, tags, [[key type, dimension], ...]]`, then the keys as raw float32,
-then the result's bytes. *Observed* is a fixed head (three lengths), a JSON list `[function, key type, meaning, node,
+The body of *inserted* is in `entry_codec.py`.
+*Observed* is a fixed head (three lengths), a JSON list `[function, key type, meaning, node,
 number]`, then a float32 table with a row for each sample: evidence, probability, scale, wrong (0 or 1). *Registered* is
 a fixed head (a length), a JSON list `[function, at, spec, [[file, size], ...]]` with the generation behind it where
 there is one, then the files. The others are JSON.
 
-A frame carries the lowest version that knows its kind, so that a node of the version before reads all that it can
+A frame carries the lowest version that knows what is in it, so that a node of the version before reads all that it can
 while nodes are upgraded one after the other, and skips the rest.
 
 Every length is bounded before anything is allocated for it, and whatever is wrong with a frame, decoding it
@@ -31,8 +30,6 @@ import json
 import math
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -40,22 +37,21 @@ import numpy as np
 import orjson
 
 from likewise.errors import JournalError
+from likewise.journal.entry_codec import FLOAT32, decode_entry, encode_entry, text, version_of
+from likewise.journal.limits import DEFAULT_LIMITS, Limits
 from likewise.types import (
-    Entry,
     Inserted,
     Invalidated,
-    Key,
     Learned,
     Observed,
     Record,
     Registered,
-    Result,
     Sample,
     Unregistered,
 )
 
 MAGIC = b"LJ"
-VERSION = 2
+VERSION = 3
 
 INSERTED = 1
 INVALIDATED = 2
@@ -69,36 +65,9 @@ _SINCE = {INSERTED: 1, INVALIDATED: 1, LEARNED: 1, OBSERVED: 2, REGISTERED: 2, U
 
 _FRAME = struct.Struct("<2sBBI")
 _CHECK = struct.Struct("<I")
-_ENTRY = struct.Struct("<QdddIIII")
 _SAMPLES = struct.Struct("<III")
 _FILES = struct.Struct("<I")
 _HEAD_BYTES = _FRAME.size + _CHECK.size
-_CACHED_DESCRIPTION_BYTES = 512
-_MAX_USE_COUNT = 2**32 - 1
-_FLOAT32 = np.dtype("<f4")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what a frame may hold; both encoding and decoding keep to them."""
-
-    frame_bytes: int = 64 * 2**20
-    description_bytes: int = 2**20
-    """Function, media type, tags and key types of an entry, as JSON."""
-    key_types: int = 64
-    dimension: int = 2**16
-    tags: int = 4096
-    ids: int = 2**20
-    """Entries named by one invalidation."""
-    samples: int = 4096
-    evidence: int = 64
-    """Numbers in the evidence of one sample."""
-    registered_bytes: int = 320 * 2**20
-    """Takes the place of `frame_bytes` for a registered function with its files."""
-    files: int = 256
-
-
-DEFAULT_LIMITS = Limits()
 
 
 def encode(record: Record, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -107,7 +76,7 @@ def encode(record: Record, limits: Limits = DEFAULT_LIMITS) -> bytes:
     Raises JournalError for a record that breaks a limit or holds what cannot be written.
     """
     if isinstance(record, Inserted):
-        return _frame(INSERTED, _encode_entry(record, limits), limits)
+        return _frame(INSERTED, encode_entry(record, limits), limits, version_of(record.entry))
     if isinstance(record, Invalidated):
         return _frame(INVALIDATED, _encode_invalidated(record, limits), limits)
     if isinstance(record, Learned):
@@ -157,14 +126,14 @@ _KINDS: Mapping[type, int] = {
 }
 
 
-def _frame(kind: int, body: bytes, limits: Limits) -> bytes:
+def _frame(kind: int, body: bytes, limits: Limits, version: int = 0) -> bytes:
     longest = limits.registered_bytes if kind == REGISTERED else limits.frame_bytes
     if len(body) + _HEAD_BYTES > longest:
         raise JournalError(
             f"A record of {len(body)} bytes is over the journal's limit of {longest}. "
             "Lower the function's max_bytes, or raise the journal's limit."
         )
-    head = _FRAME.pack(MAGIC, _SINCE[kind], kind, len(body))
+    head = _FRAME.pack(MAGIC, version or _SINCE[kind], kind, len(body))
     return b"".join((head, _CHECK.pack(crc32(body, crc32(head))), body))
 
 
@@ -173,113 +142,6 @@ def _json(value: object) -> bytes:
         return orjson.dumps(value)
     except (TypeError, ValueError) as error:
         raise JournalError(f"A record cannot be written to the journal: {error}.") from error
-
-
-def _encode_entry(record: Inserted, limits: Limits) -> bytes:
-    entry = record.entry
-    shapes: list[tuple[str, int]] = []
-    raw: list[bytes] = []
-    for name, key in entry.keys.items():
-        values = np.ascontiguousarray(key, dtype=_FLOAT32)
-        if values.ndim != 1 or values.size > limits.dimension:
-            raise JournalError(f"A key of type {name!r} has shape {values.shape}; at most ({limits.dimension},) fits.")
-        shapes.append((name, values.size))
-        raw.append(values.tobytes())
-    if len(shapes) > limits.key_types or len(entry.tags) > limits.tags:
-        raise JournalError(
-            f"An entry has {len(shapes)} key types and {len(entry.tags)} tags; "
-            f"the journal takes {limits.key_types} and {limits.tags}."
-        )
-    try:
-        description = orjson.dumps((record.function, entry.result.media_type, entry.tags, shapes))
-        head = _ENTRY.pack(
-            entry.id,
-            entry.created_at,
-            entry.expires_at,
-            entry.cost_s,
-            min(entry.use_count, _MAX_USE_COUNT),
-            len(description),
-            sum(size for _, size in shapes),
-            len(entry.result.body),
-        )
-    except (TypeError, ValueError, struct.error) as error:
-        raise JournalError(f"An entry cannot be written to the journal: {error}.") from error
-    if len(description) > limits.description_bytes:
-        raise JournalError(f"The names and tags of an entry take {len(description)} bytes, over the journal's limit.")
-    return b"".join((head, description, *raw, entry.result.body))
-
-
-def _decode_entry(frame: bytes, limits: Limits) -> Inserted:
-    if len(frame) < _HEAD_BYTES + _ENTRY.size:
-        raise ValueError("the entry's head is cut off")
-    entry_id, created_at, expires_at, cost_s, use_count, described, floats, result_bytes = _ENTRY.unpack_from(
-        frame, _HEAD_BYTES
-    )
-    start = _HEAD_BYTES + _ENTRY.size
-    keys_at = start + described
-    result_at = keys_at + 4 * floats
-    if described > limits.description_bytes or result_at + result_bytes != len(frame):
-        raise ValueError("its lengths do not add up")
-    if entry_id >= 2**63 or not (math.isfinite(created_at) and math.isfinite(cost_s)) or math.isnan(expires_at):
-        raise ValueError("an id or a time is out of range")
-    parse = _describe_cached if described <= _CACHED_DESCRIPTION_BYTES else _describe
-    function, media_type, tags, shapes, total = parse(frame[start:keys_at], limits)
-    if total != floats:
-        raise ValueError("its keys do not add up")
-    # A copy: a view would pin the whole frame, results and all, for as long as the key lives.
-    values = np.frombuffer(frame, dtype=_FLOAT32, count=floats, offset=keys_at).astype(np.float32)
-    if not np.isfinite(values).all():
-        raise ValueError("a key holds NaN or infinity")
-    entry = Entry(
-        entry_id,
-        _split(values, shapes),
-        Result(frame[result_at:], media_type),
-        cost_s,
-        created_at,
-        expires_at,
-        tags,
-        use_count,
-    )
-    return Inserted(function, entry)
-
-
-def _split(values: Key, shapes: tuple[tuple[str, int], ...]) -> Mapping[str, Key]:
-    if len(shapes) == 1:
-        return {shapes[0][0]: values}
-    keys: dict[str, Key] = {}
-    at = 0
-    for name, size in shapes:
-        keys[name] = values[at : at + size]
-        at += size
-    return keys
-
-
-_Description = tuple[str, str, tuple[str, ...], tuple[tuple[str, int], ...], int]
-
-
-def _describe(raw: bytes, limits: Limits) -> _Description:
-    function, media_type, tags, shapes = orjson.loads(raw)
-    if len(shapes) > limits.key_types or len(tags) > limits.tags:
-        raise ValueError("too many key types or tags")
-    pairs = []
-    for name, size in shapes:
-        if type(size) is not int or not 0 <= size <= limits.dimension:
-            raise ValueError(f"a key of dimension {size!r}")
-        pairs.append((_text(name), size))
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("one key type occurs twice")
-    labels = tuple(_text(tag) for tag in tags)
-    return _text(function), _text(media_type), labels, tuple(pairs), sum(size for _, size in pairs)
-
-
-# Entries of one function differ in little but their keys and results, so the same text is parsed once.
-_describe_cached = lru_cache(maxsize=1024)(_describe)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"text expected, not {type(value).__name__}")
-    return value
 
 
 def _encode_invalidated(record: Invalidated, limits: Limits) -> bytes:
@@ -309,7 +171,7 @@ def _decode_invalidated(frame: bytes, limits: Limits) -> Invalidated:
         raise ValueError("not exactly one selector")
     if type(at) not in (int, float) or not math.isfinite(at):
         raise ValueError("its time is no number")
-    return Invalidated(_text(value["function"]), float(at), tuple(ids), None if tag is None else _text(tag), everything)
+    return Invalidated(text(value["function"]), float(at), tuple(ids), None if tag is None else text(tag), everything)
 
 
 def _encode_learned(record: Learned) -> bytes:
@@ -336,7 +198,7 @@ def _decode_learned(frame: bytes, _: Limits) -> Learned:
     state = value["state"]
     if not isinstance(state, dict):
         raise ValueError("a state that is no object")
-    return Learned(_text(value["function"]), _text(value["key_type"]), state)
+    return Learned(text(value["function"]), text(value["key_type"]), state)
 
 
 def _encode_observed(record: Observed, limits: Limits) -> bytes:
@@ -349,7 +211,7 @@ def _encode_observed(record: Observed, limits: Limits) -> bytes:
     rows = [(*each.evidence, each.probability, each.scale, each.wrong) for each in samples]
     described = _json((record.function, record.key_type, record.meaning, record.node, record.number))
     head = _SAMPLES.pack(len(described), len(samples), width)
-    return b"".join((head, described, np.array(rows, dtype=_FLOAT32).tobytes()))
+    return b"".join((head, described, np.array(rows, dtype=FLOAT32).tobytes()))
 
 
 def _decode_observed(frame: bytes, limits: Limits) -> Observed:
@@ -362,13 +224,15 @@ def _decode_observed(frame: bytes, limits: Limits) -> Observed:
     function, key_type, meaning, node, number = orjson.loads(frame[start : start + described])
     if type(number) is not int or number < 0:
         raise ValueError("its number is none")
-    table = np.frombuffer(frame, dtype=_FLOAT32, offset=start + described)
+    table = np.frombuffer(frame, dtype=FLOAT32, offset=start + described)
     if not np.isfinite(table).all():
         raise ValueError("a sample holds NaN or infinity")
     samples = tuple(
         Sample(tuple(row[:width]), row[-1] != 0.0, row[-3], row[-2]) for row in table.reshape(count, width + 3).tolist()
     )
-    return Observed(_text(function), _text(key_type), _text(meaning), _text(node), number, samples)
+    if any(len(text(each)) > limits.name_bytes for each in (key_type, meaning, node)):
+        raise ValueError("a name is too long")
+    return Observed(text(function), key_type, meaning, node, number, samples)
 
 
 def _encode_registered(record: Registered, limits: Limits) -> bytes:
@@ -392,16 +256,16 @@ def _decode_registered(frame: bytes, limits: Limits) -> Registered:
     for name, size in sizes:
         if type(size) is not int or not 0 <= size <= len(frame) - at or name in files:
             raise ValueError(f"a file of {size!r} bytes, or one named twice")
-        files[_text(name)] = frame[at : at + size]
+        files[text(name)] = frame[at : at + size]
         at += size
     if at != len(frame):
         raise ValueError("its files do not add up")
-    return Registered(_text(function), _moment(when), _text(spec), files, _text(more[0]) if more else "")
+    return Registered(text(function), _moment(when), text(spec), files, text(more[0]) if more else "")
 
 
 def _decode_unregistered(frame: bytes, _: Limits) -> Unregistered:
     function, at = orjson.loads(memoryview(frame)[_HEAD_BYTES:])
-    return Unregistered(_text(function), _moment(at))
+    return Unregistered(text(function), _moment(at))
 
 
 def _moment(value: object) -> float:
@@ -411,7 +275,7 @@ def _moment(value: object) -> float:
 
 
 _DECODERS: Mapping[int, Callable[[bytes, Limits], Record]] = {
-    INSERTED: _decode_entry,
+    INSERTED: lambda frame, limits: decode_entry(frame, _HEAD_BYTES, limits),
     INVALIDATED: _decode_invalidated,
     LEARNED: _decode_learned,
     OBSERVED: _decode_observed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
@@ -89,11 +90,13 @@ class Importance(_Sampled):
 
     Importance as in Potluck (ASPLOS 2018), which never ages: what was popular once stays for good. So an entry's worth
     is its importance on top of the worth that the last victim before its last use had, as in
-    GreedyDual-Size-Frequency (Cherkasova, 1998). Among equals the oldest goes.
+    GreedyDual-Size-Frequency (Cherkasova, 1998). Among equals the oldest goes. A cost counts for what is plausible at
+    the moment, so entries whose devices said too much do not stay for it.
     """
 
-    def __init__(self, columns: Columns, rng: np.random.Generator) -> None:
+    def __init__(self, columns: Columns, rng: np.random.Generator, max_cost_s: Callable[[], float]) -> None:
         super().__init__(columns, rng)
+        self._max_cost_s = max_cost_s
         self._level = 0.0
         self._levels = np.zeros(columns.capacity, np.float64)
         self._level_of = floats(self._levels)
@@ -110,7 +113,8 @@ class Importance(_Sampled):
 
     def _worth(self, slots: Slots) -> Worth:
         columns = self._columns
-        importance = columns.cost[slots] * (columns.uses[slots] + NEWCOMER) / np.maximum(columns.size[slots], 1)
+        cost = np.minimum(columns.cost[slots], self._max_cost_s())
+        importance = cost * (columns.uses[slots] + NEWCOMER) / np.maximum(columns.size[slots], 1)
         worth: Worth = self._levels[slots] + importance
         return worth
 
@@ -131,14 +135,19 @@ class LeastFrequentlyUsed(_Sampled):
         return self._columns.uses[slots].astype(np.float64)
 
 
-def make_eviction(name: str, columns: Columns, rng: np.random.Generator) -> Eviction:
-    """Return the eviction policy of that name. Raises InvalidValue for an unknown one."""
-    makers: dict[str, Callable[[Columns, np.random.Generator], Eviction]] = {
-        "importance": Importance,
-        "lru": LeastRecentlyUsed,
-        "lfu": LeastFrequentlyUsed,
-        "s3-fifo": S3Fifo,
+def make_eviction(
+    name: str, columns: Columns, rng: np.random.Generator, max_cost_s: Callable[[], float] = lambda: math.inf
+) -> Eviction:
+    """Return the eviction policy of that name. max_cost_s: says how many seconds a cost counts for at most.
+
+    Raises InvalidValue for an unknown one.
+    """
+    makers: dict[str, Callable[[], Eviction]] = {
+        "importance": lambda: Importance(columns, rng, max_cost_s),
+        "lru": lambda: LeastRecentlyUsed(columns, rng),
+        "lfu": lambda: LeastFrequentlyUsed(columns, rng),
+        "s3-fifo": lambda: S3Fifo(columns, rng),
     }
     if name not in makers:
         raise InvalidValue(f"No eviction policy `{name}`; there are {', '.join(makers)}.")
-    return makers[name](columns, rng)
+    return makers[name]()

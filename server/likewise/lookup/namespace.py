@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from likewise.clocks import SteadyClock
 from likewise.errors import InvalidValue, TooLarge, UnknownEntry
 from likewise.index.keyed import KeyedIndex
 from likewise.index.make import make_index
 from likewise.index.projected import ProjectedIndex
-from likewise.lookup.columns import Columns
+from likewise.index.views import ints
+from likewise.lookup.costs import Costs
 from likewise.lookup.eviction import make_eviction
-from likewise.lookup.ids import IdTable
-from likewise.lookup.tags import MediaTypes, Tags
+from likewise.lookup.filtered import search_filtered
+from likewise.lookup.key_shapes import KeyShapes
+from likewise.lookup.store import EntryStore
+from likewise.lookup.sweep import Sweep
+from likewise.lookup.tags import tag_bytes
 from likewise.ports import Projection
 from likewise.types import NO_NEIGHBORS, Clock, Entry, Key, Keys, Neighbors, Page, Result, Slots
 
@@ -44,6 +49,7 @@ class Namespace:
         index_options: Mapping[str, Any] | None = None,
         precision: Mapping[str, str] | None = None,
         seed: int = 0,
+        monotonic: Clock | None = None,
     ) -> None:
         """Set up an empty namespace.
 
@@ -51,7 +57,8 @@ class Namespace:
         key_types: dimension by name. capacity_bytes: keys, results and tags.
         ttl_s: how long entries live that do not say so themselves. index_kind: one for all, or by key type.
         index_options: given to every index, such as background=False. precision: of keys held, by key type, where it
-        is not float32. Raises InvalidValue for what cannot be used.
+        is not float32. monotonic: what deadlines and ages go by, since nobody can set it; None: the clock.
+        Raises InvalidValue for what cannot be used.
         """
         if not key_types or capacity_bytes < 1 or not ttl_s > 0:
             raise InvalidValue(f"`{function}` needs a key type, room for at least a byte, and a time to live above 0.")
@@ -61,7 +68,9 @@ class Namespace:
         self.capacity_entries = capacity_entries
         self.capacity_bytes = capacity_bytes
         self.default_ttl_s = ttl_s
-        self._clock = clock
+        self._time = SteadyClock(clock, monotonic)
+        self._clock = self._time.now
+        self._shift = self._time.shift
         self._eviction_name = eviction
         kinds = index_kind if isinstance(index_kind, Mapping) else dict.fromkeys(key_types, index_kind)
         self._kinds = {name: kinds.get(name, "auto") for name in key_types}
@@ -73,71 +82,80 @@ class Namespace:
             for name in key_types
         }
         self._rng = np.random.default_rng(seed)
-        self._key_bytes = 4 * sum(key_types.values())
+        self._shapes = KeyShapes(function, key_types)
         self._insertions = self._evictions = self._expirations = 0
         self._order = 0
-        self._media = MediaTypes(function)
+        self._costs = Costs()
         self._projections: dict[str, Projection | None] = {}
         self._start()
 
     def _start(self) -> None:
-        self._columns = columns = Columns(self.capacity_entries)
+        self._store = EntryStore(self.capacity_entries, self.function, self._time, self._costs)
+        self._columns = columns = self._store.columns
         self._indexes: dict[str, KeyedIndex] = {
             name: make_index(self._kinds[name], dimension, **self._index_options[name])
             for name, dimension in self.key_types.items()
         }
-        self._eviction = make_eviction(self._eviction_name, columns, self._rng)
-        self._bodies: list[bytes | None] = []
-        self._ids = IdTable()
-        self._tags = Tags()
-        self._count = 0
-        self._bytes = 0
-        self._hand = 0
-        # Lower bounds of all expiries: as of now, and of what the sweep has passed or what came since it began.
-        self._soonest = self._soonest_behind = float("inf")
+        self._eviction = make_eviction(self._eviction_name, columns, self._rng, lambda: self._costs.limit_s)
+        self._sweep = Sweep(columns)
+        self._signatures = columns.names["signature"].number_of
+        self._signature_of = ints(columns.facts["signature"])
         self._label_of = columns.label_of
         for name, projection in self._projections.items():
             self.project(name, projection)
 
     def __len__(self) -> int:
-        return self._count
+        return self._store.count
 
     # ── looking up ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def exact(self, digest: bytes) -> int:
-        """Return the slot of the entry computed for the input that a digest stands for, or -1."""
-        return -1
-
     def lookup(self, key_type: str, key: Key, k: int, signature: str = "") -> Neighbors:
-        """Return the at most k nearest live entries, nearest first. Raises InvalidValue for a key that does not fit."""
+        """Return the at most k nearest live entries of a signature, nearest first.
+
+        Where others are between them, they are looked for among the 1,024 nearest. Raises InvalidValue for
+        a key that does not fit.
+        """
         index = self._indexes.get(key_type)
         if index is None or key.shape != (index.dimension,):
-            raise self._misfit(key_type, key.shape)
-        l2_sq, slots = index.search_one(key, k)
-        if self._soonest <= self._clock() and self._withdraw_expired(slots):
-            return self.lookup(key_type, key, k)
+            raise self._shapes.misfit(key_type, key.shape)
+        if len(self._signatures) > 1 or signature not in self._signatures:
+            number = self._signatures.get(signature)
+            l2_sq, slots = ([], []) if number is None else search_filtered(index, key, k, self._signature_of, number)
+        else:
+            l2_sq, slots = index.search_one(key, k)
+        if self._sweep.soonest <= self._clock() and self._withdraw_expired(slots):
+            return self.lookup(key_type, key, k, signature)
         label_of = self._label_of
         return Neighbors(list(map(sqrt, l2_sq)), [label_of[slot] for slot in slots], slots)
 
-    def lookup_many(self, key_type: str, keys: Keys, k: int) -> list[Neighbors]:
+    def lookup_many(self, key_type: str, keys: Keys, k: int, signature: str = "") -> list[Neighbors]:
         """Return what `lookup` would for each key, by one search; keys has shape (n, d)."""
         index = self._indexes.get(key_type)
         if index is None or keys.ndim != 2 or keys.shape[1] != index.dimension:
-            raise self._misfit(key_type, keys.shape[1:])
-        if not self._count:
+            raise self._shapes.misfit(key_type, keys.shape[1:])
+        if signature not in self._signatures:
             return [NO_NEIGHBORS] * len(keys)
+        if len(self._signatures) > 1:
+            return [self.lookup(key_type, key, k, signature) for key in keys]
         l2_sq, slots = index.search(keys, k)
-        if self._soonest <= self._clock() and self._withdraw_expired(np.unique(slots[slots >= 0]).tolist()):
-            return self.lookup_many(key_type, keys, k)
+        if self._sweep.soonest <= self._clock() and self._withdraw_expired(np.unique(slots[slots >= 0]).tolist()):
+            return self.lookup_many(key_type, keys, k, signature)
         distances = np.sqrt(l2_sq).tolist()
         labels = self._columns.labels[slots].tolist()
-        if self._count < k or (slots[:, -1] < 0).any():
+        if self._store.count < k or (slots[:, -1] < 0).any():
             counts = (slots >= 0).sum(axis=1).tolist()
             return [
                 Neighbors(near[:count], label[:count], slot[:count])
                 for near, label, slot, count in zip(distances, labels, slots.tolist(), counts, strict=True)
             ]
         return list(map(Neighbors, distances, labels, slots.tolist()))
+
+    def exact(self, digest: bytes) -> int:
+        """Return the slot of the newest live entry with a digest of 16 bytes, or -1."""
+        while slots := self._store.of_digest(digest) if digest else []:
+            if not self._withdraw_expired(slots):
+                return slots[0]
+        return -1
 
     def _withdraw_expired(self, slots: list[int]) -> bool:
         """Take out those that have expired; say whether there were any."""
@@ -147,15 +165,6 @@ class Namespace:
             self._expirations += 1
             self.remove(slot)
         return bool(expired)
-
-    def _misfit(self, key_type: str, shape: tuple[int, ...]) -> InvalidValue:
-        if key_type not in self.key_types:
-            known = ", ".join(f"`{name}`" for name in self.key_types)
-            return InvalidValue(f"`{self.name}` has no key type `{key_type}`; it has {known}.")
-        numbers = shape[-1] if shape else 0
-        return InvalidValue(
-            f"The key has {numbers} numbers, key type `{key_type}` of `{self.name}` takes {self.key_types[key_type]}."
-        )
 
     # ── searching projections of keys ──────────────────────────────────────────────────────────────────────
 
@@ -167,7 +176,7 @@ class Namespace:
         """
         index = self._indexes.get(key_type)
         if index is None:
-            raise self._misfit(key_type, ())
+            raise self._shapes.misfit(key_type, ())
         if not isinstance(index, ProjectedIndex):
             options = self._index_options[key_type]
             make = partial(make_index, self._kinds[key_type], **options)
@@ -189,72 +198,40 @@ class Namespace:
 
         Raises InvalidValue where a key is missing or does not fit, TooLarge for more bytes than the whole capacity.
         """
-        for name, dimension in self.key_types.items():
-            key = entry.keys.get(name)
-            if key is None or key.shape != (dimension,):
-                raise self._misfit(name, () if key is None else key.shape)
-        size = self._key_bytes + len(entry.result.body) + sum(map(len, entry.tags))
+        self._shapes.check(entry.keys)
+        size = self._shapes.bytes + len(entry.result.body) + tag_bytes(entry.tags)
         if size > self.capacity_bytes:
             raise TooLarge(
                 f"The entry takes {size} bytes, all of `{self.name}` has {self.capacity_bytes}; raise its capacity."
             )
-        media = self._media.number(entry.result.media_type)
-        same = self._ids.get(entry.id)
+        store = self._store
+        store.columns.check(entry)
+        same = store.ids.get(entry.id)
         if same >= 0:
             self.remove(same)
         self.expire(SWEPT)
-        while self._count >= self.capacity_entries or self._bytes + size > self.capacity_bytes:
+        while store.count >= self.capacity_entries or store.bytes + size > self.capacity_bytes:
             self._evictions += 1
             self.remove(self._eviction.victim())
-        slot = self._columns.take()
-        self._write(slot, entry, label, size, media)
+        self._order += 1
+        self._insertions += 1
+        slot = store.put(entry, label, self._order, size)
+        self._sweep.note(self._columns.expires_of[slot])
         slots = np.array([slot], np.int64)
         for name, index in self._indexes.items():
             index.add(slots, np.ascontiguousarray(entry.keys[name], np.float32)[None])
         self._eviction.inserted(slot)
         return slot
 
-    def _write(self, slot: int, entry: Entry, label: int, size: int, media: int) -> None:
-        columns = self._columns
-        self._order += 1
-        columns.order_of[slot] = self._order
-        columns.id_of[slot] = entry.id
-        columns.label_of[slot] = label
-        columns.created_of[slot] = entry.created_at
-        columns.expires_of[slot] = entry.expires_at
-        columns.cost_of[slot] = entry.cost_s
-        columns.size_of[slot] = size
-        columns.uses_of[slot] = entry.use_count
-        columns.media_of[slot] = media
-        # a copy has the size that it says; what an encoder returned may sit in a buffer of 4 KB
-        body = bytes(memoryview(entry.result.body))
-        if slot == len(self._bodies):
-            self._bodies.append(body)
-        else:
-            self._bodies[slot] = body
-        self._tags.put(slot, entry.tags)
-        self._ids.put(entry.id, slot)
-        self._count += 1
-        self._bytes += size
-        self._insertions += 1
-        self._soonest = min(self._soonest, entry.expires_at)
-        self._soonest_behind = min(self._soonest_behind, entry.expires_at)
-
     def remove(self, slot: int) -> None:
         """Take an entry out; a free slot is a no-op."""
-        columns = self._columns
-        if not 0 <= slot < columns.high or not columns.order_of[slot]:
+        if not self._store.holds(slot):
             return
         slots = np.array([slot], np.int64)
         for index in self._indexes.values():
             index.remove(slots)
         self._eviction.removed(slot)
-        self._ids.pop(columns.id_of[slot])
-        self._tags.drop(slot)
-        self._bodies[slot] = None
-        self._count -= 1
-        self._bytes -= columns.size_of[slot]
-        columns.give(slot)
+        self._store.drop(slot)
 
     def invalidate(self, ids: Collection[int] = (), tag: str | None = None, everything: bool = False) -> list[int]:
         """Take entries out by exactly one selector; return the ids that were here. Raises InvalidValue otherwise."""
@@ -267,9 +244,9 @@ class Namespace:
             self._start()
             return removed
         if tag is not None:
-            slots = self._tags.slots(tag)
+            slots = self._store.tags.slots(tag)
         else:
-            slots = [slot for slot in map(self._ids.get, dict.fromkeys(ids)) if slot >= 0]
+            slots = [slot for slot in map(self._store.ids.get, dict.fromkeys(ids)) if slot >= 0]
         removed = [id_of[slot] for slot in slots]
         for slot in slots:
             self.remove(slot)
@@ -277,25 +254,11 @@ class Namespace:
 
     def expire(self, limit: int = 4096) -> int:
         """Look at the next `limit` slots and take out what has expired; return how many. Call it now and then."""
-        now = self._clock()
-        if now < self._soonest:
-            return 0
-        columns = self._columns
-        start, end = self._hand, min(self._hand + limit, columns.high)
-        part = slice(start, end)
-        live = columns.order[part] > 0
-        expired = np.flatnonzero(live & (columns.expires[part] <= now))
-        for slot in (expired + start).tolist():
+        expired = self._sweep.expired(self._clock(), limit)
+        for slot in expired:
             self._expirations += 1
             self.remove(slot)
-        staying = columns.expires[part][columns.order[part] > 0]
-        if staying.size:
-            self._soonest_behind = min(self._soonest_behind, float(staying.min()))
-        self._hand = end
-        if end == columns.high:
-            self._hand = 0
-            self._soonest, self._soonest_behind = self._soonest_behind, float("inf")
-        return int(expired.size)
+        return len(expired)
 
     def settle(self) -> None:
         """Wait until no index is on its way. Blocks; for tools and tests."""
@@ -313,10 +276,10 @@ class Namespace:
 
     def result(self, slot: int) -> Result:
         """Return an entry's result. Raises UnknownEntry for a free slot."""
-        body = self._bodies[slot] if 0 <= slot < len(self._bodies) else None
-        if body is None:
+        result = self._store.result(slot)
+        if result is None:
             raise UnknownEntry(f"`{self.name}` has no entry in slot {slot}.")
-        return Result(body, self._media.names[self._columns.media_of[slot]])
+        return result
 
     def use(self, slot: int) -> tuple[Result, int, float, float, float]:
         """Count a use of an entry and return its result, id, age and time to live in seconds, and cost in seconds.
@@ -337,19 +300,9 @@ class Namespace:
 
     def entry(self, slot: int) -> Entry:
         """Return everything kept of an entry. Raises UnknownEntry for a free slot."""
-        result = self.result(slot)
-        columns = self._columns
+        self.result(slot)
         slots = np.array([slot], np.int64)
-        return Entry(
-            columns.id_of[slot],
-            {name: index.keys(slots)[0] for name, index in self._indexes.items()},
-            result,
-            columns.cost_of[slot],
-            columns.created_of[slot],
-            columns.expires_of[slot],
-            self._tags.of(slot),
-            columns.uses_of[slot],
-        )
+        return self._store.entry(slot, {name: index.keys(slots)[0] for name, index in self._indexes.items()})
 
     def entry_id(self, slot: int) -> int:
         """Return an entry's id."""
@@ -357,15 +310,11 @@ class Namespace:
 
     def slot_of(self, id: int) -> int:
         """Return where an entry stands, or -1."""
-        return self._ids.get(id)
+        return self._store.ids.get(id)
 
     def label_of(self, slot: int) -> int:
         """Return an entry's label id."""
         return self._label_of[slot]
-
-    def cost_s(self, slot: int) -> float:
-        """Return the seconds that computing an entry's result took."""
-        return self._columns.cost_of[slot]
 
     def age_s(self, slot: int) -> float:
         """Return the seconds since an entry was computed, at least 0."""
@@ -402,8 +351,8 @@ class Namespace:
     def statistics(self) -> dict[str, int]:
         """Return the counters: entries, bytes (keys, results, tags), evictions, expirations, insertions."""
         return {
-            "entries": self._count,
-            "bytes": self._bytes,
+            "entries": self._store.count,
+            "bytes": self._store.bytes,
             "evictions": self._evictions,
             "expirations": self._expirations,
             "insertions": self._insertions,
@@ -415,6 +364,6 @@ class Namespace:
 
     def memory_bytes(self) -> int:
         """Return an estimate of all bytes held: keys, indexes, results with their objects, facts, ids and tags."""
-        bodies = self._bytes - self._count * self._key_bytes + 41 * self._count
+        bodies = self._store.bytes - self._store.count * self._shapes.bytes
         indexes = sum(index.memory_bytes() for index in self._indexes.values())
-        return indexes + bodies + self._columns.nbytes + 14 * self._count + 800 * len(self._tags)
+        return indexes + bodies + self._store.memory_bytes()

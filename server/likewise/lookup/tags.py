@@ -1,13 +1,21 @@
-"""What entries are tagged with, and of what media type their results are: names kept once, entries found by them."""
+"""What entries are tagged with: names kept once, entries found by them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+MAX_TAGS = 16
+"""Tags of one entry, whichever way it comes."""
+MAX_TAG_LENGTH = 64
+"""Characters of a tag; it has at least one."""
 
-from likewise.errors import InvalidValue
 
-MAX_MEDIA_TYPES = 1000
-"""Media types that the results of one function may have."""
+def tags_fit(tags: tuple[str, ...]) -> bool:
+    """Say whether an entry may have these tags."""
+    return len(tags) <= MAX_TAGS and all(0 < len(tag) <= MAX_TAG_LENGTH for tag in tags)
+
+
+def tag_bytes(tags: tuple[str, ...]) -> int:
+    """Return what tags count for in a namespace's bytes."""
+    return sum(map(len, tags))
 
 
 class Tags:
@@ -43,35 +51,3 @@ class Tags:
     def slots(self, tag: str) -> list[int]:
         """Return the slots with a tag, ascending."""
         return sorted(self._tagged.get(tag, ()))
-
-
-class MediaTypes:
-    """Numbers for the media types of results, from 0 in the order of arrival; bounded."""
-
-    def __init__(self, owner: str) -> None:
-        """Set up. owner: `name@version`, for messages."""
-        self._owner = owner
-        self.names: list[str] = []
-        self._number_of: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        """Return a media type's number, new where it is. Raises InvalidValue where there are too many."""
-        number = self._number_of.get(name)
-        if number is None:
-            if len(self.names) >= MAX_MEDIA_TYPES:
-                raise InvalidValue(
-                    f"`{self._owner}` has results of {MAX_MEDIA_TYPES} media types already; use one of them."
-                )
-            number = self._number_of[name] = len(self.names)
-            self.names.append(name)
-        return number
-
-    def numbers(self, names: Iterable[str]) -> list[int]:
-        """Return the numbers of many, -1 for those that no longer have room."""
-        found = []
-        for name in names:
-            try:
-                found.append(self.number(name))
-            except InvalidValue:
-                found.append(-1)
-        return found

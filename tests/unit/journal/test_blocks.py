@@ -49,16 +49,17 @@ def test_entries_that_do_not_match_share_no_block() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"cost_s": np.zeros(3)},
+        {"facts": {"cost_s": np.zeros(3)}},
         {"keys": {"k": np.zeros((3, 2), np.float32)}},
         {"body_ends": np.arange(7)[::-1].astype(np.int64)},
         {"body_ends": np.full(7, 99, np.int64)},
-        {"media_type_of": np.full(7, 3)},
-        {"tag_set_of": np.full(7, -1)},
+        {"facts": {"media_type": np.full(7, 3)}},
+        {"facts": {"tags": np.full(7, -1)}},
     ],
     ids=["short column", "short keys", "results backwards", "results outside", "no such type", "no such tags"],
 )
 def test_columns_that_do_not_fit_together_are_found(fields: dict) -> None:
     """A damaged snapshot must not become wrong entries."""
     with pytest.raises(JournalError, match="fit together"):
-        check(replace(block_of(FUNCTION, ENTRIES), **fields))
+        block = block_of(FUNCTION, ENTRIES)
+        check(replace(block, **{**fields, "facts": {**block.facts, **fields.get("facts", {})}}))

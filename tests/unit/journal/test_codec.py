@@ -37,7 +37,7 @@ def registered_frame(described: bytes, files: bytes) -> bytes:
     [
         pytest.param(b"LJ", "cut off", id="shorter than a head"),
         pytest.param(b"XX" + bytes(20), "no journal frame", id="wrong magic"),
-        pytest.param(framed(1, b"", version=3), "version 3", id="newer version"),
+        pytest.param(framed(1, b"", version=4), "version 4", id="newer version"),
         pytest.param(framed(1, b"abc")[:-1], "too long", id="wrong length"),
         pytest.param(framed(1, b"abc")[:-1] + b"x", "checksum", id="wrong byte"),
         pytest.param(framed(9, b""), "kind 9", id="unknown kind"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,16 +68,9 @@ def test_what_is_there_already_and_what_expired_is_left_out() -> None:
     assert load(target, filled(20)) == 20
     assert load(target, filled(30)) == 10
     (block,) = blocks(filled(2, 500))
-    twice = EntryBlock(
-        **{
-            name: getattr(block, name)
-            for name in ("function", "keys", "media_types", "media_type_of", "tag_sets", "tag_set_of")
-        },
-        ids=np.array([900, 900]), created_at=block.created_at, expires_at=block.expires_at, cost_s=block.cost_s,
-        use_counts=block.use_counts, bodies=block.bodies, body_ends=block.body_ends,
-    )  # fmt: skip
+    twice = replace(block, facts={**block.facts, "id": np.array([900, 900])})
     assert load_block(target, twice) == 1
-    block.expires_at[:] = 99.0
+    block.facts["expires_at"][:] = 99.0
     assert load_block(target, block) == 0
 
 

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from likewise.errors import InvalidValue, TooLarge, UnknownEntry
+from likewise.lookup.interning import MAX_NAMES
 from likewise.lookup.namespace import Namespace
-from likewise.lookup.tags import MAX_MEDIA_TYPES
 from likewise.types import NO_NEIGHBORS, Entry, Result
 
 
@@ -94,7 +94,6 @@ def test_an_entry_comes_back_whole(clock: Clock) -> None:
     clock.now += 10
     assert space.age_s(slot) == 10
     assert space.ttl_s(slot) == 50
-    assert space.cost_s(slot) == 0.25
     assert (space.label_of(slot), space.entry_id(slot), space.slot_of(5), space.slot_of(6)) == (4, 5, slot, -1)
     clock.now -= 20
     assert space.age_s(slot) == 0
@@ -238,14 +237,20 @@ def test_several_key_types_share_one_result(clock: Clock) -> None:
     assert space.lookup("b", np.array([8], np.float32), 1) == NO_NEIGHBORS
 
 
-def test_media_types_are_bounded(clock: Clock) -> None:
-    """A device that invents media types is stopped before it fills the memory."""
-    space = make(clock, capacity_entries=5)
-    for number in range(MAX_MEDIA_TYPES):
+def test_media_types_are_bounded_and_freed(clock: Clock) -> None:
+    """A device that invents media types is stopped before it fills the memory; those of no entry make room."""
+    space = make(clock, capacity_entries=2000)
+    for number in range(MAX_NAMES):
         space.insert(entry(number, result=Result(b"", f"text/x{number}")), 0)
     with pytest.raises(InvalidValue, match="media types"):
         space.insert(entry(10**6, result=Result(b"", "text/one-more")), 0)
+    with pytest.raises(InvalidValue, match="too long"):
+        space.insert(entry(10**6, result=Result(b"", "text/" + "x" * 300)), 0)
     space.insert(entry(10**6, result=Result(b"", "text/x1")), 0)
+    space.invalidate(ids=[7])
+    slot = space.insert(entry(10**6 + 1, result=Result(b"", "text/one-more")), 0)
+    assert space.result(slot).media_type == "text/one-more"
+    assert space.result(space.slot_of(8)).media_type == "text/x8"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Item
+from likewise.journal.private import keep_private
 from likewise.types import Learned
 
 APPLICATION_ID = 0x4C4B5753  # "LKWS"
@@ -65,6 +66,8 @@ class Database:
         busy_timeout_s: float = 5.0,
     ) -> None:
         self.path = path
+        if not read_only:
+            _keep_private(path)  # SQLite gives its side files the mode of the file
         self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # a damaged name must not stop a query
         self._full_sync = False
@@ -265,6 +268,13 @@ class Database:
                 self._db.execute("ROLLBACK")
             except sqlite3.Error:  # the failure that brought us here ended the transaction already
                 return
+
+
+def _keep_private(path: Path) -> None:
+    try:
+        keep_private(path)
+    except OSError as error:
+        raise sqlite3.OperationalError(error.strerror) from error
 
 
 class _Transaction:

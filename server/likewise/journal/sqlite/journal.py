@@ -237,7 +237,7 @@ class SqliteJournal:
 
     def _open(self) -> Database:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
             self._lock.acquire()
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
@@ -310,11 +310,11 @@ class SqliteJournal:
         return records, bad, reasons
 
     def _live(self, block: EntryBlock, tombstones: Tombstones) -> EntryBlock:
-        keep = block.expires_at > self._clock()
+        keep = block.facts["expires_at"] > self._clock()
         if len(tombstones) and len(block):
             name = block.function
-            gone = [tombstones.covers_tags(name, tags, 0) for tags in block.tag_sets]
-            keep &= ~np.array(gone, np.bool_)[block.tag_set_of]
+            gone = [tombstones.covers_tags(name, tags, 0) for tags in block.values["tags"]]
+            keep &= ~np.array(gone, np.bool_)[block.facts["tags"]]
             keep &= np.array([not tombstones.covers(name, one, 0) for one in block.ids.tolist()], np.bool_)
         return select(block, keep)
 

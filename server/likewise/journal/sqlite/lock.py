@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from likewise.errors import JournalError
+from likewise.journal.private import private
 
 try:
     import fcntl
@@ -22,7 +23,7 @@ class FileLock:
 
     def acquire(self) -> None:
         """Take the lock. Raises JournalError if another process has it, OSError where the file cannot be opened."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = private(str(self._path), os.O_RDWR | os.O_CREAT)
         if fcntl is not None:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from likewise.errors import JournalError
 from likewise.files import sync_folder
 from likewise.journal import codec
 from likewise.journal.buffer import Item
+from likewise.journal.private import MODE
 from likewise.journal.sqlite.database import Database, readable
 from likewise.types import Inserted
 
@@ -68,6 +70,8 @@ def move_aside(path: Path) -> Path:
         source = path.with_name(path.name + suffix)
         if source.exists():
             source.replace(aside.with_name(aside.name + suffix))
+            with suppress(OSError):
+                aside.with_name(aside.name + suffix).chmod(MODE)
     older = sorted(
         (one for one in path.parent.glob(f"{path.name}.damaged-*") if not one.name.endswith(("-wal", "-shm"))),
         key=lambda one: one.stat().st_mtime,

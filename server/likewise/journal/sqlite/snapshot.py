@@ -27,25 +27,17 @@ import orjson
 from numpy.typing import NDArray
 
 from likewise.errors import JournalError
+from likewise.facts import FACTS
 from likewise.files import sync_folder
 from likewise.journal.blocks import check
+from likewise.journal.private import private
 from likewise.types import EntryBlock
 
 VERSION = 1
 _MAGIC = b"likewise-snap\0" + struct.pack("<H", VERSION)
 _TRAILER = struct.Struct("<QQI8s")
 _MAX_TABLE_BYTES = 256 * 2**20
-_COLUMNS = {
-    "ids": "<i8",
-    "created_at": "<f8",
-    "expires_at": "<f8",
-    "cost_s": "<f8",
-    "use_counts": "<i8",
-    "bodies": "|u1",
-    "body_ends": "<i8",
-    "media_type_of": "<i8",
-    "tag_set_of": "<i8",
-}
+_RESULTS = {"bodies": "|u1", "body_ends": "<i8"}
 
 
 class SnapshotWriter:
@@ -62,7 +54,7 @@ class SnapshotWriter:
 
     def __enter__(self) -> SnapshotWriter:
         try:
-            self._file = self._unfinished.open("wb")
+            self._file = open(self._unfinished, "wb", opener=private)
             self._file.write(_MAGIC)
         except OSError as error:
             raise _cannot_write(self._path, error) from error
@@ -71,15 +63,15 @@ class SnapshotWriter:
     def add(self, block: EntryBlock) -> None:
         """Write one block. Raises JournalError when the disk does not take it, or the columns do not fit."""
         check(block)
-        columns = {name: self._column(getattr(block, name), kind) for name, kind in _COLUMNS.items()}
+        columns = {fact.column: self._column(block.facts[fact.name], fact.dtype) for fact in FACTS}
+        columns |= {name: self._column(getattr(block, name), kind) for name, kind in _RESULTS.items()}
         self._blocks.append(
             {
                 "function": block.function,
                 "entries": len(block),
                 "columns": columns,
                 "keys": {name: self._column(keys, "<f4") for name, keys in block.keys.items()},
-                "media_types": list(block.media_types),
-                "tag_sets": [list(tags) for tags in block.tag_sets],
+                **{fact.interned: list(block.values[fact.name]) for fact in FACTS if fact.interned},
             }
         )
 
@@ -173,13 +165,21 @@ def open_snapshot(path: Path) -> Snapshot | None:
 
 
 def _read_block(file: BinaryIO, block: dict[str, Any], size: int) -> EntryBlock:
-    columns = {name: _read(file, block["columns"][name], kind, size) for name, kind in _COLUMNS.items()}
+    columns, n = block["columns"], block["entries"]
+    facts: dict[str, NDArray[Any]] = {}
+    values: dict[str, list[Any]] = {}
+    for fact in FACTS:
+        known = fact.column in columns or not fact.later  # else the snapshot is older than the fact
+        facts[fact.name] = _read(file, columns[fact.column], fact.dtype, size) if known else fact.default_column(n)
+        if fact.interned:
+            found = block[fact.interned] if known else [fact.default]
+            values[fact.name] = [tuple(each) if isinstance(each, list) else each for each in found]
     result = EntryBlock(
-        function=block["function"],
-        keys={name: _read(file, column, "<f4", size) for name, column in block["keys"].items()},
-        media_types=block["media_types"],
-        tag_sets=[tuple(tags) for tags in block["tag_sets"]],
-        **columns,
+        block["function"],
+        facts,
+        values,
+        {name: _read(file, column, "<f4", size) for name, column in block["keys"].items()},
+        **{name: _read(file, columns[name], kind, size) for name, kind in _RESULTS.items()},
     )
     check(result)
     return result
