@@ -87,6 +87,9 @@ async def test_what_was_registered_is_there_at_the_next_start(start):
         pytest.param(SPEC.replace('"labels.txt"', '["a", "b", "d"]'), id="labels"),
         pytest.param(SPEC.replace("[result]", '[result]\nequality = "bytes"'), id="equality"),
         pytest.param(SPEC.replace('labels = "labels.txt"', 'kind = "tensors"'), id="kind"),
+        pytest.param(
+            SPEC.replace('labels = "labels.txt"', 'kind = "tensors"\n[result.tolerance]\ny = 0.1'), id="tolerance"
+        ),
     ],
 )
 async def test_a_spec_that_makes_other_results_is_another_function(start, spec):
