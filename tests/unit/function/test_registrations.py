@@ -6,6 +6,7 @@ import asyncio
 import random
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from models import scores
 
 from likewise.errors import Conflict, InvalidFunction, UnknownFunction
 from likewise.function.assembly import Assembler, Defaults
-from likewise.function.registration_folder import RegistrationFolder
+from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
 from likewise.inference.batching import Workers
@@ -310,3 +311,20 @@ async def test_data_of_a_model_come_as_parts(start, tmp_path):
     peer = start("peer")
     await peer.registrations.follow(node.records[0])
     assert identity(peer) == identity(node)
+
+
+def test_folders_that_hold_a_function_are_found(tmp_path, monkeypatch):
+    """Others beside them, hidden ones and a folder that is not there do not matter; one that may not be read does."""
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "function.toml").touch()
+    (tmp_path / "empty").mkdir()
+    assert [each.name for each in function_folders(tmp_path)] == ["a", "b"]
+    assert function_folders(tmp_path / "absent") == []
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InvalidFunction, match="Permission denied"):
+        function_folders(tmp_path)
