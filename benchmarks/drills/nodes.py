@@ -19,6 +19,8 @@ import numpy as np
 
 from benchmarks.processes import ROOT, Failed, environment
 from benchmarks.served import FIXED, spec
+from likewise.function.fingerprint import fingerprint, journal_id
+from likewise.function.spec_text import read_spec
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from redis_server import RedisServer, find_redis
@@ -41,6 +43,12 @@ def write_functions(folder: Path, entries: int, names: Sequence[str] = (FUNCTION
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "function.toml").write_text(fixed_index(spec(NEAR, entries)) if fixed else spec(NEAR, entries))
     return folder
+
+
+def journaled(functions: Path, name: str = FUNCTION) -> str:
+    """Return the id under which a node journals a function without a model."""
+    found, version = read_spec(functions / name)
+    return journal_id(name, version, fingerprint(found, (), {}))
 
 
 def random_keys(count: int, seed: int) -> np.ndarray:

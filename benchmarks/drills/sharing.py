@@ -16,6 +16,7 @@ from benchmarks.drills.nodes import (
     Node,
     cluster,
     entry,
+    journaled,
     random_keys,
     redis,
     sharing,
@@ -46,7 +47,7 @@ def drill(folder: Path, quick: bool = False, seconds: float | None = None) -> It
         yield Figure(LATENCY, [float(np.percentile(waits, 99))], [1.0], note=said)
     with redis(folder / "redis2") as server, Node(folder / "c", functions, *sharing(server)) as node:
         count = 2_000 if quick else 100_000
-        adopted, wall = adoption(server.url, node, count)
+        adopted, wall = adoption(server.url, node, journaled(functions), count)
         yield Figure(
             ADOPTION, [adopted], [1.0], note=f"{count} entries; {wall:.0f}/s with publisher and Redis beside it"
         )
@@ -93,7 +94,7 @@ def latency(a: Node, b: Node, seconds: float) -> tuple[list[float], float]:
     return waits, done[0]
 
 
-def adoption(url: str, node: Node, count: int, there: int = 0) -> tuple[float, float]:
+def adoption(url: str, node: Node, function: str, count: int, there: int = 0) -> tuple[float, float]:
     """Publish entries as fast as that goes; return how many a node adopts per CPU second of its own, and per second."""
 
     async def publish() -> None:
@@ -105,9 +106,7 @@ def adoption(url: str, node: Node, count: int, there: int = 0) -> tuple[float, f
         for start in range(0, count, 1000):
             for i, key in enumerate(random_keys(min(1000, count - start), start)):
                 result = Result(b'{"label":"%d"}' % (i % 50))
-                journal.append(
-                    Inserted(f"{FUNCTION}@1", Entry(start + i + 1, {"v": key}, result, 0.1, now, now + 3000))
-                )
+                journal.append(Inserted(function, Entry(start + i + 1, {"v": key}, result, 0.1, now, now + 3000)))
             await journal.flush()
         await journal.close()
 

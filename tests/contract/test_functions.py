@@ -151,6 +151,58 @@ def test_uploads_that_are_no_upload(server, files):
     assert server.http.put("/v1/functions/mine", content=b"[1]", headers=listed).status_code == 422
 
 
+def test_a_function_is_removed_by_its_version_altogether(server):
+    """By `name@version`: gone under both; another version is not there."""
+    assert server.http.delete("/v1/functions/quadrants@2").status_code == 404
+    assert server.http.get("/v1/functions/quadrants").status_code == 200
+    assert server.http.delete("/v1/functions/quadrants@1").status_code == 204
+    for address in ("quadrants", "quadrants@1"):
+        assert server.http.get(f"/v1/functions/{address}").status_code == 404
+        assert server.http.delete(f"/v1/functions/{address}").status_code == 404
+    assert "quadrants" not in {each["name"] for each in server.http.get("/v1/functions").json()["functions"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        pytest.param(b"a=" + b"[" * 20_000, "application/toml", id="TOML"),
+        pytest.param(b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "application/json", id="JSON"),
+        pytest.param(b'a = "\xe9"', "application/toml", id="Latin-1"),
+    ],
+)
+def test_a_spec_that_no_parser_likes_is_refused(server, content, media_type):
+    """422, whatever it does to the parser."""
+    answer = server.http.put("/v1/functions/mine", content=content, headers={"content-type": media_type})
+    assert answer.status_code == 422
+    assert answer.json()["type"].endswith("/invalid-function")
+
+
+def test_labels_changed_in_the_folder_begin_anew(live, toys, tmp_path):
+    """The same version, other results: nothing of before comes back, and what comes back is right."""
+    folder = toys.write_quadrants(tmp_path / "own")
+    png = {"content-type": "image/png"}
+
+    def answers(server):
+        url = "/v1/functions/quadrants/infer"
+        return {server.http.post(url, content=toys.picture(0, i), headers=png).json()["label"] for i in range(30)}
+
+    settings = {"functions": tmp_path / "own", "journal": "sqlite"}
+    first = live(**settings)
+    fingerprint = first.http.get("/v1/functions/quadrants").json()["fingerprint"]
+    assert answers(first) == {"north-west"}
+    first.__exit__()
+    (folder / "1" / "labels.txt").write_text("a\nb\nc\nd\n")
+    second = live(**settings)
+    assert second.http.get("/v1/functions/quadrants").json()["fingerprint"] != fingerprint
+    assert second.http.get("/v1/functions/quadrants").json()["entries"] == 0
+    assert answers(second) == {"a"}
+    second.__exit__()
+    (folder / "1" / "labels.txt").write_text("\n".join(toys.labels))
+    third = live(**settings)
+    assert third.http.get("/v1/functions/quadrants").json()["fingerprint"] == fingerprint
+    assert answers(third) == {"north-west"}
+
+
 def test_registration_may_be_switched_off(live, files):
     """403 where the operator said so."""
     server = live(allow_registration=False)

@@ -151,3 +151,19 @@ def test_nothing_of_a_removed_function_answers_for_its_successor(node, upload, t
     wait_for(lambda: described(a, "mine"))
     for server in (a, b):
         assert {compute(server, "mine", toys.picture(i, i)).json()["label"] for i in range(4)} == set("abcd")
+
+
+def test_nodes_with_other_models_under_one_version_share_nothing(node, toys, tmp_path):
+    """Operators' folders may differ by mistake; each node answers by its own files, and learns by them alone."""
+    for name, labels in (("a", toys.labels), ("b", "abcd")):
+        toys.write_quadrants(tmp_path / f"own-{name}")
+        (tmp_path / f"own-{name}" / "quadrants" / "1" / "labels.txt").write_text("\n".join(labels))
+    a, b = (node(name, functions=tmp_path / f"own-{name}") for name in "ab")
+    assert described(a, "quadrants")["fingerprint"] != described(b, "quadrants")["fingerprint"]
+    for i in range(40):
+        assert compute(a, "quadrants", toys.picture(i % 4, i)).json()["label"] in toys.labels
+        assert compute(b, "quadrants", toys.picture(i % 4, i)).json()["label"] in "abcd"
+    same = node("c", functions=tmp_path / "own-a")
+    wait_for(lambda: described(same, "quadrants")["entries"] == described(a, "quadrants")["entries"] > 0)
+    counts = {each["label"] for each in b.http.get("/v1/functions/quadrants/entries").json()["entries"]}
+    assert counts <= set("abcd")

@@ -168,11 +168,21 @@ def ensure_access(settings: Settings) -> None:
     if read_keys(settings.keys_path):
         return
     if not settings.create_key:
+        why = (
+            f"Listening on {settings.host} lets other machines in"
+            if settings.require_key == "auto"
+            else f"require_key is {settings.require_key}"
+        )
+        private = (
+            "Or stay private:  --host 127.0.0.1"
+            if settings.require_key == "auto"
+            else ("Or without keys:  --require-key auto, on 127.0.0.1")
+        )
         raise SettingsError(
-            f"Listening on {settings.host} lets other machines in, and there is no access key yet.\n"
+            f"{why}, and there is no access key yet.\n"
             f"Make one:         likewise keys add --name first --scope admin --data-dir {settings.data_dir}\n"
             f"Or at the start:  --create-key writes one to {settings.first_key_path}\n"
-            "Or stay private:  --host 127.0.0.1"
+            f"{private}"
         )
     create_first_key(settings.keys_path, settings.first_key_path)
     log.info("Made the first access key, scope admin, and wrote it to %s.", settings.first_key_path)

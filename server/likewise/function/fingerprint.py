@@ -43,12 +43,13 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
 
     result = spec.result
     common, single = result.tolerances
+    close = [list(common), sorted([name, *each] for name, each in single.items())]
     described = {
         "revision": REVISION,
         "input": spec.input.kind,
         "model": spec.model and [prepared(spec.model), content(spec.model.file)],
         "result": [result.kind, list(labels), result.equality],
-        "tolerance": [list(common), sorted(single.items())] if result.equality == "close" else None,
+        "tolerance": close if result.equality == "close" else None,
         "keys": sorted(
             [key.label, key.extractor, key.metric, key.dimension, prepared(key), content(key.file)] for key in spec.keys
         ),

@@ -189,7 +189,13 @@ class RegistrationFolder:
 Check = Callable[[Function], None]
 
 
-def function_folders(folder: Path) -> Iterator[Path]:
-    """Yield the sub-folders of an operator's folder that hold a function, by name."""
-    if folder.is_dir():
-        yield from sorted(each for each in folder.iterdir() if (each / SPEC_FILE).is_file() and each.name[0] != ".")
+def function_folders(folder: Path) -> list[Path]:
+    """Return the sub-folders of an operator's folder that hold a function, by name. Raises InvalidFunction."""
+    try:
+        if not folder.is_dir():
+            return []
+        return sorted(each for each in folder.iterdir() if each.name[0] != "." and (each / SPEC_FILE).is_file())
+    except OSError as error:
+        raise InvalidFunction(
+            f"{error.filename or folder}: cannot be read ({error.strerror}); let the server's user read it"
+        ) from error

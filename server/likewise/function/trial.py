@@ -11,8 +11,8 @@ from likewise.errors import InvalidFunction, LikewiseError
 from likewise.inference.model import OnnxModel
 from likewise.types import Tensor
 
-GUESSES = (1, 8, 32, 64, 128, 224, 16_000)
-"""Lengths tried for the axes of a model's input that may have any."""
+GUESSES = (8, 32, 64, 128, 224, 16_000, 1)
+"""Lengths tried for the axes of a model's input that may have any; 1 last, since an axis of one hides in an output."""
 MAX_DIMENSION = 4096
 """Numbers of a key."""
 
