@@ -7,6 +7,7 @@ from weakref import ref
 import numpy as np
 
 from likewise.index.kernels import Scan
+from likewise.index.keyed import ImmediateIndex
 from likewise.index.parts import Parts
 from likewise.index.slots import SlotMap, check_added
 from likewise.index.views import ints
@@ -15,7 +16,7 @@ from likewise.types import Key, Keys, Slots
 INITIAL_CAPACITY = 256
 
 
-class ExactIndex:
+class ExactIndex(ImmediateIndex):
     """Keys side by side in one array; a removed key's row is taken by the last, so no space is lost."""
 
     kind = "exact"
@@ -43,6 +44,7 @@ class ExactIndex:
     def add(self, slots: Slots, keys: Keys) -> None:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
         keys = check_added(slots, keys, self._dimension)
+        self._rows.check_free(slots)
         end = self._count + len(slots)
         if end > len(self._keys):
             self._resize(max(end, 2 * len(self._keys)))
@@ -71,11 +73,12 @@ class ExactIndex:
         if self._count < len(self._keys) // 4 and len(self._keys) > INITIAL_CAPACITY:
             self._resize(max(INITIAL_CAPACITY, 2 * self._count))
 
-    def reserve(self, capacity: int) -> None:
+    def hold(self, capacity: int) -> None:
         """Take room for so many keys now, so that the array is not copied as it grows to them.
 
         Memory is taken only as keys are written; removing most of them gives the room up.
         """
+        super().hold(capacity)
         if capacity > len(self._keys):
             self._resize(capacity)
 
@@ -140,11 +143,6 @@ class ExactIndex:
         parts = Parts(lambda: slots, lambda part, start: keys[start : start + len(part)], chunk)
         self._readers = [reader for reader in self._readers if reader() is not None] + [ref(parts)]
         return parts
-
-    @property
-    def worn(self) -> bool:
-        """False: removal leaves nothing behind."""
-        return False
 
     def memory_bytes(self) -> int:
         """Return the bytes it holds, keys included."""

@@ -128,6 +128,7 @@ class Lists:
         self._bitmap: Bitmap | None = None
         self._filter: Any = None
         self._parameters: Any = None
+        self._discarded = False
         self._growing = threading.Lock()  # held by readers in other threads, and where lists grow
         self.probe(probes)
 
@@ -161,9 +162,9 @@ class Lists:
 
     def keys(self, positions: Slots) -> Keys:
         """Return a copy of the keys at `positions`, shape (n, d). May be called from other threads beside `append`."""
-        if not len(positions):
-            return np.empty((0, self._index.d), np.float32)
         with self._growing:
+            if not len(positions) or self._discarded:
+                return np.zeros((len(positions), self._index.d), np.float32)
             found: Keys = self._index.reconstruct_batch(positions)
         return found
 
@@ -195,16 +196,18 @@ class Lists:
         return found
 
     def discard(self) -> None:
-        """Give the pages of all lists back at once; nothing may be asked any more.
+        """Give the pages of all lists back at once; nothing may be asked any more, and keys are zeros.
 
         The allocator would keep them for itself.
         """
-        lists = self._index.invlists
-        for number in range(self.lists):
-            size = lists.list_size(number) * 4 * self._index.d
-            if size >= mmap.PAGESIZE:
-                give_back(int(lists.get_codes(number)), size)
-        self._index.reset()
+        with self._growing:
+            self._discarded = True
+            lists = self._index.invlists
+            for number in range(self.lists):
+                size = lists.list_size(number) * 4 * self._index.d
+                if size >= mmap.PAGESIZE:
+                    give_back(int(lists.get_codes(number)), size)
+            self._index.reset()
 
     def memory_bytes(self) -> int:
         """Return the bytes of keys, ids and centroids, to a good estimate: a list has a quarter more room than keys."""

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.index.auto import AutoIndex
 from likewise.types import EntryBlock, Slots
 
 if TYPE_CHECKING:
@@ -154,12 +153,10 @@ def _block(space: Namespace, slots: Slots) -> EntryBlock:
 def hold(space: Namespace) -> None:
     """Say that a bulk load begins: indexes wait with what they would do again and again as they grow."""
     for index in space._indexes.values():
-        if isinstance(index, AutoIndex):
-            index.hold(space.capacity_entries)
+        index.hold(space.capacity_entries)
 
 
 def release(space: Namespace) -> None:
     """Say that a bulk load is over."""
     for index in space._indexes.values():
-        if isinstance(index, AutoIndex):
-            index.release()
+        index.release()
