@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from time import monotonic
 
+from likewise.errors import InvalidValue
 from likewise.index.contenders import Contenders
 from likewise.index.hnsw import EF_CONSTRUCTION, M
-from likewise.index.keyed import KeyedIndex
+from likewise.index.keyed import KeyedIndex, SlotsOf
 from likewise.index.moves import Build, Cancelled, Move, drop
+from likewise.index.outline import Outline
 from likewise.index.parts import Parts
+from likewise.index.saved import SavedIndex
 from likewise.index.trials import Measure, Measured, Trial, measure
+from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 
 logger = logging.getLogger(__name__)
@@ -71,6 +76,7 @@ class AutoIndex:
         self._move: Move | None = None
         self._trial: Trial | None = None
         self._held: int | None = None
+        self._restored_at = 0
         self._closed = False
         self._given_up: Cancelled | None = None
 
@@ -188,11 +194,11 @@ class AutoIndex:
             if self._move is None:
                 return
             left = None if deadline is None else deadline - monotonic()
-            if left is not None and left <= 0:
-                return
-            self._move.join(left)
+            self._move.join(None if left is None else max(0.0, left))
             if self._move.over:
                 self._tend_move()
+            if left is not None and left <= 0:
+                return
 
     def close(self) -> None:
         """Give up a replacement on its way and begin no other; its thread ends by itself. Answers go on."""
@@ -201,6 +207,37 @@ class AutoIndex:
             self._move.cancel()
             self._move = None
         self._current.close()
+
+    @property
+    def projection(self) -> Projection | None:
+        """None: keys are searched as they are."""
+        return None
+
+    def outline(self) -> Outline | None:
+        """Return what is saved of the index in use, with the count of keys that it was chosen for."""
+        outline = self._current.outline()
+        return outline and replace(outline, facts={**outline.facts, "chosen_at": self._chosen_at})
+
+    def restore(self, saved: SavedIndex, slots: SlotsOf) -> bool:
+        """Begin to replace the scan by a saved index of a kind that could have been chosen; see KeyedIndex."""
+        kinds = self._contenders.kinds if self._exact_limit is None else ("hnsw",)
+        kind = saved.text("kind")
+        if self._closed or self._move is not None or self.kind != "exact" or kind not in kinds:
+            return False
+        if saved.facts.get("projected", saved.number("dimension")) != self._dimension:
+            return False
+
+        def build(parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
+            try:
+                return self._contenders.restore(saved, slots(), parts, cancelled)
+            except InvalidValue as error:
+                logger.warning("a saved index cannot be used and is built anew: %s", error.detail)
+                return None
+
+        self._restored_at = saved.number("chosen_at")
+        self._move = Move(self._current, build, background=self.background, stopped=self._stopped)
+        self._tend_move()
+        return True
 
     def discard(self) -> None:
         """Give the memory back; nothing may be asked any more."""
@@ -271,11 +308,19 @@ class AutoIndex:
         if trial is None:
             if kind == "exact":
                 self._chosen_at, self._trial_at = 0, self._first_trial
+            elif self._restored_at:
+                self._chosen(self._restored_at)
+            self._restored_at = 0
             return
         self._measured = trial.measured
-        # a scan cannot be wrong among fewer keys
-        self._chosen_at = trial.count if kind != "exact" else 0
-        self._trial_at = AGAIN[kind] * trial.count
-        if kind == "hnsw" and trial.count >= SETTLED:
-            self._trial_at = sys.maxsize
+        self._chosen(trial.count)
         logger.info("%d keys are searched by %s: %s", trial.count, kind, trial.measured)
+
+    def _chosen(self, count: int) -> None:
+        """Set when the next trial is due after one among so many keys."""
+        kind = self.kind
+        # a scan cannot be wrong among fewer keys
+        self._chosen_at = count if kind != "exact" else 0
+        self._trial_at = AGAIN[kind] * count
+        if kind == "hnsw" and count >= SETTLED:
+            self._trial_at = sys.maxsize

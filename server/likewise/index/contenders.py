@@ -7,14 +7,20 @@ from functools import partial
 
 import numpy as np
 
+from likewise.errors import InvalidValue
 from likewise.index.exact import ExactIndex
 from likewise.index.graph import Scale
-from likewise.index.hnsw import HnswIndex
+from likewise.index.hnsw import EFFORTS, HnswIndex
 from likewise.index.ivf import SAMPLE, IvfIndex, lists_for
 from likewise.index.keyed import KeyedIndex
 from likewise.index.moves import Cancelled, fill
+from likewise.index.parts import Parts
+from likewise.index.saved import SavedIndex
 from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
 from likewise.types import Keys, Slots
+
+KNOWN = 0.5
+"""Share of the keys that a saved index has to have; with less it is built anew."""
 
 
 class Contenders:
@@ -61,6 +67,29 @@ class Contenders:
             index.effort = effort
         return index
 
+    def restore(self, saved: SavedIndex, slots: Slots, parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
+        """Return a saved index over the keys in the parts, or None where it was cancelled.
+
+        slots: of the saved positions, -1 where there is no such key any more. Raises InvalidValue; see TombstonedIndex.
+        """
+        if cancelled():
+            return None
+        if len(slots) != saved.number("count", 1) or (slots >= 0).sum() < len(parts) * KNOWN:
+            raise InvalidValue("too few of the keys are in it")
+        index = self.empty(saved.text("kind"), (), len(slots))
+        if not isinstance(index, TombstonedIndex):
+            raise InvalidValue("its kind is not one that is saved")
+        effort = saved.facts.get("effort")
+        if not isinstance(effort, float) or not 0 < effort <= max(EFFORTS):
+            raise InvalidValue(f"its effort is {effort!r}")
+        index.effort = effort
+        if not index.restore_from(saved, slots, parts, cancelled):
+            index.discard()
+            return None
+        if isinstance(index, HnswIndex):
+            index.built()
+        return index
+
     def empty(self, kind: str, parts: Iterable[tuple[Slots, Keys]] = (), count: int = 0) -> KeyedIndex:
         """Return an empty index for so many keys and as many to come."""
         capacity = max(MIN_CAPACITY, 2 * count)
@@ -68,7 +97,7 @@ class Contenders:
             return self._graph(capacity=capacity, rebuilds_itself=False)
         if kind == "ivf":
             wanted = SAMPLE * lists_for(count)
-            training = every(parts, max(1, count // wanted))[1] if count else None
+            training = every(parts, max(1, count // wanted))[1] if count and parts else None
             return IvfIndex(
                 self._dimension, capacity=capacity, training=training, expected=count, rebuilds_itself=False
             )

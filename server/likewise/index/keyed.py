@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from likewise.index.outline import Outline
 from likewise.index.parts import Parts
-from likewise.ports import Index
+from likewise.index.saved import SavedIndex
+from likewise.ports import Index, Projection
 from likewise.types import Keys, Slots
+
+SlotsOf = Callable[[], Slots]
 
 
 class KeyedIndex(Index, Protocol):
@@ -69,6 +73,23 @@ class KeyedIndex(Index, Protocol):
     def close(self) -> None:
         """Give up what is on its way and begin nothing more; threads end by themselves. Answers go on."""
 
+    @property
+    def projection(self) -> Projection | None:
+        """By what keys are searched; None: as they are."""
+
+    def outline(self) -> Outline | None:
+        """Return what is saved of the index that searches now, beside its keys; None where it is as quickly made anew.
+
+        Call it where the index is changed, and read it in a thread.
+        """
+
+    def restore(self, saved: SavedIndex, slots: SlotsOf) -> bool:
+        """Begin to replace what searches by a saved index over the keys that are here; return whether it can be.
+
+        slots: called in the thread that builds, for the slots of the saved positions; see TombstonedIndex.
+        What cannot be used is given up with a line in the log.
+        """
+
     def discard(self) -> None:
         """Give the memory back, as far as the allocator would keep it; nothing may be asked any more."""
 
@@ -112,6 +133,19 @@ class ImmediateIndex:
 
     def close(self) -> None:
         """Do nothing: nothing is on its way."""
+
+    @property
+    def projection(self) -> Projection | None:
+        """None: keys are searched as they are."""
+        return None
+
+    def outline(self) -> Outline | None:
+        """None: it is as quickly made anew."""
+        return None
+
+    def restore(self, saved: SavedIndex, slots: SlotsOf) -> bool:
+        """Return False: it is filled as keys are loaded."""
+        return False
 
     def discard(self) -> None:
         """Do nothing: the memory goes with the object."""

@@ -8,10 +8,12 @@ from time import monotonic
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.index.keyed import KeyedIndex
+from likewise.index.keyed import KeyedIndex, SlotsOf
 from likewise.index.moves import Build, Cancelled, Move, drop, fill
+from likewise.index.outline import Outline, probes
 from likewise.index.parts import Parts
 from likewise.index.projection import Projected
+from likewise.index.saved import SavedIndex
 from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 
@@ -33,6 +35,7 @@ class ProjectedIndex:
         self._make = make
         self._background = background
         self._move: Move | None = None
+        self._wanted: Projection | None = None
         self._held = plain.held
         self._closed = False
 
@@ -85,11 +88,31 @@ class ProjectedIndex:
         if self._closed:
             return
         self._give_up()
+        self._wanted = projection
         inline = not self._background or not len(self._current)
         self._move = Move(self._current, self._builder(projection), background=not inline, stopped=lambda: self._closed)
         self._tend()
 
-    def _builder(self, projection: Projection | None) -> Build:
+    def outline(self) -> Outline | None:
+        """Return what is saved of the index in use, and what tells its projection; see KeyedIndex."""
+        return None if self._move is not None else self._current.outline()
+
+    def restore(self, saved: SavedIndex, slots: SlotsOf) -> bool:
+        """Begin to replace what searches by a saved index, where that is of the projection in use; see KeyedIndex."""
+        wanted = self._wanted
+        if self._closed or not _made_by(wanted, saved, self.dimension):
+            return False
+        if wanted is None:
+            return self._move is None and self._current.restore(saved, slots)
+        self._give_up()
+        build = self._builder(wanted, lambda index: index.restore(saved, slots))
+        self._move = Move(self._current, build, background=self._background, stopped=lambda: self._closed)
+        self._tend()
+        return True
+
+    def _builder(
+        self, projection: Projection | None, restored: Callable[[KeyedIndex], bool] = lambda index: False
+    ) -> Build:
         def build(parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
             inner = self._make(self.dimension if projection is None else projection.dimension)
             inner.background = False  # it is filled in a thread of its own already
@@ -99,7 +122,8 @@ class ProjectedIndex:
             if not fill(index, parts, cancelled):
                 index.close()
                 return None
-            index.release(cancelled)
+            if not restored(index) and self._held is None:
+                index.release(cancelled)
             # what is due after the last changes comes in the background, once this is in use
             index.hold(count)
             return index
@@ -186,10 +210,10 @@ class ProjectedIndex:
         deadline = None if timeout_s is None else monotonic() + timeout_s
         while self._move is not None:
             left = None if deadline is None else deadline - monotonic()
-            if left is not None and left <= 0:
-                return
-            self._move.join(left)
+            self._move.join(None if left is None else max(0.0, left))
             self._tend()
+            if left is not None and left <= 0:
+                break
         self._current.settle(None if deadline is None else max(0.0, deadline - monotonic()))
 
     def close(self) -> None:
@@ -220,6 +244,17 @@ class ProjectedIndex:
             successor.release()
         else:
             successor.hold(self._held)
+
+
+def _made_by(projection: Projection | None, saved: SavedIndex, dimension: int) -> bool:
+    made = saved.facts.get("projected")
+    if projection is None or made is None:
+        return projection is None and made is None
+    expected = projection.many(probes(dimension))
+    if made != expected.shape[1]:
+        return False
+    found = saved.column("probes", "<f4", expected.size).reshape(expected.shape)
+    return bool(np.allclose(found, expected, rtol=1e-3, atol=1e-4))
 
 
 def projectable(index: KeyedIndex, make: Make, *, background: bool) -> ProjectedIndex:

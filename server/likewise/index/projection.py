@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from likewise.index.keyed import KeyedIndex
+from likewise.index.keyed import KeyedIndex, SlotsOf
+from likewise.index.outline import Outline, probes
 from likewise.index.parts import Parts
+from likewise.index.saved import SavedIndex
 from likewise.index.slots import check_added
 from likewise.index.store import KeyStore
 from likewise.ports import Projection
@@ -118,6 +121,18 @@ class Projected:
     def close(self) -> None:
         """Give up what is on its way and begin nothing more."""
         self.index.close()
+
+    def outline(self) -> Outline | None:
+        """Return what is saved of the index over projections, and what tells which projection it was."""
+        inner = self.index.outline()
+        if inner is None:
+            return None
+        made = self.projection.many(probes(self.dimension))
+        return replace(inner, facts={**inner.facts, "projected": made.shape[1]}, extra=(("probes", [made]),))
+
+    def restore(self, saved: SavedIndex, slots: SlotsOf) -> bool:
+        """Begin to replace the index over projections by a saved one, whatever it was that they are of."""
+        return self.index.restore(saved, slots)
 
     def discard(self) -> None:
         """Give the memory back; nothing may be asked any more."""

@@ -63,6 +63,13 @@ class SlotMap:
         """Return the rows of slots, -1 where there is none; slots must be within reach."""
         return self._rows[slots].astype(np.int64)
 
+    def get_any(self, slots: Slots) -> Slots:
+        """Return the rows of slots, -1 where there is none or they are out of reach."""
+        rows = np.full(len(slots), -1, np.int64)
+        known = slots < len(self._rows)
+        rows[known] = self._rows[slots[known]]
+        return rows
+
     def row(self, slot: int) -> int:
         """Return the row of a slot, or -1."""
         view = self._view

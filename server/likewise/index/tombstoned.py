@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 from weakref import ref
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from likewise.index.kernels import Answers
 from likewise.index.keyed import ImmediateIndex
+from likewise.index.outline import Outline
 from likewise.index.parts import Parts
+from likewise.index.saved import Column, SavedIndex
 from likewise.index.slots import SlotMap, check_added
 from likewise.index.views import ints
 from likewise.types import Key, Keys, Slots
@@ -128,6 +131,13 @@ class TombstonedIndex(ImmediateIndex, ABC):
             self._reach(max(end, 2 * len(self._slots)))
         self._engine.append(keys)
         # only now: a slot that has a position has a key there, for whoever peeks in another thread
+        self._place(slots, start)
+        if self._rebuilds_itself and self._spent:
+            self.rebuild()
+
+    def _place(self, slots: Slots, start: int) -> None:
+        """Note the slots of positions from `start` on, whose keys are there."""
+        end = start + len(slots)
         self._positions.put(slots, np.arange(start, end, dtype=np.int64))
         if end - start == 1:
             self._slot_of[start] = int(slots[0])
@@ -136,8 +146,10 @@ class TombstonedIndex(ImmediateIndex, ABC):
             self._slots[start:end] = slots
             positions = np.arange(start, end)
             np.bitwise_or.at(self._alive, positions >> 3, (1 << (positions & 7)).astype(np.uint8))
-        if self._rebuilds_itself and self._spent:
-            self.rebuild()
+
+    def _reach_for(self, count: int) -> None:
+        if count > len(self._slots):
+            self._reach(2 * count)
 
     def _reach(self, capacity: int) -> None:
         slots = np.full(capacity, -1, np.int32)
@@ -237,6 +249,40 @@ class TombstonedIndex(ImmediateIndex, ABC):
         )
         self._readers = [reader for reader in self._readers if reader() is not None] + [ref(parts)]
         return parts
+
+    def outline(self) -> Outline | None:
+        """Return what is saved of it; None where it is left alone, since it is built as keys are loaded."""
+        if self._rebuilds_itself or not len(self):
+            return None
+        engine, count = self._engine, self._engine.count
+        facts = {
+            "kind": self.kind,
+            "dimension": self._dimension,
+            "count": count,
+            "effort": float(self.effort),
+            **self._facts(),
+        }
+
+        def slots(start: int, end: int) -> Slots | None:
+            return self._slots[start:end].astype(np.int64) if self._engine is engine else None
+
+        return Outline(facts, slots, lambda: self._columns(count), self.snapshot(1))
+
+    @abstractmethod
+    def _facts(self) -> dict[str, Any]:
+        """Return what is saved of the kind in particular, JSON-able."""
+
+    @abstractmethod
+    def _columns(self, count: int) -> Iterable[Column]:
+        """Return what leads to the first `count` positions; called and read in a thread."""
+
+    @abstractmethod
+    def restore_from(self, saved: SavedIndex, slots: Slots, parts: Parts, cancelled: Callable[[], bool]) -> bool:
+        """Become a saved index over the keys of the parts; it has to be empty. False: it was cancelled.
+
+        slots: of the saved positions, -1 where there is no such key any more. Keys that were not saved are added.
+        Raises InvalidValue where it is damaged or fits the keys too little to be of use.
+        """
 
     def peek(self, slot: int) -> Keys | None:
         """Return a copy of a slot's key, shape (1, d), or None; may be called in another thread while this changes."""
