@@ -112,9 +112,10 @@ class IvfIndex(TombstonedIndex):
 
     @property
     def efforts(self) -> tuple[float, ...]:
-        """Shares of the lists that come to 1, 2, 4 and so on, at most half of them."""
+        """Shares of the lists that come to 1, 2, 3, 4, 6, 8, 12 and so on, at most half of them."""
         count = self._lists.lists
-        return tuple(2**power / count for power in range(max(1, count.bit_length() - 1)))
+        numbers = sorted({2**power * step // 2 for power in range(1, count.bit_length()) for step in (2, 3)} | {1})
+        return tuple(number / count for number in numbers if number == 1 or number <= count // 2)
 
     @property
     def effort(self) -> float:

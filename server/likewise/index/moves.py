@@ -96,7 +96,7 @@ class Move:
         parts, self._parts = self._parts, None
         assert parts is not None
         target = None if self.cancelled else self._make(parts, lambda: self.cancelled)
-        del parts  # while somebody has them, a scan copies its keys when one is removed
+        del parts  # while somebody has them, a graph's memory is not given back
         while target is not None and len(self._log) > NEARLY and not self.cancelled:
             self._replay(target)
         if target is None or self.cancelled:
