@@ -64,8 +64,7 @@ def fill(app: Any, name: str, count: int, seed: int = 1) -> Any:
 def settle(function: Any) -> None:
     """Wait until no index is being built; it is taken over by the next search."""
     for index in function.namespace._indexes.values():
-        if hasattr(index, "settle"):
-            index.settle()
+        index.settle()
 
 
 def rate(search: Callable[[Any], object], keys: Any) -> float:

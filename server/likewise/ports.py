@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from likewise.errors import Overloaded
@@ -224,6 +225,9 @@ class Journal(Protocol):
 
         With `prune`, other entries of the functions named are forgotten. Raises JournalError.
         """
+
+    def sealed(self) -> tuple[Path, str] | None:
+        """Return where the last snapshot is and a digest that tells it from others; None: there is none. Any thread."""
 
     def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Say where this node's live entries of a function are, and the functions registered at run time.

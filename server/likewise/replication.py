@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, groupby
+from pathlib import Path
 from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
@@ -17,6 +18,7 @@ from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
 from likewise.journal.blocks import entries_of
 from likewise.lookup.bulk import blocks, hold, release
+from likewise.lookup.saved import restore, save
 from likewise.ports import Journal
 from likewise.types import (
     Entry,
@@ -69,6 +71,10 @@ def _end(records: Sequence[Record], start: int, count: int) -> int:
     return end
 
 
+def _indexes_beside(snapshot: Path) -> Path:
+    return snapshot.with_name(snapshot.name + ".indexes")
+
+
 class Keeper:
     """Applies the journal to the functions, and writes to it what the policies learned."""
 
@@ -102,6 +108,7 @@ class Keeper:
         self._evidence_period_s = evidence_period_s
         self._whole = False  # what is here holds all that the journal had: a snapshot may take its place
         self._sealed: tuple[object, ...] = ()
+        self._kept: tuple[object, ...] = ()
         self._written: dict[tuple[str, str], int] = {}
         self._left_out: Counter[str] = Counter()
 
@@ -170,6 +177,7 @@ class Keeper:
             hold(fn.namespace)
         try:
             adopted = await self._load()
+            await self._restore_indexes()
         finally:
             for fn in self._registry:
                 release(fn.namespace)
@@ -201,6 +209,16 @@ class Keeper:
         else:
             self._whole = True
         return adopted
+
+    async def _restore_indexes(self) -> None:
+        """Search by what was kept beside the snapshot, instead of building it anew."""
+        sealed = await asyncio.to_thread(self._journal.sealed)
+        if sealed is not None:
+            started = monotonic()
+            self._missing["journal"] = "reading indexes"
+            count = await restore([fn.namespace for fn in self._registry], _indexes_beside(sealed[0]), sealed[1])
+            if count:
+                log.info("%d indexes are used as they were kept, read in %.1f s", count, monotonic() - started)
 
     async def _apply_slices(self, records: Sequence[Record]) -> int:
         adopted = 0
@@ -241,6 +259,17 @@ class Keeper:
 
     async def _seal(self) -> None:
         """Keep a snapshot, unless what is here is not all there was, or nothing changed since the last."""
+        await self._seal_entries()
+        sealed = await asyncio.to_thread(self._journal.sealed)
+        if sealed is None or not self._whole:
+            return
+        spaces = [fn.namespace for fn in self._registry]
+        now = (sealed, *(tuple(space.kinds().items()) for space in spaces))
+        if self._kept != now:  # the entries, or what they are searched by, which may be built long after a bulk load
+            await save(spaces, _indexes_beside(sealed[0]), sealed[1])
+            self._kept = now
+
+    async def _seal_entries(self) -> None:
         now = tuple((fn.journal_id, *fn.namespace.statistics().values()) for fn in self._registry)
         if not self._whole or self._sealed == now:
             return

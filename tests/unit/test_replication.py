@@ -66,6 +66,9 @@ def keeper():
         def statistics(self):
             return {"up": 1.0}
 
+        def sealed(self):
+            return None
+
     journal = Journal()
     keeper = Keeper(registry, journal, {}, {})
     keeper.fn, keeper.journal = fn, journal

@@ -13,7 +13,7 @@ from likewise.clocks import SteadyClock
 from likewise.errors import InvalidValue, TooLarge, UnknownEntry
 from likewise.index.keyed import KeyedIndex
 from likewise.index.make import make_index
-from likewise.index.projected import ProjectedIndex
+from likewise.index.projected import projectable
 from likewise.index.views import ints
 from likewise.lookup.costs import Costs
 from likewise.lookup.eviction import make_eviction
@@ -177,12 +177,11 @@ class Namespace:
         index = self._indexes.get(key_type)
         if index is None:
             raise self._shapes.misfit(key_type, ())
-        if not isinstance(index, ProjectedIndex):
-            options = self._index_options[key_type]
-            make = partial(make_index, self._kinds[key_type], **options)
-            index = ProjectedIndex(index, make, background=options.get("background", True))
-        index.project(projection)
-        self._indexes[key_type], self._projections[key_type] = index, projection
+        options = self._index_options[key_type]
+        make = partial(make_index, self._kinds[key_type], **options)
+        wrapped = projectable(index, make, background=options.get("background", True))
+        wrapped.project(projection)
+        self._indexes[key_type], self._projections[key_type] = wrapped, projection
 
     def newest(self, key_type: str, limit: int) -> tuple[Keys, Slots]:
         """Return keys, shape (n, d), and label ids, shape (n,), of the at most `limit` newest entries, oldest first."""
@@ -263,14 +262,12 @@ class Namespace:
     def settle(self) -> None:
         """Wait until no index is on its way. Blocks; for tools and tests."""
         for index in self._indexes.values():
-            getattr(index, "settle", lambda: None)()
+            index.settle()
 
     def close(self) -> None:
         """Give up what runs in the background."""
         for index in self._indexes.values():
-            close = getattr(index, "close", None)
-            if close is not None:
-                close()
+            index.close()
 
     # ── one entry ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -218,3 +218,23 @@ def test_a_slot_that_changed_hands_during_a_build_ends_with_its_last_key() -> No
     assert sorted(target.slots().tolist()) == sorted(live)
     slots = np.array(sorted(live))
     np.testing.assert_array_equal(target.keys(slots), np.stack([live[slot] for slot in slots.tolist()]))
+
+
+def test_a_scan_that_is_read_elsewhere_is_not_copied_when_a_key_goes() -> None:
+    """Copying is a pause of the loop; keys that stay are read right all the same, wherever they were moved."""
+    index = ExactIndex(DIMENSION)
+    every = keys(3000)
+    index.add(np.arange(2000), every[:2000])
+    parts = index.snapshot(100)
+    reading = iter(parts)
+    seen = dict(zip(*(each.tolist() for each in next(reading)), strict=True))
+    array = index._keys
+    for turn, slot in enumerate(range(0, 900, 3)):
+        index.remove(np.array([slot]))
+        index.add(np.array([5000 + turn]), every[2000 + turn][None])
+    assert index._keys is array
+    for slots, held in reading:
+        seen.update(zip(slots.tolist(), held.tolist(), strict=True))
+    assert sorted(seen) == list(range(2000))
+    for slot in {*range(2000)} - {*range(0, 900, 3)}:
+        np.testing.assert_array_equal(seen[slot], every[slot])

@@ -16,6 +16,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -263,6 +264,10 @@ class RedisJournal:
 
     async def seal(self, blocks: Iterable[EntryBlock], *, prune: bool = True) -> None:
         """Do nothing: Redis keeps no snapshots."""
+
+    def sealed(self) -> tuple[Path, str] | None:
+        """Return None: there is no snapshot."""
+        return None
 
     def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Say where this node's live entries of a function are, to be published again if Redis loses them.

@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -129,6 +130,10 @@ class Snapshot:
     def entries(self) -> int:
         """How many entries it holds, live or not."""
         return sum(block["entries"] for block in self.table)
+
+    def digest(self) -> str:
+        """Return what tells this snapshot from any other, as hexadecimal digits: made of all that it holds."""
+        return sha256(orjson.dumps([self.epoch, self.position, self.table])).hexdigest()
 
     def blocks(self) -> Iterator[EntryBlock]:
         """Read one block after the other and verify it. Raises JournalError at the first that is damaged."""
