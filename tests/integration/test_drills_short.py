@@ -53,7 +53,7 @@ def test_entries_are_shared_between_processes(tmp_path: Path) -> None:
             assert waits
             before = a.talk().count()
             nodes.wait_until(lambda: b.talk().count() == before, 20, "sharing all")
-            adopted, _ = sharing.adoption(server.url, b, 500, before)
+            adopted, _ = sharing.adoption(server.url, b, nodes.journaled(functions), 500, before)
             assert adopted > 0
             assert b.talk().count() == before + 500
 
