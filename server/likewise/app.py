@@ -8,24 +8,21 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 
 from likewise.access import AccessControl
-from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function, Registry
 from likewise.function.registrations import Uploads, function_folders
-from likewise.http import entries, functions, openapi, operations
+from likewise.http.admission import Admission, Origins
+from likewise.http.api import make_api
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
-from likewise.http.problems import render, unexpected
 from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
@@ -119,7 +116,10 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     edge = Edge(
         registry=registry,
         pipeline=pipeline,
-        access=AccessControl(settings.keys_path, required=settings.key_required),
+        admission=Admission(
+            AccessControl(settings.keys_path, required=settings.key_required),
+            Origins(settings.host_names, loopback=settings.loopback),
+        ),
         readiness=readiness,
         register=register,
         unregister=unregister,
@@ -127,6 +127,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         max_upload_bytes=settings.max_upload_bytes,
         max_result_bytes=settings.max_result_bytes,
         max_keys_per_lookup=settings.max_keys_per_lookup,
+        max_answer_bytes=settings.max_answer_bytes,
         max_entries_per_insert=settings.max_entries_per_insert,
         journal_statistics=journal.statistics,
     )
@@ -140,7 +141,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             stack.push_async_callback(pipeline.settle)
             yield
 
-    return Hot(edge, _routes(edge, lifespan))
+    return Hot(edge, make_api(edge, lifespan))
 
 
 def inference_shape(settings: Settings) -> tuple[int, int]:
@@ -173,36 +174,3 @@ def _journal_options(settings: Settings) -> dict[str, Any]:
 
 def _find(registry: Registry, name: str) -> Function | None:
     return next((each for each in registry if each.name == name), None)
-
-
-def _routes(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:
-    api = FastAPI(title="likewise", lifespan=lifespan, docs_url=None, redoc_url=None)  # type: ignore[arg-type]
-    api.state.edge = edge
-    for router in (operations.router, functions.router, entries.router):
-        api.include_router(router)
-    openapi.complete(api)
-
-    def problem(error: LikewiseError) -> Response:
-        status, body, headers = render(error)
-        return Response(body, status, {name.decode(): value.decode() for name, value in headers})
-
-    @api.exception_handler(LikewiseError)
-    async def known(_: Request, error: LikewiseError) -> Response:
-        return problem(error)
-
-    @api.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        faults = "; ".join(f"`{fault['loc'][-1]}`: {fault['msg']}" for fault in error.errors()[:5])
-        return problem(BadRequest(f"The request cannot be read: {faults}."))
-
-    @api.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            return problem(MethodNotAllowed(f"{request.method} is not for {request.url.path}; see /openapi.json."))
-        return problem(NotFound(f"Nothing at {request.url.path[:100]}; see /openapi.json for what there is."))
-
-    @api.exception_handler(Exception)
-    async def unforeseen(_: Request, error: Exception) -> Response:
-        return problem(unexpected(error))
-
-    return api

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -12,8 +13,12 @@ from likewise.journal.blocks import block_of, entries_of, select
 from likewise.journal.tombstones import Tombstones
 from likewise.lookup.bulk import insert_block
 from likewise.lookup.namespace import Namespace
+from likewise.results.check import check_result
 from likewise.results.labels import Labels
 from likewise.types import Clock, Entry, EntryBlock, Invalidated, Result
+
+_UNSOUND = -1
+"""Stands for the label of a result that must not be handed on."""
 
 
 class Adopter:
@@ -47,8 +52,9 @@ class Adopter:
         if entry.expires_at <= self._clock() or space.slot_of(entry.id) >= 0 or self._keeps_out(entry):
             return False
         try:
+            check_result(entry.result)
             space.insert(entry, self._labels.label(entry.result))
-        except LikewiseError:  # larger than all of the capacity, or one media type too many
+        except LikewiseError:  # no sound result, larger than all of the capacity, or one media type too many
             return False
         self._kept()
         return True
@@ -78,12 +84,23 @@ class Adopter:
             label = known.get(each)
             if label is None:
                 body, at = each
-                label = known[each] = self._labels.label(Result(body, block.media_types[at]))
+                label = known[each] = self._label(Result(body, block.media_types[at]))
             labels.append(label)
+        if _UNSOUND in known.values():
+            sound = np.array(labels, np.int64) != _UNSOUND
+            block, keep = select(block, sound), sound.tolist()
+            bodies, labels = list(compress(bodies, keep)), list(compress(labels, keep))
         adopted = insert_block(self._namespace, block, bodies, labels)
         if adopted:
             self._kept()
         return adopted
+
+    def _label(self, result: Result) -> int:
+        try:
+            check_result(result)
+        except LikewiseError:
+            return _UNSOUND
+        return self._labels.label(result)
 
     def withdraw(self, record: Invalidated, margin_s: float = 0.0) -> list[int]:
         """Take entries out and keep them out; return the ids that were here.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from likewise.access import AccessControl
 from likewise.function.function import Function, Registry
+from likewise.http.admission import Admission
 from likewise.pipeline import Pipeline
 
 Register = Callable[[str, Mapping[str, bytes], bytes, str], Awaitable[tuple[Function, bool]]]
@@ -37,7 +37,7 @@ class Edge:
 
     registry: Registry
     pipeline: Pipeline
-    access: AccessControl
+    admission: Admission
     readiness: Readiness
     register: Register
     unregister: Callable[[str], Awaitable[bool]]
@@ -45,5 +45,6 @@ class Edge:
     max_upload_bytes: int
     max_result_bytes: int
     max_keys_per_lookup: int
+    max_answer_bytes: int
     max_entries_per_insert: int
     journal_statistics: Callable[[], Mapping[str, float]]

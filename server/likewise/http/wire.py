@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +16,8 @@ from likewise.types import NO_CONTROL, Answer, Control, Key, Keys, Outcome, Resu
 
 JSON = "application/json"
 KEYS = "application/octet-stream"
+
+_NUMBERS = frozenset({int, float})
 
 DEVICE_BYTES = 128
 """Longest name that a device may give itself."""
@@ -34,18 +35,23 @@ def media_type(content_type: bytes) -> str:
 def parse_control(cache_control: bytes) -> Control:
     """Return what a request's Cache-Control asks for; unknown directives are ignored. Source: RFC 9111, 5.2.1.
 
-    Raises BadRequest where a number of seconds is none.
+    Of a directive that comes twice the stricter one counts. Raises BadRequest where a number of seconds is none.
     """
+    if not cache_control:
+        return NO_CONTROL
     found: dict[str, Any] = {}
-    for directive in cache_control.decode("latin-1").lower().split(","):
+    quoted = cache_control.decode("latin-1").lower().split('"')
+    quoted[1::2] = [each.replace(",", " ") for each in quoted[1::2]]  # a comma in quotes ends nothing
+    for directive in '"'.join(quoted).split(","):
         name, _, argument = directive.strip().partition("=")
         if name in ("no-cache", "no-store", "only-if-cached"):
             found[name.replace("-", "_")] = True
         elif name in ("max-age", "min-fresh"):
             text = argument.strip().strip('"')
-            if not text.isdecimal() or len(text) > 12:
+            if not (text.isascii() and text.isdecimal() and len(text) <= 12):
                 raise BadRequest(f"Cache-Control: `{name}` needs a whole number of seconds, not `{argument[:32]}`.")
-            found[name.replace("-", "_") + "_s"] = float(text)
+            field, stricter = ("max_age_s", min) if name == "max-age" else ("min_fresh_s", max)
+            found[field] = stricter(float(text), found.get(field, float(text)))
     return Control(**found) if found else NO_CONTROL
 
 
@@ -120,14 +126,10 @@ def keys_from_lists(rows: object, dimension: int, owner: str, limit: int) -> Key
         if not isinstance(row, list) or len(row) != dimension:
             have = f"{len(row)} numbers" if isinstance(row, list) else type(row).__name__
             raise InvalidValue(f"A key has {have}, {owner} takes a list of {dimension} numbers.")
-    try:
-        with np.errstate(over="ignore"):
-            keys = np.array(rows, np.float32)
-    except (ValueError, TypeError, OverflowError):
-        raise InvalidValue(f"A key holds something that is no number; {owner} takes {dimension} numbers.") from None
-    if keys.shape != (len(rows), dimension):
-        raise InvalidValue(f"A key holds something that is no number; {owner} takes {dimension} numbers.")
-    return _finite(keys, owner)
+        if not set(map(type, row)) <= _NUMBERS:
+            raise InvalidValue(f"A key holds something that is no number; {owner} takes {dimension} numbers.")
+    with np.errstate(over="ignore"):
+        return _finite(np.array(rows, np.float32), owner)
 
 
 def key_from_json(value: object, dimension: int, owner: str) -> Key:
@@ -188,11 +190,3 @@ def answer_fields(answer: Answer | Ticket) -> dict[str, Any]:
 def dumps(document: object) -> bytes:
     """Return a document as JSON."""
     return orjson.dumps(document)
-
-
-def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
-    """Return a request header's value, or b"" where there is none; name in lower case."""
-    for key, value in headers:
-        if key == name:
-            return value
-    return b""
