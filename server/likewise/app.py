@@ -19,7 +19,7 @@ from likewise.access import AccessControl
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function, Registry
 from likewise.function.registrations import Uploads, function_folders
-from likewise.http.admission import Admission, Origins
+from likewise.http.admission import Origins
 from likewise.http.api import make_api
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
@@ -116,10 +116,8 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     edge = Edge(
         registry=registry,
         pipeline=pipeline,
-        admission=Admission(
-            AccessControl(settings.keys_path, required=settings.key_required),
-            Origins(settings.host_names, loopback=settings.loopback),
-        ),
+        access=AccessControl(settings.keys_path, required=settings.key_required),
+        origins=Origins(settings.host_names, loopback=settings.loopback),
         readiness=readiness,
         register=register,
         unregister=unregister,

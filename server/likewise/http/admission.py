@@ -94,24 +94,12 @@ class Origins:
         return address.is_loopback or not self._loopback  # nobody can let an address lead elsewhere
 
 
-class Admission:
-    """Checks each request at the door."""
-
-    def __init__(self, access: AccessControl, origins: Origins) -> None:
-        """Set up."""
-        self._access = access
-        self._origins = origins
-
-    def check(self, fields: Fields, scope: str) -> Principal:
-        """Return who asks. Raises Unauthorized, Forbidden."""
-        principal = self._access.check(fields.get(b"authorization"), scope)
-        if principal is ANONYMOUS:
-            self._origins.check(fields)
-        return principal
-
-    def check_again(self, authorization: bytes, scope: str) -> Principal:
-        """Return who asks, of a request whose other fields passed `check` before. Raises Unauthorized, Forbidden."""
-        return self._access.check(authorization, scope)
+def admit(access: AccessControl, origins: Origins, fields: Fields, scope: str) -> Principal:
+    """Return who asks. Raises Unauthorized, Forbidden."""
+    principal = access.check(fields.get(b"authorization"), scope)
+    if principal is ANONYMOUS:
+        origins.check(fields)
+    return principal
 
 
 def _name(authority: str) -> str:

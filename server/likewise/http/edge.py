@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from likewise.access import AccessControl, Principal
 from likewise.function.function import Function, Registry
-from likewise.http.admission import Admission
+from likewise.http.admission import Fields, Origins, admit
 from likewise.pipeline import Pipeline
 
 Register = Callable[[str, Mapping[str, bytes], bytes, str], Awaitable[tuple[Function, bool]]]
@@ -37,7 +38,8 @@ class Edge:
 
     registry: Registry
     pipeline: Pipeline
-    admission: Admission
+    access: AccessControl
+    origins: Origins
     readiness: Readiness
     register: Register
     unregister: Callable[[str], Awaitable[bool]]
@@ -48,3 +50,7 @@ class Edge:
     max_answer_bytes: int
     max_entries_per_insert: int
     journal_statistics: Callable[[], Mapping[str, float]]
+
+    def admit(self, fields: Fields, scope: str) -> Principal:
+        """Return who sent a request with such header fields. Raises Unauthorized, Forbidden."""
+        return admit(self.access, self.origins, fields, scope)

@@ -26,7 +26,7 @@ def needs(scope: str) -> Callable[[Request], Awaitable[None]]:
     """Return a dependency that lets a request pass whose access key has the scope."""
 
     async def check(request: Request) -> None:
-        edge_of(request).admission.check(fields_of(request.scope["headers"]), scope)
+        edge_of(request).admit(fields_of(request.scope["headers"]), scope)
 
     return check
 

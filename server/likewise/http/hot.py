@@ -17,7 +17,7 @@ from likewise.http import wire
 from likewise.http.admission import fields_of
 from likewise.http.answers import Rendered, answered, refused
 from likewise.http.edge import Edge
-from likewise.http.lookups import Asker, Later, Lookups
+from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
 from likewise.types import Answer, Control, Trail
 
 __all__ = ["PREFIX", "Begun", "Head", "Hot", "Rendered", "answered", "connection_name", "read_body"]
@@ -63,7 +63,7 @@ class Hot:
         self._rest = rest
         self._pipeline = edge.pipeline
         self._registry = edge.registry
-        self._admission = edge.admission
+        self._access = edge.access
         self._max_body_bytes = edge.max_body_bytes
         self._lookups = Lookups(edge.pipeline, edge.max_keys_per_lookup, edge.max_answer_bytes)
         self.heads: dict[bytes, Head] = {}
@@ -87,7 +87,7 @@ class Hot:
         fn: Function | None = None
         try:
             fields = fields_of(scope["headers"])
-            principal = self._admission.check(fields, "infer")
+            principal = self.edge.admit(fields, "infer")
             if fields.get(b"content-encoding", b"identity") not in (b"", b"identity"):
                 raise UnsupportedMediaType("Content-Encoding is not supported here; send the body as it is.")
             fn = self._registry.get(address)
@@ -133,23 +133,25 @@ class Hot:
             found = fields_of(scope["headers"])
             media_type = wire.media_type(found.get(b"content-type", b""))
             if (
-                found.get(b"connection", b"keep-alive").lower() != b"keep-alive"
+                len(found) < len(scope["headers"])
+                or found.get(b"connection", b"keep-alive").lower() != b"keep-alive"
                 or found.get(b"content-encoding", b"identity") not in (b"", b"identity")
                 or not (infers or media_type in (wire.KEYS, wire.JSON))
                 or found.keys() & {b"transfer-encoding", b"upgrade", b"expect"}
             ):
                 return None
-            self._admission.check(found, "infer")
+            if not found.get(b"authorization"):
+                self.edge.origins.check(found)
             control = wire.parse_control(found.get(b"cache-control", b""))
             device = wire.device(found.get(b"likewise-device", b""))
-            fn = self._registry.get(address)
-            query = scope["query_string"]
-            key_type = _key_type(fn, query) if query and not infers else fn.key_type
-            max_bytes = fn.inline_bytes if infers else self._limit(fn, False, media_type, key_type)
+            if infers:
+                max_bytes = self._registry.get(address).inline_bytes
+            else:
+                max_bytes = self._max_body_bytes if media_type == wire.KEYS else INLINE_BYTES
         except LikewiseError:
             return None
         authorization = found.get(b"authorization", b"")
-        return Head(address, infers, media_type, authorization, control, query, device, max_bytes)
+        return Head(address, infers, media_type, authorization, control, scope["query_string"], device, max_bytes)
 
     def answer_now(self, head: Head, body: bytes, connection: str) -> Answer | Rendered | Begun:
         """Answer a whole request: the answer itself for most hits, else what to send, or what is left to do for it.
@@ -158,7 +160,7 @@ class Hot:
         """
         fn: Function | None = None
         try:
-            principal = self._admission.check_again(head.authorization, "infer")
+            principal = self._access.check(head.authorization, "infer")
             fn = self._registry.get(head.address)
             control = head.control
             asker = Asker(control, _trail(fn, head.device or connection, control), principal)
