@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from fastapi import FastAPI, Request, Response
@@ -14,6 +15,8 @@ from likewise.http import entries, functions, openapi, operations
 from likewise.http.edge import Edge
 from likewise.http.problems import render, unexpected
 
+ROUTERS = (operations.router, functions.router, entries.router)
+
 
 def make_api(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:
     """Return the application that answers all but the hot routes."""
@@ -25,7 +28,7 @@ def make_api(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:
         redirect_slashes=False,
     )
     api.state.edge = edge
-    for router in (operations.router, functions.router, entries.router):
+    for router in ROUTERS:
         api.include_router(router)
     openapi.complete(api)
 
@@ -61,7 +64,7 @@ def make_api(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:
 def _methods(api: FastAPI, request: Request) -> list[str]:
     """Return the methods of all routes at a request's path; HEAD goes with GET."""
     found: set[str] = set()
-    for route in api.routes:
+    for route in itertools.chain(api.routes, *(router.routes for router in ROUTERS)):
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             found |= route.methods or set()
     return sorted(found | {"HEAD"} if "GET" in found else found)

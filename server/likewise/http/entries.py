@@ -87,7 +87,10 @@ async def insert(name: str, request: Request, durable: bool = False) -> Response
 
 @router.get("", dependencies=[Depends(needs("infer"))], summary="Page through the entries")
 async def page(
-    name: str, request: Request, limit: int = Query(100, ge=1, le=1000), after: str | None = Query(None, max_length=16)
+    name: str,
+    request: Request,
+    limit: int = Query(100, ge=1, le=1000),
+    after: str | None = Query(None, pattern=wire.ENTRY_ID),
 ) -> Response:
     """Return entries in the order of insertion, without their results."""
     fn = edge_of(request).registry.get(name)
@@ -118,7 +121,7 @@ async def page(
 async def invalidate(
     name: str,
     request: Request,
-    id: str | None = Query(None, max_length=16),
+    id: str | None = Query(None, pattern=wire.ENTRY_ID),
     tag: str | None = Query(None, min_length=1, max_length=64),
     all: bool = False,  # noqa: A002 the query parameter's name
 ) -> Response:

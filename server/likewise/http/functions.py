@@ -30,6 +30,13 @@ async def describe(name: str, request: Request) -> Response:
     return json_response(edge_of(request).registry.get(name).describe())
 
 
+@router.post("/{name}/infer", include_in_schema=False)
+@router.post("/{name}/lookup", include_in_schema=False)
+async def hot() -> Response:
+    """Stand where `Hot` answers before a request gets here, so that other methods are told what there is."""
+    raise NotImplementedError
+
+
 @router.put("/{name}", dependencies=[Depends(needs("admin"))], summary="Register or replace a function")
 async def put(name: str, request: Request) -> Response:
     """Serve a function from now on: a multipart form with `spec` and its files, or a spec alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,8 @@ JSON = "application/json"
 KEYS = "application/octet-stream"
 
 _NUMBERS = frozenset({int, float})
+
+ENTRY_ID = "^[0-7][0-9a-fA-F]{15}$"
 
 DEVICE_BYTES = 128
 """Longest name that a device may give itself."""
@@ -89,15 +92,11 @@ def entry_id(number: int) -> str:
 
 def parse_entry_id(text: str) -> int:
     """Return the number of a written entry id. Raises BadRequest."""
-    try:
-        number = int(text, 16) if len(text) == 16 else -1
-    except ValueError:
-        number = -1
-    if not 0 <= number < 1 << 63:
+    if not re.fullmatch(ENTRY_ID, text):
         raise BadRequest(
             f"`{text[:32]}` is no entry id: one has 16 hexadecimal digits, as in the Likewise-Entry header."
         )
-    return number
+    return int(text, 16)
 
 
 def keys_from_bytes(body: bytes, dimension: int, owner: str, limit: int) -> Keys:
