@@ -14,6 +14,10 @@ CONFIG = """
 [checks]
 # what a schema cannot say: a key of the function's dimension, a file that is a model, text that is TOML
 positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "413", "415", "422"]
+
+[[operations]] # nor that exactly one of three parameters has to be there
+include-name = "DELETE /v1/functions/{name}/entries"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404"]
 """
 
 

@@ -163,6 +163,10 @@ SPEC: Schema = {
             minItems=1,
             maxItems=1,
         ),
-        "capacity": closed(entries={"type": "integer", "minimum": 1}),
+        "capacity": {
+            "type": "object",
+            "properties": {"entries": {"type": ["integer", "null"], "minimum": 1}},
+            "additionalProperties": False,
+        },
     },
 }
