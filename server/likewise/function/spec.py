@@ -72,7 +72,7 @@ class ResultSpec(Table):
 class KeySpec(Preparation):
     """A key type: the extractor that makes the key, and the metric."""
 
-    name: Annotated[str, Field(pattern=NAME.pattern)] = ""
+    name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] = ""
     extractor: Literal["onnx", "gray", "color", "dct", "hog", "mfcc", "logmel", "vector"]
     metric: Literal["cosine", "l2"] = "cosine"
     file: FileName | None = None
