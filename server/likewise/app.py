@@ -7,25 +7,22 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 
 from likewise.access import AccessControl
-from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
-from likewise.http import entries, functions, openapi, operations
+from likewise.http.admission import Origins
+from likewise.http.api import make_api
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
-from likewise.http.problems import render, unexpected
 from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
@@ -108,6 +105,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         registry=registry,
         pipeline=pipeline,
         access=AccessControl(settings.keys_path, required=settings.key_required),
+        origins=Origins(settings.host_names, loopback=settings.loopback),
         readiness=readiness,
         register=registrations.register,
         unregister=registrations.unregister,
@@ -115,6 +113,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         max_upload_bytes=settings.max_upload_bytes,
         max_result_bytes=settings.max_result_bytes,
         max_keys_per_lookup=settings.max_keys_per_lookup,
+        max_answer_bytes=settings.max_answer_bytes,
         max_entries_per_insert=settings.max_entries_per_insert,
         journal_statistics=journal.statistics,
     )
@@ -128,7 +127,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             stack.push_async_callback(pipeline.settle)
             yield
 
-    return Hot(edge, _routes(edge, lifespan))
+    return Hot(edge, make_api(edge, lifespan))
 
 
 def inference_shape(settings: Settings) -> tuple[int, int]:
@@ -157,36 +156,3 @@ def _journal_options(settings: Settings) -> dict[str, Any]:
         "sync_interval_s": settings.journal_sync_s,
         "max_bytes": settings.journal_bytes,
     }
-
-
-def _routes(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:
-    api = FastAPI(title="likewise", lifespan=lifespan, docs_url=None, redoc_url=None)  # type: ignore[arg-type]
-    api.state.edge = edge
-    for router in (operations.router, functions.router, entries.router):
-        api.include_router(router)
-    openapi.complete(api)
-
-    def problem(error: LikewiseError) -> Response:
-        status, body, headers = render(error)
-        return Response(body, status, {name.decode(): value.decode() for name, value in headers})
-
-    @api.exception_handler(LikewiseError)
-    async def known(_: Request, error: LikewiseError) -> Response:
-        return problem(error)
-
-    @api.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        faults = "; ".join(f"`{fault['loc'][-1]}`: {fault['msg']}" for fault in error.errors()[:5])
-        return problem(BadRequest(f"The request cannot be read: {faults}."))
-
-    @api.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            return problem(MethodNotAllowed(f"{request.method} is not for {request.url.path}; see /openapi.json."))
-        return problem(NotFound(f"Nothing at {request.url.path[:100]}; see /openapi.json for what there is."))
-
-    @api.exception_handler(Exception)
-    async def unforeseen(_: Request, error: Exception) -> Response:
-        return problem(unexpected(error))
-
-    return api

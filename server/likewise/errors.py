@@ -64,10 +64,10 @@ class Unauthorized(LikewiseError):
 
 
 class Forbidden(LikewiseError):
-    """A known access key without the scope that this takes."""
+    """A known access key without the scope that this takes, or none where the request is not trusted without."""
 
     status = 403
-    title = "Not allowed with this access key"
+    title = "Not allowed"
     slug = "forbidden"
 
 

@@ -124,6 +124,13 @@ class Settings:
     )
     max_result_bytes: int = _row(1 * _MIB, "Largest result that is kept or inserted.", unit="bytes", minimum=64)
     max_keys_per_lookup: int = _row(1024, "Keys in one lookup.", minimum=1, maximum=65_536)
+    max_answer_bytes: int = _row(
+        8 * _MIB,
+        "Results in the answer to one lookup of many keys, all together.",
+        unit="bytes",
+        minimum=1024,
+        maximum=1 << 30,
+    )
     max_entries_per_insert: int = _row(1024, "Entries in one insert.", minimum=1, maximum=65_536)
     max_pixels: int = _row(
         25_000_000, "Largest picture that is decoded.", unit="pixels", minimum=1, maximum=1_000_000_000
@@ -155,6 +162,13 @@ class Settings:
     key_file: str = _row("", "File of access key hashes; empty: access-keys.json in the data folder.")
     create_key: bool = _row(
         False, "Where a key is needed and none exists, the first start writes one to the file access-key there."
+    )
+
+    allowed_hosts: str = _row(
+        "",
+        "Host names, with commas, under which requests without an access key are taken as well, forwarded ones and "
+        "those of web pages there included; `*` takes all. By default a request without a key has to come straight "
+        "to a loopback name or address.",
     )
 
     journal: str = _row(
@@ -244,6 +258,11 @@ class Settings:
     def sqlite_path(self) -> Path:
         """File of the SQLite journal."""
         return Path(self.journal_path).expanduser() if self.journal_path else self.data_dir / "journal.sqlite"
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names in `allowed_hosts`."""
+        return tuple(each.strip() for each in self.allowed_hosts.split(",") if each.strip())
 
     @property
     def loopback(self) -> bool:

@@ -30,7 +30,6 @@ from likewise.types import (
     Entry,
     Input,
     Key,
-    Keys,
     Lesson,
     Neighbors,
     Result,
@@ -89,7 +88,8 @@ class Function:
         self.tickets = Tickets(monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s)
         self.key_types = {key_type.name: key_type for key_type in key_types}
         self.key_type = key_types[0].name
-        self.dimensions = {key_type.name: key_type.dimension for key_type in key_types}
+        self.numbers = sum(key_type.dimension for key_type in key_types)
+        """Of all keys of an entry together."""
         self.max_body_bytes = min(max_body_bytes, spec.input.max_bytes or max_body_bytes)
         self.k = spec.reuse.neighbors
         self.reader = reader
@@ -116,18 +116,6 @@ class Function:
             name: asked.key if name == self.key_type else key_type.extract(asked.value)
             for name, key_type in self.key_types.items()
         }
-
-    def owner(self, key_type: str) -> str:
-        """Return how errors name a key type of this function."""
-        return str(self.key_types[key_type])
-
-    def normalized(self, keys: Keys, key_type: str) -> Keys:
-        """Return keys as a key type keeps them."""
-        return self.key_types[key_type].normalized(keys)
-
-    def key(self, body: bytes, key_type: str) -> Key | None:
-        """Return the one key in a body, see `KeyType.plain`."""
-        return self.key_types[key_type].plain(body)
 
     # ── looking up and deciding ────────────────────────────────────────────────────────────────────────────
 

@@ -82,7 +82,7 @@ def describe(fn: Function) -> dict[str, object]:
                 "name": key.label,
                 "extractor": key.extractor,
                 "metric": key.metric,
-                "dimension": fn.dimensions[key.label],
+                "dimension": fn.key_types[key.label].dimension,
             }
             for key in spec.keys
         ],

@@ -143,5 +143,5 @@ def test_a_key_is_one_list_of_float_numbers(build, model, says):
     with pytest.raises(InvalidFunction, match=says):
         build(toml, key=model)
     fn = build(toml, key=double([4]))
-    assert fn.dimensions == {"onnx": 4}
+    assert {name: each.dimension for name, each in fn.key_types.items()} == {"onnx": 4}
     assert [(each.name, each.dimension, each.metric) for each in fn.key_types] == [("onnx", 4, "cosine")]
