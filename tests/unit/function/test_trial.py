@@ -91,22 +91,22 @@ def test_labels_have_to_be_as_many_as_the_classes(build, count):
 @pytest.mark.parametrize("shape", [[3], [3, 1, 1], [1, 3]])
 def test_axes_of_one_do_not_matter(build, shape):
     """Heads of convolutional models leave them."""
-    assert build(ARRAY, model=double(shape)).computing is not None
+    assert build(ARRAY, model=double(shape)).runner is not None
 
 
 def test_a_model_that_only_takes_lengths_that_were_not_tried_is_served_all_the_same(build):
     """Nothing is known to be wrong with it."""
     weights = {"w": np.ones((7, 3), np.float32)}
     free = onnx_model([("y", FLOAT, None)], [None], [NODE("MatMul", ["x", "w"], ["y"])], weights)
-    assert build(ARRAY, model=free).computing is not None
+    assert build(ARRAY, model=free).runner is not None
 
 
 def test_tensors_may_be_of_any_shape_and_number_type(build):
     """And a tolerance names outputs that there are."""
     tensors = ARRAY + '[result]\nkind = "tensors"\n'
     for kind in (FLOAT, TensorProto.INT64, TensorProto.DOUBLE):
-        assert build(tensors, model=double([5, 2], kind)).computing is not None
-    assert build(tensors + "[result.tolerance]\ny = 0.5\n", model=double([2])).computing is not None
+        assert build(tensors, model=double([5, 2], kind)).runner is not None
+    assert build(tensors + "[result.tolerance]\ny = 0.5\n", model=double([2])).runner is not None
     with pytest.raises(InvalidFunction, match=r"`z`.*outputs are `y`"):
         build(tensors + "[result.tolerance]\nz = 0.5\n", model=double([2]))
 
@@ -117,7 +117,7 @@ def test_integers_that_cannot_hold_a_pixel_are_refused_for_images(build, kind):
     cast = [NODE("Cast", ["x"], ["f"], to=FLOAT), NODE("Flatten", ["f"], ["y"])]
     with pytest.raises(InvalidFunction, match=r"model\.onnx.*float32 or uint8"):
         build(IMAGE, model=onnx_model([("y", FLOAT, None)], [3, 4, 4], cast, dtype=kind))
-    assert build(IMAGE, model=onnx_model([("y", FLOAT, None)], [3, 4, 4], cast, dtype=TensorProto.UINT8)).computing
+    assert build(IMAGE, model=onnx_model([("y", FLOAT, None)], [3, 4, 4], cast, dtype=TensorProto.UINT8)).runner
 
 
 def test_channels_last_is_refused_with_a_remedy_that_works(build):
@@ -126,7 +126,7 @@ def test_channels_last_is_refused_with_a_remedy_that_works(build):
     with pytest.raises(InvalidFunction, match="Transpose"):
         build(IMAGE, model=onnx_model([("y", FLOAT, None)], [4, 4, 3], flat))
     first = [NODE("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]), NODE("Flatten", ["t"], ["y"])]
-    assert build(IMAGE, model=onnx_model([("y", FLOAT, None)], [3, 4, 4], first)).computing is not None
+    assert build(IMAGE, model=onnx_model([("y", FLOAT, None)], [3, 4, 4], first)).runner is not None
 
 
 @pytest.mark.parametrize(
@@ -144,4 +144,4 @@ def test_a_key_is_one_list_of_float_numbers(build, model, says):
         build(toml, key=model)
     fn = build(toml, key=double([4]))
     assert {name: each.dimension for name, each in fn.key_types.items()} == {"onnx": 4}
-    assert [(each.name, each.dimension, each.metric) for each in fn.key_types] == [("onnx", 4, "cosine")]
+    assert [(each.name, each.dimension, each.metric) for each in fn.key_types.values()] == [("onnx", 4, "cosine")]
