@@ -25,6 +25,7 @@ from likewise.function.registrations import Uploads, function_folders
 from likewise.http import entries, functions, openapi, operations
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
+from likewise.http.limits import connection_limits
 from likewise.http.problems import render, unexpected
 from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
@@ -140,7 +141,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             stack.push_async_callback(pipeline.settle)
             yield
 
-    return Hot(edge, _routes(edge, lifespan))
+    return Hot(edge, _routes(edge, lifespan), connection_limits(settings))
 
 
 def inference_shape(settings: Settings) -> tuple[int, int]:

@@ -103,9 +103,7 @@ def configuration(settings: Settings, app: Hot) -> uvicorn.Config:
         access_log=settings.access_log,
         server_header=False,
         proxy_headers=False,  # nothing here depends on where a request comes from
-        timeout_keep_alive=max(1, round(settings.keep_alive_s)),
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-        limit_concurrency=settings.max_connections,
     )
 
 

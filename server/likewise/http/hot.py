@@ -14,6 +14,7 @@ from likewise.errors import BadRequest, InvalidValue, LikewiseError, TooLarge, U
 from likewise.function.function import Function
 from likewise.http import wire
 from likewise.http.edge import Edge
+from likewise.http.limits import Limits
 from likewise.http.problems import Headers, render, unexpected
 from likewise.types import NO_CONTROL, Answer, Control, Keys, Ticket, Trail
 
@@ -62,8 +63,9 @@ Rendered = tuple[int, bytes, Headers]
 class Hot:
     """ASGI application: answers the hot routes itself and hands everything else on."""
 
-    def __init__(self, edge: Edge, rest: Asgi) -> None:
+    def __init__(self, edge: Edge, rest: Asgi, limits: Limits) -> None:
         self.edge = edge
+        self.limits = limits
         self._rest = rest
         self._pipeline = edge.pipeline
         self._registry = edge.registry
