@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection, whatever is asked over it: requests one after another, each within its limits.
 
-What a client sends while a request is answered waits, up to a bound; then nothing more is read. All deadlines are
-looked at by one timer for all connections (`connections.py`).
+What a client sends ahead waits, up to a bound; then nothing more is read. One timer looks at all deadlines
+(`connections.py`).
 """
 
 from __future__ import annotations
@@ -9,36 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import select
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from likewise.errors import BadRequest, HeadTooLarge, LikewiseError, Overloaded, RequestTimeout, TooLarge
 from likewise.http import framing
-from likewise.http.connections import Connections
 from likewise.http.exchange import App, Exchange
-from likewise.http.limits import Limits
-from likewise.http.problems import Headers, render, unexpected
+from likewise.http.output import OutputSide
+from likewise.http.problems import render, unexpected
 
 AHEAD_BYTES = 65536
 """What a client may send ahead of an answer before it is not read any more."""
-LINGER_S = 2.0
-"""How long a client that was refused may go on sending, so that it gets to read why."""
 STEPS = 64
 """Requests of one connection, sent ahead, that are answered before others get their turn."""
-HANG_UP_S = 0.01
-"""First pause before looking whether a client that ended its sending side is gone altogether; doubled each time."""
-
-_BEGINNING = b"HTTP/1.1 "
+_NO_ROOM = "The bodies that arrive at once take more memory than max_held_bytes sets aside; try again."
 
 log = logging.getLogger("likewise.http")
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(OutputSide):
     """One connection. A subclass says how requests are answered, in `begin_request` and `end_request`."""
 
     def __init__(
@@ -48,27 +40,15 @@ class HttpConnection(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        if not config.loaded:
-            config.load()
-        self.loop = _loop or asyncio.get_running_loop()
+        super().__init__(config, server_state, _loop)
         self.app: App = config.loaded_app
-        self.limits: Limits = getattr(config.app, "limits", None) or Limits()
-        self.server_state = server_state
         self.app_state = app_state
-        self.shared = Connections.of(server_state, self.limits, self.loop)
         self.access_log = config.access_log
         self.root_path = config.root_path
-        self.transport: asyncio.Transport
         self.client: tuple[str, int] | None = None
-        self.deadline = math.inf
-        self.ready = False
-        """True between two requests, while the next one is welcome and nothing of it has come."""
         self.spare = False
         """True beyond the limits on connections: to be told so, and closed."""
-        self.task: asyncio.Task[Any] | None = None
-        """What answers the request under way."""
         self.exchange: Exchange | None = None
-        self.keep_alive = True
         self.body: framing.Body | None = None
         """The body that is being received."""
         self._input = b""
@@ -77,20 +57,7 @@ class HttpConnection(asyncio.Protocol):
         self._in_head = False
         self._body_since = 0.0
         self._body_bytes = 0  # of the request under way
-        self._no_content = False  # the request is a HEAD
-        self._begun = 0  # bytes of the answer's beginning that are sent already
         self._advancing = False
-        self.leaving = False
-        """True once the client sends no more, or the server stops: the last answer says so and closes."""
-        self._ended = False
-        self._stops = False
-        self._closing = False
-        self._read_paused = False
-        self._write_paused = False
-        self._unsent = 0
-        self._drained: list[asyncio.Future[None]] = []
-        self._defaults: list[tuple[bytes, bytes]] = []
-        self._defaults_written = b""
 
     # ── how a request is answered ──────────────────────────────────────────────────────────────────────────
 
@@ -125,7 +92,7 @@ class HttpConnection(asyncio.Protocol):
         self.ready = False
         self.server_state.connections.discard(self)
         self.shared.remove(self, self._address)
-        self._give_up()
+        self.give_up()
         self._wake()
 
     def eof_received(self) -> bool:
@@ -141,7 +108,7 @@ class HttpConnection(asyncio.Protocol):
         elif self.body is not None or self._in_head:
             self.refuse(BadRequest("The connection ended before the request did."))
         elif self.task is not None:
-            self._watch(HANG_UP_S)
+            self._watch(self.exchange is not None and self.exchange.started)
         else:
             self._advance()
         return not self.transport.is_closing()
@@ -168,13 +135,6 @@ class HttpConnection(asyncio.Protocol):
             self.abort()
         elif self.task is None and self.body is None:
             self._close()
-
-    def abort(self) -> None:
-        """End at once."""
-        self._closing = True
-        self.ready = False
-        self._give_up()
-        self.transport.abort()
 
     # ── what comes in ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -256,10 +216,10 @@ class HttpConnection(asyncio.Protocol):
         body = self.begin_request(data, at, end)
         if body.done:
             self.end_request()
-            return True
-        self.body = body
-        self._body_since = self.loop.time()
-        self.deadline = self._body_since + self.limits.body_timeout_s
+        else:
+            self.body = body
+            self._body_since = self.loop.time()
+            self.deadline = self._body_since + self.limits.body_timeout_s
         return True
 
     def _take_body(self, body: framing.Body) -> bool:
@@ -269,7 +229,7 @@ class HttpConnection(asyncio.Protocol):
             if self._body_bytes > self.limits.body_bytes:
                 raise TooLarge(f"The body has over {self.limits.body_bytes} bytes, the limit of all routes; send less.")
             if not self.shared.hold(self, len(piece)):
-                raise Overloaded("The bodies that arrive at once hold all memory set aside for them; try again.", 1.0)
+                raise Overloaded(_NO_ROOM, 1.0)
             self.take_piece(piece)
         if body.done:
             self.body = None
@@ -312,51 +272,15 @@ class HttpConnection(asyncio.Protocol):
         if task is self.task and not self._closing:  # cancelled, or without an answer: no more can come of it
             self.abort()
 
-    # ── what goes out ──────────────────────────────────────────────────────────────────────────────────────
-
-    def respond(self, status: int, content: bytes, headers: Headers) -> None:
-        """Send a whole answer, and go on to the next request."""
-        if self._closing:
-            return
-        if status not in (204, 304) and all(name != b"content-length" for name, _ in headers):
-            headers = [*headers, (b"content-length", b"%d" % len(content))]
-        try:
-            head = self._head(status, headers)
-        except ValueError as error:
-            status, content, headers = render(unexpected(error))
-            head = self._head(status, headers)
-        self.transport.write(head if self._no_content else head + content)
-        self.end()
-
-    def begin(self, status: int, headers: Headers) -> None:
-        """Send the head of an answer."""
-        if not self._closing:
-            self.transport.write(self._head(status, headers))
-
-    def _head(self, status: int, headers: Headers) -> bytes:
-        """Return the head of an answer, less what is sent of it. Raises ValueError for a line break in a header."""
-        last = self._stops or (self._ended and self._at >= len(self._input))
-        self.keep_alive = self.keep_alive and self.body is None and not last
-        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
-        if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
-            raise ValueError("a header of the answer has a line break in it")
-        if not self.keep_alive:
-            lines += b"connection: close\r\n"
-        begun, self._begun = self._begun, 0
-        return (b"%b%b%b\r\n" % (STATUS_LINE[status], self.fixed(), lines))[begun:]
+    def is_last(self) -> bool:
+        """Say whether the connection closes after the answer to the request under way."""
+        return self.body is not None or self._stops or (self._ended and self._at >= len(self._input))
 
     def write_answer(self, data: bytes) -> None:
         """Send a whole answer to a request after which the next one is welcome."""
-        self.deadline = self.shared.idle_until
-        self.transport.write(data)
-        self.server_state.total_requests += 1
+        super().write_answer(data)
         if self._body_bytes:
             self._release()
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of a body."""
-        if not self._closing:
-            self.transport.write(data)
 
     def end(self) -> None:
         """Go on to the next request after an answer, or close."""
@@ -373,32 +297,6 @@ class HttpConnection(asyncio.Protocol):
             self.deadline = self.shared.idle_until
         self._advance()
 
-    def proceed(self) -> None:
-        """Send `100 Continue`."""
-        if not self._closing and not self._ended:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    async def drained(self) -> None:
-        """Return once the client has read enough to be sent more."""
-        while self._write_paused and not self._closing:
-            self._drained.append(self.loop.create_future())
-            await self._drained[-1]
-
-    def _wake(self) -> None:
-        for each in self._drained:
-            if not each.done():
-                each.set_result(None)
-        self._drained.clear()
-
-    def fixed(self) -> bytes:
-        """Return the header lines of every answer."""
-        if self.server_state.default_headers is not self._defaults:  # a new list each second, for its Date
-            self._defaults = self.server_state.default_headers
-            self._defaults_written = b"".join([b"%b: %b\r\n" % each for each in self._defaults])
-        return self._defaults_written
-
-    # ── the end ────────────────────────────────────────────────────────────────────────────────────────────
-
     def refuse(self, error: LikewiseError) -> None:
         """Answer with a problem document and close: where the next request would begin is not known."""
         if self._closing:
@@ -406,13 +304,13 @@ class HttpConnection(asyncio.Protocol):
         if self.exchange is not None and self.exchange.started:
             self.abort()
             return
-        self._give_up()
+        self.give_up()
         self.keep_alive = False
         self.respond(*render(error))
 
     def make_room(self) -> None:
         """Give up the body that is being received, for others."""
-        self.refuse(Overloaded("The bodies that arrive at once take more memory than is set aside; try again.", 1.0))
+        self.refuse(Overloaded(_NO_ROOM, 1.0))
 
     def expire(self, now: float) -> None:
         """Do what has to be done once the deadline is over."""
@@ -434,26 +332,8 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._close()
 
-    def _close(self) -> None:
-        """Close once what was answered is sent."""
-        self._closing = True
-        self.ready = False
-        self._unsent = self.transport.get_write_buffer_size()
-        self.deadline = self.loop.time() + self.limits.write_timeout_s
-        self.transport.close()
-
-    def _linger(self) -> None:
-        """End this direction, and read over what still comes for a moment: closed at once, the answer could be lost."""
-        self._close() if self._ended else self.transport.write_eof()
-        self._closing = True
-        self.ready = False
-        self._unsent = self.transport.get_write_buffer_size()
-        self.deadline = self.loop.time() + (self.limits.write_timeout_s if self._unsent else LINGER_S)
-        if self._read_paused and not self._ended:
-            self._read_paused = False
-            self.transport.resume_reading()
-
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Drop the request under way."""
         if self.exchange is not None:
             self.exchange.lose()
         if self.task is not None:
@@ -467,36 +347,6 @@ class HttpConnection(asyncio.Protocol):
             self.shared.release(self, self._body_bytes)
             self._body_bytes = 0
 
-    def _watch(self, pause_s: float) -> None:
-        """Find out whether a client that sends no more is gone altogether: only what is sent to it can tell.
-
-        All answers begin alike, so the beginning is sent ahead. A client that still reads misses nothing.
-        """
-        task = self.task
-        if self.exchange is None or not self.exchange.started:
-            self.transport.write(_BEGINNING[self._begun :])
-            self._begun = len(_BEGINNING)
-
-        def look(pause_s: float) -> None:
-            if self.task is not task or self._closing:
-                return
-            if _is_reset(self.transport):
-                self.abort()
-            else:
-                self.loop.call_later(min(1.0, 2 * pause_s), look, min(1.0, 2 * pause_s))
-
-        self.loop.call_later(pause_s, look, pause_s)
-
     @property
     def _address(self) -> str:
         return self.client[0] if self.client else ""
-
-
-def _is_reset(transport: asyncio.BaseTransport) -> bool:
-    """Say whether the other side has answered that it knows of no such connection."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or not hasattr(select, "poll"):
-        return False
-    poll = select.poll()
-    poll.register(sock.fileno(), 0)
-    return bool(poll.poll(0))
