@@ -23,6 +23,7 @@ from likewise.http.admission import Origins
 from likewise.http.api import make_api
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
+from likewise.http.limits import connection_limits
 from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
@@ -127,7 +128,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             stack.push_async_callback(pipeline.settle)
             yield
 
-    return Hot(edge, make_api(edge, lifespan))
+    return Hot(edge, make_api(edge, lifespan), connection_limits(settings))
 
 
 def inference_shape(settings: Settings) -> tuple[int, int]:

@@ -42,7 +42,39 @@ class Settings:
     keep_alive_s: float = _row(
         75.0, "An idle connection is closed after this.", unit="seconds", minimum=1, maximum=86_400
     )
-    max_connections: int = _row(4096, "Connections at once; more are answered with 503.", minimum=1)
+    head_timeout_s: float = _row(
+        10.0,
+        "The head of a request has to arrive within this, from its first byte; a new connection has to send one.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=3600,
+    )
+    body_timeout_s: float = _row(
+        30.0,
+        "The body of a request has to arrive within this, plus the time its bytes take at min_rate.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=3600,
+    )
+    write_timeout_s: float = _row(
+        30.0,
+        "A client that does not read its answer at min_rate is dropped after this.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=3600,
+    )
+    min_rate: int = _row(
+        4096, "Slowest rate at which a body is sent or an answer read.", unit="bytes a second", minimum=1
+    )
+    max_connections: int = _row(
+        4096, "Connections at once, to each worker; more are answered with 503, but for /livez.", minimum=1
+    )
+    max_connections_per_address: int = _row(
+        0,
+        "Connections at once from one IPv4 address or IPv6 /64 network; 0: three quarters of max_connections, so that "
+        "one address cannot take all, and many devices may share a gateway.",
+        minimum=0,
+    )
     drain_s: float = _row(
         10.0, "On SIGTERM, requests under way get this long to finish.", unit="seconds", minimum=0, maximum=3600
     )
@@ -116,11 +148,25 @@ class Settings:
         maximum=3600,
     )
 
+    max_head_bytes: int = _row(
+        64 << 10,
+        "Largest request head; larger ones are answered with 431.",
+        unit="bytes",
+        minimum=1024,
+        maximum=1 << 20,
+        group="Limits",
+    )
     max_body_bytes: int = _row(
-        16 * _MIB, "Largest request body; larger ones are refused unread.", unit="bytes", minimum=1024, group="Limits"
+        16 * _MIB, "Largest request body; larger ones are refused unread.", unit="bytes", minimum=1024
     )
     max_upload_bytes: int = _row(
         256 * _MIB, "Largest request body that registers a function, its model included.", unit="bytes", minimum=1024
+    )
+    max_held_bytes: int = _row(
+        512 * _MIB,
+        "All request bodies together that a worker holds; beyond, the one that has been arriving longest is given up.",
+        unit="bytes",
+        minimum=1024,
     )
     max_result_bytes: int = _row(1 * _MIB, "Largest result that is kept or inserted.", unit="bytes", minimum=64)
     max_keys_per_lookup: int = _row(1024, "Keys in one lookup.", minimum=1, maximum=65_536)
@@ -237,6 +283,11 @@ class Settings:
             raise SettingsError(
                 f"Setting workers is {self.workers}, but the {self.journal} journal cannot be shared. "
                 "Set journal to redis with redis_url, or workers to 1."
+            )
+        if self.max_held_bytes < self.max_upload_bytes:
+            raise SettingsError(
+                f"Setting max_held_bytes ({self.max_held_bytes}) is less than max_upload_bytes "
+                f"({self.max_upload_bytes}). Raise the first or lower the second."
             )
         if self.max_upload_bytes < self.max_body_bytes:
             raise SettingsError(

@@ -18,6 +18,7 @@ from likewise.http import wire
 from likewise.http.admission import fields_of
 from likewise.http.answers import Rendered, answered, refused
 from likewise.http.edge import Edge
+from likewise.http.limits import Limits
 from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
 from likewise.types import Answer, Control, Session
 
@@ -59,8 +60,9 @@ class Head(NamedTuple):
 class Hot:
     """ASGI application: answers the hot routes itself and hands everything else on."""
 
-    def __init__(self, edge: Edge, rest: Asgi) -> None:
+    def __init__(self, edge: Edge, rest: Asgi, limits: Limits) -> None:
         self.edge = edge
+        self.limits = limits
         self._rest = rest
         self._pipeline = edge.pipeline
         self._registry = edge.registry
