@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from time import monotonic
+from weakref import WeakSet
 
 import numpy as np
 
@@ -24,6 +27,11 @@ CHUNK = 512
 """Keys that are read and added at once; the interpreter lock is held for microseconds between two of them."""
 NEARLY = 8
 """Changes that the loop itself may catch up with in one call."""
+
+_threads: WeakSet[threading.Thread] = WeakSet()
+_exiting = threading.Event()
+EXIT_S = 20.0
+"""Longest wait for builds when the process ends; a step of one that cannot be cut short takes seconds."""
 
 Cancelled = Callable[[], bool]
 Build = Callable[[Parts, Cancelled], KeyedIndex | None]
@@ -64,6 +72,7 @@ class Move:
         self.rejected = False
         if background:
             self._thread = threading.Thread(target=self._run, name="likewise-index", daemon=True)
+            _threads.add(self._thread)
             self._thread.start()
         else:
             self._build()
@@ -75,7 +84,7 @@ class Move:
     @property
     def cancelled(self) -> bool:
         """True: it was given up, or its owner was closed."""
-        return self._cancelled or (self._stopped is not None and self._stopped())
+        return self._cancelled or _exiting.is_set() or (self._stopped is not None and self._stopped())
 
     @property
     def over(self) -> bool:
@@ -155,12 +164,25 @@ class Move:
             self._thread.join(timeout_s)
 
 
+def end_builds() -> None:
+    """Give up all builds and wait until their threads are done: one that is cut off inside faiss aborts the process."""
+    _exiting.set()
+    deadline = monotonic() + EXIT_S
+    for thread in list(_threads):
+        thread.join(max(0.0, deadline - monotonic()))
+
+
+atexit.register(end_builds)
+
+
 def drop(index: KeyedIndex, *, background: bool) -> None:
     """Close an index that was replaced, and give its memory back."""
     index.close()
     if background:
         # freeing hundreds of megabytes takes milliseconds: not on the loop
-        threading.Thread(target=_empty, args=([index],), name="likewise-index-drop", daemon=True).start()
+        thread = threading.Thread(target=_empty, args=([index],), name="likewise-index-drop", daemon=True)
+        _threads.add(thread)
+        thread.start()
     else:
         index.discard()
 
