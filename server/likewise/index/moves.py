@@ -50,6 +50,9 @@ def fill(index: KeyedIndex, parts: Iterable[tuple[Slots, Keys]], cancelled: Canc
 class Move:
     """A new index on its way: filled from a snapshot, then brought up to date from a log of changes since.
 
+    The snapshot is read when the thread comes to it, so that beginning takes no time: it may have some of the changes
+    already, which are made again.
+
     Who begins one owns it, and either takes its target over or cancels it. The thread owns the target until `ready`,
     the loop from then on. The log is the only thing both touch, from its two ends.
     """
@@ -123,12 +126,14 @@ class Move:
             if keys is None:
                 target.remove(slots)
             else:
+                target.remove(slots)  # it may have come before the snapshot was read
                 target.add(slots, keys)
         elif noted < 0:
             target.remove(np.array([-1 - noted]))
         else:
             added = self._peek(noted)
             if added is not None:  # else it is gone again, as the log will say
+                target.remove(np.array([noted]))
                 target.add(np.array([noted]), added)
 
     # While a large graph is built the log grows long. Single changes are noted as one integer each: a tuple with copies
