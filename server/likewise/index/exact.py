@@ -127,13 +127,11 @@ class ExactIndex(ImmediateIndex):
                 return found
 
     def snapshot(self, chunk: int) -> Parts:
-        """Return the slots as they are now and their keys, in parts, read as they are asked for.
+        """Return the slots and their keys in parts, read as they are asked for; see KeyedIndex.
 
-        Nothing but the slots is copied: copying a million keys is a pause. A slot that changes meanwhile may come with
-        any key: who copies has to follow the changes too, as Move does.
+        Nothing is copied here and now: copying a million keys is a pause.
         """
-        slots = self.slots()
-        return Parts(lambda: slots, lambda part, start: self._read(part), chunk)
+        return Parts(self._rows.slots, lambda part, start: self._read(part), chunk)
 
     def _read(self, slots: Slots) -> Keys:
         """Return copies of the keys of slots, any key for those that are gone; may be called in another thread."""

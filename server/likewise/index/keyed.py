@@ -40,7 +40,11 @@ class KeyedIndex(Index, Protocol):
         """
 
     def snapshot(self, chunk: int) -> Parts:
-        """Return the slots and keys as they are now, in parts, to be read in another thread while this changes."""
+        """Return the slots and keys in parts, to be read in another thread while this changes, and while it is kept.
+
+        The slots are those of when the first part is read, each once. One that changes after this call may be there or
+        not, with any key: who copies has to follow the changes too, as Move does.
+        """
 
     @property
     def worn(self) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from time import monotonic
+from weakref import WeakSet
 
 import numpy as np
 
@@ -25,6 +28,11 @@ CHUNK = 512
 NEARLY = 8
 """Changes that the loop itself may catch up with in one call."""
 
+_threads: WeakSet[threading.Thread] = WeakSet()
+_exiting = threading.Event()
+EXIT_S = 20.0
+"""Longest wait for builds when the process ends; a step of one that cannot be cut short takes seconds."""
+
 Cancelled = Callable[[], bool]
 Build = Callable[[Parts, Cancelled], KeyedIndex | None]
 """Returns an index of the keys in the parts, or None: what there is stays, or it was cancelled."""
@@ -41,6 +49,9 @@ def fill(index: KeyedIndex, parts: Iterable[tuple[Slots, Keys]], cancelled: Canc
 
 class Move:
     """A new index on its way: filled from a snapshot, then brought up to date from a log of changes since.
+
+    The snapshot is read when the thread comes to it, so that beginning takes no time: it may have some of the changes
+    already, which are made again.
 
     Who begins one owns it, and either takes its target over or cancels it. The thread owns the target until `ready`,
     the loop from then on. The log is the only thing both touch, from its two ends.
@@ -64,6 +75,7 @@ class Move:
         self.rejected = False
         if background:
             self._thread = threading.Thread(target=self._run, name="likewise-index", daemon=True)
+            _threads.add(self._thread)
             self._thread.start()
         else:
             self._build()
@@ -75,7 +87,7 @@ class Move:
     @property
     def cancelled(self) -> bool:
         """True: it was given up, or its owner was closed."""
-        return self._cancelled or (self._stopped is not None and self._stopped())
+        return self._cancelled or _exiting.is_set() or (self._stopped is not None and self._stopped())
 
     @property
     def over(self) -> bool:
@@ -114,12 +126,14 @@ class Move:
             if keys is None:
                 target.remove(slots)
             else:
+                target.remove(slots)  # it may have come before the snapshot was read
                 target.add(slots, keys)
         elif noted < 0:
             target.remove(np.array([-1 - noted]))
         else:
             added = self._peek(noted)
             if added is not None:  # else it is gone again, as the log will say
+                target.remove(np.array([noted]))
                 target.add(np.array([noted]), added)
 
     # While a large graph is built the log grows long. Single changes are noted as one integer each: a tuple with copies
@@ -155,12 +169,25 @@ class Move:
             self._thread.join(timeout_s)
 
 
+def end_builds() -> None:
+    """Give up all builds and wait until their threads are done: one that is cut off inside faiss aborts the process."""
+    _exiting.set()
+    deadline = monotonic() + EXIT_S
+    for thread in list(_threads):
+        thread.join(max(0.0, deadline - monotonic()))
+
+
+atexit.register(end_builds)
+
+
 def drop(index: KeyedIndex, *, background: bool) -> None:
     """Close an index that was replaced, and give its memory back."""
     index.close()
     if background:
         # freeing hundreds of megabytes takes milliseconds: not on the loop
-        threading.Thread(target=_empty, args=([index],), name="likewise-index-drop", daemon=True).start()
+        thread = threading.Thread(target=_empty, args=([index],), name="likewise-index-drop", daemon=True)
+        _threads.add(thread)
+        thread.start()
     else:
         index.discard()
 

@@ -70,12 +70,9 @@ class Projected:
         return self._store.peek(slot)
 
     def snapshot(self, chunk: int) -> Parts:
-        """Return the slots as they are now and their keys, in parts, read as they are asked for.
-
-        A slot that changes meanwhile may come with either key: who copies has to follow the changes too, as Move does.
-        """
-        slots, store = self.slots(), self._store
-        return Parts(lambda: slots, lambda part, start: store.get(part), chunk)
+        """Return the slots and their keys as they came, in parts; see KeyedIndex."""
+        store = self._store
+        return Parts(store.slots, lambda part, start: store.get(part), chunk)
 
     @property
     def worn(self) -> bool:

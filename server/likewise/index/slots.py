@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
 from likewise.index.views import ints
@@ -86,10 +85,6 @@ class SlotMap:
         row = self._view[slot]
         self._view[slot] = -1
         return row
-
-    def rows(self) -> NDArray[np.int32]:
-        """Return a copy of the rows by slot, -1 where there is none; the least that can be copied of a moment."""
-        return self._rows.copy()
 
     def slots(self) -> Slots:
         """Return the slots that have a row, ascending."""

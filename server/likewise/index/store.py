@@ -63,6 +63,10 @@ class KeyStore:
         found: Keys = block[row : row + 1].copy()
         return found
 
+    def slots(self) -> Slots:
+        """Return the slots in use, ascending."""
+        return np.flatnonzero(np.frombuffer(bytes(self._present), np.uint8))
+
     def get(self, slots: Slots) -> Keys:
         """Return a copy of the keys of slots, shape (n, dimension); zeros where a block is gone."""
         found = np.zeros((len(slots), self.dimension), np.float32)

@@ -242,11 +242,12 @@ class TombstonedIndex(ImmediateIndex, ABC):
 
         A position's key never changes, so another thread may read while this index goes on.
         """
-        # a copy of the rows is the least that there is to do here and now: the rest is left to who reads
-        rows, engine = self._positions.rows(), self._engine
-        parts = Parts(
-            lambda: np.flatnonzero(rows >= 0), lambda part, start: engine.keys(rows[part].astype(np.int64)), chunk
-        )
+        positions, engine = self._positions, self._engine
+
+        def keys(slots: Slots, start: int) -> Keys:
+            return engine.keys(np.maximum(positions.get_any(slots), 0))
+
+        parts = Parts(positions.slots, keys, chunk)
         self._readers = [reader for reader in self._readers if reader() is not None] + [ref(parts)]
         return parts
 

@@ -98,11 +98,15 @@ async def restore(spaces: Sequence[Namespace], path: Path, digest: str) -> int:
 
 
 def _slots_of(space: Namespace, saved: SavedIndex) -> Callable[[], Slots]:
-    """Return what tells the slots of the saved positions as of now; to be called in another thread, later."""
-    live = space._columns.live()
-    ids = space._columns.ids[live]
+    """Return what tells the slots of the saved positions; to be called in another thread, while entries change.
+
+    Whoever builds an index follows the changes, so those of meanwhile may be there or not.
+    """
+    columns = space._columns
 
     def slots() -> Slots:
+        live = columns.live()
+        ids = columns.ids[live]
         order = np.argsort(ids)
         known, places = ids[order], live[order]
         return np.concatenate([*_looked_up(saved, known, places), np.empty(0, np.int64)])

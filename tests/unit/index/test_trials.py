@@ -10,7 +10,7 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from likewise.index import ivf
+from likewise.index import ivf, moves
 from likewise.index.auto import AutoIndex
 from likewise.index.contenders import Contenders
 from likewise.index.exact import ExactIndex
@@ -179,9 +179,11 @@ def test_a_trial_that_fails_leaves_the_kind_in_place(caplog: pytest.LogCaptureFi
         return Measured(1.0, 0.5 if kind == "hnsw" else 2.0)
 
     index = AutoIndex(DIMENSION, first_trial=100, measure=fails_once)
-    index.add(np.arange(200), keys(200))
-    assert index._move is not None
-    index._move.join()
+    with moves._building:  # hold the build back until it is looked at
+        index.add(np.arange(200), keys(200))
+        move = index._move
+    assert move is not None
+    move.join()
     assert index.kind == "exact"
     assert index.search_one(keys(200)[7], 1)[1] == [7]
     index.add(np.array([200]), keys(1, 1))  # takes note of the failure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -240,3 +242,21 @@ def test_waiting_ends_in_time() -> None:
         assert index.moving
     index.settle(WAIT_S)
     assert index.kind == "hnsw"
+
+
+LEAVING = """
+import numpy as np
+from likewise.index.auto import AutoIndex
+index = AutoIndex(16, exact_limit=100)
+index.add(np.arange(20_000), np.random.default_rng(0).normal(size=(20_000, 16)).astype(np.float32))
+assert index.moving
+held = [[number] for number in range(2_000_000)]  # takes a moment to free, while the thread wants to go on
+print("left")
+"""
+
+
+def test_a_process_may_end_amid_a_build() -> None:
+    """The thread is waited for: cut off inside faiss, it would abort the process."""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (0, b"left\n"), done.stderr
