@@ -32,7 +32,7 @@ from likewise_client import (
 )
 from likewise_client.testing import FakeServer
 
-QUICK = Retry(first_delay_s=0.001)
+QUICK = Retry(rounds=4, first_delay_s=0.001)
 PNG = b"\x89PNG\r\n\x1a\n"
 HIT = {"Cache_Status": "likewise; hit; ttl=9", "Age": "4", "Likewise_Entry": "00000000000000ab"}
 
@@ -328,7 +328,7 @@ def test_threads_share_a_client(fake: FakeServer) -> None:
         for thread in threads:
             thread.join()
         assert sum(fake._functions["signs"].counts.values()) == 160
-        assert all(node.in_flight == 0 for node in client._exchange.nodes._nodes.values())
+        assert all(node.in_flight == 0 for node in client._operations.exchange.nodes._nodes.values())
 
 
 async def test_a_cancelled_call_frees_its_place(scripted: Any) -> None:
@@ -340,7 +340,7 @@ async def test_a_cancelled_call_frees_its_place(scripted: Any) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert client._exchange.nodes._nodes[scripted.url].in_flight == 0
+        assert client._operations.exchange.nodes._nodes[scripted.url].in_flight == 0
         assert (await client.infer("signs", PNG)).result == 1
 
 
