@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -143,6 +144,9 @@ class Node:
 
     def __exit__(self, *_: object) -> None:
         self.end(signal.SIGKILL)
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # workers, too
 
     @property
     def pid(self) -> int:
@@ -155,7 +159,11 @@ class Node:
         with self._log.open("wb") as log:
             self.started = time.monotonic()
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=subprocess.STDOUT, env=environment() | {"PYTHONUNBUFFERED": "1"}
+                self._command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment() | {"PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
             )
         while (found := _LISTENS.search(self._log.read_text(errors="replace"))) is None:
             if self._process.poll() is not None or time.monotonic() > self.started + timeout_s:
@@ -227,7 +235,7 @@ def cluster(folder: Path, masters: int = 3) -> Iterator[str]:
         for client, own in zip(clients, slots, strict=True):
             client.execute_command("CLUSTER", "ADDSLOTS", *own)
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while not all(_joined(client, masters) for client in clients):
             if time.monotonic() > deadline:
                 raise Failed("the cluster did not come up")

@@ -66,7 +66,7 @@ def requests(labels: int, noise: float, count: int = REQUESTS) -> Iterator[tuple
 
 def settle(fn: Function) -> None:
     """Let what is being learned and re-embedded be taken over, so that the stream sees it at the same place always."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while any(projector.learning for projector in fn.projectors.values()):
         fn.tend()
         assert time.monotonic() < deadline
@@ -153,7 +153,7 @@ async def test_it_outlives_a_restart(build: Build, tmp_path: Path) -> None:
     registry.put(again)
     missing = {"journal": "not replayed yet"}
     async with Keeper(registry, SqliteJournal(tmp_path / "journal.db"), missing, {}).running():
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while missing:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.001)

@@ -140,14 +140,14 @@ def test_changes_and_searches_during_a_trial_are_right() -> None:
 
     def slow(kind: str, index: KeyedIndex, questions: Questions) -> Measured:
         measuring.set()
-        assert go_on.wait(20)
+        assert go_on.wait(300)
         return Measured(1.0, 0.5 if kind == "ivf" else 2.0)
 
     index = AutoIndex(DIMENSION, first_trial=500, measure=slow)
     every = keys(2000)
     live = dict(enumerate(every[:600]))
     index.add(np.arange(600), every[:600])
-    assert measuring.wait(20)
+    assert measuring.wait(300)
     for slot in range(0, 600, 3):
         index.remove(np.array([slot]))
         del live[slot]
@@ -200,17 +200,17 @@ def test_lookups_alone_begin_the_next_trial() -> None:
 
     def scan_first(kind: str, index: KeyedIndex, questions: Questions) -> Measured:
         measuring.set()
-        assert go_on.wait(20)
+        assert go_on.wait(300)
         return Measured(1.0, 0.5 if kind == "ivf" and len(index) > 200 else 2.0)
 
     index = AutoIndex(DIMENSION, first_trial=100, measure=scan_first)
     index.add(np.arange(120), keys(120))
-    assert measuring.wait(20)
+    assert measuring.wait(300)
     index.add(np.arange(120, 900), keys(780, 1))
     go_on.set()
     for _ in range(3):
         if index._move is not None:
-            index._move.join(20)
+            index._move.join(300)
         assert index.search_one(keys(120)[5], 1)[1] == [5]
     assert index.kind == "ivf"
 
