@@ -65,17 +65,23 @@ def restore_links(graph: Graph, saved: SavedIndex, count: int) -> None:
     if saved.length("links") != total:
         raise InvalidValue("there are more links than nodes have room for, or fewer")
     graph.allocate(levels.astype(np.int32), entry)
-    ends = np.cumsum((levels.astype(np.int64) + 1) * m)
+    upper, level = _upper(levels.astype(np.int64), m)
     at = 0
     for part in saved.chunks("links", "<i4"):
         if int(part.min()) < -1 or int(part.max()) >= count:
             raise InvalidValue("a link leads out of the graph")
-        places = np.arange(at, at + len(part))
-        nodes = np.searchsorted(ends, places, side="right")
-        first = ends[nodes] - (levels[nodes].astype(np.int64) + 1) * m
-        upper = np.flatnonzero((places - first >= 2 * m) & (part >= 0))
-        level = (places[upper] - first[upper]) // m - 1
-        if (levels[part[upper]] <= level).any():
+        first, last = np.searchsorted(upper, [at, at + len(part)])
+        to = part[upper[first:last] - at]
+        if (levels[to][to >= 0] <= level[first:last][to >= 0]).any():
             raise InvalidValue("a link leads to a node that is not on its level")
         graph.put_links(at, part)
         at += len(part)
+
+
+def _upper(levels: NDArray[np.int64], m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of all links above the ground, ascending, and on which level each is."""
+    high = np.flatnonzero(levels > 1)
+    counts = (levels[high] - 1) * m
+    starts = np.cumsum((levels + 1) * m)[high] - counts
+    within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(starts, counts) + within, within // m + 1
