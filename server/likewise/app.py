@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import random
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
+from likewise.randomness import system_coin
 from likewise.replication import Keeper
 from likewise.settings import Settings
 from likewise.types import Unregistered
@@ -47,7 +47,8 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     readers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "likewise-read")
     slots, threads = inference_shape(settings)
     runners = ThreadPoolExecutor(slots, "likewise-infer")
-    seed = secrets.randbits(128) if settings.seed < 0 else settings.seed
+    # a seeded coin can be foreseen: for tests alone
+    coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random
     assembler = Assembler(
         Defaults(
             accuracy_target=settings.accuracy_target,
@@ -69,7 +70,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         Workers(runners, slots),
         readers,
         clock,
-        random.Random(seed).random,
+        coin,
     )
     registry = Registry()
     uploads = Uploads(
