@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from likewise.decision import Ledger, make_policy
+from likewise.decision import Budget, make_policy
 from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.features.decode import decoder
 from likewise.features.make import make_extractor
@@ -74,7 +74,7 @@ class Assembler:
         target = spec.reuse.accuracy_target or defaults.accuracy_target
         extractors = {key.label: self._extractor(spec, key, files, origin) for key in spec.keys}
         # all key types of a function spend one budget, so the promise holds for the function as a whole
-        shared = {"ledger": Ledger(target, **_ledger_options(spec))} if spec.reuse.policy == "calibrated+ledger" else {}
+        shared = {"budget": _budget(spec, target)} if spec.reuse.policy == "calibrated+ledger" else {}
         own = {key: value for key, value in spec.reuse.options.items() if key not in ("slack", "cap") or not shared}
         try:
             policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in extractors}
@@ -155,8 +155,9 @@ class Assembler:
         return make_extractor(key.extractor, spec.input.kind, key.metric, **options)
 
 
-def _ledger_options(spec: FunctionSpec) -> dict[str, float]:
-    return {key: float(spec.reuse.options[key]) for key in ("slack", "cap") if key in spec.reuse.options}
+def _budget(spec: FunctionSpec, target: float) -> Budget:
+    options = spec.reuse.options
+    return Budget(target, float(options.get("slack", 3.0)), float(options.get("cap", 100.0)), spec.reuse.accuracy_of)
 
 
 def _prepare(kind: str, table: Preparation, model: OnnxModel, origin: str) -> Callable[[Input], Tensor]:

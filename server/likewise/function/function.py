@@ -35,6 +35,7 @@ from likewise.types import (
     Lesson,
     Neighbors,
     Result,
+    Source,
     Trail,
     Verdict,
 )
@@ -238,7 +239,7 @@ class Function:
 
         Its device's trail has the answer by reuse already; a second one would count the request twice.
         """
-        return replace(verdict, reuse=False, probe=False, probability=1.0, charge=0.0, trail=None)
+        return replace(verdict, source=Source.NONE, probe=False, probability=1.0, charge=0.0, trail=None)
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""

@@ -112,6 +112,8 @@ class ReuseSpec(Table):
     policy: Literal["calibrated+ledger", "calibrated", "fixed", "hknn", "potluck"] = "calibrated+ledger"
     accuracy_target: Annotated[float, Field(ge=0.5, lt=1)] | None = None
     """Of all answers given, at least this share is what the model would have answered."""
+    accuracy_of: Literal["answers", "reused"] = "answers"
+    """What the target is a share of: all answers, or those that were reused alone."""
     neighbors: Annotated[int, Field(ge=1, le=100)] = 10
     options: dict[str, float | str | bool] = Field(default_factory=dict)
     """The policy's own options, such as `threshold` for `fixed`; see docs/settings.md."""
