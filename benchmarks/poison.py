@@ -24,7 +24,7 @@ import numpy as np
 from likewise.decision import Budget, make_policy
 from likewise.evaluation.streams import Stream, load_stream
 from likewise.lookup.namespace import Namespace
-from likewise.types import Entry, Key, Keys, Result, Trail, Verdict
+from likewise.types import Entry, Key, Keys, Result, Session, Verdict
 
 TARGET = 0.95
 LIARS = frozenset(range(16, 20))
@@ -86,21 +86,21 @@ class Game:
         )
         self._neighbors = stream.neighbors
         self._by_device = by_device
-        self._trails: defaultdict[int, Trail] = defaultdict(Trail)
+        self._sessions: defaultdict[int, Session] = defaultdict(Session)
         self._ids = count()
         self._open: deque[Verdict] = deque()
 
-    def ask(self, key: Key, device: int, trail: int | None = None) -> Verdict:
+    def ask(self, key: Key, device: int, session: int | None = None) -> Verdict:
         """Look a key up for a device."""
         near = self.space.lookup("key", key, self._neighbors)
         ledger = self.budget.ledger(f"d{device}" if self._by_device else "")
-        return self.policy.decide(near, self._trails[device if trail is None else trail], ledger, deferred=True)
+        return self.policy.decide(near, self._sessions[device if session is None else session], ledger, deferred=True)
 
     def ask_many(self, keys: Keys, device: int, confirm: bool) -> None:
         """Look up a batch and confirm what is probed, or bring nothing."""
         ledger = self.budget.ledger(f"d{device}" if self._by_device else "")
         for near in self.space.lookup_many("key", keys, self._neighbors):
-            verdict = self.policy.decide(near, self._trails[-1], ledger, deferred=True)
+            verdict = self.policy.decide(near, self._sessions[-1], ledger, deferred=True)
             if verdict.probe:
                 if confirm:
                     self.policy.learn(verdict, verdict.label)

@@ -28,7 +28,7 @@ from likewise.types import (
     Outcome,
     Result,
     Ticket,
-    Trail,
+    Session,
     Verdict,
 )
 
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
     value: Input
     key: Key
     control: Control
-    trail: Trail | None
+    session: Session | None
     started: float
     """When it came, by perf_counter."""
 
@@ -60,19 +60,19 @@ class Pipeline:
         self._background: set[asyncio.Task[None]] = set()
 
     async def answer(
-        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, trail: Trail | None = None
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
     ) -> Answer:
         """Return the result for a raw input, from reuse or from the model. Raises LikewiseError.
 
-        trail: that of the device that asks; None where it is not known.
+        session: that of the device that asks; None where it is not known.
         """
         started = perf_counter()
         value, key = await fn.read(media_type, body)
-        found = self._look(fn, Asked(body, value, key, control, trail, started))
+        found = self._look(fn, Asked(body, value, key, control, session, started))
         return found if isinstance(found, Answer) else await found
 
     def begin(
-        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, trail: Trail | None = None
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
     ) -> Answer | Coroutine[Any, Any, Answer]:
         """Return the result for a small raw input where the cache has it, else what is left to do for it.
 
@@ -80,7 +80,7 @@ class Pipeline:
         """
         started = perf_counter()
         value, key = fn.read_inline(media_type, body)
-        return self._look(fn, Asked(body, value, key, control, trail, started))
+        return self._look(fn, Asked(body, value, key, control, session, started))
 
     def _look(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
         if asked.control.no_store:
@@ -107,7 +107,7 @@ class Pipeline:
         self, fn: Function, asked: Asked, neighbors: Neighbors, outcome: Outcome
     ) -> Answer | Coroutine[Any, Any, Answer]:
         control = asked.control
-        verdict = fn.decide(neighbors, asked.trail)
+        verdict = fn.decide(neighbors, asked.session)
         if verdict.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
             return self._finish(fn, self._reuse(fn, verdict, outcome), asked.started)
         if control.only_if_cached:
@@ -121,12 +121,12 @@ class Pipeline:
         key: Key,
         key_type: str | None = None,
         control: Control = NO_CONTROL,
-        trail: Trail | None = None,
+        session: Session | None = None,
     ) -> Answer | Ticket:
         """Return the answer for a key, or the ticket with which a device may insert what it computes."""
         started = perf_counter()
         name = key_type or fn.key_type
-        verdict = fn.judge(key, trail, name, started)
+        verdict = fn.judge(key, session, name, started)
         if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
             return self._finish(fn, self._reuse(fn, verdict, Outcome.HIT), started)
         return self._ticket(fn, verdict, name)
@@ -137,13 +137,13 @@ class Pipeline:
         keys: Keys,
         key_type: str | None = None,
         control: Control = NO_CONTROL,
-        trail: Trail | None = None,
+        session: Session | None = None,
     ) -> list[Answer | Ticket]:
         """Return what `lookup` would for each key; shape (n, d), one search for all."""
         name = key_type or fn.key_type
         answers: list[Answer | Ticket] = []
         for neighbors in fn.lookup_many(keys, name):
-            verdict = fn.decide(neighbors, trail, key_type)
+            verdict = fn.decide(neighbors, session, key_type)
             if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
                 answers.append(self._count(fn, self._reuse(fn, verdict, Outcome.HIT)))
             else:

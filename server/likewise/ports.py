@@ -19,7 +19,7 @@ from likewise.types import (
     Sample,
     Slots,
     Tensor,
-    Trail,
+    Session,
     Verdict,
 )
 
@@ -68,11 +68,11 @@ class Policy(Protocol):
     """Decides where reuse is safe, and learns from what was computed. Pure: no clock, no lock, no I/O."""
 
     def decide(
-        self, neighbors: Neighbors, trail: Trail | None = None, ledger: Any = None, deferred: bool = False
+        self, neighbors: Neighbors, session: Session | None = None, ledger: Any = None, deferred: bool = False
     ) -> Verdict:
         """Return the verdict for one request and account for it; call exactly once per request.
 
-        trail: that of the device that asks, where it is known; a policy that uses it also writes it.
+        session: that of the device that asks, where it is known; a policy that uses it also writes it.
         ledger: that of the account that asks; None: the one that all share. Policies without a promise ignore it.
         deferred: somebody else computes what is not reused, and may never bring the result.
         """

@@ -59,7 +59,7 @@ NO_NEIGHBORS = Neighbors([], [], [])
 
 
 @dataclass(slots=True)
-class Trail:
+class Session:
     """What one device was answered last; the policies of a function read it and write it."""
 
     last: int = -1
@@ -128,7 +128,7 @@ class Verdict:
     """What the policy saw, for it alone to learn from."""
     charge: float = 0.0
     """Tokens reserved for this probe; the ledger's business."""
-    trail: Trail | None = None
+    session: Session | None = None
     """That of the device that asked, where one was given."""
     ledger: Any = None
     """Whose tokens it was decided by; the policy's business."""

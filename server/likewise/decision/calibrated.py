@@ -21,7 +21,7 @@ from likewise.decision.prices import DEAREST, FIRST_PRICE, PRUDENCE, dearest, pr
 from likewise.decision.repeats import RepeatPrior
 from likewise.decision.votes import Vote, adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Sample, Source, Trail, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Sample, Source, Session, Verdict
 
 EARLY = 10.0
 """Requests after which "early" has fallen to 0.7; it goes on falling with the square root of their number."""
@@ -122,7 +122,7 @@ class Calibrated:
         return label, slot, (1.0, margin, nearness, share, early, before), z
 
     def decide(
-        self, neighbors: Neighbors, trail: Trail | None = None, ledger: Ledger | None = None, deferred: bool = False
+        self, neighbors: Neighbors, session: Session | None = None, ledger: Ledger | None = None, deferred: bool = False
     ) -> Verdict:
         """Return the verdict for one request and account for it."""
         counters, calibration = self._counters, self._calibration
@@ -131,13 +131,13 @@ class Calibrated:
             ledger = self._shared
         tokens = 0.0 if ledger is None else ledger.tokens
         if not neighbors.labels:
-            return Verdict(_NONE, Reason.NO_NEIGHBORS, neighbors, trail=trail, ledger=ledger)
+            return Verdict(_NONE, Reason.NO_NEIGHBORS, neighbors, session=session, ledger=ledger)
         if not self._scale:
             self._scale = neighbors.distances[0] + 1e-6
-        last = -1 if trail is None else trail.last
+        last = -1 if session is None else session.last
         label, slot, evidence, z = self._judge(neighbors, last)
         if z < calibration.bar:
-            return Verdict(_NONE, _BELOW_BAR, neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail, ledger)
+            return Verdict(_NONE, _BELOW_BAR, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
         doubt = exp(-0.5 * z) if z < 12.0 else 0.0025
         if ledger is not None:
             odds = doubt * doubt
@@ -145,7 +145,7 @@ class Calibrated:
             error = self._charge_check.factor * foreseen
             worth = self._epsilon * (1.0 + tokens)
             if error > DEAREST or error * (worth + self._price) > worth:  # `dearest`, without the call
-                return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail, ledger)
+                return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
             least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
             if deferred and least < (floor := ledger.deferred_floor()):
                 least = floor
@@ -157,7 +157,7 @@ class Calibrated:
         probability = 0.5 if probability > 0.5 else 0.005 if probability < 0.005 else probability
         if least > probability:
             if least >= 1.0:
-                return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail, ledger)
+                return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
             probability = least
         counters.would_be_hits += 1
         if ledger is not None:
@@ -174,19 +174,19 @@ class Calibrated:
                 self._repeat_prior.absorb()
             charge = ledger.reserve(probability, deferred) if ledger is not None else 0.0
             return Verdict(
-                _NONE, _PROBE, neighbors, slot, label, True, probability, z, evidence, charge, trail, ledger, deferred
+                _NONE, _PROBE, neighbors, slot, label, True, probability, z, evidence, charge, session, ledger, deferred
             )
         if ledger is not None:
             ledger.earn()
-        if trail is not None:
-            self._repeat_prior.note(trail, label)
+        if session is not None:
+            self._repeat_prior.note(session, label)
         if ledger is not None and self._share == 1.0:  # as `_count` does, without the call
             ledger.counted += 1
             calibration.clock += 1
             calibration.fresh_mix.append(evidence)
         else:
             self._count(evidence, ledger, False)
-        return Verdict(_NEIGHBOR, _CONFIDENT, neighbors, slot, label, False, probability, z, evidence, 0.0, trail)
+        return Verdict(_NEIGHBOR, _CONFIDENT, neighbors, slot, label, False, probability, z, evidence, 0.0, session)
 
     def _count(self, evidence: Evidence, ledger: Ledger | None, checked: bool) -> bool:
         """Take a request that got its answer into the mix; of an account that had more than its share, only a few."""
@@ -217,8 +217,8 @@ class Calibrated:
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
         neighbors, evidence = verdict.neighbors, verdict.evidence
-        if verdict.trail is not None:
-            self._repeat_prior.note(verdict.trail, label)
+        if verdict.session is not None:
+            self._repeat_prior.note(verdict.session, label)
         ledger: Ledger | None = verdict.ledger
         verdict.ledger = None  # settled; a verdict that comes back twice changes nothing there
         if ledger is not None and not ledger.earns_by_hits:

@@ -7,7 +7,7 @@ import math
 from likewise.decision.counters import Coin, Counting
 from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Reason, Source, Trail, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Reason, Source, Session, Verdict
 
 
 class Fixed(Counting):
@@ -30,7 +30,7 @@ class Fixed(Counting):
         self._dropout = dropout
 
     def decide(
-        self, neighbors: Neighbors, trail: Trail | None = None, ledger: Ledger | None = None, deferred: bool = False
+        self, neighbors: Neighbors, session: Session | None = None, ledger: Ledger | None = None, deferred: bool = False
     ) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters

@@ -6,7 +6,7 @@ from likewise.decision.counters import Coin, Counting
 from likewise.decision.ledger import Ledger
 from likewise.decision.votes import homogeneity
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Reason, Source, Trail, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Reason, Source, Session, Verdict
 
 
 class Hknn(Counting):
@@ -50,7 +50,7 @@ class Hknn(Counting):
         return homogeneity(neighbors)
 
     def decide(
-        self, neighbors: Neighbors, trail: Trail | None = None, ledger: Ledger | None = None, deferred: bool = False
+        self, neighbors: Neighbors, session: Session | None = None, ledger: Ledger | None = None, deferred: bool = False
     ) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters

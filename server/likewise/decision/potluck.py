@@ -9,7 +9,7 @@ from typing import Any
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Trail, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Session, Verdict
 
 
 class Potluck:
@@ -33,7 +33,7 @@ class Potluck:
         self._counters = Counters()
 
     def decide(
-        self, neighbors: Neighbors, trail: Trail | None = None, ledger: Ledger | None = None, deferred: bool = False
+        self, neighbors: Neighbors, session: Session | None = None, ledger: Ledger | None = None, deferred: bool = False
     ) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters

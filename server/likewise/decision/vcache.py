@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Trail, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Session, Verdict
 
 _KNOWN = ((0.0, 0.0), (1.0, 1.0))
 """What every entry knows of its curve: an orthogonal key has nothing to do with it, an equal one the same result."""
@@ -79,7 +79,7 @@ class Vcache:
         return 0.0 if 1.0 - best <= budget else 1.0 - budget / (1.0 - best)
 
     def decide(
-        self, neighbors: Neighbors, trail: Trail | None = None, ledger: Ledger | None = None, deferred: bool = False
+        self, neighbors: Neighbors, session: Session | None = None, ledger: Ledger | None = None, deferred: bool = False
     ) -> Verdict:
         """Return the verdict for one request and count it."""
         self._counters.requests += 1

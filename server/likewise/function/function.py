@@ -14,7 +14,7 @@ import numpy as np
 from likewise.errors import InvalidValue, UnknownFunction
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
-from likewise.function.sessions import Devices
+from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
 from likewise.function.tickets import Pending, Tickets
 from likewise.inference.batching import Batcher
@@ -36,7 +36,7 @@ from likewise.types import (
     Neighbors,
     Result,
     Source,
-    Trail,
+    Session,
     Verdict,
 )
 
@@ -95,7 +95,7 @@ class Function:
         self.evidence = Exchange(self.id, policies)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
-        self.devices = Devices(max_devices)
+        self.devices = Sessions(max_devices)
         self.tickets = Tickets(clock, self._abandon)
         self.key_type = next(iter(extractors))
         self.dimensions = {name: extractor.dimension for name, extractor in extractors.items()}
@@ -176,19 +176,19 @@ class Function:
         """Return the nearest live entries of each key; keys has shape (n, d)."""
         return self.namespace.lookup_many(key_type, keys, self._k)
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None, key_type: str | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, session: Session | None = None, key_type: str | None = None) -> Verdict:
         """Return the verdict for one request; exactly once per request."""
         started = perf_counter()
         policy = self._policy if key_type is None else self.policies[key_type]
-        verdict = policy.decide(neighbors, trail)
+        verdict = policy.decide(neighbors, session)
         self.metrics.stages["decide"].observe(perf_counter() - started)
         return verdict
 
-    def judge(self, key: Key, trail: Trail | None, key_type: str, started: float) -> Verdict:
+    def judge(self, key: Key, session: Session | None, key_type: str, started: float) -> Verdict:
         """Look a key up and decide, as `lookup` and `decide` do; started: by perf_counter, when this began."""
         neighbors = self.namespace.lookup(key_type, key, self._k)
         looked_up = perf_counter()
-        verdict = self.policies[key_type].decide(neighbors, trail)
+        verdict = self.policies[key_type].decide(neighbors, session)
         decided = perf_counter()
         stages = self.metrics.stages
         stages["lookup"].observe(looked_up - started)
@@ -237,9 +237,9 @@ class Function:
     def observe(self, verdict: Verdict) -> Verdict:
         """Return a verdict to reuse as one to compute for certain: the client asked for a fresh result.
 
-        Its device's trail has the answer by reuse already; a second one would count the request twice.
+        Its device's session has the answer by reuse already; a second one would count the request twice.
         """
-        return replace(verdict, source=Source.NONE, probe=False, probability=1.0, charge=0.0, trail=None)
+        return replace(verdict, source=Source.NONE, probe=False, probability=1.0, charge=0.0, session=None)
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""

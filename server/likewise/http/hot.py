@@ -15,7 +15,7 @@ from likewise.function.function import Function
 from likewise.http import wire
 from likewise.http.edge import Edge
 from likewise.http.problems import Headers, render, unexpected
-from likewise.types import NO_CONTROL, Answer, Control, Keys, Ticket, Trail
+from likewise.types import NO_CONTROL, Answer, Control, Keys, Ticket, Session
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -107,16 +107,16 @@ class Hot:
             body = await read_body(receive, length, limit)
             control = wire.parse_control(cache_control) if cache_control else NO_CONTROL
             media_type = wire.media_type(content_type)
-            trail = _trail(fn, wire.device(named) or connection_name(scope.get("client")), control)
+            session = _session(fn, wire.device(named) or connection_name(scope.get("client")), control)
             if infers:
-                answer = await self._pipeline.answer(fn, media_type, body, control, trail)
+                answer = await self._pipeline.answer(fn, media_type, body, control, session)
                 status, content, headers = answered(answer, control)
             else:
                 query = scope["query_string"]
                 if media_type in (wire.KEYS, wire.JSON):
-                    status, content, headers = self._lookup(fn, media_type, body, control, query, trail)
+                    status, content, headers = self._lookup(fn, media_type, body, control, query, session)
                 else:
-                    status, content, headers = await self._lookup_input(fn, media_type, body, control, query, trail)
+                    status, content, headers = await self._lookup_input(fn, media_type, body, control, query, session)
         except Exception as error:  # nothing a device sends may end the server
             status, content, headers = _refused(fn, error)
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -159,18 +159,18 @@ class Hot:
         try:
             self._access.check(head.authorization, "infer")
             fn = self._registry.get(head.address)
-            trail = _trail(fn, head.device or connection, head.control)
+            session = _session(fn, head.device or connection, head.control)
             if head.infers:
                 check_length(len(body), fn.max_body_bytes)
-                found = self._pipeline.begin(fn, head.media_type, body, head.control, trail)
+                found = self._pipeline.begin(fn, head.media_type, body, head.control, session)
                 return found if isinstance(found, Answer) else Begun(fn, head.control, found)
             if head.media_type == wire.KEYS:
                 key_type = _key_type(fn, head.query) if head.query else fn.key_type
                 key = fn.key(body, key_type)
                 if key is not None:
-                    answer = self._pipeline.lookup(fn, key, key_type, head.control, trail)
+                    answer = self._pipeline.lookup(fn, key, key_type, head.control, session)
                     return answer if type(answer) is Answer else answered(answer, head.control)
-            return self._lookup(fn, head.media_type, body, head.control, head.query, trail)
+            return self._lookup(fn, head.media_type, body, head.control, head.query, session)
         except Exception as error:  # nothing a device sends may end the server
             return _refused(fn, error)
 
@@ -182,18 +182,18 @@ class Hot:
             return _refused(begun.fn, error)
 
     def _lookup(
-        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes, trail: Trail | None
+        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes, session: Session | None
     ) -> Rendered:
         key_type = _key_type(fn, query) if query else fn.key_type
         if media_type == wire.KEYS:
             key = fn.key(body, key_type)
             if key is not None:
-                return answered(self._pipeline.lookup(fn, key, key_type, control, trail), control)
+                return answered(self._pipeline.lookup(fn, key, key_type, control, session), control)
             keys = wire.keys_from_bytes(body, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
             keys = fn.normalized(keys, key_type)
             if len(keys) == 1:
-                return answered(self._pipeline.lookup(fn, keys[0], key_type, control, trail), control)
-            return self._batch(fn, keys, key_type, control, trail)
+                return answered(self._pipeline.lookup(fn, keys[0], key_type, control, session), control)
+            return self._batch(fn, keys, key_type, control, session)
         document = wire.parse_json(body)
         if not isinstance(document, dict) or ("key" in document) == ("keys" in document):
             raise BadRequest('The body has to be {"key": [numbers]} or {"keys": [[numbers], ...]}.')
@@ -202,22 +202,22 @@ class Hot:
         keys = wire.keys_from_lists(rows, fn.dimensions[key_type], fn.owner(key_type), self._max_keys)
         keys = fn.normalized(keys, key_type)
         if single:
-            answer = self._pipeline.lookup(fn, keys[0], key_type, control, trail)
+            answer = self._pipeline.lookup(fn, keys[0], key_type, control, session)
             content = wire.dumps(wire.answer_fields(answer))
             return 200, content, [_JSON_HEADER, _length(content), *_status_headers(answer, control)]
-        return self._batch(fn, keys, key_type, control, trail)
+        return self._batch(fn, keys, key_type, control, session)
 
     async def _lookup_input(
-        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes, trail: Trail | None
+        self, fn: Function, media_type: str, body: bytes, control: Control, query: bytes, session: Session | None
     ) -> Rendered:
         key_type = _key_type(fn, query) if query else fn.key_type
         if key_type != fn.key_type:
             raise InvalidValue(f"A raw input is looked up by key type `{fn.key_type}`; leave key_type out.")
         _, key = await fn.read(media_type, body)
-        return answered(self._pipeline.lookup(fn, key, key_type, control, trail), control)
+        return answered(self._pipeline.lookup(fn, key, key_type, control, session), control)
 
-    def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control, trail: Trail | None) -> Rendered:
-        answers = self._pipeline.lookup_many(fn, keys, key_type, control, trail)
+    def _batch(self, fn: Function, keys: Keys, key_type: str, control: Control, session: Session | None) -> Rendered:
+        answers = self._pipeline.lookup_many(fn, keys, key_type, control, session)
         content = wire.dumps({"answers": [wire.answer_fields(answer) for answer in answers]})
         return 200, content, [_JSON_HEADER, _length(content), _BATCH, _AGE_0]
 
@@ -227,8 +227,8 @@ def connection_name(client: tuple[str, int] | None) -> str:
     return f"{client[0]}:{client[1]}" if client else ""
 
 
-def _trail(fn: Function, device: str, control: Control) -> Trail | None:
-    return fn.devices.trail(device) if device and not control.no_store else None
+def _session(fn: Function, device: str, control: Control) -> Session | None:
+    return fn.devices.session(device) if device and not control.no_store else None
 
 
 def _refused(fn: Function | None, error: Exception) -> Rendered:

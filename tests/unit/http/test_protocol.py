@@ -142,7 +142,7 @@ def test_a_device_is_known_by_its_name_or_else_by_its_connection(server, wire, t
         assert len(devices) == before + 1
         host, port = other.sock.getsockname()
         for name in (*asked, f"{host}:{port}"):
-            devices.trail(name)
+            devices.session(name)
         assert len(devices) == before + 1  # they were all known
 
 
