@@ -27,15 +27,17 @@ from likewise.types import (
     Learned,
     Lesson,
     Outcome,
+    Reason,
     Result,
     Session,
+    Source,
     Ticket,
     Verdict,
 )
 
 T = TypeVar("T")
 
-NOTHING = Verdict(False, "no offer")
+NOTHING = Verdict(Source.NONE, Reason.NO_OFFER)
 
 CLOCKS_DIFFER_S = 5.0
 """How far the clocks of two nodes may be apart: after an invalidation, what a peer stamped up to so much later is not

@@ -123,7 +123,10 @@ class Settings:
         maximum=315_360_000,
     )
     seed: int = _row(
-        -1, "Seed of the choice of probes, to repeat a run exactly; -1 takes a fresh one each start.", minimum=-1
+        -1,
+        "Seed of the choice of probes, to repeat a run exactly in tests: such choices can be foreseen. "
+        "-1 takes them from the operating system.",
+        minimum=-1,
     )
 
     inference_workers: int = _row(

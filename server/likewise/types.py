@@ -99,18 +99,48 @@ class Outcome(StrEnum):
     """Computed for a request that is to leave no trace."""
 
 
+class Source(StrEnum):
+    """Where an answer is to come from."""
+
+    NONE = "none"
+    """Nowhere: compute it."""
+    REPEAT = "repeat"
+    """The entry of the very same input."""
+    NEIGHBOR = "neighbor"
+    """An entry whose key is near."""
+
+
+class Reason(StrEnum):
+    """Why a policy decided as it did."""
+
+    NO_NEIGHBORS = "no neighbors"
+    BELOW_BAR = "below bar"
+    BUDGET = "budget"
+    """The ledger has too few tokens for this risk."""
+    PROBE = "probe"
+    CONFIDENT = "confident"
+    WITHIN_THRESHOLD = "within threshold"
+    BEYOND_THRESHOLD = "beyond threshold"
+    WARMING_UP = "warming up"
+    HOMOGENEOUS = "homogeneous"
+    HETEROGENEOUS = "heterogeneous"
+    EXPLORE = "explore"
+    EXPLOIT = "exploit"
+    REPEAT = "exact repeat"
+    NO_OFFER = "no offer"
+
+
 @dataclass(slots=True)
 class Verdict:
-    """Reuse or compute, with the reason; made by a policy before anything is done.
+    """Where the answer is to come from, with the reason; made by a policy before anything is done.
 
     A verdict goes back to the policy that made it, once: to `learn` with the computed label, or to
     `abandon` when no answer came.
     """
 
-    reuse: bool
-    """True: answer with the entry at `slot`."""
-    reason: str
-    """One of a policy's documented reasons, such as "confident", "below bar", "probe", "no neighbors"."""
+    source: Source
+    """`NEIGHBOR`: answer with the entry at `slot`."""
+    reason: Reason
     neighbors: Neighbors = NO_NEIGHBORS
     slot: int = -1
     """The entry to reuse (nearest with the winning label), or -1."""
@@ -127,7 +157,16 @@ class Verdict:
     charge: float = 0.0
     """Tokens reserved for this probe; the ledger's business."""
     session: Session | None = None
-    """The device that asked, where it is known."""
+    """That of the device that asked, where one was given."""
+    ledger: Any = None
+    """Whose tokens it was decided by; the policy's business."""
+    deferred: bool = False
+    """True: somebody else computes it and may never bring the result."""
+
+    @property
+    def reuse(self) -> bool:
+        """True: answer from `source`; False: compute."""
+        return self.source is not Source.NONE
 
 
 class Lesson(NamedTuple):
@@ -145,7 +184,7 @@ class Sample(NamedTuple):
     """A computed request that had neighbors, as another node's policy may learn from it."""
 
     evidence: tuple[float, ...]
-    """What the policy saw; only policies whose `meaning` of it is the same can read it."""
+    """What the policy saw; only policies with the same `evidence_schema` can read it."""
     wrong: bool
     """The winner of the vote was not the computed label."""
     probability: Probability
@@ -172,7 +211,9 @@ class PolicyStatistics:
     false_hits_bound: float
     """Certified upper bound on false hits so far (probability 0.95 at all times), or NaN without a certificate."""
     tokens: float
-    """Error budget left in the ledger, or NaN without one."""
+    """Error budget left in the ledger, or NaN without one; the mean over requests where there are several accounts."""
+    hit_precision: float = float("nan")
+    """Best estimate of the share of reused answers that were right, in [0, 1]; NaN before the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from likewise.errors import InvalidValue
-from likewise.ports import Policy, Teaching
+from likewise.ports import LearnsFromPeers, Policy
 from likewise.types import Observed, Sample, Verdict
 
 log = logging.getLogger("likewise.learning.evidence")
@@ -34,7 +34,7 @@ class Exchange:
         self.sent = self.left_out = self.taken_in = self.refused = 0
         """Samples: told to others; not told, for there were too many; learned from others; not understood."""
         self._function = function
-        self._policies = {name: policy for name, policy in policies.items() if isinstance(policy, Teaching)}
+        self._policies = {name: policy for name, policy in policies.items() if isinstance(policy, LearnsFromPeers)}
         self._waiting: dict[str, list[Sample]] = {}
         self._wanted = False
         self._number = 0
@@ -58,8 +58,8 @@ class Exchange:
         for key_type, samples in self._waiting.items():
             self._number += 1
             self.sent += len(samples)
-            meaning = self._policies[key_type].meaning
-            records.append(Observed(self._function, key_type, meaning, self.node, self._number, tuple(samples)))
+            schema = self._policies[key_type].evidence_schema
+            records.append(Observed(self._function, key_type, schema, self.node, self._number, tuple(samples)))
         self._waiting.clear()
         return records
 
@@ -72,7 +72,7 @@ class Exchange:
         if len(self._seen) > SENDERS:
             self._seen.popitem(last=False)
         policy = self._policies.get(record.key_type)
-        if policy is None or policy.meaning != record.meaning:
+        if policy is None or policy.evidence_schema != record.meaning:
             self.refused += len(record.samples)
             return
         try:

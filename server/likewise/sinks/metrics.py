@@ -128,6 +128,7 @@ _GAUGES: Mapping[str, str] = {
     "tokens": "Error budget left in the ledger",
     "accuracy_target": "Share of answers that have to be what the model would have answered",
     "estimated_accuracy": "Best estimate of the share of answers that are what the model would have answered",
+    "hit_precision": "Best estimate of the share of reused answers that were right",
     "false_hits_bound": "Certified upper bound on false hits so far, at 95 % confidence, at all times",
 }
 _COUNTERS: Mapping[str, str] = {

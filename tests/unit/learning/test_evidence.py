@@ -25,7 +25,7 @@ def exchange(policy):
 
 
 def observed(exchange, number=1, node="other", key_type="v", samples=(SAMPLE,), **more):
-    given = {"meaning": exchange._policies["v"].meaning, **more}
+    given = {"meaning": exchange._policies["v"].evidence_schema, **more}
     return Observed("f@1", key_type, given["meaning"], node, number, samples)
 
 
