@@ -72,8 +72,8 @@ def no_store(node: Node, until: Until) -> None:
 
 def unredeemed(node: Node, until: Until) -> None:
     """Lookups whose tickets are never redeemed."""
-    keys = random_keys(5_000, 99)
-    _requests(node, until, lambda talk, i: talk.look(keys[i % len(keys)]), threads=4)
+    bodies, path = _variants(400, seed=99), f"/v1/functions/{MODEL}/lookup"
+    _requests(node, until, lambda talk, i: _post(talk, path, bodies[i % 400], Content_Type="image/png"), threads=4)
 
 
 def _open(node: Node, number: int, first: bytes) -> list[socket.socket]:
@@ -187,7 +187,7 @@ def drill(
     keys = random_keys(100, 3)
     with Node(folder / "node", functions, "--journal", "memory") as node:
         node.talk().insert([entry(key, "a") for key in keys])
-        if name in ("overload", "no-store", "bombs"):
+        if name in ("overload", "no-store", "unredeemed", "bombs"):
             ask: Callable[[Talk], bool] = _pictures(node)
         else:
             numbers = count()
@@ -198,15 +198,26 @@ def drill(
         yield from figures(attacked(node, ask, lambda until: run(node, until), seconds), bars(name))
 
 
+def _variants(number: int, seed: int) -> list[bytes]:
+    """Return PNGs that are near five pictures, always the same five, and never equal."""
+    import cv2
+
+    rng = np.random.default_rng(seed)
+    hot = [cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR) for body in pictures(5, 48, seed=4)]
+    noise = [rng.integers(-2, 3, hot[0].shape) for _ in range(number)]
+    near = [np.clip(hot[i % 5] + each, 0, 255).astype(np.uint8) for i, each in enumerate(noise)]
+    return [cv2.imencode(".png", each)[1].tobytes() for each in near]
+
+
 def _pictures(node: Node) -> Callable[[Talk], bool]:
-    """Return a question of a device that asks again and again for pictures which have been seen often."""
-    bodies, path, numbers = pictures(5, 48, seed=4), f"/v1/functions/{MODEL}/infer", count()
+    """Return a question of a device that asks for pictures near to some that have been seen often."""
+    bodies, path, numbers = _variants(4_000, seed=4), f"/v1/functions/{MODEL}/infer", count()
 
     def ask(talk: Talk) -> bool:
         status, headers, _ = talk.send("POST", path, bodies[next(numbers) % len(bodies)], "image/png")
         return status == 200 and "; hit" in str(headers["Cache-Status"])
 
     talk = node.talk()
-    for _ in range(1_000):
+    for _ in range(1_500):
         ask(talk)
     return ask

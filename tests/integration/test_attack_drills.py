@@ -23,7 +23,7 @@ Until = Callable[[], bool]
 
 def play(folder: Path, attack: Callable[[Node, Until], Any]) -> list[float]:
     """Return tail, /livez and what is stuck, of an attack of one's own."""
-    return [figure.value for figure in attacks.drill("unredeemed", folder, seconds=2.0, attack=attack)]
+    return [figure.value for figure in attacks.drill("silent", folder, seconds=2.0, attack=attack)]
 
 
 def wait(_node: Node, until: Until) -> None:
