@@ -105,7 +105,9 @@ class Crowd:
     def ask(self, account: str, truth: int) -> Verdict:
         """Ask for an account, whose right answer would be `truth`; what is computed stays in flight."""
         self.requests[account] += 1
-        verdict = self.policy.decide(NEAR, None, self.budget.ledger(account), deferred=account != "honest")
+        verdict = self.policy.decide(
+            NEAR, None, self.budget.ledger(account), limit=math.inf if account == "honest" else 100.0
+        )
         if verdict.reuse:
             self.hits[account] += 1
             self.false_hits[account] += truth != verdict.label
