@@ -13,27 +13,9 @@ from likewise.errors import NotCached, TooLarge
 from likewise.events import Answered
 from likewise.function.function import Function
 from likewise.ports import Journal
-from likewise.types import (
-    NO_CONTROL,
-    Answer,
-    Asked,
-    Clock,
-    Control,
-    Entry,
-    Inserted,
-    Invalidated,
-    Key,
-    Keys,
-    Learned,
-    Lesson,
-    Outcome,
-    Reason,
-    Result,
-    Session,
-    Source,
-    Ticket,
-    Verdict,
-)
+from likewise.records import Inserted, Invalidated, Learned
+from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
+from likewise.types import Clock, Entry, Key, Keys, Lesson, Reason, Result, Session, Source, Verdict
 
 T = TypeVar("T")
 

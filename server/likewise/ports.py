@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from likewise.errors import Overloaded
+from likewise.records import EntryBlock, Record, Registered
+from likewise.requests import Asked
 from likewise.types import (
-    Asked,
     Entry,
-    EntryBlock,
     Input,
     Key,
     Keys,
     Lesson,
     Neighbors,
     PolicyStatistics,
-    Record,
-    Registered,
     Result,
     Sample,
     Session,

@@ -11,7 +11,8 @@ import pytest
 import likewise.__main__ as command_line
 from likewise.__main__ import main
 from likewise.access import AccessControl, read_keys
-from likewise.settings import PREFIX, Settings, read_settings
+from likewise.options import read_settings
+from likewise.settings import PREFIX, Settings
 
 
 @pytest.fixture(autouse=True)

@@ -23,21 +23,10 @@ from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy, Rung, Runner
+from likewise.requests import Asked, Control
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
-from likewise.types import (
-    Asked,
-    Clock,
-    Control,
-    Entry,
-    Input,
-    Key,
-    Lesson,
-    Neighbors,
-    Result,
-    Source,
-    Verdict,
-)
+from likewise.types import Clock, Entry, Input, Key, Lesson, Neighbors, Result, Source, Verdict
 
 
 class Function:

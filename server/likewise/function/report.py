@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from likewise.types import Outcome
+from likewise.requests import Outcome
 
 if TYPE_CHECKING:
     from likewise.function.function import Function

@@ -9,7 +9,8 @@ from time import perf_counter
 from likewise.decision import Budget
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy
-from likewise.types import Asked, Keys, Neighbors, Reason, Source, Verdict
+from likewise.requests import Asked
+from likewise.types import Keys, Neighbors, Reason, Source, Verdict
 
 
 class ExactRepeats:

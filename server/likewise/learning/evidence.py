@@ -14,7 +14,8 @@ from collections.abc import Mapping
 
 from likewise.errors import InvalidValue
 from likewise.ports import LearnsFromPeers, Policy
-from likewise.types import Observed, Sample, Verdict
+from likewise.records import Observed
+from likewise.types import Sample, Verdict
 
 log = logging.getLogger("likewise.learning.evidence")
 

@@ -8,7 +8,8 @@ import pytest
 
 from likewise.decision import make_policy
 from likewise.learning.evidence import AT_ONCE, Exchange
-from likewise.types import Neighbors, Observed, Sample
+from likewise.records import Observed
+from likewise.types import Neighbors, Sample
 
 NEAR = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
 SAMPLE = Sample((1.0, 1.0, 0.0, 0.3, 0.0, 0.0), False, 1.0, 0.1)

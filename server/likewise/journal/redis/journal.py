@@ -34,7 +34,8 @@ from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import Names, StreamEntry, StreamId, remember
 from likewise.journal.tombstones import Tombstones
 from likewise.ports import Registrations
-from likewise.types import Clock, Entry, EntryBlock, Invalidated, Record, Registered, Unregistered
+from likewise.records import EntryBlock, Invalidated, Record, Registered, Unregistered
+from likewise.types import Clock, Entry
 
 _log = logging.getLogger(__name__)
 _CLUSTER = {"redis+cluster://": "redis://", "rediss+cluster://": "rediss://"}

@@ -8,7 +8,7 @@ from journals import FUNCTION, make_entry
 from likewise.journal.codec import encode
 from likewise.journal.redis.streams import START, Names, Standing, Stream, StreamId
 from likewise.journal.tombstones import Tombstones
-from likewise.types import Inserted, Invalidated, Record
+from likewise.records import Inserted, Invalidated, Record
 
 
 def entry(number: int, record: Record, origin: str = "other", **fields: bytes) -> tuple[bytes, dict[bytes, bytes]]:
