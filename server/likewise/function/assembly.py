@@ -81,7 +81,7 @@ class Assembler:
         names = [key.name for key in key_types]
         # all key types of a function spend one budget, so the promise holds for the function as a whole
         budget = _budget(spec, target) if spec.reuse.policy == "calibrated+ledger" else None
-        shared = {"budget": budget} if budget else {}
+        shared = {} if budget is None else {"budget": budget}
         own = {key: value for key, value in spec.reuse.options.items() if key not in ("slack", "cap") or not shared}
         try:
             policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in names}

@@ -79,7 +79,7 @@ class Function:
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
         self.devices = Sessions(max_devices)
-        share = budget.deferred_share if budget else math.inf
+        share = math.inf if budget is None else budget.deferred_share
         self.tickets = Tickets(monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s, share=share)
         self.key_types = {key_type.name: key_type for key_type in key_types}
         self.key_type = key_types[0].name

@@ -75,7 +75,9 @@ class NearNeighbors:
             neighbors = self.look_up(asked)
         started = perf_counter()
         session = asked.session
-        ledger = self._budget.ledger(session.account) if self._budget and session and session.account else None
+        ledger = None
+        if session is not None and session.account and self._budget is not None:
+            ledger = self._budget.ledger(session.account)
         verdict = self._policies[asked.key_type].decide(neighbors, session, ledger, asked.limit)
         asked.decide_s = perf_counter() - started
         return verdict
