@@ -64,8 +64,7 @@ def fill(app: Any, name: str, count: int, seed: int = 1) -> Any:
 def settle(function: Any) -> None:
     """Wait until no index is being built; it is taken over by the next search."""
     for index in function.namespace._indexes.values():
-        if hasattr(index, "settle"):
-            index.settle()
+        index.settle()
 
 
 def rate(search: Callable[[Any], object], keys: Any) -> float:
@@ -77,7 +76,7 @@ def rate(search: Callable[[Any], object], keys: Any) -> float:
 
 
 def _lookup(count: int, runs: int) -> list[list[float]]:
-    from likewise.types import Result
+    from likewise.types import Asked, Result
 
     with tempfile.TemporaryDirectory() as name:
         app = function_of(Path(name), {"f": spec(DEFAULT, 20_000)})
@@ -86,7 +85,7 @@ def _lookup(count: int, runs: int) -> list[list[float]]:
         for turn in range(40):  # so that the policy reuses, and its fast path is what is measured
             keys, labels = clustered(256, 5000 + turn)
             for key, label in zip(keys, labels.tolist(), strict=True):
-                verdict = function.decide(function.lookup(key))
+                verdict = function.neighbors.offer(Asked(function.key_type, key))
                 if not verdict.reuse:
                     body = json.dumps(result(label), separators=(",", ":")).encode()
                     function.learn(function.key_type, verdict, function.nearest_id(verdict), Result(body))
@@ -95,7 +94,7 @@ def _lookup(count: int, runs: int) -> list[list[float]]:
         single = [key[None] for key in keys]
         values: list[list[float]] = [[], []]
         for turn in range(runs + 1):
-            ours = rate(lambda key: function.decide(function.lookup(key)), list(keys))
+            ours = rate(lambda key: function.neighbors.offer(Asked(function.key_type, key)), list(keys))
             theirs = rate(lambda key: bare.search(key, NEIGHBORS), single)
             if turn or runs == 1:
                 values[0].append(ours)

@@ -116,14 +116,15 @@ def main() -> None:
     """Print inferences a second of CPU time by batch size: FOLDER SIZES SECONDS."""
     from likewise.function.assembly import Assembler, Defaults
     from likewise.inference.batching import Workers
+    from likewise.inference.runner import ModelRunner
 
     with tempfile.TemporaryDirectory():
         assembler = Assembler(Defaults(), Workers(None, 1), None, lambda: 0.0, lambda: 0.5)  # type: ignore[arg-type]
         function = assembler.build(Path(sys.argv[1]))
-    assert function.computing is not None
-    batcher = function.computing.batcher
+    assert isinstance(function.runner, ModelRunner)
+    batcher = function.runner._batcher
     bodies = pictures(64, 48, seed=3)
-    values = [batcher._prepare(function._decode("image/png", body)) for body in bodies]
+    values = [batcher._prepare(function.reader.read_now("image/png", body).value) for body in bodies]
     found = {}
     for size in map(int, sys.argv[2].split(",")):
         batch = np.stack([values[i % len(values)] for i in range(size)])

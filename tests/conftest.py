@@ -195,14 +195,14 @@ class Live:
 
     def __enter__(self) -> Live:
         self._thread.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while not self._server.started:
             assert self._thread.is_alive(), "the server ended while starting"
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.01)
         self.port = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=20)
+        self.http = httpx.Client(base_url=self.url, timeout=600)
         while self.http.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline, "the server did not get ready"
             time.sleep(0.01)
@@ -211,7 +211,7 @@ class Live:
     def __exit__(self, *_: object) -> None:
         self.http.close()
         self.stop()
-        self._thread.join(20)
+        self._thread.join(300)
 
     @property
     def connections(self) -> set:

@@ -22,6 +22,7 @@ from benchmarks.drills.nodes import (
     wait_until,
     write_functions,
 )
+from benchmarks.drills.task import Task
 from benchmarks.judgement import Bar, Figure
 
 OVERTAKEN = Bar("invalidation", "entries served by a node that confirmed their invalidation", "entries", "", 0, True)
@@ -39,29 +40,22 @@ class _Inserts:
         self._nodes = nodes
         self._seed = seed
         self._stop = threading.Event()
-        self.failed: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self.task = Task(self._run)
 
     def _run(self) -> None:
         rng = random.Random(self._seed)
         talks = [node.talk() for node in self._nodes]
-        try:
-            for key in random_keys(100_000, self._seed):
-                if self._stop.is_set():
-                    return
-                tag = rng.choice(TAGS)
-                (id,) = rng.choice(talks).insert([entry(key, "a", tags=[tag])])
-                with self.lock:
-                    self.live[id] = (key, tag)
-        except Exception as error:  # handed over to who waits
-            self.failed = error
+        for key in random_keys(100_000, self._seed):
+            if self._stop.is_set():
+                return
+            tag = rng.choice(TAGS)
+            (id,) = rng.choice(talks).insert([entry(key, "a", tags=[tag])])
+            with self.lock:
+                self.live[id] = (key, tag)
 
     def end(self) -> None:
         self._stop.set()
-        self._thread.join(60)
-        if self.failed is not None:
-            raise self.failed
+        self.task.join()
 
 
 def drill(folder: Path, quick: bool = False, rounds: int | None = None, seed: int = 1) -> Iterator[Figure]:
@@ -76,7 +70,7 @@ def drill(folder: Path, quick: bool = False, rounds: int | None = None, seed: in
         talks = [node.talk() for node in nodes]
         inserts = [_Inserts(nodes, 100 * seed + i) for i in range(2)]
         for _ in range(rounds):
-            wait_until(lambda: all(each.live or each.failed for each in inserts), 30, "inserting")
+            wait_until(lambda: all(each.task.check() or each.live for each in inserts), 300, "inserting")
             time.sleep(rng.uniform(0.0, 0.05))
             victims = _invalidate(rng, inserts, rng.choice(talks), overtaken)
             gone |= victims
@@ -87,7 +81,7 @@ def drill(folder: Path, quick: bool = False, rounds: int | None = None, seed: in
         # may differ).
         for i, talk in enumerate(talks):
             keys = iter(random_keys(1000, 10**6 + i))
-            wait_until(lambda talk=talk, keys=keys: _arrives(talk, next(keys), talks), 30, "sharing a last entry")
+            wait_until(lambda talk=talk, keys=keys: _arrives(talk, next(keys), talks), 300, "sharing a last entry")
         left = {id for talk in talks for id in gone.keys() & {each["id"] for each in talk.pages()}}
     said = f"{rounds} invalidations, {len(gone)} entries taken out, on 3 nodes"
     yield Figure(OVERTAKEN, [len(overtaken)], [1.0], note=said)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 import random
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.drills.nodes import Node, entry, random_keys, write_functions
+from benchmarks.drills.task import Task
 from benchmarks.judgement import Bar, Figure
 from benchmarks.processes import Failed
 
@@ -28,8 +28,7 @@ class _Load:
         self._node = node
         self._seed = seed
         self._durable = durable
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._task = Task(self._run)
 
     def _run(self) -> None:
         talk = self._node.talk()
@@ -46,7 +45,7 @@ class _Load:
             number += 1
 
     def join(self) -> None:
-        self._thread.join(60)
+        self._task.join()
 
 
 def drill(folder: Path, quick: bool = False, kills: int | None = None, seed: int = 1) -> Iterator[Figure]:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -19,6 +20,8 @@ import numpy as np
 
 from benchmarks.processes import ROOT, Failed, environment
 from benchmarks.served import FIXED, spec
+from likewise.function.fingerprint import fingerprint, journal_id
+from likewise.function.spec_text import read_spec
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from redis_server import RedisServer, find_redis
@@ -41,6 +44,12 @@ def write_functions(folder: Path, entries: int, names: Sequence[str] = (FUNCTION
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "function.toml").write_text(fixed_index(spec(NEAR, entries)) if fixed else spec(NEAR, entries))
     return folder
+
+
+def journaled(functions: Path, name: str = FUNCTION) -> str:
+    """Return the id under which a node journals a function without a model."""
+    found, version = read_spec(functions / name)
+    return journal_id(name, version, fingerprint(found, (), {}))
 
 
 def random_keys(count: int, seed: int) -> np.ndarray:
@@ -135,6 +144,9 @@ class Node:
 
     def __exit__(self, *_: object) -> None:
         self.end(signal.SIGKILL)
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # workers, too
 
     @property
     def pid(self) -> int:
@@ -147,7 +159,11 @@ class Node:
         with self._log.open("wb") as log:
             self.started = time.monotonic()
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=subprocess.STDOUT, env=environment() | {"PYTHONUNBUFFERED": "1"}
+                self._command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment() | {"PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
             )
         while (found := _LISTENS.search(self._log.read_text(errors="replace"))) is None:
             if self._process.poll() is not None or time.monotonic() > self.started + timeout_s:
@@ -219,7 +235,7 @@ def cluster(folder: Path, masters: int = 3) -> Iterator[str]:
         for client, own in zip(clients, slots, strict=True):
             client.execute_command("CLUSTER", "ADDSLOTS", *own)
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while not all(_joined(client, masters) for client in clients):
             if time.monotonic() > deadline:
                 raise Failed("the cluster did not come up")

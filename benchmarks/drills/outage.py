@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.drills.nodes import Node, entry, random_keys, redis, sharing, wait_until, write_functions
+from benchmarks.drills.task import Task
 from benchmarks.judgement import Bar, Figure
 
 FAILED = Bar("outage/failed", "Redis killed under load: requests that failed", "requests", "", 0, at_most=True)
@@ -36,9 +37,7 @@ class _Load:
         self._node = node
         self._hot = hot
         self._keys = random_keys(60_000, seed)
-        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._look, self._insert)]
-        for thread in self._threads:
-            thread.start()
+        self._tasks = [Task(each) for each in (self._look, self._insert)]
 
     def _look(self) -> None:
         talk = self._node.talk()
@@ -71,8 +70,8 @@ class _Load:
 
     def end(self) -> None:
         self.stop.set()
-        for thread in self._threads:
-            thread.join(60)
+        for task in self._tasks:
+            task.join()
 
     def p99s(self, start: float, end: float) -> list[float]:
         """Return the 99th percentile of hits in ms, of each of some windows of equal length."""
@@ -104,7 +103,7 @@ def drill(folder: Path, quick: bool = False, away_s: float | None = None) -> Ite
         def agreed() -> bool:
             return all(meanwhile <= {each["id"] for each in talk.pages()} for talk in talks)
 
-        waited = wait_until(agreed, 120, "sharing what was inserted meanwhile")
+        waited = wait_until(agreed, 300, "sharing what was inserted meanwhile")
         for load in loads:
             load.end()
     failed = [each for load in loads for each in load.failed]

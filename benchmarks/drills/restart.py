@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from benchmarks.drills.nodes import FUNCTION, Node, random_keys, write_functions
+from benchmarks.drills.nodes import Node, journaled, random_keys, write_functions
 from benchmarks.judgement import Bar, Figure
 from benchmarks.processes import Failed
 from benchmarks.served import result
@@ -25,7 +25,7 @@ SLOWEST = Bar("restart/slowest", "slowest lookup while it loads", "s", "", 2, Tr
 BARS = (REPLAY, SNAPSHOT, FIRST, SLOWEST)
 
 
-async def fill(path: Path, count: int) -> np.ndarray:
+async def fill(path: Path, function: str, count: int) -> np.ndarray:
     """Write a journal with so many entries, as a server would have; return the first keys."""
     journal = SqliteJournal(path, buffer_records=200_000, buffer_bytes=2**30, max_bytes=8 * 2**30)
     await journal.start()
@@ -37,7 +37,7 @@ async def fill(path: Path, count: int) -> np.ndarray:
         first = first if len(first) else keys
         for i, key in enumerate(keys):
             made = Entry(ids[start + i], {"v": key}, bodies[i % 500], 0.1, now, now + 86_400)
-            journal.append(Inserted(f"{FUNCTION}@1", made))
+            journal.append(Inserted(function, made))
         await journal.flush()
     await journal.close()
     return first
@@ -49,7 +49,7 @@ def drill(folder: Path, quick: bool = False, count: int | None = None) -> Iterat
     functions = write_functions(folder / "functions", int(count * 1.1))
     node = Node(folder / "node", functions, "--journal", "sqlite", "--journal-bytes", "8GiB")
     (folder / "node" / "data").mkdir()
-    keys = asyncio.run(fill(folder / "node" / "data" / "journal.sqlite", count))
+    keys = asyncio.run(fill(folder / "node" / "data" / "journal.sqlite", journaled(functions), count))
     try:
         replayed = _start(node, keys, count)
         sealed = node.end(signal.SIGTERM)

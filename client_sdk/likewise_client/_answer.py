@@ -32,7 +32,7 @@ class Ticket(str):
         return str(self), self.node
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """The answer to `infer` or `lookup`, and how it came about."""
 
@@ -55,6 +55,8 @@ class Answer:
     """On a lookup without a result: pass it to `insert` with what you compute."""
     node: str = ""
     """Base URL of the server that answered."""
+    detail: str = ""
+    """Why, as the server puts it: "exact" on a hit of the very same input, "probe", "coalesced"; may be empty."""
 
     @property
     def from_cache(self) -> bool:
@@ -67,7 +69,7 @@ class Answer:
         return bool(self.media_type)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inserted:
     """What became of an insert."""
 
@@ -76,7 +78,7 @@ class Inserted:
     stored: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Computed:
     """A result that the device computed, for `insert_many`; its fields are what `insert` takes."""
 
@@ -93,7 +95,7 @@ class Computed:
     ticket: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """An entry that a server keeps, without keys and result."""
 
@@ -114,7 +116,7 @@ class Entry:
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """Some of a function's entries, in the order of insertion."""
 

@@ -1,28 +1,34 @@
-"""What both clients are made of: the settings, and a call for every method."""
+"""What both clients are made of: the settings, and the steps of an exchange under way."""
 
 from __future__ import annotations
 
+import inspect
+import logging
+import math
 import os
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypedDict, Unpack
+from collections.abc import Callable, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import httpx
-from numpy.typing import ArrayLike
 
-from likewise_client import _calls as calls
-from likewise_client._answer import Answer, Computed, Inserted, Page
-from likewise_client._errors import InvalidInput
-from likewise_client._exchange import Exchange, Steps
+from likewise_client._errors import InvalidInput, MalformedAnswer
+from likewise_client._exchange import Exchange
 from likewise_client._nodes import Nodes
+from likewise_client._operations import Operations
+from likewise_client._proxy import proxied
 from likewise_client._retry import Retry
-from likewise_client._reuse import KeyFunction, Reuse, ReuseOptions
-from likewise_client._wire import Input
 
-AT_ONCE = 500
-"""Results in one request of `insert_many`; a server takes 1,024 unless told otherwise."""
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+log = logging.getLogger("likewise_client")
+
+T = TypeVar("T")
+M = TypeVar("M", bound="Callable[..., Any]")
 
 
 class Settings(TypedDict, total=False):
@@ -34,40 +40,35 @@ class Settings(TypedDict, total=False):
     connect_timeout_s: float
     retry: Retry
     max_connections: int
+    max_answer_bytes: int
+    proxy: str | None
     verify: ssl.SSLContext | None
     clock: Callable[[], float]
     rng: random.Random
 
 
 class BaseClient:
-    """The settings of a client and what its methods do, without I/O."""
+    """The settings of a client, checked, and what they come to."""
 
-    def __init__(
-        self,
-        nodes: str | Sequence[str],
-        settings: Settings,
-    ) -> None:
-        access_key = settings.get("access_key")
-        if access_key is None:
-            access_key = os.environ.get("LIKEWISE_ACCESS_KEY", "")
+    def __init__(self, nodes: str | Sequence[str], **settings: Unpack[Settings]) -> None:
+        unknown = sorted(settings.keys() - Settings.__annotations__.keys())
+        if unknown:
+            known = ", ".join(Settings.__annotations__)
+            raise TypeError(f"{type(self).__name__} has no setting {unknown[0]!r}; there are transport, {known}")
         clock = settings.get("clock", time.monotonic)
-        if not access_key.isprintable() or not access_key.isascii() or " " in access_key:
-            raise InvalidInput("an access key is one line of printable ASCII without spaces")
-        headers = {"Authorization": f"Bearer {access_key}"} if access_key else {}
-        device = settings.get("device")
-        if device is not None:
-            if not (1 <= len(device) <= 128 and device.isprintable() and device.isascii() and device == device.strip()):
-                raise InvalidInput("a device's name is 1 to 128 printable ASCII characters, no space at either end")
-            headers["Likewise-Device"] = device
         ring = Nodes([nodes] if isinstance(nodes, str) else nodes, clock)
-        self._exchange = Exchange(
-            ring, settings.get("retry", Retry()), headers, clock, settings.get("rng") or random.Random()
-        )
-        secure = any(url.startswith("https:") for url in ring.urls)
-        self._timeout = httpx.Timeout(settings.get("timeout_s", 10.0), connect=settings.get("connect_timeout_s", 2.0))
-        max_connections = settings.get("max_connections", 100)
+        retry, rng = settings.get("retry", Retry()), settings.get("rng") or random.Random()
+        if not isinstance(retry, Retry):
+            raise InvalidInput(f"retry is a Retry(...), not {retry!r}")
+        self._operations = Operations(Exchange(ring, retry, _headers(settings), clock, rng))
+        timeout_s = _positive(settings.get("timeout_s", 10.0), "timeout_s")
+        connect_timeout_s = _positive(settings.get("connect_timeout_s", 2.0), "connect_timeout_s")
+        max_connections = _count(settings.get("max_connections", 100), "max_connections")
+        self._max_answer_bytes = _count(settings.get("max_answer_bytes", 2**28), "max_answer_bytes")
+        self._timeout = httpx.Timeout(timeout_s, connect=connect_timeout_s)
         self._limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
-        self._verify = settings.get("verify") or _trust(secure)
+        self._proxy = settings.get("proxy")
+        self._verify = _trust(settings.get("verify"), any(url.startswith("https:") for url in ring.urls))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.nodes)!r})"
@@ -75,67 +76,94 @@ class BaseClient:
     @property
     def nodes(self) -> tuple[str, ...]:
         """The base URLs of the nodes, without trailing slashes."""
-        return self._exchange.nodes.urls
+        return self._operations.exchange.nodes.urls
 
-    def _infer(self, function: str, input: Input, *arguments: Any) -> Steps[Answer]:
-        return self._exchange.run(calls.infer(function, input, *arguments))
+    def _sockets(self, transport: Any, connect: Callable[..., Any]) -> dict[str, Any]:
+        """Return the arguments of an httpx client. connect: makes a transport of its kind."""
 
-    def _lookup(
-        self,
-        function: str,
-        key: ArrayLike | None,
-        keys: ArrayLike | None,
-        input: Input | None,
-        key_type: str | None,
-        media_type: str | None,
-        *fresh: int | None,
-    ) -> Steps[Any]:
-        if keys is None:
-            return (yield from self._exchange.run(calls.lookup_one(function, key, input, key_type, media_type, *fresh)))
-        if key is not None or input is not None:
-            raise InvalidInput("a lookup takes exactly one of key, keys and input")
-        if len(keys) == 0:  # type: ignore[arg-type]  # checked as a matrix right after
-            return []
-        return (yield from self._exchange.run(calls.lookup_many(function, keys, key_type, *fresh)))
+        def through(proxy: httpx.Proxy) -> Any:
+            return connect(verify=self._verify, limits=self._limits, proxy=proxy, trust_env=False)
 
-    def _insert(self, function: str, computed: Computed, durable: bool) -> Steps[Inserted]:
-        ticket = computed.ticket
-        with_ticket = calls.insert(function, computed, ticket=ticket, durable=durable)
-        return self._exchange.insert(
-            with_ticket, calls.insert(function, computed, ticket=None, durable=durable), ticket
-        )
+        return {
+            "transport": transport,
+            "mounts": {} if transport is not None else proxied(self.nodes, self._proxy, through),
+            "timeout": self._timeout,
+            "limits": self._limits,
+            "verify": self._verify,
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            "trust_env": False,  # proxies are settled above
+        }
 
-    def _insert_many(self, function: str, computed: Iterable[Computed], durable: bool) -> Steps[list[Inserted]]:
-        done: list[Inserted] = []
-        for part in _parts(computed):
-            done += yield from self._exchange.run(calls.insert_many(function, part, durable=durable))
-        return done
-
-    def _page(self, function: str, limit: int, page: Page | None) -> Steps[Page]:
-        """Return the page behind another one, from the same node, or the first."""
-        if page is None:
-            return self._exchange.run(calls.page(function, limit, None))
-        return self._exchange.run(calls.page(function, limit, page.after), node=page.node)
-
-    def _invalidate(self, function: str, id: str | None, tag: str | None, everything: bool) -> Steps[int]:
-        return self._exchange.everywhere(calls.invalidate(function, id, tag, everything))
-
-    def _reuse(self, function: str, key: KeyFunction | None, **options: Unpack[ReuseOptions]) -> Reuse:
-        return Reuse(function, key, **options)
+    def _add(self, body: bytearray, chunk: bytes, node: str) -> None:
+        """Add a piece of an answer. Raises MalformedAnswer for one without end, before it takes the memory."""
+        body += chunk
+        if len(body) > self._max_answer_bytes:
+            raise MalformedAnswer(f"{node} sent over {self._max_answer_bytes} bytes; see max_answer_bytes")
 
 
-def _parts(computed: Iterable[Computed]) -> Iterator[list[Computed]]:
-    """Yield some results at a time, as many as one request carries."""
-    part: list[Computed] = []
-    for one in computed:
-        part.append(one)
-        if len(part) == AT_ONCE:
-            yield part
-            part = []
-    if part:
-        yield part
+def received(head: httpx.Response, body: bytearray) -> httpx.Response:
+    """Return a response with the body that was read from it, decoded."""
+    headers = [(name, value) for name, value in head.headers.raw if name.lower() not in _OF_THE_WIRE]
+    return httpx.Response(head.status_code, headers=headers, content=bytes(body), extensions=head.extensions)
 
 
-def _trust(secure: bool) -> ssl.SSLContext:
+_OF_THE_WIRE = (b"content-encoding", b"content-length", b"transfer-encoding")
+
+
+def describe(method: M, source: Callable[..., Any]) -> M:
+    """Give a client's method the name, documentation and signature of the operation that it carries out."""
+    method.__name__ = source.__name__
+    method.__qualname__ = f"Client.{source.__name__}"
+    method.__doc__ = source.__doc__
+    signature = inspect.signature(source)
+    returned = str(signature.return_annotation)
+    plain = returned[len("Steps[") : -1] if returned.startswith("Steps[") else returned
+    method.__signature__ = signature.replace(return_annotation=plain)  # type: ignore[attr-defined]
+    return method
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    key = settings.get("access_key")
+    source = "an access key"
+    if key is None:
+        key, source = os.environ.get("LIKEWISE_ACCESS_KEY", "").strip(), "the access key in LIKEWISE_ACCESS_KEY"
+    if not isinstance(key, str) or not key.isprintable() or not key.isascii() or " " in key:
+        raise InvalidInput(f"{source} is one line of printable ASCII without spaces")
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    device = settings.get("device")
+    if device is not None:
+        if not (1 <= len(device) <= 128 and device.isprintable() and device.isascii() and device == device.strip()):
+            raise InvalidInput("a device's name is 1 to 128 printable ASCII characters, no space at either end")
+        headers["Likewise-Device"] = device
+    return headers
+
+
+def _positive(value: float, name: str) -> float:
+    if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise InvalidInput(f"{name} is a number of seconds above 0, not {value!r}")
+    return value
+
+
+def _count(value: int, name: str) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise InvalidInput(f"{name} is a whole number, at least 1, not {value!r}")
+    return value
+
+
+def _trust(verify: ssl.SSLContext | None, secure: bool) -> ssl.SSLContext:
     """Return whom to trust. Loading the authorities takes tens of milliseconds, so only where a node speaks TLS."""
-    return ssl.create_default_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if verify is not None:
+        if not isinstance(verify, ssl.SSLContext):
+            raise InvalidInput(f"verify is an ssl.SSLContext, not {verify!r}")
+        return verify
+    if not secure:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return ssl.create_default_context()
+    except OSError as error:  # SSLKEYLOGFILE names a file that cannot be written
+        log.warning("SSLKEYLOGFILE cannot be used and is ignored: %s", error)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_default_certs()
+        return context

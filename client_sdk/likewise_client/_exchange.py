@@ -6,30 +6,33 @@ clients drive it and add nothing but the doing.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union
 
 import httpx
 
 from likewise_client._answer import Inserted, Ticket
-from likewise_client._calls import Call, problem_of
+from likewise_client._calls import Call
 from likewise_client._errors import (
     ConnectionFailed,
     LikewiseClientError,
+    MalformedAnswer,
     Overloaded,
     ServerProblem,
     TimedOut,
     Unavailable,
 )
 from likewise_client._nodes import Nodes
+from likewise_client._read import read_problem
 from likewise_client._retry import NEVER, Retry
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Send:
     """Send this and answer with an httpx.Response, or throw ConnectionFailed or TimedOut."""
 
@@ -40,21 +43,21 @@ class Send:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sleep:
     """Wait so many seconds and answer with None."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compute:
     """Run the device's own function and answer with its result (awaited, in an async client)."""
 
     run: Callable[[], Any]
 
 
-Step = Send | Sleep | Compute
+Step = Union[Send, Sleep, Compute]
 Steps = Generator[Step, Any, T]
 """An exchange under way; returns a T."""
 
@@ -87,7 +90,7 @@ class Exchange:
         retry = self._retry if patient else NEVER
         start = self.clock()
         failure: LikewiseClientError | None = None
-        for round_number in range(retry.rounds):
+        for round_number in itertools.count():
             tried: list[str] = []
             retry_after_s = 0.0
             while chosen := self._next(call.function, tried, patient, node):
@@ -98,37 +101,52 @@ class Exchange:
                     failure = error
                     if not _worth_repeating(error, call.repeatable):
                         raise
-                    if isinstance(error, Overloaded):
-                        retry_after_s = max(retry_after_s, error.retry_after_s)
-            if round_number + 1 == retry.rounds:
-                break
-            wait_s = retry.delay_s(round_number, retry_after_s, self._rng)
-            if self.clock() - start + wait_s > retry.deadline_s:
+                    retry_after_s = max(retry_after_s, _retry_after_s(error))
+            wait_s = retry.wait_s(round_number, self.clock() - start, retry_after_s, self._rng)
+            if wait_s is None:
                 break
             yield Sleep(wait_s)
         raise failure or ConnectionFailed("every node is down, and it is too early to try one again")
 
-    def insert(self, with_ticket: Call[Inserted], without: Call[Inserted], ticket: str | None) -> Steps[Inserted]:
+    def insert(
+        self, with_ticket: Call[Inserted], without: Call[Inserted], ticket: str | None, *, patient: bool = True
+    ) -> Steps[Inserted]:
         """Insert where the ticket is good, or without the ticket elsewhere if that node is gone."""
         home = ticket.node if isinstance(ticket, Ticket) else ""
         if home not in self.nodes.urls or len(self.nodes.urls) == 1:
-            return (yield from self.run(with_ticket))
+            return (yield from self.run(with_ticket, patient=patient))
         try:
             return (yield from self.run(with_ticket, node=home, patient=False))
         except Unavailable as error:
             if not _worth_repeating(error, repeatable=False):
                 raise
-            return (yield from self.run(without))
+            return (yield from self.run(without, patient=patient))
 
     def everywhere(self, call: Call[int]) -> Steps[int]:
-        """Carry a call to every node and return the highest count; raise the last failure, after all were asked."""
-        highest = 0
+        """Carry a call to every node and return the highest count; raise the last failure, after all were asked.
+
+        Every node is asked before any is asked again.
+        """
+        start, highest = self.clock(), 0
         failure: LikewiseClientError | None = None
-        for node in self.nodes.urls:
-            try:
-                highest = max(highest, (yield from self.run(call, node=node)))
-            except LikewiseClientError as error:
-                failure = error
+        left = list(self.nodes.urls)
+        for round_number in itertools.count():
+            again: dict[str, LikewiseClientError] = {}
+            for node in left:
+                try:
+                    highest = max(highest, (yield from self._send(call, self.nodes.take(node))))
+                except LikewiseClientError as error:
+                    if _worth_repeating(error, call.repeatable):
+                        again[node] = error
+                    else:
+                        failure = error
+            longest_s = max(map(_retry_after_s, again.values()), default=0.0)
+            wait_s = self._retry.wait_s(round_number, self.clock() - start, longest_s, self._rng) if again else None
+            if wait_s is None:
+                failure = next(iter(again.values()), failure)
+                break
+            left = list(again)
+            yield Sleep(wait_s)
         if failure:
             raise failure
         return highest
@@ -149,23 +167,30 @@ class Exchange:
             raise
         finally:  # also when the caller is cancelled
             self.nodes.done(node, alive=alive)
-        if response.status_code >= 400:
-            raise problem_of(response)
-        if response.status_code >= 300:
-            raise ServerProblem(response.status_code, "Redirected", "a node's URL must lead to the server itself")
-        return call.read(response, node)
+        try:
+            if response.status_code >= 400:
+                raise read_problem(response)
+            if response.status_code >= 300:
+                raise ServerProblem(response.status_code, "Redirected", "a node's URL must lead to the server itself")
+            return call.read(response, node)
+        except LikewiseClientError:
+            raise
+        except Exception as error:  # whatever a server makes up, an app meets no other errors than this package's
+            raise MalformedAnswer(f"{node} sent an answer that the protocol does not know: {error!r}") from error
 
 
 def _worth_repeating(error: LikewiseClientError, repeatable: bool) -> bool:
     """Whether another try may help and cannot harm."""
-    match error:
-        case Overloaded():
-            return True
-        case ConnectionFailed():
-            return repeatable or not error.sent
-        case TimedOut():
-            return repeatable
-        case ServerProblem():
-            return repeatable and error.status in (502, 504) and error.slug != "not-cached"
-        case _:
-            return False
+    if isinstance(error, Overloaded):
+        return True
+    if isinstance(error, ConnectionFailed):
+        return repeatable or not error.sent
+    if isinstance(error, TimedOut):
+        return repeatable
+    if isinstance(error, ServerProblem):
+        return repeatable and error.status in (502, 504) and error.slug != "not-cached"
+    return False
+
+
+def _retry_after_s(error: LikewiseClientError) -> float:
+    return error.retry_after_s if isinstance(error, Overloaded) else 0.0

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
+import httpx
+
 from likewise_client._errors import InvalidInput
 
 
@@ -114,7 +116,12 @@ def _weight(name: str, url: str) -> bytes:
 
 
 def _normal(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, _, whole = parts.hostname, parts.port, httpx.URL(url)
+        fits = all(len(label) <= 63 for label in whole.raw_host.split(b".")) and len(whole.raw_host) <= 253
+    except (TypeError, ValueError, AttributeError, httpx.InvalidURL) as error:
+        raise InvalidInput(f"{url!r} is no node: {error}") from error
+    if parts.scheme not in ("http", "https") or not host or not fits or parts.query or parts.fragment:
         raise InvalidInput(f"{url!r} is no node: write it as http://host:port or https://host")
     return url.rstrip("/")

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
+SHORTEST_S = 0.02
+"""Backoff that keeps rounds without a limit from following each other at once."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Retry:
     """Settings for trying again: exponential backoff with full jitter, honoring `Retry-After`.
 
-    A round asks each node at most once; only between rounds does the client sleep.
+    A round asks each node at most once; only between rounds does the client sleep. Rounds follow each other until
+    the deadline, so that a server that restarts within it is waited for.
     """
 
-    rounds: int = 4
-    """Rounds in all, at least 1; 1 means never to try again on the same node."""
+    rounds: int | None = None
+    """Rounds at most, at least 1; 1 means never to try again on the same node; None: until the deadline."""
     first_delay_s: float = 0.1
-    """Longest sleep after the first round; it doubles from round to round."""
+    """Longest sleep after the first round; it doubles from round to round. At least 0.02 without a limit of rounds."""
     max_delay_s: float = 5.0
     """No backoff is longer than this."""
     deadline_s: float = 30.0
-    """No sleep begins that would end later than this after the call began."""
+    """No round begins later than this after the call began."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or min(self.first_delay_s, self.max_delay_s, self.deadline_s) < 0:
-            raise ValueError("Retry takes at least 1 round and no negative seconds")
+        if self.rounds is not None and (isinstance(self.rounds, float) or self.rounds < 1):
+            raise ValueError(f"Retry: rounds is a whole number, at least 1, or None, not {self.rounds!r}")
+        for name in ("first_delay_s", "max_delay_s", "deadline_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"Retry: {name} is a number of seconds, at least 0, not {getattr(self, name)!r}")
 
-    def delay_s(self, round_number: int, retry_after_s: float, rng: random.Random) -> float:
-        """Return how long to sleep after a round, in seconds.
+    def wait_s(self, round_number: int, spent_s: float, retry_after_s: float, rng: random.Random) -> float | None:
+        """Return how long to sleep after a round, in seconds; None where no other round may follow.
 
-        round_number: 0 after the first round. Drawn evenly from [0, backoff] (full jitter), on top of what
-        the server asked for, so that clients told the same second do not come back all at once.
+        round_number: 0 after the first round. spent_s: since the call began. retry_after_s: what the server asked for.
+        Drawn evenly from [0, backoff] (full jitter), on top of what the server asked for, so that clients told the
+        same second do not come back all at once; cut where it would end after the deadline.
         """
-        backoff = min(self.max_delay_s, self.first_delay_s * 2.0 ** min(round_number, 60))
-        return retry_after_s + rng.uniform(0.0, backoff)
+        left_s = self.deadline_s - spent_s
+        if round_number + 1 == self.rounds or left_s <= 0 or retry_after_s > left_s:
+            return None
+        backoff_s = min(self.max_delay_s, self.first_delay_s * 2.0 ** min(round_number, 60))
+        if self.rounds is None:
+            backoff_s = max(backoff_s, SHORTEST_S)
+        return min(left_s, retry_after_s + rng.uniform(0.0, backoff_s))
 
 
 NEVER = Retry(rounds=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Union
 
 from numpy.typing import ArrayLike
 
@@ -16,7 +16,7 @@ from likewise_client._exchange import Compute, Exchange, Steps
 
 log = logging.getLogger("likewise_client")
 
-KeyFunction = Callable[[Any], ArrayLike | Mapping[str, ArrayLike]]
+KeyFunction = Callable[[Any], Union[ArrayLike, Mapping[str, ArrayLike]]]
 """From an input to its key, or to its keys by key type (the first, or `key_type`, is looked up)."""
 
 
@@ -31,7 +31,7 @@ class ReuseOptions(TypedDict, total=False):
     fallback: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reuse:
     """How one decorated function is reused."""
 
@@ -48,7 +48,7 @@ class Reuse:
     """Compute on the device when no server can be asked."""
 
     def steps(self, exchange: Exchange, value: Any, compute: Callable[[], Any]) -> Steps[Any]:
-        """Look up, else compute, time it and insert. Neither failure of sharing costs a result."""
+        """Look up, else compute, time it and insert. No failure to share costs the result, or time to wait for it."""
         key, keys = self._keys(value)
         raw = value if self.key is None else None
         answer: Answer | None = None
@@ -87,7 +87,6 @@ class Reuse:
         raw: Any,
     ) -> Steps[None]:
         shared = self.encode(result) if self.encode else result
-
         one = None if keys is not None else key
         computed = Computed(shared, one, keys, raw, cost_s=cost_s, ttl_s=self.ttl_s, tags=self.tags)
 
@@ -95,7 +94,7 @@ class Reuse:
             return calls.insert(self.function, computed, ticket=ticket, durable=False)
 
         try:
-            yield from exchange.insert(entry(answer.ticket), entry(None), answer.ticket)
+            yield from exchange.insert(entry(answer.ticket), entry(None), answer.ticket, patient=False)
         except LikewiseClientError as error:  # the result stands all the same
             log.warning("%s: a computed result could not be shared: %s", self.function, error)
 

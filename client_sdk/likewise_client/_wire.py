@@ -8,12 +8,11 @@ import json
 import math
 import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,13 +23,15 @@ NPY = "application/x-npy"
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 
-Input = bytes | bytearray | memoryview | NDArray[Any] | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
+Input = Union[bytes, bytearray, memoryview, NDArray[Any], "os.PathLike[str]", Sequence[Any], Mapping[str, Any]]
 """What `infer` takes: encoded bytes, an array, a file's path, or JSON-able lists and dicts."""
 
 MEDIA_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
     ".ppm": "image/x-portable-pixmap",
     ".pgm": "image/x-portable-graymap",
     ".pnm": "image/x-portable-anymap",
@@ -44,6 +45,7 @@ _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x93NUMPY", NPY),
+    (b"BM", "image/bmp"),
     (b"P5", "image/x-portable-graymap"),
     (b"P2", "image/x-portable-graymap"),
     (b"P6", "image/x-portable-pixmap"),
@@ -56,9 +58,10 @@ def encode_input(value: Input, media_type: str | None = None, *, lists_as: str =
 
     media_type: what bytes are in, or overrides a path's suffix; told from the first bytes where absent.
     lists_as: JSON or NPY, how to send nested lists (a lookup cannot take them as JSON, which names keys there).
-    Raises InvalidInput for what cannot be encoded, OSError for a path that cannot be read.
+    Raises InvalidInput for what cannot be encoded or is no media type, OSError for a path that cannot be read.
     """
-    if isinstance(value, bytes | bytearray | memoryview):
+    check_media_type(media_type)
+    if isinstance(value, (bytes, bytearray, memoryview)):
         body = bytes(value)
         return body, media_type or _sniff(body)
     if isinstance(value, np.ndarray):
@@ -75,9 +78,20 @@ def encode_input(value: Input, media_type: str | None = None, *, lists_as: str =
     return encode_json(value), media_type or JSON
 
 
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
+
+
+def check_media_type(media_type: str | None, name: str = "media_type") -> None:
+    """Raise InvalidInput for what is no media type."""
+    if media_type is not None and not (isinstance(media_type, str) and _MEDIA_TYPE.fullmatch(media_type)):
+        raise InvalidInput(f"{name} is a media type, such as 'image/png', not {media_type!r}")
+
+
 def _sniff(body: bytes) -> str:
-    if body[:4] == b"RIFF" and body[8:12] == b"WAVE":
+    if body[8:12] == b"WAVE" and body[:4] in (b"RIFF", b"RF64"):
         return "audio/wav"
+    if body[8:12] == b"WEBP" and body[:4] == b"RIFF":
+        return "image/webp"
     for magic, media_type in _MAGIC:
         if body.startswith(magic):
             return media_type
@@ -105,12 +119,12 @@ def encode_json(value: Any) -> bytes:
     """Return compact JSON (RFC 8259: no NaN, no infinity)."""
     try:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"cannot be written as JSON: {error}") from error
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
@@ -138,9 +152,10 @@ def text_of(data: bytes) -> str:
 
 def encode_result(result: Any, media_type: str | None = None) -> dict[str, str | Any]:
     """Return the fields of an insert that carry a result: any JSON, or bytes or an array in base64."""
+    check_media_type(media_type, "result_media_type")
     if isinstance(result, np.ndarray) and media_type is None:
         return {"result_base64": text_of(encode_npy(result)), "media_type": NPY}
-    if isinstance(result, bytes | bytearray | memoryview):
+    if isinstance(result, (bytes, bytearray, memoryview)):
         return {"result_base64": text_of(bytes(result)), "media_type": media_type or OCTETS}
     if media_type not in (None, JSON):
         raise InvalidInput(f"a result in {media_type} is passed as bytes")
@@ -153,15 +168,30 @@ def decode_result(body: bytes, media_type: str) -> Any:
         if media_type == JSON or media_type.endswith("+json"):
             return json.loads(body)
         if media_type == NPY:
-            return np.load(io.BytesIO(body), allow_pickle=False)
+            return decode_npy(body)
         if media_type.startswith("text/"):
             return body.decode()
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # what NumPy's reader of headers raises is no closed list
         raise MalformedAnswer(f"the result is not the {media_type} it claims to be: {error}") from error
     return body
 
 
-@dataclass(frozen=True, slots=True)
+def decode_npy(body: bytes) -> NDArray[Any]:
+    """Return the array of .npy bytes. Raises ValueError; takes no more memory than the bytes hold numbers."""
+    file = io.BytesIO(body)
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read_header:
+        raise ValueError(f"version {version} of .npy is not known here")
+    shape, by_column, dtype = read_header[version](file)
+    size = len(body) - file.tell()
+    if dtype.hasobject or dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{size} bytes are no array of shape {shape} and {dtype}")
+    flat = np.frombuffer(body, dtype, offset=file.tell()).copy()
+    return flat.reshape(shape[::-1]).T if by_column else flat.reshape(shape)
+
+
+@dataclass(frozen=True)
 class CacheStatus:
     """One member of a Cache-Status header (RFC 9211)."""
 
@@ -240,22 +270,6 @@ def parse_seconds(header: str | None, now: float) -> float:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(header).timestamp() - now
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, IndexError, OverflowError):
             return 0.0
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
-
-
-def encode_form(parts: Mapping[str, tuple[str, bytes]]) -> tuple[bytes, str]:
-    """Return a multipart form's bytes and media type. parts: by name, each a media type and content.
-
-    Raises InvalidInput for a name that would break out of its header.
-    """
-    boundary = secrets.token_hex(16)
-    pieces: list[bytes] = []
-    for name, (media_type, content) in parts.items():
-        if not name.isprintable() or any(each in name for each in '"\\'):
-            raise InvalidInput(f"{name!r} is no name of a file: name it as the spec does")
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
-        pieces += [head.encode(), f"Content-Type: {media_type}\r\n\r\n".encode(), content, b"\r\n"]
-    pieces.append(f"--{boundary}--\r\n".encode())
-    return b"".join(pieces), f"multipart/form-data; boundary={boundary}"

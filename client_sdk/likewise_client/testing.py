@@ -13,27 +13,25 @@ compared by distance, other bytes only with themselves. Reuse is decided by a fi
 from __future__ import annotations
 
 import base64
-import io
 import json
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import numpy as np
-from numpy.typing import NDArray
 
 from likewise_client._errors import BY_SLUG
-from likewise_client._wire import JSON, NPY, OCTETS, encode_json
+from likewise_client._fake import FakeFunction, Key, RefusedError, StoredEntry, input_key, json_key, vector
+from likewise_client._wire import JSON, OCTETS, encode_json
 
 __all__ = ["FakeFunction", "FakeServer", "RecordedCall"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordedCall:
     """One request that reached the server."""
 
@@ -47,46 +45,6 @@ class RecordedCall:
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes
-
-
-@dataclass(slots=True)
-class _Entry:
-    id: str
-    keys: dict[str, NDArray[np.float32] | bytes]
-    body: bytes
-    media_type: str
-    created_at: float
-    expires_at: float
-    tags: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class FakeFunction:
-    """A function that the fake server serves; change it while the test goes on."""
-
-    name: str
-    compute: Callable[[bytes], Any] | None = None
-    """From a body to the result (JSON-able); None: devices compute and insert. What it raises is `model-failed`."""
-    radius: float = 0.0
-    """Reuse entries at most so far, in plain L2 distance; 0: of equal keys alone."""
-    ttl_s: float = 3600.0
-    dimension: int | None = None
-    """Length of a key, where several keys in one lookup are to be told apart; default: that of the first insert."""
-    probes: int = 0
-    """So many of the next would-be hits become probes."""
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("hit", "miss", "probe"), 0))
-    """Answers by outcome."""
-    entries: list[_Entry] = field(default_factory=list, repr=False)
-    tickets: dict[str, str] = field(default_factory=dict, repr=False)
-    """Tickets still good: the node of each."""
-    redeemed: int = 0
-    """Inserts that named a good ticket, at the node that gave it."""
-
-
-class _ProblemError(Exception):
-    def __init__(self, status: int, slug: str, detail: str, retry_after_s: float | None = None) -> None:
-        super().__init__(detail)
-        self.status, self.slug, self.detail, self.retry_after_s = status, slug, detail, retry_after_s
 
 
 class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -134,7 +92,7 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         def once() -> httpx.Response:
             if isinstance(problem, Exception):
                 raise problem
-            return _problem(_ProblemError(problem, slug or "failed", "as the test wants", retry_after_s))
+            return _problem(RefusedError(problem, slug or "failed", "as the test wants", retry_after_s))
 
         self._failures.extend([once] * times)
 
@@ -161,32 +119,29 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
                 return self._failures.pop(0)()
             try:
                 return self._route(call)
-            except _ProblemError as problem:
+            except RefusedError as problem:
                 return _problem(problem)
 
     def _route(self, call: RecordedCall) -> httpx.Response:
         if self._access_key is not None and call.headers.get("authorization") != f"Bearer {self._access_key}":
-            raise _ProblemError(401, "unauthorized", "Send an access key.")
+            raise RefusedError(401, "unauthorized", "Send an access key.")
         if not call.function:
             return self._overview(call)
         if call.route == call.function and call.method in ("PUT", "DELETE"):
             return self._register(call) if call.method == "PUT" else self._unregister(call)
         function = self._functions.get(call.function.partition("@")[0])
         if function is None:
-            raise _ProblemError(404, "unknown-function", f"There is no function {call.function!r}.")
-        match call.method, call.route:
-            case "POST", "infer":
-                return self._infer(function, call)
-            case "POST", "lookup":
-                return self._lookup(function, call)
-            case "POST", "entries":
-                return self._insert(function, call)
-            case "GET", "entries":
-                return self._page(function, call)
-            case "DELETE", "entries":
-                return self._invalidate(function, call)
-            case _:
-                raise _ProblemError(404, "not-found", f"{call.method} {call.route} is not served here.")
+            raise RefusedError(404, "unknown-function", f"There is no function {call.function!r}.")
+        routes = {
+            ("POST", "infer"): self._infer,
+            ("POST", "lookup"): self._lookup,
+            ("POST", "entries"): self._insert,
+            ("GET", "entries"): self._page,
+            ("DELETE", "entries"): self._invalidate,
+        }
+        if (call.method, call.route) not in routes:
+            raise RefusedError(404, "not-found", f"{call.method} {call.route} is not served here.")
+        return routes[call.method, call.route](function, call)
 
     def _overview(self, call: RecordedCall) -> httpx.Response:
         functions = self._functions.values()
@@ -195,7 +150,7 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
             return _json({"functions": listed})
         if call.route == "stats":
             return _json({"functions": {f"{f.name}@1": {"requests": dict(f.counts)} for f in functions}})
-        raise _ProblemError(404, "not-found", f"{call.route} is not served here.")
+        raise RefusedError(404, "not-found", f"{call.route} is not served here.")
 
     def _register(self, call: RecordedCall) -> httpx.Response:
         """Serve a function that devices compute, whatever the spec says of a model: nothing runs it here."""
@@ -205,7 +160,7 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def _unregister(self, call: RecordedCall) -> httpx.Response:
         if self._functions.pop(call.function, None) is None:
-            raise _ProblemError(404, "unknown-function", f"There is no function {call.function!r}.")
+            raise RefusedError(404, "unknown-function", f"There is no function {call.function!r}.")
         return httpx.Response(204)
 
     def _page(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
@@ -231,23 +186,24 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def _infer(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
         control = {part.strip() for part in call.headers.get("cache-control", "").split(",")}
-        key = _input_key(call.body, call.headers.get("content-type", ""))
+        key = input_key(call.body, call.headers.get("content-type", ""))
         found = None if control & {"no-cache", "no-store"} else self._nearest(function, key, None, call)
-        probing = found is not None and "only-if-cached" not in control and self._probe(function)
+        probing = found is not None and "only-if-cached" not in control and function.takes_probe()
         if found and not probing:
-            return self._hit(function, found)
+            exact = isinstance(key, bytes) or any(np.array_equal(key, other) for other in found.keys.values())
+            return self._hit(function, found, "; detail=exact" if exact else "")
         if "only-if-cached" in control:
-            raise _ProblemError(504, "not-cached", "Nothing is safe to reuse.")
+            raise RefusedError(504, "not-cached", "Nothing is safe to reuse.")
         if function.compute is None:
-            raise _ProblemError(422, "invalid-value", f"{function.name} has no model: look up and insert.")
+            raise RefusedError(422, "invalid-value", f"{function.name} has no model: look up and insert.")
         try:
             body = encode_json(function.compute(call.body))
         except Exception as error:
-            raise _ProblemError(500, "model-failed", str(error)) from error
+            raise RefusedError(500, "model-failed", str(error)) from error
         function.counts["probe" if probing else "miss"] += 1
         headers = {"Content-Type": JSON, "Age": "0", "Cache-Status": "likewise; fwd=bypass"}
         if "no-store" not in control:
-            entry = self._store(function, {"": key}, body, JSON, function.ttl_s, ())
+            entry = function.store({"": key}, body, JSON, function.ttl_s, (), self._clock())
             forward = "request" if "no-cache" in control else "miss"
             headers["Cache-Status"] = f"likewise; fwd={forward}; stored" + ("; detail=probe" if probing else "")
             headers["Likewise-Entry"] = entry.id
@@ -257,46 +213,46 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         media_type = call.headers.get("content-type", "")
         key_type = call.query.get("key_type")
         if media_type != OCTETS:
-            return self._look_up_one(function, call, _input_key(call.body, media_type), key_type)
-        numbers = _vector(call.body)
+            return self._look_up_one(function, call, input_key(call.body, media_type), key_type)
+        numbers = vector(call.body)
         dimension = function.dimension or len(numbers)
         if len(numbers) == 0 or len(numbers) % dimension:
             detail = f"The key has {len(numbers)} numbers, the function takes {dimension}."
-            raise _ProblemError(422, "invalid-value", detail)
+            raise RefusedError(422, "invalid-value", detail)
         rows = numbers.reshape(-1, dimension)
         if len(rows) == 1:
             return self._look_up_one(function, call, rows[0], key_type)
         return _json({"answers": [self._bulk_answer(function, call, row, key_type) for row in rows]})
 
     def _look_up_one(
-        self, function: FakeFunction, call: RecordedCall, key: NDArray[np.float32] | bytes, key_type: str | None
+        self, function: FakeFunction, call: RecordedCall, key: Key, key_type: str | None
     ) -> httpx.Response:
         found = self._nearest(function, key, key_type, call)
-        probing = found is not None and self._probe(function)
+        probing = found is not None and function.takes_probe()
         if found and not probing:
             return self._hit(function, found)
         function.counts["probe" if probing else "miss"] += 1
         detail = "probe" if probing else "none"
         headers = {
             "Cache-Status": f"likewise; fwd=miss; detail={detail}",
-            "Likewise-Ticket": _ticket(function, call.node),
+            "Likewise-Ticket": function.new_ticket(call.node),
         }
         return httpx.Response(204, headers=headers)
 
     def _bulk_answer(
-        self, function: FakeFunction, call: RecordedCall, key: NDArray[np.float32], key_type: str | None
+        self, function: FakeFunction, call: RecordedCall, key: Key, key_type: str | None
     ) -> dict[str, Any]:
         found = self._nearest(function, key, key_type, call)
-        outcome = "miss" if found is None else "probe" if self._probe(function) else "hit"
+        outcome = "miss" if found is None else "probe" if function.takes_probe() else "hit"
         function.counts[outcome] += 1
         if found is None or outcome == "probe":
-            return {"outcome": outcome, "ticket": _ticket(function, call.node)}
+            return {"outcome": outcome, "ticket": function.new_ticket(call.node)}
         now = self._clock()
         answer = {"outcome": "hit", "entry": found.id, "age": now - found.created_at, "ttl": found.expires_at - now}
         if found.media_type == JSON:
-            return answer | {"result": json.loads(found.body)}
+            return {**answer, "result": json.loads(found.body)}
         text = base64.b64encode(found.body).decode()
-        return answer | {"result_base64": text, "media_type": found.media_type}
+        return {**answer, "result_base64": text, "media_type": found.media_type}
 
     def _insert(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
         document = json.loads(call.body)
@@ -308,9 +264,9 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def _insert_one(self, function: FakeFunction, node: str, one: Mapping[str, Any]) -> dict[str, Any]:
         function.redeemed += function.tickets.pop(one.get("ticket", ""), None) == node
         if "input_base64" in one:
-            keys = {"": _input_key(base64.b64decode(one["input_base64"]), one["input_media_type"])}
+            keys = {"": input_key(base64.b64decode(one["input_base64"]), one["input_media_type"])}
         else:
-            keys = {name: _json_key(value) for name, value in one.get("keys", {"": one.get("key")}).items()}
+            keys = {name: json_key(value) for name, value in one.get("keys", {"": one.get("key")}).items()}
         if function.dimension is None and "input_base64" not in one:
             function.dimension = len(next(iter(keys.values())))
         if "result_base64" in one:
@@ -318,7 +274,8 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         else:
             body, media_type = encode_json(one["result"]), JSON
         ttl_s = min(float(one.get("ttl_s", function.ttl_s)), function.ttl_s)
-        return {"id": self._store(function, keys, body, media_type, ttl_s, one.get("tags", ())).id, "stored": True}
+        kept = function.store(keys, body, media_type, ttl_s, one.get("tags", ()), self._clock())
+        return {"id": kept.id, "stored": True}
 
     def _invalidate(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
         query = call.query
@@ -332,95 +289,31 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return _json({"invalidated": count})
 
     def _nearest(
-        self, function: FakeFunction, key: NDArray[np.float32] | bytes, key_type: str | None, call: RecordedCall
-    ) -> _Entry | None:
-        now = self._clock()
-        function.entries[:] = [entry for entry in function.entries if entry.expires_at > now]
-        best, nearest = function.radius, None
-        for entry in function.entries:
-            other = entry.keys.get(key_type or next(iter(entry.keys)), b"")
-            distance = _distance(key, other)
-            if distance <= best:
-                best, nearest = distance, entry
-        control = dict(part.strip().partition("=")[::2] for part in call.headers.get("cache-control", "").split(","))
-        if nearest is not None and (
-            now - nearest.created_at > float(control.get("max-age", "inf"))
-            or nearest.expires_at - now < float(control.get("min-fresh", 0.0))
-        ):
-            return None
-        return nearest
+        self, function: FakeFunction, key: Key, key_type: str | None, call: RecordedCall
+    ) -> StoredEntry | None:
+        return function.nearest(key, key_type, call.headers.get("cache-control", ""), self._clock())
 
-    def _store(
-        self,
-        function: FakeFunction,
-        keys: dict[str, NDArray[np.float32] | bytes],
-        body: bytes,
-        media_type: str,
-        ttl_s: float,
-        tags: Any,
-    ) -> _Entry:
-        now = self._clock()
-        entry = _Entry(secrets.token_hex(8), keys, body, media_type, now, now + ttl_s, tuple(tags))
-        function.entries.append(entry)
-        return entry
-
-    def _hit(self, function: FakeFunction, entry: _Entry) -> httpx.Response:
+    def _hit(self, function: FakeFunction, entry: StoredEntry, detail: str = "") -> httpx.Response:
         function.counts["hit"] += 1
         now = self._clock()
         headers = {
             "Content-Type": entry.media_type,
             "Age": str(int(now - entry.created_at)),
-            "Cache-Status": f"likewise; hit; ttl={int(entry.expires_at - now)}",
+            "Cache-Status": f"likewise; hit; ttl={int(entry.expires_at - now)}{detail}",
             "Likewise-Entry": entry.id,
         }
         return httpx.Response(200, headers=headers, content=entry.body)
-
-    @staticmethod
-    def _probe(function: FakeFunction) -> bool:
-        function.probes -= (probing := function.probes > 0)
-        return probing
 
 
 def _base(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode()}"
 
 
-def _ticket(function: FakeFunction, node: str) -> str:
-    ticket = secrets.token_urlsafe(9)
-    function.tickets[ticket] = node
-    return ticket
-
-
-def _vector(data: bytes) -> NDArray[np.float32]:
-    if len(data) % 4:
-        raise _ProblemError(422, "invalid-value", "A key is little-endian float32: four bytes a number.")
-    return np.frombuffer(data, dtype="<f4")
-
-
-def _json_key(value: Any) -> NDArray[np.float32]:
-    if isinstance(value, str):
-        return _vector(base64.b64decode(value))
-    return np.asarray(value, dtype=np.float32)
-
-
-def _input_key(body: bytes, media_type: str) -> NDArray[np.float32] | bytes:
-    if media_type == NPY:
-        array: NDArray[np.float32] = np.load(io.BytesIO(body), allow_pickle=False).astype(np.float32).ravel()
-        return array
-    return body
-
-
-def _distance(one: NDArray[np.float32] | bytes, other: NDArray[np.float32] | bytes) -> float:
-    if isinstance(one, bytes) or isinstance(other, bytes):
-        return 0.0 if isinstance(one, bytes) and isinstance(other, bytes) and one == other else float("inf")
-    return float(np.linalg.norm(one - other)) if one.shape == other.shape else float("inf")
-
-
 def _json(document: Any, status: int = 200) -> httpx.Response:
     return httpx.Response(status, headers={"Content-Type": JSON}, content=encode_json(document))
 
 
-def _problem(problem: _ProblemError) -> httpx.Response:
+def _problem(problem: RefusedError) -> httpx.Response:
     kind = BY_SLUG.get(problem.slug)
     document = {
         "type": f"https://likewise.dev/problems/{problem.slug}",

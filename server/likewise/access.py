@@ -12,10 +12,8 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,12 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from likewise.errors import Conflict, Forbidden, InvalidValue, NotFound, SettingsError, Unauthorized
+from likewise.files import write_atomic
 
 SCOPES = ("infer", "insert", "admin")
 """infer: infer, lookup, read; insert: bring entries; admin: everything, such as invalidating entries."""
-
-ANONYMOUS = "anonymous"
-"""Who sent a request without a key, where none is needed."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _PREFIX = "lw_"
@@ -37,6 +33,29 @@ _VERIFIED_LIMIT = 1024
 _LOOK_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sent a request, as far as its access key tells."""
+
+    name: str
+    group: str
+    """Keys of one group share what they may use up; empty: the key is on its own."""
+    scopes: frozenset[str]
+
+    @property
+    def account(self) -> str:
+        """Whose error budget this spends: the group's, or the key's own."""
+        return self.group or self.name
+
+    def allows(self, scope: str) -> bool:
+        """Say whether a scope is covered; admin covers all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+ANONYMOUS = Principal("anonymous", "", frozenset(SCOPES))
+"""Who sent a request without a key, where none is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +68,13 @@ class AccessKey:
     """SHA-256 of the key: 32 bytes."""
     created_at: str
     """ISO 8601, UTC."""
+    group: str = ""
+    """See `Principal`."""
 
-    def allows(self, scope: str) -> bool:
-        """Say whether the key covers a scope; admin covers all."""
-        return scope in self.scopes or "admin" in self.scopes
+    @property
+    def principal(self) -> Principal:
+        """Who a request with this key comes from."""
+        return Principal(self.name, self.group, self.scopes)
 
 
 def read_keys(path: Path) -> tuple[AccessKey, ...]:
@@ -77,18 +99,22 @@ def read_keys(path: Path) -> tuple[AccessKey, ...]:
 
 def _parsed(each: Any) -> AccessKey:
     scopes, digest = frozenset(each["scopes"]), bytes.fromhex(each["sha256"])
-    if not isinstance(each["name"], str) or not scopes.issubset(SCOPES) or len(digest) != hashlib.sha256().digest_size:
+    group = each.get("group", "")
+    if not (isinstance(each["name"], str) and isinstance(group, str) and scopes.issubset(SCOPES)):
         raise ValueError
-    return AccessKey(each["name"], scopes, digest, str(each["created_at"]))
+    if len(digest) != hashlib.sha256().digest_size:
+        raise ValueError
+    return AccessKey(each["name"], scopes, digest, str(each["created_at"]), group)
 
 
-def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
+def add_key(path: Path, name: str, scopes: Sequence[str], group: str = "") -> str:
     """Make a new access key and return it: the one time that it is seen.
 
-    Raises InvalidValue for an unknown scope or an unusable name, Conflict where the name is taken.
+    group: those with whom it shares an error budget; empty: none. Raises InvalidValue for an unknown scope or an
+    unusable name, Conflict where the name is taken.
     """
     key = _PREFIX + secrets.token_urlsafe(32)
-    _store(path, name, scopes, key)
+    _store(path, name, scopes, key, group)
     return key
 
 
@@ -101,7 +127,7 @@ def create_first_key(path: Path, place: Path) -> bool:
         return False
     key = _PREFIX + secrets.token_urlsafe(32)
     # The key itself first: a hash whose key never reached the disk would lock everybody out.
-    _replace(place, key + "\n")
+    write_atomic(place, f"{key}\n".encode())
     _store(path, "first", ("admin",), key)
     return True
 
@@ -116,18 +142,24 @@ def remove_key(path: Path, name: str) -> None:
         _write(path, kept)
 
 
-def _store(path: Path, name: str, scopes: Sequence[str], key: str) -> None:
+def _store(path: Path, name: str, scopes: Sequence[str], key: str, group: str = "") -> None:
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         raise InvalidValue(f"Scope {', '.join(unknown) or 'missing'}: give one or more of {', '.join(SCOPES)}.")
-    if not _NAME.fullmatch(name):
-        raise InvalidValue(f"The name {name!r} cannot be used. Take up to 64 letters, digits, dots, dashes and _.")
+    for each in (name, group) if group else (name,):
+        if not _NAME.fullmatch(each) or each == ANONYMOUS.name:
+            raise InvalidValue(f"The name {each!r} cannot be used. Take up to 64 letters, digits, dots, dashes and _.")
     with _locked(path):
         keys = read_keys(path)
         if any(each.name == name for each in keys):
             raise Conflict(f"There is an access key named {name!r} already. Remove it first, or take another name.")
+        # the two are accounts by their names: a group must not spend what belongs to a single key
+        if any(each.group == name for each in keys) and group != name:
+            raise Conflict(f"There is a group named {name!r} already. Take another name for the key.")
+        if any(each.name == group and each.group != group for each in keys):
+            raise Conflict(f"There is an access key named {group!r} already. Take another name for the group.")
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
-        _write(path, (*keys, AccessKey(name, frozenset(scopes), _digest(key.encode()), created_at)))
+        _write(path, (*keys, AccessKey(name, frozenset(scopes), _digest(key.encode()), created_at, group)))
 
 
 def _digest(key: bytes) -> bytes:
@@ -136,25 +168,16 @@ def _digest(key: bytes) -> bytes:
 
 def _write(path: Path, keys: Sequence[AccessKey]) -> None:
     rows = [
-        {"name": key.name, "scopes": sorted(key.scopes), "sha256": key.digest.hex(), "created_at": key.created_at}
+        {
+            "name": key.name,
+            **({"group": key.group} if key.group else {}),
+            "scopes": sorted(key.scopes),
+            "sha256": key.digest.hex(),
+            "created_at": key.created_at,
+        }
         for key in keys
     ]
-    _replace(path, json.dumps({"keys": rows}, indent=2) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that a reader sees the old or the new one; mode 600."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")  # which makes it with mode 600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomic(path, json.dumps({"keys": rows}, indent=2).encode() + b"\n")
 
 
 @contextlib.contextmanager
@@ -182,10 +205,10 @@ class AccessControl:
         self._keys = read_keys(keys_file) if keys_file else ()
         # Looking a header up in a dict is not constant in time, but what it could tell is a hash seeded at random
         # for each process, compared as a whole; the key itself is compared once, below, in constant time.
-        self._verified: dict[bytes | str, AccessKey] = {}
+        self._verified: dict[bytes | str, Principal] = {}
 
-    def check(self, authorization: bytes | str | None, scope: str) -> str:
-        """Return the name of the access key in an Authorization header, or "anonymous" where none is needed.
+    def check(self, authorization: bytes | str | None, scope: str) -> Principal:
+        """Return who sent a request with such an Authorization header, ANONYMOUS where no key is needed or sent.
 
         Raises Unauthorized where a key is needed or the one sent is not known, Forbidden where it lacks the scope.
         """
@@ -195,14 +218,14 @@ class AccessControl:
             if self._required:
                 raise Unauthorized("Send an access key: `Authorization: Bearer KEY`; `likewise keys add` makes one.")
             return ANONYMOUS
-        key = self._verified.get(authorization)
-        if key is None:
-            key = self._verify(authorization)
-        if scope in key.scopes or "admin" in key.scopes:
-            return key.name
-        raise Forbidden(f"Access key {key.name!r} lacks the scope `{scope}`. Use a key that has it.")
+        principal = self._verified.get(authorization)
+        if principal is None:
+            principal = self._verify(authorization)
+        if scope in principal.scopes or "admin" in principal.scopes:
+            return principal
+        raise Forbidden(f"Access key {principal.name!r} lacks the scope `{scope}`. Use a key that has it.")
 
-    def _verify(self, authorization: bytes | str) -> AccessKey:
+    def _verify(self, authorization: bytes | str) -> Principal:
         header = authorization if isinstance(authorization, bytes) else authorization.encode("utf-8", "replace")
         scheme, _, token = header.partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
@@ -216,8 +239,8 @@ class AccessControl:
             raise Unauthorized("This access key is not known here. It may have been removed; ask for a new one.")
         if len(self._verified) >= _VERIFIED_LIMIT:
             self._verified.clear()
-        self._verified[authorization] = found
-        return found
+        self._verified[authorization] = found.principal
+        return self._verified[authorization]
 
     def _look(self) -> tuple[int, int, int] | None:
         try:

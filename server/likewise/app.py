@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 
 from likewise.access import AccessControl
-from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
 from likewise.function.assembly import Assembler, Defaults
-from likewise.function.function import Function, Registry
-from likewise.function.registrations import Uploads, function_folders
-from likewise.http import entries, functions, openapi, operations
+from likewise.function.registration_folder import RegistrationFolder, function_folders
+from likewise.function.registrations import Registrations
+from likewise.function.registry import Registry
+from likewise.http.admission import Origins
+from likewise.http.api import make_api
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
-from likewise.http.problems import render, unexpected
+from likewise.http.limits import connection_limits
 from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
 from likewise.replication import Keeper
 from likewise.settings import Settings
-from likewise.types import Unregistered
 
 log = logging.getLogger("likewise")
 
@@ -57,12 +54,14 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             inference_threads=threads,
             batch_max=settings.batch_max,
             queue_limit=settings.queue_limit,
+            queue_bytes=settings.queue_bytes,
             queue_timeout_s=settings.queue_timeout_s,
             max_body_bytes=settings.max_body_bytes,
             max_pixels=settings.max_pixels,
             max_audio_s=settings.max_audio_s,
             max_elements=settings.max_elements,
             inline_bytes=settings.inline_bytes,
+            inline_values=settings.inline_values,
             invalidated_tags=settings.invalidated_tags,
             max_devices=settings.max_devices,
         ),
@@ -72,17 +71,8 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         random.Random(seed).random,
     )
     registry = Registry()
-    uploads = Uploads(
-        settings.data_dir / "functions",
-        assembler,
-        lambda name: _find(registry, name),
-        clock,
-        allowed=settings.allow_registration,
-    )
     for folder in function_folders(settings.functions):
         registry.put(assembler.build(folder))
-    for function in uploads.load():
-        registry.put(function)
     options = _journal_options(settings)
     journal = open_journal(
         settings.journal,
@@ -93,40 +83,38 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
     )
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)
     readiness = Readiness({"journal": "not replayed yet"})
-    keeper = Keeper(
-        registry, journal, readiness.missing, readiness.degraded, uploads=uploads, seal_period_s=settings.snapshot_s
+    registrations = Registrations(
+        RegistrationFolder(settings.data_dir / "functions", assembler),
+        registry,
+        journal,
+        lambda function: pipeline.invalidate(function, everything=True),
+        readiness.degraded,
+        clock,
+        allowed=settings.allow_registration,
     )
-
-    async def register(name: str, files: Mapping[str, bytes], spec: bytes, media_type: str) -> tuple[Function, bool]:
-        # loading a model takes long: off the loop, and the old version serves until the new one stands
-        function = await asyncio.to_thread(uploads.register, name, files, spec, media_type)
-        replaced = registry.put(function)
-        if (word := await asyncio.to_thread(uploads.word, name)) is not None:
-            journal.append(word)
-        journal.expect(function.id)
-        return function, replaced is not None
-
-    async def unregister(name: str) -> bool:
-        at = await asyncio.to_thread(uploads.remove, name)
-        function = registry.remove(name)
-        if function is None:
-            return False
-        # its results must not come back with another function of this name and version
-        pipeline.invalidate(function, everything=True)
-        journal.append(Unregistered(function.id, at))
-        return True
+    registrations.load()
+    keeper = Keeper(
+        registry,
+        journal,
+        readiness.missing,
+        readiness.degraded,
+        registrations=registrations,
+        seal_period_s=settings.snapshot_s,
+    )
 
     edge = Edge(
         registry=registry,
         pipeline=pipeline,
         access=AccessControl(settings.keys_path, required=settings.key_required),
+        origins=Origins(settings.host_names, loopback=settings.loopback),
         readiness=readiness,
-        register=register,
-        unregister=unregister,
+        register=registrations.register,
+        unregister=registrations.unregister,
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         max_result_bytes=settings.max_result_bytes,
         max_keys_per_lookup=settings.max_keys_per_lookup,
+        max_answer_bytes=settings.max_answer_bytes,
         max_entries_per_insert=settings.max_entries_per_insert,
         journal_statistics=journal.statistics,
     )
@@ -140,7 +128,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             stack.push_async_callback(pipeline.settle)
             yield
 
-    return Hot(edge, _routes(edge, lifespan))
+    return Hot(edge, make_api(edge, lifespan), connection_limits(settings))
 
 
 def inference_shape(settings: Settings) -> tuple[int, int]:
@@ -169,40 +157,3 @@ def _journal_options(settings: Settings) -> dict[str, Any]:
         "sync_interval_s": settings.journal_sync_s,
         "max_bytes": settings.journal_bytes,
     }
-
-
-def _find(registry: Registry, name: str) -> Function | None:
-    return next((each for each in registry if each.name == name), None)
-
-
-def _routes(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:
-    api = FastAPI(title="likewise", lifespan=lifespan, docs_url=None, redoc_url=None)  # type: ignore[arg-type]
-    api.state.edge = edge
-    for router in (operations.router, functions.router, entries.router):
-        api.include_router(router)
-    openapi.complete(api)
-
-    def problem(error: LikewiseError) -> Response:
-        status, body, headers = render(error)
-        return Response(body, status, {name.decode(): value.decode() for name, value in headers})
-
-    @api.exception_handler(LikewiseError)
-    async def known(_: Request, error: LikewiseError) -> Response:
-        return problem(error)
-
-    @api.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        faults = "; ".join(f"`{fault['loc'][-1]}`: {fault['msg']}" for fault in error.errors()[:5])
-        return problem(BadRequest(f"The request cannot be read: {faults}."))
-
-    @api.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            return problem(MethodNotAllowed(f"{request.method} is not for {request.url.path}; see /openapi.json."))
-        return problem(NotFound(f"Nothing at {request.url.path[:100]}; see /openapi.json for what there is."))
-
-    @api.exception_handler(Exception)
-    async def unforeseen(_: Request, error: Exception) -> Response:
-        return problem(unexpected(error))
-
-    return api

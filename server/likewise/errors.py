@@ -9,11 +9,14 @@ LikewiseError
 │   ├── UnknownFunction
 │   └── UnknownEntry
 ├── MethodNotAllowed          405
+├── RequestTimeout            408
 ├── Conflict                  409
 ├── TooLarge                  413
 ├── UnsupportedMediaType      415
+├── ExpectationFailed         417
 ├── InvalidValue              422  well-formed, but not acceptable: wrong dimension, NaN, out of range
 │   └── InvalidFunction       422  a function's spec or model; names the file, the field and the remedy
+├── HeadTooLarge              431
 ├── ModelFailed               500
 ├── Overloaded                503  with retry_after_s
 ├── NotCached                 504  `only-if-cached` and nothing safe to reuse (RFC 9111, section 5.2.1.7)
@@ -64,10 +67,10 @@ class Unauthorized(LikewiseError):
 
 
 class Forbidden(LikewiseError):
-    """A known access key without the scope that this takes."""
+    """A known access key without the scope that this takes, or none where the request is not trusted without."""
 
     status = 403
-    title = "Not allowed with this access key"
+    title = "Not allowed"
     slug = "forbidden"
 
 
@@ -99,6 +102,30 @@ class MethodNotAllowed(LikewiseError):
     status = 405
     title = "Method not allowed"
     slug = "method-not-allowed"
+
+
+class RequestTimeout(LikewiseError):
+    """A request that did not arrive in time."""
+
+    status = 408
+    title = "Request took too long to arrive"
+    slug = "request-timeout"
+
+
+class ExpectationFailed(LikewiseError):
+    """An Expect header that asks for something unknown."""
+
+    status = 417
+    title = "Expectation cannot be met"
+    slug = "expectation-failed"
+
+
+class HeadTooLarge(LikewiseError):
+    """A request head over its limit."""
+
+    status = 431
+    title = "Request head too large"
+    slug = "head-too-large"
 
 
 class Conflict(LikewiseError):

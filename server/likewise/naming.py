@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import tempfile
 from pathlib import Path
 
 from likewise.errors import SettingsError
+from likewise.files import create_atomic
 
 log = logging.getLogger("likewise")
 
@@ -25,7 +24,7 @@ def kept_name(folder: Path) -> str:
     path = folder / FILE
     try:
         if not path.exists():
-            _draw(path)
+            create_atomic(path, secrets.token_hex(6).encode() + b"\n")
         name = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         log.warning(
@@ -37,20 +36,3 @@ def kept_name(folder: Path) -> str:
     if not 0 < len(name) <= LONGEST or not name.isprintable():
         raise SettingsError(f"{path} holds no name of a node; remove it, and a new one is drawn, or set node.")
     return name
-
-
-def _draw(path: Path) -> None:
-    """Write a new name, unless another process was faster: whole or not at all, and never a second one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".node-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(secrets.token_hex(6) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(unfinished, path)
-        except FileExistsError:
-            return
-    finally:
-        Path(unfinished).unlink()

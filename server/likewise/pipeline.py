@@ -1,52 +1,45 @@
-"""THE FLOW: read → lookup → decide → hit, or infer → learn → insert → journal."""
+"""THE FLOW: read → climb the ladder → reuse, or compute → learn → insert → journal."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
-from likewise.errors import LikewiseError, NotCached, TooLarge
+from likewise.errors import NotCached, TooLarge
+from likewise.events import Answered
 from likewise.function.function import Function
 from likewise.ports import Journal
 from likewise.types import (
     NO_CONTROL,
     Answer,
+    Asked,
     Clock,
     Control,
     Entry,
-    Input,
     Inserted,
     Invalidated,
     Key,
     Keys,
     Learned,
     Lesson,
-    Neighbors,
     Outcome,
     Result,
+    Session,
     Ticket,
-    Trail,
     Verdict,
 )
+
+T = TypeVar("T")
+
+NOTHING = Verdict(False, "no offer")
 
 CLOCKS_DIFFER_S = 5.0
 """How far the clocks of two nodes may be apart: after an invalidation, what a peer stamped up to so much later is not
 adopted here either, since it may have been made before. It costs a few inferences, and nothing on a single node."""
-
-
-class Asked(NamedTuple):
-    """A request for the result of a raw input, read."""
-
-    body: bytes
-    value: Input
-    key: Key
-    control: Control
-    trail: Trail | None
-    started: float
-    """When it came, by perf_counter."""
 
 
 class Pipeline:
@@ -57,63 +50,74 @@ class Pipeline:
         self._journal = journal
         self._clock = clock
         self._max_result_bytes = max_result_bytes
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
+
+    # ── raw inputs ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def answer(
-        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, trail: Trail | None = None
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
     ) -> Answer:
         """Return the result for a raw input, from reuse or from the model. Raises LikewiseError.
 
-        trail: that of the device that asks; None where it is not known.
+        session: that of the device that asks; None where it is not known.
         """
-        started = perf_counter()
-        value, key = await fn.read(media_type, body)
-        found = self._look(fn, Asked(body, value, key, control, trail, started))
+        found = self._climb(fn, await fn.reader.read(media_type, body, control, session))
         return found if isinstance(found, Answer) else await found
 
     def begin(
-        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, trail: Trail | None = None
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
     ) -> Answer | Coroutine[Any, Any, Answer]:
-        """Return the result for a small raw input where the cache has it, else what is left to do for it.
+        """Return the result for a small raw input where the cache has it, else what is left to do.
 
-        What is left has to be awaited: the policy already counts on its result. Raises LikewiseError.
+        What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        started = perf_counter()
-        value, key = fn.read_inline(media_type, body)
-        return self._look(fn, Asked(body, value, key, control, trail, started))
+        if not fn.reader.is_small(media_type, body):
+            return self.answer(fn, media_type, body, control, session)
+        return self._climb(fn, fn.reader.read_now(media_type, body, control, session))
 
-    def _look(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
+    def _climb(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
         if asked.control.no_store:
-            return self._bypass(fn, asked.value)
+            return self._bypass(fn, asked)
+        if fn.runner is not None and not fn.runner.takes_probes:
+            asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
         if fn.in_flight and not asked.control.no_cache:
             return self._join(fn, asked)
-        return self._decide(fn, asked, fn.lookup(asked.key), Outcome.HIT)
+        return self._decide(fn, asked, Outcome.HIT)
 
-    async def _join(self, fn: Function, asked: Asked) -> Answer:
-        neighbors, outcome = fn.lookup(asked.key), Outcome.HIT
-        same = fn.in_flight.same(asked.body)
-        if same is not None and (answer := await asyncio.shield(same.done)) is not None:
-            return self._finish(fn, self._share(fn, answer), asked.started)
-        near = fn.in_flight.near(asked.key, neighbors, fn.confident)
-        if near is not None:
-            await asyncio.shield(near.done)
-            outcome = Outcome.COALESCED
-        if same is not None or near is not None:  # entries came and went while this waited
-            neighbors = fn.lookup(asked.key)
-        found = self._decide(fn, asked, neighbors, outcome)
-        return found if isinstance(found, Answer) else await found
-
-    def _decide(
-        self, fn: Function, asked: Asked, neighbors: Neighbors, outcome: Outcome
-    ) -> Answer | Coroutine[Any, Any, Answer]:
+    def _decide(self, fn: Function, asked: Asked, outcome: Outcome) -> Answer | Coroutine[Any, Any, Answer]:
         control = asked.control
-        verdict = fn.decide(neighbors, asked.trail)
-        if verdict.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
-            return self._finish(fn, self._reuse(fn, verdict, outcome), asked.started)
+        verdict = NOTHING
+        for rung in fn.ladder:
+            offer = rung.offer(asked)
+            if offer is None:
+                continue
+            verdict = offer
+            if offer.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(offer.slot, control)):
+                if rung is fn.repeats:
+                    outcome = Outcome.EXACT
+                    if asked.session is not None:
+                        asked.session.last = offer.label
+                return self._finish(fn, asked, self._reuse(fn, offer, outcome))
         if control.only_if_cached:
-            self._check_later(fn, asked, verdict)
+            if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
+                self._run(self._compute(fn, asked, verdict))
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
+
+    async def _join(self, fn: Function, asked: Asked) -> Answer:
+        """Wait for an inference in flight where that promises an answer, then decide as ever."""
+        outcome = Outcome.HIT
+        while (same := fn.in_flight.same(asked.body)) is not None:
+            if (answer := await self._wait(fn, same.done)) is not None:
+                return self._finish(fn, asked, self._share(fn, answer))
+        near = fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
+        if near is not None:
+            await self._wait(fn, near.done)
+            outcome, asked.neighbors = Outcome.COALESCED, None  # entries came and went while this waited
+        found = self._decide(fn, asked, outcome)
+        return found if isinstance(found, Answer) else await found
+
+    # ── keys ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def lookup(
         self,
@@ -121,15 +125,23 @@ class Pipeline:
         key: Key,
         key_type: str | None = None,
         control: Control = NO_CONTROL,
-        trail: Trail | None = None,
+        session: Session | None = None,
     ) -> Answer | Ticket:
         """Return the answer for a key, or the ticket with which a device may insert what it computes."""
-        started = perf_counter()
-        name = key_type or fn.key_type
-        verdict = fn.judge(key, trail, name, started)
-        if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
-            return self._finish(fn, self._reuse(fn, verdict, Outcome.HIT), started)
-        return self._ticket(fn, verdict, name)
+        if control.no_store:
+            return self._turn_away(fn)
+        asked = Asked(key_type or fn.key_type, key, session, control, perf_counter(), fn.tickets.allowance(session))
+        return self._hand_out(fn, asked, fn.neighbors.offer(asked))
+
+    async def lookup_input(
+        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
+    ) -> Answer | Ticket:
+        """Return what `lookup` would for the primary key of a raw input. Raises LikewiseError."""
+        asked = await fn.reader.read(media_type, body, control, session)
+        if control.no_store:
+            return self._turn_away(fn)
+        asked.limit = fn.tickets.allowance(session)
+        return self._hand_out(fn, asked, fn.neighbors.offer(asked))
 
     def lookup_many(
         self,
@@ -137,18 +149,35 @@ class Pipeline:
         keys: Keys,
         key_type: str | None = None,
         control: Control = NO_CONTROL,
-        trail: Trail | None = None,
+        session: Session | None = None,
     ) -> list[Answer | Ticket]:
         """Return what `lookup` would for each key; shape (n, d), one search for all."""
+        if control.no_store:
+            return [self._turn_away(fn) for _ in keys]
         name = key_type or fn.key_type
         answers: list[Answer | Ticket] = []
-        for neighbors in fn.lookup_many(keys, name):
-            verdict = fn.decide(neighbors, trail, key_type)
-            if verdict.reuse and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
-                answers.append(self._count(fn, self._reuse(fn, verdict, Outcome.HIT)))
-            else:
-                answers.append(self._ticket(fn, verdict, name))
+        for key, neighbors in zip(keys, fn.neighbors.look_up_many(name, keys), strict=True):
+            asked = Asked(name, key, session, control, -1.0, fn.tickets.allowance(session), neighbors=neighbors)
+            answers.append(self._hand_out(fn, asked, fn.neighbors.offer(asked)))
         return answers
+
+    def _hand_out(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer | Ticket:
+        control = asked.control
+        if verdict.reuse:
+            if not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
+                return self._finish(fn, asked, self._reuse(fn, verdict, Outcome.HIT))
+            verdict = fn.observe(verdict)
+        outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
+        ticket = fn.tickets.issue(asked.key_type, verdict, fn.nearest_id(verdict), asked.session)
+        self._tell(fn, asked, outcome, verdict.reason)
+        return Ticket(ticket, outcome)
+
+    def _turn_away(self, fn: Function) -> Ticket:
+        """Return the answer to a lookup that is to leave no trace: compute it yourself, and bring nothing."""
+        fn.emit(Answered(fn.id, Outcome.BYPASS, "no-store"))
+        return Ticket("", Outcome.BYPASS)
+
+    # ── entries ────────────────────────────────────────────────────────────────────────────────────────────
 
     def insert(self, fn: Function, entry: Entry, ticket: str | None) -> int:
         """Keep a result that a device computed, and learn from it; return the entry's id, or -1 if not kept.
@@ -170,10 +199,28 @@ class Pipeline:
         self, fn: Function, ids: Sequence[int] = (), tag: str | None = None, everything: bool = False
     ) -> list[int]:
         """Take entries out by exactly one selector, everywhere; return the ids that were here."""
-        record = Invalidated(fn.id, self._clock(), tuple(ids), tag, everything)
+        record = Invalidated(fn.journal_id, self._clock(), tuple(ids), tag, everything)
         removed = fn.adopter.withdraw(record, CLOCKS_DIFFER_S)
         self._journal.append(record)
         return removed
+
+    def entry(
+        self,
+        fn: Function,
+        keys: dict[str, Key],
+        result: Result,
+        cost_s: float,
+        ttl_s: float | None = None,
+        tags: tuple[str, ...] = (),
+        digest: bytes = b"",
+        signature: str = "",
+    ) -> Entry:
+        """Return a new entry, stamped now, with an id of its own."""
+        now = self._clock()
+        limit = fn.namespace.default_ttl_s
+        expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
+        id = secrets.randbits(63)
+        return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
 
     async def flush(self) -> None:
         """Return once everything so far is as durable as the journal makes it."""
@@ -186,109 +233,102 @@ class Pipeline:
 
     # ── the two ends of the flow ───────────────────────────────────────────────────────────────────────────
 
-    def _reuse(self, fn: Function, verdict: Verdict, outcome: Outcome) -> Answer:
+    def _reuse(self, fn: Function, verdict: Verdict, outcome: Outcome) -> tuple[Answer, float]:
         result, id, age_s, ttl_s, cost_s = fn.namespace.use(verdict.slot)
-        fn.metrics.saved_s += cost_s
-        return Answer(result, outcome, verdict.reason, id, age_s, ttl_s, True, verdict.confidence)
+        return Answer(result, outcome, verdict.reason, id, age_s, ttl_s, True, verdict.confidence), cost_s
 
     async def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
-        return self._finish(fn, await self._compute(fn, asked, verdict), asked.started)
+        if not verdict.probe:
+            return self._finish(fn, asked, (await self._compute(fn, asked, verdict), 0.0))
+        # What a probe finds out settles the budget, so it goes on when its client has gone, or cannot wait any longer.
+        return self._finish(fn, asked, (await self._wait(fn, self._run(self._compute(fn, asked, verdict))), 0.0))
 
     async def _compute(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
         nearest_id = fn.nearest_id(verdict)
         if verdict.reuse:
             verdict = fn.observe(verdict)
         with fn.in_flight.lead(asked.body, asked.key) as leader:
+            started = perf_counter()
             try:
+                assert asked.value is not None
                 result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)
                 raise
-            lesson, label = self._learn(fn, fn.key_type, verdict, nearest_id, result)
+            asked.infer_s = perf_counter() - started
+            lesson, label = self._learn(fn, asked.key_type, verdict, nearest_id, result)
             entry_id = -1
-            if lesson.insert:
-                entry = self.entry(fn, fn.keys(asked.value, asked.key), result, cost_s)
+            if lesson.insert and not fn.retired:
+                entry = self.entry(fn, fn.keys(asked), result, cost_s, digest=asked.digest, signature=asked.signature)
                 self._keep(fn, entry, label)
                 entry_id = entry.id
+            elif not lesson.insert:  # its nearest neighbor has an equal result
+                fn.repeats.note(asked.digest, nearest_id)
             outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
             ttl_s = fn.namespace.default_ttl_s
-            answer = Answer(result, outcome, verdict.reason, entry_id, 0.0, ttl_s, lesson.insert, verdict.confidence)
+            stored = entry_id >= 0
+            answer = Answer(result, outcome, verdict.reason, entry_id, 0.0, ttl_s, stored, verdict.confidence)
             leader.done.set_result(answer)
             return answer
 
-    async def _bypass(self, fn: Function, value: Input) -> Answer:
-        result, _ = await fn.infer(value, probe=False)
+    async def _bypass(self, fn: Function, asked: Asked) -> Answer:
+        assert asked.value is not None
+        result, _ = await fn.infer(asked.value, probe=False)
         self._check_size(result)
-        fn.metrics.bypassed += 1
-        return Answer(result, Outcome.MISS, "no-store")
-
-    def entry(
-        self,
-        fn: Function,
-        keys: dict[str, Key],
-        result: Result,
-        cost_s: float,
-        ttl_s: float | None = None,
-        tags: tuple[str, ...] = (),
-    ) -> Entry:
-        """Return a new entry, stamped now, with an id of its own."""
-        now = self._clock()
-        limit = fn.namespace.default_ttl_s
-        return Entry(
-            secrets.randbits(63), keys, result, cost_s, now, now + (limit if ttl_s is None else min(ttl_s, limit)), tags
-        )
+        return self._finish(fn, asked, (Answer(result, Outcome.BYPASS, "no-store"), 0.0))
 
     # ── small steps ────────────────────────────────────────────────────────────────────────────────────────
 
     def _keep(self, fn: Function, entry: Entry, label: int) -> None:
+        if fn.retired:  # its name may be served by another function now
+            return
         fn.keep(entry, label)
-        self._journal.append(Inserted(fn.id, entry))
+        self._journal.append(Inserted(fn.journal_id, entry))
 
     def _learn(
         self, fn: Function, key_type: str, verdict: Verdict, nearest_id: int, result: Result
     ) -> tuple[Lesson, int]:
         lesson, label, contradicted = fn.learn(key_type, verdict, nearest_id, result)
+        if fn.retired:
+            return lesson, label
         self._withdraw(fn, contradicted)
         if lesson.wrong and verdict.probe:  # what was charged must not be forgotten in a crash
-            self._journal.append(Learned(fn.id, key_type, fn.policies[key_type].state()))
+            self._journal.append(Learned(fn.journal_id, key_type, fn.policies[key_type].state()))
         return lesson, label
 
     def _withdraw(self, fn: Function, entry_id: int) -> None:
         if entry_id >= 0:
-            record = Invalidated(fn.id, self._clock(), (entry_id,))
+            record = Invalidated(fn.journal_id, self._clock(), (entry_id,))
             fn.adopter.withdraw(record)
             self._journal.append(record)
 
-    def _share(self, fn: Function, answer: Answer) -> Answer:
-        """Return a leader's answer as that of a follower with the very same input."""
-        fn.metrics.saved_s += fn.computing.batcher.mean_cost_s if fn.computing else 0.0
-        return Answer(
+    def _share(self, fn: Function, answer: Answer) -> tuple[Answer, float]:
+        """Return a leader's answer as that of a follower with the very same input, and the seconds saved."""
+        saved_s = fn.runner.mean_cost_s if fn.runner else 0.0
+        shared = Answer(
             answer.result, Outcome.COALESCED, "same input in flight", answer.entry_id, 0.0, answer.ttl_s, answer.stored
         )
+        return shared, saved_s
 
-    def _ticket(self, fn: Function, verdict: Verdict, key_type: str) -> Ticket:
-        outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
-        fn.metrics.outcomes[outcome] += 1
-        if verdict.reuse:
-            verdict = fn.observe(verdict)
-        return Ticket(fn.tickets.issue(key_type, verdict, fn.nearest_id(verdict)), outcome)
-
-    def _check_later(self, fn: Function, asked: Asked, verdict: Verdict) -> None:
-        """Run the probe behind an answer that may not compute: the coin has fallen, the check is owed."""
-        if not verdict.probe:
-            fn.abandon(verdict)
-            return
-
-        async def check() -> None:
-            try:
-                await self._compute(fn, asked, verdict)
-            except LikewiseError as error:
-                fn.metrics.fail(error.slug)
-
-        task = asyncio.create_task(check())
+    def _run(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
+        """Start work that goes on whoever stops waiting for it."""
+        task = asyncio.create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Answer]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; where nobody did, the budget was told
+
+    async def _wait(self, fn: Function, work: asyncio.Future[T]) -> T:
+        """Wait for what others need, too, as long as a request waits for inference. Raises Overloaded after that."""
+        assert fn.runner is not None
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(work), fn.runner.patience_s)
+        raise fn.runner.overloaded(f"waited over {fn.runner.patience_s:g} s for inference")
 
     def _check_size(self, result: Result) -> None:
         if result.size_bytes > self._max_result_bytes:
@@ -297,11 +337,13 @@ class Pipeline:
                 "raise max_result_bytes, or return less."
             )
 
-    def _count(self, fn: Function, answer: Answer) -> Answer:
-        fn.metrics.outcomes[answer.outcome] += 1
+    def _finish(self, fn: Function, asked: Asked, found: tuple[Answer, float]) -> Answer:
+        answer, saved_s = found
+        self._tell(fn, asked, answer.outcome, answer.reason, saved_s)
         return answer
 
-    def _finish(self, fn: Function, answer: Answer, started: float) -> Answer:
-        fn.metrics.outcomes[answer.outcome] += 1
-        fn.metrics.stages["total"].observe(perf_counter() - started)
-        return answer
+    def _tell(self, fn: Function, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0) -> None:
+        total_s = perf_counter() - asked.started if asked.started >= 0.0 else -1.0
+        account = asked.session.account if asked.session else ""
+        stages = asked.read_s, asked.lookup_s, asked.decide_s, asked.infer_s
+        fn.emit(Answered(fn.id, outcome, reason, total_s, *stages, saved_s, account))

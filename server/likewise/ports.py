@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from likewise.errors import Overloaded
 from likewise.types import (
+    Asked,
     Entry,
     EntryBlock,
     Input,
@@ -16,10 +20,11 @@ from likewise.types import (
     PolicyStatistics,
     Record,
     Registered,
+    Result,
     Sample,
+    Session,
     Slots,
     Tensor,
-    Trail,
     Verdict,
 )
 
@@ -67,10 +72,11 @@ class Projection(Protocol):
 class Policy(Protocol):
     """Decides where reuse is safe, and learns from what was computed. Pure: no clock, no lock, no I/O."""
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
         """Return the verdict for one request and account for it; call exactly once per request.
 
-        trail: that of the device that asks, where it is known; a policy that uses it also writes it.
+        session: that of the device that asks, where it is known; a policy that uses it also writes it.
+        limit: tokens that a probe may reserve at most; where that is 0, nothing is reused that would have to be probed.
         """
 
     def confident(self, neighbors: Neighbors) -> bool:
@@ -129,13 +135,57 @@ class Model(Protocol):
         """True where n may be anything, False where the model takes one at a time."""
 
 
+class Runner(Protocol):
+    """What computes a function's results in full: a local model, or another server. Belongs to one event loop."""
+
+    async def run(self, value: Input, *, probe: bool) -> tuple[Result, float]:
+        """Return the result for an input and what it cost, in seconds.
+
+        probe: nobody else may make it fail for want of room; it may take long. Cancelled before it began, nothing is
+        computed. Raises Overloaded, ModelFailed, InvalidValue.
+        """
+
+    @property
+    def takes_probes(self) -> bool:
+        """Whether one more probe would be settled soon; if not, nothing is reused that might have to be probed."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long a request should wait at most."""
+
+    @property
+    def mean_cost_s(self) -> float:
+        """Moving average of what a result costs, in seconds."""
+
+    @property
+    def queued(self) -> int:
+        """Inputs that wait."""
+
+    @property
+    def computed(self) -> int:
+        """Inputs computed so far."""
+
+    def overloaded(self, why: str) -> Overloaded:
+        """Return the error for a request that cannot wait any longer."""
+
+
+class Rung(Protocol):
+    """A way to an answer that is cheaper than to compute it; a function's rungs, in order of cost, are its ladder."""
+
+    def offer(self, asked: Asked) -> Verdict | None:
+        """Return what it offers for a request: to reuse an entry, or why not; None: it has nothing to say.
+
+        Accounts for the request, so it is to be called once for each.
+        """
+
+
 class Registrations(Protocol):
     """The functions registered at run time that this node keeps."""
 
     def kept(self) -> Mapping[str, float]:
         """Return when each was registered, in seconds since the Unix epoch, by name without version; quick."""
 
-    def word(self, name: str) -> Registered | None:
+    def registration(self, name: str) -> Registered | None:
         """Return one with its files, or None if it is not kept (any more). Reads files: call it off the event loop."""
 
 
@@ -175,6 +225,9 @@ class Journal(Protocol):
 
         With `prune`, other entries of the functions named are forgotten. Raises JournalError.
         """
+
+    def sealed(self) -> tuple[Path, str] | None:
+        """Return where the last snapshot is and a digest that tells it from others; None: there is none. Any thread."""
 
     def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Say where this node's live entries of a function are, and the functions registered at run time.

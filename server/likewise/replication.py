@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, groupby
+from pathlib import Path
 from time import monotonic, perf_counter
 
 from likewise.errors import JournalError, LikewiseError
 from likewise.function.adoption import SLICE_BYTES, slices
-from likewise.function.function import Function, Registry
-from likewise.function.registrations import Uploads
+from likewise.function.function import Function
+from likewise.function.registrations import Registrations
+from likewise.function.registry import Registry
 from likewise.journal.blocks import entries_of
 from likewise.lookup.bulk import blocks, hold, release
+from likewise.lookup.saved import restore, save
 from likewise.ports import Journal
 from likewise.types import (
     Entry,
@@ -67,6 +71,10 @@ def _end(records: Sequence[Record], start: int, count: int) -> int:
     return end
 
 
+def _indexes_beside(snapshot: Path) -> Path:
+    return snapshot.with_name(snapshot.name + ".indexes")
+
+
 class Keeper:
     """Applies the journal to the functions, and writes to it what the policies learned."""
 
@@ -77,7 +85,7 @@ class Keeper:
         missing: MutableMapping[str, str],
         degraded: MutableMapping[str, str],
         *,
-        uploads: Uploads | None = None,
+        registrations: Registrations | None = None,
         period_s: float = 2.0,
         expire_period_s: float = 1.0,
         seal_period_s: float = 300.0,
@@ -85,7 +93,7 @@ class Keeper:
     ) -> None:
         """Set up. missing, degraded: told what is not ready and what does not work, by name.
 
-        uploads: takes the functions that other nodes registered; None: there are none.
+        registrations: takes the functions that other nodes registered; None: there are none.
         period_s, expire_period_s, seal_period_s, evidence_period_s: between two looks at what was learned, at what
         expired, between two snapshots, and between two records of evidence for other nodes.
         """
@@ -93,22 +101,24 @@ class Keeper:
         self._journal = journal
         self._missing = missing
         self._degraded = degraded
-        self._uploads = uploads
+        self._registrations = registrations
         self._period_s = period_s
         self._expire_period_s = expire_period_s
         self._seal_period_s = seal_period_s
         self._evidence_period_s = evidence_period_s
         self._whole = False  # what is here holds all that the journal had: a snapshot may take its place
         self._sealed: tuple[object, ...] = ()
+        self._kept: tuple[object, ...] = ()
         self._written: dict[tuple[str, str], int] = {}
+        self._left_out: Counter[str] = Counter()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the journal, replay and follow it in the background while the block runs; flush and close after."""
         await self._journal.start()
-        self._journal.supply(self._live, self._uploads)
+        self._journal.supply(self._live, self._registrations)
         for fn in self._registry:
-            self._journal.expect(fn.id)
+            self._journal.expect(fn.journal_id)
         tasks = [
             asyncio.create_task(self._replay_and_follow()),
             asyncio.create_task(self._write_learned()),
@@ -133,8 +143,10 @@ class Keeper:
         """Apply records in order; return how many entries came in."""
         adopted = 0
         for (address, inserted), group in groupby(records, lambda each: (each.function, isinstance(each, Inserted))):
-            fn = self._function(address)
+            fn = self._registry.of_journal(address)
             if fn is None:
+                if inserted:
+                    self._left_out[address] += sum(1 for _ in group)
                 continue
             if inserted:
                 adopted += fn.adopter.adopt_many([each.entry for each in group if isinstance(each, Inserted)])
@@ -147,12 +159,6 @@ class Keeper:
                 elif isinstance(record, Observed):
                     fn.evidence.take_in(record)
         return adopted
-
-    def _function(self, address: str) -> Function | None:
-        try:
-            return self._registry.get(address)
-        except LikewiseError:
-            return None  # served no more, or not yet
 
     def _restore(self, fn: Function, record: Learned) -> None:
         name, projection, _ = record.key_type.partition(PROJECTION)
@@ -171,11 +177,19 @@ class Keeper:
             hold(fn.namespace)
         try:
             adopted = await self._load()
+            await self._restore_indexes()
         finally:
             for fn in self._registry:
                 release(fn.namespace)
         self._missing.pop("journal", None)
         log.info("replayed the journal: %d entries in %.1f s", adopted, monotonic() - started)
+        if self._left_out:
+            log.info(
+                "left out %d entries of the journal: made by functions, specs or files that are not served now (%s)",
+                self._left_out.total(),
+                ", ".join(address[:100] for address in list(self._left_out)[:10]),
+            )
+            self._left_out.clear()
         async for batch in self._journal.follow():
             await self._apply_slices(batch)
 
@@ -196,12 +210,23 @@ class Keeper:
             self._whole = True
         return adopted
 
+    async def _restore_indexes(self) -> None:
+        """Search by what was kept beside the snapshot, instead of building it anew."""
+        sealed = await asyncio.to_thread(self._journal.sealed)
+        if sealed is not None:
+            started = monotonic()
+            self._missing["journal"] = "reading indexes"
+            count = await restore([fn.namespace for fn in self._registry], _indexes_beside(sealed[0]), sealed[1])
+            if count:
+                log.info("%d indexes are used as they were kept, read in %.1f s", count, monotonic() - started)
+
     async def _apply_slices(self, records: Sequence[Record]) -> int:
         adopted = 0
         for of_functions, group in groupby(records, lambda each: isinstance(each, Registered | Unregistered)):
             if of_functions:
-                for word in group:
-                    await self._follow_registration(word)
+                for record in group:
+                    if self._registrations is not None and isinstance(record, Registered | Unregistered):
+                        await self._registrations.follow(record)  # what comes behind it waits: it may be its entries
                 continue
             part, at, paced = list(group), 0, Pace()
             while at < len(part):
@@ -212,30 +237,10 @@ class Keeper:
                 await asyncio.sleep(0)  # requests are served meanwhile
         return adopted
 
-    async def _follow_registration(self, word: Record) -> None:
-        """Serve, or serve no more, what another node was told to. What comes behind it waits: it may be its entries."""
-        if self._uploads is None:
-            return
-        place = f"function {word.function.partition('@')[0]}"
-        try:
-            if isinstance(word, Registered):
-                fn = await asyncio.to_thread(self._uploads.adopt, word)
-                if fn is not None:
-                    self._registry.put(fn)
-                    self._journal.expect(fn.id)
-                    log.info("serving %s, which was registered on another node", fn.id)
-            elif isinstance(word, Unregistered) and await asyncio.to_thread(self._uploads.obey, word):
-                self._registry.remove(word.function.partition("@")[0])
-                log.info("serving %s no more, it was removed on another node", word.function)
-        except Exception as error:  # whatever a model does to its loader: following goes on
-            self._degraded[place] = f"{word.function}, registered on another node, is not served here: {error}"
-            log.error("%s", self._degraded[place])
-        else:
-            self._degraded.pop(place, None)
-
     async def _adopt_slices(self, block: EntryBlock) -> int:
-        fn = self._function(block.function)
+        fn = self._registry.of_journal(block.function)
         if fn is None:
+            self._left_out[block.function] += len(block)
             return 0
         adopted, paced = 0, Pace()
         try:
@@ -254,7 +259,18 @@ class Keeper:
 
     async def _seal(self) -> None:
         """Keep a snapshot, unless what is here is not all there was, or nothing changed since the last."""
-        now = tuple((fn.id, *fn.namespace.statistics().values()) for fn in self._registry)
+        await self._seal_entries()
+        sealed = await asyncio.to_thread(self._journal.sealed)
+        if sealed is None or not self._whole:
+            return
+        spaces = [fn.namespace for fn in self._registry]
+        now = (sealed, *(tuple(space.kinds().items()) for space in spaces))
+        if self._kept != now:  # the entries, or what they are searched by, which may be built long after a bulk load
+            await save(spaces, _indexes_beside(sealed[0]), sealed[1])
+            self._kept = now
+
+    async def _seal_entries(self) -> None:
+        now = tuple((fn.journal_id, *fn.namespace.statistics().values()) for fn in self._registry)
         if not self._whole or self._sealed == now:
             return
         try:
@@ -266,7 +282,7 @@ class Keeper:
 
     def _live(self, address: str) -> Iterator[Entry]:
         """Yield a function's live entries, for a journal that lost them; entries may come and go meanwhile."""
-        fn = self._function(address)
+        fn = self._registry.of_journal(address)
         if fn is not None:
             for block in blocks(fn.namespace, 256):
                 yield from entries_of(block)
@@ -287,14 +303,14 @@ class Keeper:
         for fn in self._registry:
             for key_type, policy in fn.policies.items():
                 requests = policy.statistics().requests
-                if requests and self._written.get((fn.id, key_type)) != requests:
-                    self._written[fn.id, key_type] = requests
-                    self._journal.append(Learned(fn.id, key_type, policy.state()))
+                if requests and self._written.get((fn.journal_id, key_type)) != requests:
+                    self._written[fn.journal_id, key_type] = requests
+                    self._journal.append(Learned(fn.journal_id, key_type, policy.state()))
             for key_type, projector in fn.projectors.items():
                 name = key_type + PROJECTION
-                if projector.fits and self._written.get((fn.id, name)) != projector.fits:
-                    self._written[fn.id, name] = projector.fits
-                    self._journal.append(Learned(fn.id, name, projector.state()))
+                if projector.fits and self._written.get((fn.journal_id, name)) != projector.fits:
+                    self._written[fn.journal_id, name] = projector.fits
+                    self._journal.append(Learned(fn.journal_id, name, projector.state()))
 
     async def _tell_evidence(self) -> None:
         while self._journal.shared:

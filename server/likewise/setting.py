@@ -13,6 +13,7 @@ PREFIX = "LIKEWISE_"
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|k|m|g|ki|mi|gi)b?", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+_SECRETS = re.compile(r"(?<=://).*(?=@)|(?<=[?&]password=)[^&#'\"]*", re.DOTALL)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -47,12 +48,14 @@ class Setting:
         try:
             return self.check(_CONVERT[self.type](value, self), source)
         except ValueError:
-            raise SettingsError(f"{source}: {value!r} is not {self.expects}. Give {self.expects}.") from None
+            shown = without_password(repr(value))
+            raise SettingsError(f"{source}: {shown} is not {self.expects}. Give {self.expects}.") from None
 
     def check(self, value: object, source: str) -> object:
         """Return the value unchanged. Raises SettingsError where it is out of range or not among the choices."""
         if self.choices and value not in self.choices:
-            raise SettingsError(f"{source}: {value!r} is not known. Give one of {', '.join(self.choices)}.")
+            shown = without_password(repr(value))
+            raise SettingsError(f"{source}: {shown} is not known. Give one of {', '.join(self.choices)}.")
         if isinstance(value, int | float) and not self.minimum <= value <= self.maximum:
             raise SettingsError(f"{source}: {value} is out of range. Give {self.expects}.")
         return value
@@ -85,6 +88,11 @@ class Setting:
         if low and high:
             return f"{noun} from {self.minimum:.12g} to {self.maximum:.12g}"
         return f"{noun}, at least {self.minimum:.12g}" if low else noun
+
+
+def without_password(text: str) -> str:
+    """Return a text without the user and password in a URL in it, for people and logs."""
+    return _SECRETS.sub("***", text)
 
 
 def _text(value: object, _: Setting) -> str:

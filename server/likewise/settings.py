@@ -42,7 +42,39 @@ class Settings:
     keep_alive_s: float = _row(
         75.0, "An idle connection is closed after this.", unit="seconds", minimum=1, maximum=86_400
     )
-    max_connections: int = _row(4096, "Connections at once; more are answered with 503.", minimum=1)
+    head_timeout_s: float = _row(
+        10.0,
+        "The head of a request has to arrive within this, from its first byte; a new connection has to send one.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=3600,
+    )
+    body_timeout_s: float = _row(
+        30.0,
+        "The body of a request has to arrive within this, plus the time its bytes take at min_rate.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=3600,
+    )
+    write_timeout_s: float = _row(
+        30.0,
+        "A client that does not read its answer at min_rate is dropped after this.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=3600,
+    )
+    min_rate: int = _row(
+        4096, "Slowest rate at which a body is sent or an answer read.", unit="bytes a second", minimum=1
+    )
+    max_connections: int = _row(
+        4096, "Connections at once, to each worker; more are answered with 503, but for /livez.", minimum=1
+    )
+    max_connections_per_address: int = _row(
+        0,
+        "Connections at once from one IPv4 address or IPv6 /64 network; 0: three quarters of max_connections, so that "
+        "one address cannot take all, and many devices may share a gateway.",
+        minimum=0,
+    )
     drain_s: float = _row(
         10.0, "On SIGTERM, requests under way get this long to finish.", unit="seconds", minimum=0, maximum=3600
     )
@@ -102,6 +134,12 @@ class Settings:
     queue_limit: int = _row(
         256, "Inputs of a function that may wait for an inference; more are answered with 503.", minimum=1
     )
+    queue_bytes: int = _row(
+        256 << 20,
+        "Bytes of decoded inputs of a function that may wait for an inference; more are answered with 503.",
+        unit="bytes",
+        minimum=1 << 20,
+    )
     queue_timeout_s: float = _row(
         10.0,
         "An input that waited this long is answered with 503.",
@@ -110,14 +148,35 @@ class Settings:
         maximum=3600,
     )
 
+    max_head_bytes: int = _row(
+        64 << 10,
+        "Largest request head; larger ones are answered with 431.",
+        unit="bytes",
+        minimum=1024,
+        maximum=1 << 20,
+        group="Limits",
+    )
     max_body_bytes: int = _row(
-        16 * _MIB, "Largest request body; larger ones are refused unread.", unit="bytes", minimum=1024, group="Limits"
+        16 * _MIB, "Largest request body; larger ones are refused unread.", unit="bytes", minimum=1024
     )
     max_upload_bytes: int = _row(
         256 * _MIB, "Largest request body that registers a function, its model included.", unit="bytes", minimum=1024
     )
+    max_held_bytes: int = _row(
+        512 * _MIB,
+        "All request bodies together that a worker holds; beyond, the one that has been arriving longest is given up.",
+        unit="bytes",
+        minimum=1024,
+    )
     max_result_bytes: int = _row(1 * _MIB, "Largest result that is kept or inserted.", unit="bytes", minimum=64)
     max_keys_per_lookup: int = _row(1024, "Keys in one lookup.", minimum=1, maximum=65_536)
+    max_answer_bytes: int = _row(
+        8 * _MIB,
+        "Results in the answer to one lookup of many keys, all together.",
+        unit="bytes",
+        minimum=1024,
+        maximum=1 << 30,
+    )
     max_entries_per_insert: int = _row(1024, "Entries in one insert.", minimum=1, maximum=65_536)
     max_pixels: int = _row(
         25_000_000, "Largest picture that is decoded.", unit="pixels", minimum=1, maximum=1_000_000_000
@@ -133,6 +192,12 @@ class Settings:
         minimum=0,
     )
 
+    inline_values: int = _row(
+        1 << 18,
+        "Inputs that decode to more numbers than this are handed to a thread, however short they are.",
+        minimum=0,
+    )
+
     require_key: str = _row(
         "auto",
         "When a request needs an access key: always, never, or (auto) unless the server listens on loopback alone. "
@@ -143,6 +208,13 @@ class Settings:
     key_file: str = _row("", "File of access key hashes; empty: access-keys.json in the data folder.")
     create_key: bool = _row(
         False, "Where a key is needed and none exists, the first start writes one to the file access-key there."
+    )
+
+    allowed_hosts: str = _row(
+        "",
+        "Host names, with commas, under which requests without an access key are taken as well, forwarded ones and "
+        "those of web pages there included; `*` takes all. By default a request without a key has to come straight "
+        "to a loopback name or address.",
     )
 
     journal: str = _row(
@@ -212,6 +284,11 @@ class Settings:
                 f"Setting workers is {self.workers}, but the {self.journal} journal cannot be shared. "
                 "Set journal to redis with redis_url, or workers to 1."
             )
+        if self.max_held_bytes < self.max_upload_bytes:
+            raise SettingsError(
+                f"Setting max_held_bytes ({self.max_held_bytes}) is less than max_upload_bytes "
+                f"({self.max_upload_bytes}). Raise the first or lower the second."
+            )
         if self.max_upload_bytes < self.max_body_bytes:
             raise SettingsError(
                 f"Setting max_upload_bytes ({self.max_upload_bytes}) is less than max_body_bytes "
@@ -232,6 +309,11 @@ class Settings:
     def sqlite_path(self) -> Path:
         """File of the SQLite journal."""
         return Path(self.journal_path).expanduser() if self.journal_path else self.data_dir / "journal.sqlite"
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names in `allowed_hosts`."""
+        return tuple(each.strip() for each in self.allowed_hosts.split(",") if each.strip())
 
     @property
     def loopback(self) -> bool:

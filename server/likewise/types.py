@@ -58,21 +58,45 @@ class Neighbors(NamedTuple):
 NO_NEIGHBORS = Neighbors([], [], [])
 
 
-@dataclass(slots=True)
-class Trail:
-    """What one device was answered last; the policies of a function read it and write it."""
+@dataclass(slots=True, eq=False)
+class Conduct:
+    """How whoever looks keys up redeems tickets: what is at stake with one more; see `function.tickets`."""
+
+    proven: bool = False
+    """Whether the ticket of a probe was ever redeemed."""
+    limit: float = 4.0
+    """Tokens of the error budget that the tickets of its probes may hold."""
+    held: float = 0.0
+    open: list[str] = field(default_factory=list)
+    """Tickets of its probes, oldest first."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One device of a function: what it was answered last, and whose error budget its requests earn and spend."""
 
     last: int = -1
-    """Label id of its last answer, or -1 before the first."""
+    """Label id of its last answer, or -1 before the first; the policies read it and write it."""
+    account: str = ""
+    """Whose budget: an access key's, or that of a group of keys; empty where all share one."""
+    may_insert: bool = True
+    """Whether it can bring the result of a probe: without, nothing that would have to be probed is reused for it."""
+    conduct: Conduct = field(default_factory=Conduct)
+    """Its own, or that of all devices behind its address where it does not name itself."""
 
 
 class Outcome(StrEnum):
     """What became of a request, after acting."""
 
     HIT = "hit"
+    EXACT = "exact"
+    """A hit for the very input that was computed before: it cannot be false."""
+    COALESCED = "coalesced"
+    """Answered with an inference that was in flight already."""
     MISS = "miss"
     PROBE = "probe"
-    COALESCED = "coalesced"
+    BYPASS = "bypass"
+    """Computed for a request that is to leave no trace."""
 
 
 @dataclass(slots=True)
@@ -102,8 +126,8 @@ class Verdict:
     """What the policy saw, for it alone to learn from."""
     charge: float = 0.0
     """Tokens reserved for this probe; the ledger's business."""
-    trail: Trail | None = None
-    """That of the device that asked, where one was given."""
+    session: Session | None = None
+    """The device that asked, where it is known."""
 
 
 class Lesson(NamedTuple):
@@ -265,6 +289,8 @@ class Registered:
     """What its function.toml holds."""
     files: Mapping[str, bytes]
     """By the name that the spec calls them."""
+    generation: str = ""
+    """Tells it from one of the same name and files that was removed before; empty where none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +324,9 @@ class Ticket(NamedTuple):
     """A lookup's answer where nothing is safe to reuse: name it when inserting what was computed."""
 
     token: str
+    """Empty for a request that is to leave no trace."""
     outcome: Outcome
-    """Miss, or probe: reuse looked safe, but is to be checked."""
+    """Miss; or probe: reuse looked safe, but is to be checked; or bypass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +354,11 @@ class Image:
 
     pixels: NDArray[np.uint8]
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return self.pixels.nbytes
+
 
 @dataclass(frozen=True, slots=True)
 class Audio:
@@ -335,6 +367,11 @@ class Audio:
     samples: NDArray[np.float32]
     sample_rate: int
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return self.samples.nbytes
+
 
 @dataclass(frozen=True, slots=True)
 class Array:
@@ -342,9 +379,42 @@ class Array:
 
     values: Tensor
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return self.values.nbytes
+
 
 Input = Image | Audio | Array
 """A decoded input, as feature extractors and models take it."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request as the pipeline sees it: what is asked for, by whom, and how long its stages took so far."""
+
+    key_type: str
+    key: Key
+    session: Session | None = None
+    """The device that asks; None where it is not known, or is to leave no trace."""
+    control: Control = NO_CONTROL
+    started: float = 0.0
+    """When it came, by perf_counter; it is over when it is answered."""
+    limit: float = float("inf")
+    """Tokens that a probe of it may reserve at most."""
+    body: bytes = b""
+    value: Input | None = None
+    """The decoded input; None for a lookup by key."""
+    digest: bytes = b""
+    """Stands for what the model sees, 16 bytes; empty: not known, so nothing is an exact repeat of it."""
+    signature: str = ""
+    """Type and shape of an input that may have several; only entries with the same one are its neighbors."""
+    neighbors: Neighbors | None = None
+    """Its neighbors, once they were looked up."""
+    read_s: float = -1.0
+    lookup_s: float = -1.0
+    decide_s: float = -1.0
+    infer_s: float = -1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,7 @@ _URL = re.compile(r"http://[\d.]+:\d+")
 class ServerProcess:
     """`likewise serve` while the block runs: the memory journal, loopback, nothing left behind."""
 
-    def __init__(self, functions: Path, target: float, *options: str, start_s: float = 60.0) -> None:
+    def __init__(self, functions: Path, target: float, *options: str, start_s: float = 300.0) -> None:
         """Set up. target: accuracy target; options: more flags; start_s: how long it may take to be ready."""
         if not functions.is_dir():
             raise SettingsError(f"{functions} is not there; run in the project's folder, or name one with --functions.")
@@ -42,6 +44,7 @@ class ServerProcess:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # a group of its own, which ends as a whole
         )
         self.pid = self._process.pid
         try:
@@ -60,6 +63,8 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)  # workers that outlived their supervisor
         self._log.close()
         self._scratch.cleanup()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from likewise.errors import InvalidValue
 from likewise.index.keyed import KeyedIndex
 from likewise.index.make import make_index
+from likewise.index.projected import ProjectedIndex
 from likewise.index.trials import Measure, Measured, Questions
 
 DIMENSION = 24
@@ -33,15 +36,59 @@ KINDS = [
     pytest.param(("auto", {"background": False, "first_trial": 200}), id="auto-by-trial"),
     *(
         pytest.param(("auto", {"background": False, "first_trial": 200, "measure": prefers(kind)}), id=f"auto-{kind}")
-        for kind in ("exact", "alsh", "ivf", "hnsw")
+        for kind in ("exact", "ivf", "hnsw")
     ),
     pytest.param(("auto", {"exact_limit": 0}), id="auto-graph-from-the-start"),
 ]
 
 
-@pytest.fixture(params=KINDS)
+INDEXES: list[Any] = [
+    *KINDS,
+    pytest.param(("projected", "exact", {}), id="projected-exact"),
+    pytest.param(("projected", "hnsw", {}), id="projected-hnsw"),
+    pytest.param(("projected", "auto", {"exact_limit": 200}), id="projected-auto"),
+]
+ROUNDED = [
+    pytest.param((kind, {"precision": precision, **options}), id=f"{kind}-{precision}")
+    for precision in ("float16", "int8")
+    for kind, options in (("hnsw", {}), ("auto", {"exact_limit": 200}))
+]
+
+
+class Turned:
+    """A projection that keeps all distances: a rotation."""
+
+    dimension = DIMENSION
+    _matrix = np.linalg.qr(np.random.default_rng(5).normal(size=(DIMENSION, DIMENSION)))[0].astype(np.float32)
+
+    def one(self, key: np.ndarray) -> np.ndarray:
+        return key @ self._matrix
+
+    def many(self, keys: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(keys @ self._matrix)
+
+
+def made(kind: str, *options: Any) -> KeyedIndex:
+    if kind != "projected":
+        return make_index(kind, DIMENSION, **options[0])
+    inner = options[0]
+
+    def make_inner(dimension: int) -> KeyedIndex:
+        return make_index(inner, dimension, **options[1])
+
+    index = ProjectedIndex(make_inner(DIMENSION), make_inner)
+    index.project(Turned())
+    return index
+
+
+@pytest.fixture(params=INDEXES)
 def make(request: pytest.FixtureRequest) -> Make:
-    return lambda: make_index(request.param[0], DIMENSION, **request.param[1])
+    return lambda: made(*request.param)
+
+
+@pytest.fixture(params=[*INDEXES, *ROUNDED])
+def make_any(request: pytest.FixtureRequest) -> Make:
+    return lambda: made(*request.param)
 
 
 def clustered(count: int, seed: int, clusters: int = 40) -> np.ndarray:
@@ -110,8 +157,7 @@ def test_answers_many_keys_as_it_answers_one(make: Make) -> None:
     """A batch search gives each key nearly what a search for it alone gives, and the very same nearest."""
     index = make()
     index.add(np.arange(900), clustered(900, 2))
-    if hasattr(index, "settle"):
-        index.settle()
+    index.settle()
     queries = clustered(40, 3)
     common = 0
     l2_sq, slots = index.search(queries, 7)
@@ -196,8 +242,7 @@ def test_reclaims_the_space_of_removed_keys(make: Make) -> None:
         index.add(np.arange(start, start + 500) % 1000, rng.normal(size=(500, DIMENSION)).astype(np.float32))
         if start:
             index.remove(np.arange(start - 500, start) % 1000)
-        if hasattr(index, "settle"):
-            index.settle()
+        index.settle()
         sizes.append(index.memory_bytes())
     assert len(index) == 500
     assert max(sizes[15:]) <= max(sizes[:15]) * 1.05
@@ -238,3 +283,93 @@ def test_refuses_what_does_not_fit(make: Make, slots: list[int], shape: tuple[in
         index.add(np.array(slots), np.zeros(shape, np.float32))
     assert len(index) == 1
     assert index.search_one(clustered(1, 2)[0], 3)[1] == [8]
+
+
+def test_a_bulk_load_is_held_and_released(make_any: Make) -> None:
+    """Nothing is on its way while an index is held; afterwards it is as if it had never been."""
+    index = make_any()
+    assert index.held is None
+    index.hold(3000)
+    assert index.held == 3000
+    keys = clustered(1500, 2)
+    for start in range(0, 1500, 100):
+        index.add(np.arange(start, start + 100), keys[start : start + 100])
+        assert not index.moving
+    index.release()
+    assert index.held is None
+    index.settle(60)
+    assert not index.moving
+    assert len(index) == 1500
+    assert index.search_one(keys[77], 1)[1] == [77]
+    index.release()  # one that was not held has nothing to be released from
+
+
+def test_a_slot_can_be_peeked_at(make_any: Make) -> None:
+    """One key, as it is now, in a graph as in a scan; None where there is none."""
+    index = make_any()
+    keys = clustered(700, 2)
+    index.add(np.arange(700), keys)
+    index.settle(60)
+    index.remove(slots_of(5, 6))
+    index.add(slots_of(6), keys[9:10])
+    for slot, row in ((0, 0), (6, 9), (699, 699)):
+        found = index.peek(slot)
+        assert found is not None
+        assert found.shape == (1, DIMENSION)
+        assert found.dtype == np.float32
+        assert found[0] == pytest.approx(keys[row], abs=1e-2)
+    for slot in (5, 700, 10**6, -1):
+        assert index.peek(slot) is None
+
+
+def test_a_peek_in_another_thread_is_never_torn(make_any: Make) -> None:
+    """While the index changes and is replaced, a slot that stays has its own key, whoever asks."""
+    index = make_any()
+    keys = clustered(1200, 2)
+    index.add(np.arange(100), keys[:100])
+    wrong: list[int] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            for slot in (0, 50, 99):
+                found = index.peek(slot)
+                if found is None or not np.allclose(found[0], keys[slot], atol=1e-2):
+                    wrong.append(slot)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for slot in range(100, 1200):
+            index.add(slots_of(slot), keys[slot][None])
+            if slot > 160:
+                index.remove(slots_of(slot - 60))
+        index.settle(60)
+    finally:
+        over.set()
+        asking.join()
+    assert wrong == []
+
+
+def test_effort_is_that_of_the_kind_in_use(make_any: Make) -> None:
+    """A wrapper tells that of what searches; scans and tables have none."""
+    index = make_any()
+    index.add(np.arange(500), clustered(500, 2))
+    index.settle(60)
+    assert (index.effort is None) == (index.kind in ("exact", "alsh"))
+    assert not index.worn
+
+
+def test_a_closed_index_goes_on_answering(make_any: Make) -> None:
+    """Nothing more is begun in the background, and settling returns at once."""
+    index = make_any()
+    keys = clustered(900, 2)
+    index.add(np.arange(150), keys[:150])
+    index.close()
+    index.add(np.arange(150, 900), keys[150:])
+    index.remove(slots_of(3))
+    assert not index.moving
+    index.settle(60)
+    assert len(index) == 899
+    assert index.search_one(keys[800], 1)[1] == [800]
+    index.close()

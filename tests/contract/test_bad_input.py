@@ -206,7 +206,7 @@ async def test_a_full_queue_is_refused_at_once(live):
     server = live(queue_limit=2, batch_max=1, inference_workers=1)
     rng = np.random.default_rng(0)
     bodies = [npy(rng.normal(size=(512, 2)).astype(np.float32)) for _ in range(40)]
-    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=600) as client:
         answers = await asyncio.gather(
             *(
                 client.post("/v1/functions/heavy/infer", content=body, headers={"content-type": "application/x-npy"})
@@ -226,7 +226,7 @@ def test_an_input_that_waited_too_long_is_refused(live):
     rng = np.random.default_rng(0)
 
     async def flood():
-        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=600) as client:
             return await asyncio.gather(
                 *(
                     client.post(

@@ -148,7 +148,7 @@ def test_an_entry_expires(server):
 
     insert(server, key(4, 4, 4, 4), "soon gone", ttl_s=0.2)
     assert lookup(server, key(4, 4, 4, 4)).status_code == 200
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while lookup(server, key(4, 4, 4, 4)).status_code == 200:
         assert time.monotonic() < deadline
 

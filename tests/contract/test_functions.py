@@ -94,6 +94,8 @@ def test_other_files_take_another_version(server, files, functions_dir):
     clash = put(server, "mine", "version = 3\n" + SPEC, other)
     assert clash.status_code == 409
     assert "version 4" in clash.json()["detail"]
+    assert put(server, "mine", SPEC, other).status_code == 409
+    assert put(server, "mine", "version = 4\n" + SPEC, other).json()["version"] == 4
     assert put(server, "mine", SPEC, other).json()["version"] == 4
 
 
@@ -125,7 +127,7 @@ def test_a_wrong_spec_names_field_and_remedy(server, files, change, names):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        pytest.param("model.onnx", b"no model", "load", id="model that does not load"),
+        pytest.param("model.onnx", b"no model", "model.onnx", id="model that does not load"),
         pytest.param("labels.txt", b"a\nb\n", "4", id="too few labels"),
         pytest.param("labels.txt", b"a\na\nb\nc\n", "twice", id="labels twice"),
     ],
@@ -147,6 +149,58 @@ def test_uploads_that_are_no_upload(server, files):
     assert server.http.put("/v1/functions/mine", content=b"--y\r\n", headers=form).status_code == 400
     listed = {"content-type": "application/json"}
     assert server.http.put("/v1/functions/mine", content=b"[1]", headers=listed).status_code == 422
+
+
+def test_a_function_is_removed_by_its_version_altogether(server):
+    """By `name@version`: gone under both; another version is not there."""
+    assert server.http.delete("/v1/functions/quadrants@2").status_code == 404
+    assert server.http.get("/v1/functions/quadrants").status_code == 200
+    assert server.http.delete("/v1/functions/quadrants@1").status_code == 204
+    for address in ("quadrants", "quadrants@1"):
+        assert server.http.get(f"/v1/functions/{address}").status_code == 404
+        assert server.http.delete(f"/v1/functions/{address}").status_code == 404
+    assert "quadrants" not in {each["name"] for each in server.http.get("/v1/functions").json()["functions"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        pytest.param(b"a=" + b"[" * 20_000, "application/toml", id="TOML"),
+        pytest.param(b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "application/json", id="JSON"),
+        pytest.param(b'a = "\xe9"', "application/toml", id="Latin-1"),
+    ],
+)
+def test_a_spec_that_no_parser_likes_is_refused(server, content, media_type):
+    """422, whatever it does to the parser."""
+    answer = server.http.put("/v1/functions/mine", content=content, headers={"content-type": media_type})
+    assert answer.status_code == 422
+    assert answer.json()["type"].endswith("/invalid-function")
+
+
+def test_labels_changed_in_the_folder_begin_anew(live, toys, tmp_path):
+    """The same version, other results: nothing of before comes back, and what comes back is right."""
+    folder = toys.write_quadrants(tmp_path / "own")
+    png = {"content-type": "image/png"}
+
+    def answers(server):
+        url = "/v1/functions/quadrants/infer"
+        return {server.http.post(url, content=toys.picture(0, i), headers=png).json()["label"] for i in range(30)}
+
+    settings = {"functions": tmp_path / "own", "journal": "sqlite"}
+    first = live(**settings)
+    fingerprint = first.http.get("/v1/functions/quadrants").json()["fingerprint"]
+    assert answers(first) == {"north-west"}
+    first.__exit__()
+    (folder / "1" / "labels.txt").write_text("a\nb\nc\nd\n")
+    second = live(**settings)
+    assert second.http.get("/v1/functions/quadrants").json()["fingerprint"] != fingerprint
+    assert second.http.get("/v1/functions/quadrants").json()["entries"] == 0
+    assert answers(second) == {"a"}
+    second.__exit__()
+    (folder / "1" / "labels.txt").write_text("\n".join(toys.labels))
+    third = live(**settings)
+    assert third.http.get("/v1/functions/quadrants").json()["fingerprint"] == fingerprint
+    assert answers(third) == {"north-west"}
 
 
 def test_registration_may_be_switched_off(live, files):

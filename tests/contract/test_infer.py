@@ -76,7 +76,7 @@ def test_no_store_leaves_no_trace(server, toys):
     stats = server.http.get("/v1/stats").json()["functions"]["quadrants@1"]
     assert stats["entries"] == 0
     assert stats["bypassed"] == 1
-    assert sum(stats["outcomes"].values()) == 0
+    assert sum(stats["outcomes"].values()) == stats["outcomes"]["bypass"] == 1
 
 
 def test_no_cache_recomputes(server, toys):
@@ -140,7 +140,7 @@ async def test_identical_inputs_at_once_share_one_inference(server):
     """Sixteen callers, one computation."""
     values = np.random.default_rng(1).normal(size=(512, 2)).astype("<f4")
     body = _npy(values)
-    async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=600) as client:
         answers = await asyncio.gather(
             *(
                 client.post("/v1/functions/heavy/infer", content=body, headers={"content-type": "application/x-npy"})

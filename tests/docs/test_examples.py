@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-SHARED = {"share_results.py": ["computed 2 of 3", "invalidated 2"], "many_devices.py": ["10 of 10 found by noisy keys"]}
+SHARED = {
+    "share_results.py": r"computed (?P<computed>\d+) of 400, (?P<right>\d+) right\ninvalidated [1-9]",
+    "many_devices.py": r"(?P<found>\d+) of 500 found by noisy keys, (?P<right>\d+) right",
+}
 TESTED = {*SHARED, "infer_file.py", "testing_an_app.py"}
 
 
@@ -21,7 +24,7 @@ def run(script: str, *arguments: str) -> str:
         [sys.executable, "-W", "error", str(EXAMPLES / script), *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -36,9 +39,13 @@ def test_no_example_is_left_out() -> None:
 @pytest.mark.parametrize("script", sorted(SHARED))
 def test_devices_share_results(script: str, live: Any) -> None:
     """Against a real server that serves examples/functions."""
-    output = run(script, live(functions=EXAMPLES / "functions").url)
-    for line in SHARED[script]:
-        assert line in output
+    found = re.search(SHARED[script], run(script, live(functions=EXAMPLES / "functions").url))
+    assert found is not None
+    numbers = {name: int(number) for name, number in found.groupdict().items()}
+    reused = numbers.get("found", 400 - numbers.get("computed", 400))
+    assert reused > 100
+    wrong = numbers["found"] - numbers["right"] if "found" in numbers else 400 - numbers["right"]
+    assert wrong <= 25
 
 
 def test_files_are_inferred(server: Any, toys: Any, tmp_path: Path) -> None:
@@ -60,7 +67,7 @@ def test_the_code_in_the_sdk_guide_runs() -> None:
     assert len(blocks) > 5
     program = "\n".join(blocks)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

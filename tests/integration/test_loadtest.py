@@ -27,7 +27,7 @@ def run_locust(url: str, report: Path, *words: str) -> subprocess.CompletedProce
         ],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=600,
         env={name: value for name, value in os.environ.items() if not name.startswith("LIKEWISE_")},
         cwd=report.parent,
     )

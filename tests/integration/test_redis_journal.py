@@ -58,7 +58,7 @@ async def join(redis_server: RedisServer) -> AsyncIterator[Join]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(node: str, url: str = redis_server.url, **options: object) -> Node:
-            given = {"block_s": 0.05, "timeout_s": 0.5, "republish_within_s": 0.2, "retry_s": (0.02, 0.1), **options}
+            given = {"block_s": 0.05, "timeout_s": 2.0, "republish_within_s": 0.2, "retry_s": (0.02, 0.1), **options}
             journal = RedisJournal(url, node=node, close_timeout_s=1.0, **given)  # type: ignore[arg-type]
             await journal.start()
             joined = Node(journal)
@@ -409,10 +409,10 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             servers.append(RedisServer(folder, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"))
         addresses = [f"127.0.0.1:{server.port}" for server in servers]
         made = subprocess.run(
-            [str(cli), "--cluster", "create", *addresses, "--cluster-yes"], capture_output=True, text=True, timeout=50
+            [str(cli), "--cluster", "create", *addresses, "--cluster-yes"], capture_output=True, text=True, timeout=600
         )
         assert made.returncode == 0, made.stdout + made.stderr
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         for server in servers:
             ask = [str(cli), "-p", str(server.port), "cluster", "info"]
             while "cluster_state:ok" not in subprocess.run(ask, capture_output=True, text=True, timeout=10).stdout:

@@ -7,7 +7,7 @@ import time
 import pytest
 from redis import Redis
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(900)]
 
 PNG = {"content-type": "image/png"}
 
@@ -28,8 +28,9 @@ def upload(toys, tmp_path):
     """Register a function with its model."""
     folder = toys.write_quadrants(tmp_path / "source")
 
-    def put(server, name, description="", labels=None):
+    def put(server, name, description="", labels=None, version=1):
         spec = (folder / "function.toml").read_text().replace("Which quadrant is bright", description)
+        spec = f"version = {version}\n{spec}"
         files = {
             "spec": ("function.toml", spec, "application/toml"),
             "model.onnx": ("model.onnx", (folder / "1" / "model.onnx").read_bytes()),
@@ -43,7 +44,7 @@ def upload(toys, tmp_path):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
@@ -72,7 +73,7 @@ def test_what_is_registered_replaced_and_removed_on_one_node_is_so_on_the_others
 
     upload(b, "mine", "second")
     wait_for(lambda: described(a, "mine")["description"] == "second")
-    upload(b, "mine", "third", labels=b"a\nb\nc\nd\n")
+    upload(b, "mine", "third", labels=b"a\nb\nc\nd\n", version=2)
     wait_for(lambda: described(a, "mine")["version"] == 2)
     assert compute(a, "mine", toys.picture(3, 1)).json()["label"] == "d"
 
@@ -150,3 +151,19 @@ def test_nothing_of_a_removed_function_answers_for_its_successor(node, upload, t
     wait_for(lambda: described(a, "mine"))
     for server in (a, b):
         assert {compute(server, "mine", toys.picture(i, i)).json()["label"] for i in range(4)} == set("abcd")
+
+
+def test_nodes_with_other_models_under_one_version_share_nothing(node, toys, tmp_path):
+    """Operators' folders may differ by mistake; each node answers by its own files, and learns by them alone."""
+    for name, labels in (("a", toys.labels), ("b", "abcd")):
+        toys.write_quadrants(tmp_path / f"own-{name}")
+        (tmp_path / f"own-{name}" / "quadrants" / "1" / "labels.txt").write_text("\n".join(labels))
+    a, b = (node(name, functions=tmp_path / f"own-{name}") for name in "ab")
+    assert described(a, "quadrants")["fingerprint"] != described(b, "quadrants")["fingerprint"]
+    for i in range(40):
+        assert compute(a, "quadrants", toys.picture(i % 4, i)).json()["label"] in toys.labels
+        assert compute(b, "quadrants", toys.picture(i % 4, i)).json()["label"] in "abcd"
+    same = node("c", functions=tmp_path / "own-a")
+    wait_for(lambda: described(same, "quadrants")["entries"] == described(a, "quadrants")["entries"] > 0)
+    counts = {each["label"] for each in b.http.get("/v1/functions/quadrants/entries").json()["entries"]}
+    assert counts <= set("abcd")

@@ -294,7 +294,7 @@ def test_a_full_disk_stops_nothing_and_is_told(tmp_path: Path) -> None:
     """Records wait, the oldest are dropped and counted, a flush says why; then all that waits is written."""
     path = tmp_path / "journal.sqlite"
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(path), str(SUPPORT)], capture_output=True, text=True, timeout=50
+        [sys.executable, "-c", FULL, str(path), str(SUPPORT)], capture_output=True, text=True, timeout=600
     )
     assert done.stdout == "well\n", done.stderr
 
@@ -340,7 +340,7 @@ def test_a_folder_that_refuses_is_an_error_with_a_remedy(tmp_path: Path, name: s
             parent.chmod(parent.stat().st_mode | 0o055)
     folder.chmod(0o555)
     done = subprocess.run(
-        [sys.executable, "-c", REFUSED, str(folder / name)], capture_output=True, text=True, timeout=50
+        [sys.executable, "-c", REFUSED, str(folder / name)], capture_output=True, text=True, timeout=600
     )
     assert "cannot be opened" in done.stdout, done.stderr
     assert "Choose a folder" in done.stdout

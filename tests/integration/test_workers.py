@@ -21,18 +21,18 @@ def test_workers_without_redis_are_refused():
 
 
 @pytest.mark.redis
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(1800)
 def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_server):
     """Both answer, both know what either computed, and the supervisor replaces one that died."""
     server = process("--workers", "2", "--journal", "redis", "--redis-url", redis_server.url)
 
     def ask(path, **more):
-        with httpx.Client(base_url=server.url, timeout=20) as client:  # a new connection each time: either worker
+        with httpx.Client(base_url=server.url, timeout=60) as client:  # a new connection each time: either worker
             return client.request(more.pop("method", "GET"), path, **more)
 
     def workers():
         found = {}
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while len(found) < 2 and time.monotonic() < deadline:
             try:
                 stats = ask("/v1/stats").json()
@@ -49,7 +49,7 @@ def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_serv
         answer = ask("/v1/functions/quadrants/infer", method="POST", content=toys.picture(i % 4, i), headers=png)
         assert answer.status_code == 200
     assert len(workers()) == 2
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while len(set(workers().values())) != 1:
         assert time.monotonic() < deadline, "the workers never agreed"
     while len(names()) < 2:  # what they learned is written every two seconds
@@ -60,13 +60,13 @@ def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_serv
     assert made.status_code == 201
     serving = set()
     while len(serving) < 2:  # registered through one worker, served by both, over one folder
-        assert time.monotonic() < deadline + 20, "the other worker never served what one registered"
+        assert time.monotonic() < deadline + 300, "the other worker never served what one registered"
         stats = ask("/v1/stats").json()
         if "mine@1" in stats["functions"]:
             serving.add(stats["pid"])
     victim, survivor = workers()
     os.kill(victim, signal.SIGKILL)
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 300
     while not (len(now := workers()) == 2 and victim not in now):
         assert time.monotonic() < deadline, "the worker never came back"
     assert survivor in now
@@ -76,15 +76,15 @@ def test_two_workers_share_and_a_killed_one_comes_back(process, toys, redis_serv
 
 
 @pytest.mark.redis
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(1800)
 def test_workers_end_with_a_supervisor_that_was_killed(process, redis_server):
     """Nobody is left who serves on the port without being looked after."""
     server = process("--workers", "2", "--journal", "redis", "--redis-url", redis_server.url)
     pids = set()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while len(pids) < 2:
         assert time.monotonic() < deadline, "one worker never answered"
-        with httpx.Client(base_url=server.url, timeout=20) as client:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
             pids.add(client.get("/v1/stats").json()["pid"])
     os.kill(server.pid, signal.SIGKILL)
     while True:
@@ -92,5 +92,5 @@ def test_workers_end_with_a_supervisor_that_was_killed(process, redis_server):
             httpx.get(f"{server.url}/livez", timeout=5)
         except httpx.TransportError:
             break
-        assert time.monotonic() < deadline + 30, "a worker serves on"
+        assert time.monotonic() < deadline + 300, "a worker serves on"
         time.sleep(0.05)

@@ -11,7 +11,7 @@ import pytest
 
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.ledger import Ledger
-from likewise.types import Neighbors, Sample, Trail, Verdict
+from likewise.types import Neighbors, Sample, Session, Verdict
 
 REQUESTS = 260
 TARGET = 0.9
@@ -56,7 +56,7 @@ def play(adversary: str, seed: int, delay: int, restart_every: int, flattered: b
         if flattered:
             policy.observe([FLATTERY] * 4)
         truth = 2 if is_wrong(adversary, at, caught, own) else 1
-        verdict = policy.decide(NEAR, Trail(1) if flattered else None)
+        verdict = policy.decide(NEAR, Session(1) if flattered else None)
         if verdict.reuse:
             false_hits += truth != verdict.label
             caught.append(False)

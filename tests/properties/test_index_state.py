@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from likewise.index import ivf
-from likewise.index.auto import AutoIndex
 from likewise.index.keyed import KeyedIndex
 from likewise.index.make import make_index
 from likewise.index.trials import Measure, Measured, Questions
@@ -161,8 +160,7 @@ class MovingMachine(IndexMachine):
         self.remove(data, len(self.live) * 4 // 5)
 
     def teardown(self) -> None:
-        if isinstance(self.index, AutoIndex):
-            self.index.settle()
+        self.index.settle()
         ivf.EXACT_LIMIT = self.limit
 
 

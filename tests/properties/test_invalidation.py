@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from likewise.function.adoption import Adopter
-from likewise.function.function import Registry
+from likewise.function.registry import Registry
 from likewise.journal import codec
 from likewise.journal.memory import MemoryJournal
 from likewise.lookup.namespace import Namespace
@@ -39,7 +39,9 @@ class Node:
         self.name, self.log, self.at = name, log, 0
         self.clock = lambda: clock() + skew_s
         space = Namespace(FUNCTION, {"v": 1}, 1000, 1 << 20, 1e6, self.clock, index_options={"background": False})
-        self.fn = SimpleNamespace(name="f", id=FUNCTION, namespace=space, policies={}, projectors={})
+        self.fn = SimpleNamespace(
+            name="f", id=FUNCTION, journal_id=FUNCTION, retired=False, namespace=space, policies={}, projectors={}
+        )
         self.fn.adopter = Adopter(space, Labels("bytes"), lambda: None, self.clock, max_tags)
         registry = Registry()
         registry.put(self.fn)  # type: ignore[arg-type]

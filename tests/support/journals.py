@@ -85,7 +85,7 @@ async def rebuild(replay: AsyncIterator[Sequence[Record]]) -> Model:
     return model
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 300.0) -> None:
     """Wait until a condition holds, looking often."""
     deadline = time.monotonic() + timeout_s
     while not condition():

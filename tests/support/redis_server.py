@@ -61,7 +61,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -90,7 +90,7 @@ class RedisServer:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)  # a paused process would not see the other one
             self._process.send_signal(number)
-            self._process.wait(20)
+            self._process.wait(300)
             self._process = None
 
     def _answers(self) -> bool:

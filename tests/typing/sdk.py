@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, assert_type
@@ -54,6 +55,10 @@ assert_type(recognize_later, Callable[[str], Awaitable[int]])
 async def later() -> None:
     """Awaited, the same types."""
     assert_type(await anext_.infer("f", b""), Answer)
+    await anext_.infer("f", b"", cache="sometimes")  # type: ignore[arg-type]
+    await anext_.lookup("f")  # type: ignore[call-overload]
+    assert_type(await asyncio.create_task(anext_.lookup("f", key=[1.0])), Answer)
+    assert_type(await asyncio.create_task(anext_.insert("f", 1, key=[1.0])), Inserted)
     assert_type([entry async for entry in anext_.entries("f")], list[Entry])
     assert_type(await anext_.insert_many("f", []), list[Inserted])
     assert_type(await anext_.lookup("f", keys=[[1.0]]), list[Answer])

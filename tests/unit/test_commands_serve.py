@@ -132,7 +132,7 @@ class Serving:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(number)
-        _, stderr = self.process.communicate(timeout=30)
+        _, stderr = self.process.communicate(timeout=600)
         return self.process.returncode, stderr
 
 
@@ -164,7 +164,7 @@ def test_requests_under_way_finish_on_sigterm(serving: Callable[..., Serving]) -
     server = serving("--drain-s", "20")
     host, port = server.url.removeprefix("http://").split(":")
     body = json.dumps({"key": [1.0, 2.0, 3.0, 4.0]}).encode()
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=600) as connection:
         head = (
             "POST /v1/functions/devices/lookup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
@@ -182,7 +182,7 @@ def test_requests_under_way_finish_on_sigterm(serving: Callable[..., Serving]) -
                 refused.set()
         connection.sendall(body[5:])
         answer = connection.recv(65536)
-        thread.join(30)
+        thread.join(300)
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert ended[0][0] == 0, ended
 
@@ -212,7 +212,7 @@ def test_port_that_is_taken_ends_with_an_error(functions_dir: Path, tmp_path: Pa
             [sys.executable, "-m", "likewise", *words, "--functions", str(functions_dir), "--data-dir", str(tmp_path)],
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=600,
         )
     assert ended.returncode == 1
     assert "address already in use" in ended.stderr

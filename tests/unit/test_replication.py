@@ -9,7 +9,7 @@ import pytest
 
 from likewise.decision import make_policy
 from likewise.function.adoption import Adopter
-from likewise.function.function import Registry
+from likewise.function.registry import Registry
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
@@ -34,6 +34,7 @@ class Stub:
 
     def __init__(self, name):
         self.name, self.id, self.version = name, f"{name}@1", 1
+        self.journal_id, self.fingerprint, self.retired = self.id, "", False
         self.namespace = Namespace(self.id, {"v": 2}, 100, 1 << 20, 3600.0, lambda: 100.0)
         self.labels = Labels("label")
         self.policies = {"v": make_policy("calibrated+ledger", 0.95, random.Random(1).random)}
@@ -64,6 +65,9 @@ def keeper():
 
         def statistics(self):
             return {"up": 1.0}
+
+        def sealed(self):
+            return None
 
     journal = Journal()
     keeper = Keeper(registry, journal, {}, {})
@@ -122,30 +126,43 @@ def test_what_was_computed_is_told_to_others_where_there_are_any(keeper):
     assert keeper.fn.evidence.taken_in == 1
 
 
-async def test_a_function_that_cannot_be_taken_over_stops_nothing(keeper):
-    """It is told where an operator looks, until it can; what comes behind it is applied."""
+async def test_registrations_are_followed_in_their_place(keeper):
+    """What comes behind one waits for it: it may be its entries."""
 
-    class Uploads:
-        broken = True
+    seen = []
 
-        def adopt(self, word):
-            if self.broken:
-                raise RuntimeError("a model that its loader cannot bear")
+    class Registrations:
+        async def follow(self, record):
+            seen.append((record, len(keeper.fn.namespace)))
 
-        def obey(self, word):
-            return word.at > 5.0
+    keeper._registrations = Registrations()
+    first, second = Registered("g@1", 1.0, "", {}), Unregistered("g@1", 2.0)
+    assert await keeper._apply_slices([first, Inserted("f@1", entry(1)), second]) == 1
+    assert seen == [(first, 0), (second, 1)]
 
-    keeper._uploads = Uploads()
-    word = Registered("g@1", 1.0, "", {})
-    assert await keeper._apply_slices([word, Inserted("f@1", entry(1))]) == 1
-    assert "cannot bear" in keeper._degraded["function g"]
-    keeper._uploads.broken = False
-    await keeper._apply_slices([word])
-    assert keeper._degraded == {}
-    await keeper._apply_slices([Unregistered("f@1", 4.0)])
-    assert [fn.name for fn in keeper._registry] == ["f"]
-    await keeper._apply_slices([Unregistered("f@1", 6.0)])
-    assert [fn.name for fn in keeper._registry] == []
+
+async def test_entries_of_other_files_or_another_spec_are_left_out(keeper, caplog):
+    """Records carry what tells results apart; a journal of before that was so has none, and none are trusted."""
+    caplog.set_level("INFO")
+    keeper._registry.remove("f")
+    keeper.fn.journal_id = "f@1#new"
+    keeper._registry.put(keeper.fn)
+    records = [Inserted(address, entry(i)) for i, address in enumerate(["f@1", "f@1#old", "f@1#new"])]
+
+    async def replay():
+        yield records
+
+    async def nothing():
+        return
+        yield
+
+    keeper.journal.blocks = keeper.journal.follow = nothing
+    keeper.journal.replay = replay
+    await keeper._replay_and_follow()
+    assert [each.id for each in keeper.fn.namespace.page(10).entries] == [2]
+    (line,) = [each.message for each in caplog.records if "left out" in each.message]
+    assert "2 entries" in line
+    assert "f@1#old" in line
 
 
 def test_a_restart_finds_entries_and_learned_state(live, toys):

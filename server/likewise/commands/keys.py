@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions.add_parser("add", help="make an access key and print it, this once")
     add.add_argument("--name", required=True, help="what to call it, such as the device that gets it")
     add.add_argument("--scope", default="infer", help=f"one or more of {','.join(SCOPES)}, with commas [infer]")
+    add.add_argument("--group", default="", help="keys of one group share one error budget [a budget of its own]")
     remove = actions.add_parser("remove", help="refuse an access key from now on")
     remove.add_argument("--name", required=True, help="which one")
     for action in (add, remove, actions.add_parser("list", help="show names, scopes and dates")):
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     path = settings.keys_path
     if args.action == "add":
         scopes = [scope.strip() for scope in args.scope.split(",") if scope.strip()]
-        print(add_key(path, args.name, scopes))
+        print(add_key(path, args.name, scopes, args.group))
         print(f"Keep it: it is not shown again. Its hash is in {path}.", file=sys.stderr)
     elif args.action == "remove":
         remove_key(path, args.name)
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         keys = read_keys(path)
         for key in keys:
-            print(f"{key.name:24} {','.join(scope for scope in SCOPES if scope in key.scopes):20} {key.created_at}")
+            covered = ",".join(scope for scope in SCOPES if scope in key.scopes)
+            print(f"{key.name:24} {covered:20} {key.created_at} {key.group}".rstrip())
         if not keys:
             print(f"No access keys in {path}.", file=sys.stderr)
     return 0

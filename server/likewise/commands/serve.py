@@ -10,18 +10,24 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 
 import uvicorn
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
 from likewise.access import create_first_key, read_keys
 from likewise.app import create_app
 from likewise.commands.workers import Supervisor, bind
-from likewise.errors import SettingsError
-from likewise.function.function import Registry
+from likewise.errors import LikewiseError, SettingsError
+from likewise.function.registry import Registry
+from likewise.http.connections import SPARE
 from likewise.http.hot import Hot
 from likewise.http.protocol import HotProtocol
 from likewise.naming import kept_name
@@ -33,6 +39,9 @@ Serves the functions in a folder. One process, nothing else to run. Prints what 
 takes no new connections, finishes the requests under way, and ends.
 
 Each option can also come from the environment (the name in brackets) or from a TOML file given with --config."""
+
+OTHER_FILES = 256
+"""Files that a server has open beside its connections: models, journal, peers."""
 
 log = logging.getLogger("likewise")
 
@@ -51,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     ensure_access(settings)
     if settings.workers > 1:
         return _supervise(settings)
+    allow_connections(settings.max_connections)
     app = create_app(settings)
     print(banner(settings, app.edge.registry), flush=True)
     server = Server(configuration(settings, app))
@@ -70,23 +80,52 @@ def _supervise(settings: Settings) -> int:
         return 1
     place = address(sockets[0].getsockname())
     print(f"likewise {version('likewise')}, {settings.workers} workers, sharing through {settings.journal}", flush=True)
-    print(f"likewise is serving on {place}", flush=True)
     settings = replace(settings, node=settings.node or kept_name(settings.data_dir))
-    return Supervisor(partial(_work, settings), sockets, settings.drain_s).run()
+
+    def announce() -> None:
+        print(f"likewise is serving on {place}", flush=True)
+
+    return Supervisor(partial(_work, settings), sockets, settings.drain_s, announce).run()
 
 
-def _work(settings: Settings, number: int, listening: socket.socket) -> None:
+def _work(settings: Settings, number: int, listening: socket.socket, on_listening: Callable[[], None]) -> None:
     """Be one of several workers: a node of its own name, so that it finds again what it learned."""
     _log_as(settings)
-    app = create_app(settings, node=f"{settings.node}-{number}")
+    allow_connections(settings.max_connections)
+    try:
+        app = create_app(settings, node=f"{settings.node}-{number}")
+    except LikewiseError as error:
+        log.error("worker %d: %s", number, error)
+        sys.exit(1)
     if number == 0:
         print(banner(settings, app.edge.registry), flush=True)
-    QuietServer(configuration(settings, app)).run([listening])
+    QuietServer(configuration(settings, app), on_listening).run([listening])
 
 
 def _log_as(settings: Settings) -> None:
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+    """Log as the settings have it; libraries only from warnings on, uvicorn's access log where it is asked for."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.basicConfig(level=max(logging.WARNING, level), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log.setLevel(level)
+    logging.getLogger("uvicorn.access").setLevel(logging.INFO)
+
+
+def allow_connections(count: int) -> None:
+    """Raise the process's limit on open files to what so many connections take, as far as the system lets it."""
+    if resource is None:
+        return
+    needed = count + SPARE + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= needed:
+        return
+    granted = needed if hard == unlimited else min(hard, needed)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+    if granted < needed:
+        log.warning(
+            "Only %d files may be open, too few for max_connections %d. Raise the limit (ulimit -n %d) or lower it.",
+            granted, count, needed,
+        )  # fmt: skip
 
 
 def configuration(settings: Settings, app: Hot) -> uvicorn.Config:
@@ -103,9 +142,7 @@ def configuration(settings: Settings, app: Hot) -> uvicorn.Config:
         access_log=settings.access_log,
         server_header=False,
         proxy_headers=False,  # nothing here depends on where a request comes from
-        timeout_keep_alive=max(1, round(settings.keep_alive_s)),
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-        limit_concurrency=settings.max_connections,
     )
 
 
@@ -122,12 +159,18 @@ def favor_the_loop() -> None:
 
 
 class QuietServer(uvicorn.Server):
-    """Uvicorn's server, which ends with exit code 0 once it has drained."""
+    """Uvicorn's server, which says when it listens, and ends with exit code 0 once it has drained."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and let the loop come first from now on."""
         await super().startup(sockets)
         favor_the_loop()
+        if self.started:
+            self._on_listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -168,11 +211,21 @@ def ensure_access(settings: Settings) -> None:
     if read_keys(settings.keys_path):
         return
     if not settings.create_key:
+        why = (
+            f"Listening on {settings.host} lets other machines in"
+            if settings.require_key == "auto"
+            else f"require_key is {settings.require_key}"
+        )
+        private = (
+            "Or stay private:  --host 127.0.0.1"
+            if settings.require_key == "auto"
+            else ("Or without keys:  --require-key auto, on 127.0.0.1")
+        )
         raise SettingsError(
-            f"Listening on {settings.host} lets other machines in, and there is no access key yet.\n"
+            f"{why}, and there is no access key yet.\n"
             f"Make one:         likewise keys add --name first --scope admin --data-dir {settings.data_dir}\n"
             f"Or at the start:  --create-key writes one to {settings.first_key_path}\n"
-            "Or stay private:  --host 127.0.0.1"
+            f"{private}"
         )
     create_first_key(settings.keys_path, settings.first_key_path)
     log.info("Made the first access key, scope admin, and wrote it to %s.", settings.first_key_path)
@@ -183,7 +236,7 @@ def banner(settings: Settings, registry: Registry) -> str:
     lines = [f"likewise {version('likewise')}", f"functions from {settings.functions.resolve()}"]
     for function in registry:
         policy = next(iter(function.policies.values())).statistics()
-        computes = "" if function.computing else ", no model: devices compute"
+        computes = "" if function.runner else ", no model: devices compute"
         lines.append(
             f"  {function.id}: {function.spec.input.kind}, keys {', '.join(function.policies)}, "
             f"{policy.policy}, accuracy target {policy.accuracy_target:g}{computes}"

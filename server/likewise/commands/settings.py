@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from likewise.setting import without_password
 from likewise.settings import TABLE, Settings, read_settings
 from likewise.settings import add_arguments as add_settings
 
@@ -59,6 +60,6 @@ def as_toml(settings: Settings) -> str:
         if isinstance(value, bool | int | float):
             written = str(value).lower()
         else:
-            written = '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+            written = '"' + without_password(str(value)).replace("\\", "\\\\").replace('"', '\\"') + '"'
         lines.append(f"# {row.help}\n{row.name} = {written}\n")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from likewise.decision.ledger import Ledger
 from likewise.decision.repeats import Habit
 from likewise.decision.votes import Vote, adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Sample, Trail, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Sample, Session, Verdict
 
 CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
 """Strictness and its Z: standard errors that the estimate of the error is raised by."""
@@ -128,16 +128,16 @@ class Calibrated:
         z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early + w5 * before
         return label, slot, (1.0, margin, nearness, share, early, before), z
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
         """Return the verdict for one request and account for it."""
         counters, calibration, ledger = self._counters, self._calibration, self._ledger
         counters.requests += 1
-        tokens = ledger.earn() if ledger is not None else 0.0
+        tokens = min(ledger.earn(), limit) if ledger is not None else 0.0
         if not neighbors.labels:
-            return Verdict(False, "no neighbors", neighbors, trail=trail)
+            return Verdict(False, "no neighbors", neighbors, session=session)
         if not self._scale:
             self._scale = neighbors.distances[0] + 1e-6
-        last = -1 if trail is None else trail.last
+        last = -1 if session is None else session.last
         label, slot, evidence, z = self._judge(neighbors, last)
         recent = calibration.fresh_mix
         recent.append(evidence)
@@ -146,7 +146,7 @@ class Calibrated:
             self._habit.absorb()
         calibration.clock += 1
         if z < calibration.bar:
-            return Verdict(False, "below bar", neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail)
+            return Verdict(False, "below bar", neighbors, slot, label, False, 1.0, z, evidence, 0.0, session)
         doubt = exp(-0.5 * z) if z < 12.0 else 0.0025
         if ledger is not None:
             odds = doubt * doubt
@@ -154,7 +154,7 @@ class Calibrated:
             error = self._surprise.factor * foreseen
             worth = self._epsilon * (1.0 + tokens)
             if error > DEAREST or error * (worth + PRICE) > worth:  # `_dearest`, without the call
-                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail)
+                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, session)
             least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
         else:
             least = foreseen = 0.0
@@ -165,7 +165,7 @@ class Calibrated:
         probability = 0.5 if probability > 0.5 else 0.005 if probability < 0.005 else probability
         if least > probability:
             if least >= 1.0:
-                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, trail)
+                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, session)
             probability = least
         if ledger is not None:
             if probability < ledger.rarest:
@@ -177,10 +177,10 @@ class Calibrated:
         if self._coin() < probability:
             counters.probes += 1
             charge = ledger.reserve(probability) if ledger is not None else 0.0
-            return Verdict(False, "probe", neighbors, slot, label, True, probability, z, evidence, charge, trail)
-        if trail is not None:
-            self._habit.note(trail, label)
-        return Verdict(True, "confident", neighbors, slot, label, False, probability, z, evidence, 0.0, trail)
+            return Verdict(False, "probe", neighbors, slot, label, True, probability, z, evidence, charge, session)
+        if session is not None:
+            self._habit.note(session, label)
+        return Verdict(True, "confident", neighbors, slot, label, False, probability, z, evidence, 0.0, session)
 
     def confident(self, neighbors: Neighbors) -> bool:
         """Say whether such neighbors pass the bar, without accounting for anything."""
@@ -200,8 +200,8 @@ class Calibrated:
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
         neighbors, evidence = verdict.neighbors, verdict.evidence
-        if verdict.trail is not None:
-            self._habit.note(verdict.trail, label)
+        if verdict.session is not None:
+            self._habit.note(verdict.session, label)
         if not evidence:
             return Lesson(True, -1, False)
         wrong = verdict.label != label

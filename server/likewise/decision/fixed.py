@@ -6,7 +6,7 @@ import math
 
 from likewise.decision.counters import Coin, Counting
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Trail, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Session, Verdict
 
 
 class Fixed(Counting):
@@ -28,7 +28,7 @@ class Fixed(Counting):
         self._threshold = threshold
         self._dropout = dropout
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1

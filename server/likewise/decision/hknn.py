@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from likewise.decision.counters import Coin, Counting
 from likewise.decision.votes import homogeneity
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Trail, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Session, Verdict
 
 
 class Hknn(Counting):
@@ -48,7 +50,7 @@ class Hknn(Counting):
             neighbors = Neighbors(distances[:within], neighbors.labels[:within], neighbors.slots[:within])
         return homogeneity(neighbors)
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1

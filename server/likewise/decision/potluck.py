@@ -8,7 +8,7 @@ from typing import Any
 
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Trail, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Session, Verdict
 
 
 class Potluck:
@@ -31,7 +31,7 @@ class Potluck:
         self._computed = 0
         self._counters = Counters()
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import inf, log
 from typing import Any
 
-from likewise.types import Trail
+from likewise.types import Session
 
 WINDOW = 4096
 """Answers after which those before count half."""
@@ -37,12 +37,12 @@ class Habit:
         self._squares = 0.0  # sum of the squared counts: over the squared number of answers, the chance of a repetition
         self._pairs = self._repeats = 0.0
 
-    def note(self, trail: Trail, label: int) -> None:
+    def note(self, session: Session, label: int) -> None:
         """Take note of what a device is answered now."""
-        last = trail.last
+        last = session.last
         if last >= 0:
             self.answers.append(label if label == last else ~label)
-        trail.last = label
+        session.last = label
 
     def absorb(self) -> None:
         """Count the answers that came since the last time."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Trail, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Session, Verdict
 
 _KNOWN = ((0.0, 0.0), (1.0, 1.0))
 """What every entry knows of its curve: an orthogonal key has nothing to do with it, an equal one the same result."""
@@ -77,7 +77,7 @@ class Vcache:
         budget = 1.0 - self._target
         return 0.0 if 1.0 - best <= budget else 1.0 - budget / (1.0 - best)
 
-    def decide(self, neighbors: Neighbors, trail: Trail | None = None) -> Verdict:
+    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
         """Return the verdict for one request and count it."""
         self._counters.requests += 1
         if not neighbors.labels:

@@ -15,7 +15,7 @@ from likewise.errors import InvalidValue
 from likewise.evaluation.streams import Stream
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
-from likewise.types import Entry, Result, Trail
+from likewise.types import Entry, Result, Session
 
 _KEY_TYPE = "key"
 _RESULT = Result(b'{"label": 0}')
@@ -113,15 +113,15 @@ def replay(
     hits = false_hits = correct = opportunities = probes = 0
     decide_ns, hit_ns, computed_ns = [], [], []
     course = []
-    trails: defaultdict[int, Trail] = defaultdict(Trail)
+    sessions: defaultdict[int, Session] = defaultdict(Session)
     moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
     for at, (key, truth, device) in enumerate(zip(stream.keys, stream.labels, stream.devices, strict=True)):
         now = float(at)
         opportunities += _cached(space, holders, truth)
         neighbors = space.lookup(_KEY_TYPE, key, stream.neighbors)
-        trail = None if anonymous else trails[device]
+        session = None if anonymous else sessions[device]
         started = perf_counter_ns()
-        verdict = chooser.decide(neighbors, trail)
+        verdict = chooser.decide(neighbors, session)
         took = perf_counter_ns() - started
         decide_ns.append(took)
         if verdict.reuse:

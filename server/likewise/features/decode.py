@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
 from likewise.errors import InvalidFunction, UndecodableInput, UnsupportedMediaType
-from likewise.features.array_formats import decode_json, decode_npy
-from likewise.features.audio_formats import decode_wav
-from likewise.features.jpeg import decode_jpeg
-from likewise.features.png import decode_png, quiet
-from likewise.features.pnm import decode_pnm
+from likewise.features import bmp, jpeg, png, pnm, webp
+from likewise.features.array_formats import decode_json, decode_npy, npy_values
+from likewise.features.audio_formats import decode_wav, wav_values
+from likewise.features.image_checks import Bytes
+from likewise.features.opencv import quiet
 from likewise.types import Input
 
 Kind = Literal["image", "audio", "array"]
-Body = bytes | bytearray | memoryview
-Decoder = Callable[[str, Body], Input]
+Decoder = Callable[[str, Bytes], Input]
 """(media type, body) -> input. Raises UnsupportedMediaType, UndecodableInput, TooLarge or InvalidValue."""
 
 MEDIA_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -25,6 +25,9 @@ MEDIA_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "image": (
             "image/png",
             "image/jpeg",
+            "image/webp",
+            "image/bmp",
+            "image/x-ms-bmp",
             "image/x-portable-pixmap",
             "image/x-portable-anymap",
             "image/x-portable-graymap",
@@ -54,10 +57,14 @@ def decoder(
     read: dict[str, Callable[[bytes], Input]] = {}
     if kind == "image":
         quiet()
-        pnm = partial(decode_pnm, max_pixels=max_pixels)
-        read = dict.fromkeys(MEDIA_TYPES["image"], pnm)
-        read["image/png"] = partial(decode_png, max_pixels=max_pixels)
-        read["image/jpeg"] = partial(decode_jpeg, max_pixels=max_pixels)
+        readers = {
+            "image/png": png.decode_png,
+            "image/jpeg": jpeg.decode_jpeg,
+            "image/webp": webp.decode_webp,
+            "image/bmp": bmp.decode_bmp,
+            "image/x-ms-bmp": bmp.decode_bmp,
+        }
+        read = {each: partial(readers.get(each, pnm.decode_pnm), max_pixels=max_pixels) for each in MEDIA_TYPES[kind]}
     elif kind == "audio":
         wav = partial(decode_wav, max_seconds=max_seconds)
         read = dict.fromkeys(MEDIA_TYPES["audio"], wav)
@@ -69,7 +76,7 @@ def decoder(
         raise InvalidFunction(f"input.kind is {kind!r}; use one of {', '.join(map(repr, MEDIA_TYPES))}.")
     taken = ", ".join(MEDIA_TYPES[kind])
 
-    def decode(media_type: str, body: Body) -> Input:
+    def decode(media_type: str, body: Bytes) -> Input:
         reader = read.get(media_type) or read.get(media_type.partition(";")[0].strip().lower())
         if reader is None:
             shown = media_type[:100] or "(none)"
@@ -79,3 +86,34 @@ def decoder(
         return reader(body if isinstance(body, bytes) else bytes(body))
 
     return decode
+
+
+_DIMENSIONS: tuple[tuple[bytes, Callable[[Bytes], tuple[int, int]]], ...] = (
+    (b"\x89P", png.dimensions),
+    (b"\xff\xd8", jpeg.dimensions),
+    (b"RI", webp.dimensions),
+    (b"BM", bmp.dimensions),
+    (b"P5", pnm.dimensions),
+    (b"P6", pnm.dimensions),
+)
+
+
+def decoded_size(kind: Kind, media_type: str, body: Bytes) -> int:
+    """Return about how many numbers the body decodes to, told from its header alone; 0 where that cannot be told.
+
+    An image's pixels x 3, a sound's samples, an array's values; of JSON the bytes. What it returns is what the header
+    claims, so it may be far more than can be. Takes a few microseconds and never raises.
+    """
+    try:
+        if kind == "image":
+            start = bytes(body[:2])
+            for magic, dimensions in _DIMENSIONS:
+                if start == magic:
+                    width, height = dimensions(body)
+                    return width * height * 3
+            return 0
+        if kind == "audio":
+            return max(0, wav_values(body))
+        return npy_values(body) if body[:1] == b"\x93" else len(body)
+    except (struct.error, IndexError):
+        return 0

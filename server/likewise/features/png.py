@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from struct import unpack_from
 
-import cv2
 import numpy as np
 from isal import isal_zlib as zlib  # zlib's interface at twice its speed
 from isal.igzip_lib import IsalError
 from numpy.typing import NDArray
 
 from likewise.errors import UndecodableInput
-from likewise.features.image_checks import check_dimensions, looks_like
+from likewise.features.exif import orientation, upright
+from likewise.features.image_checks import Bytes, check_dimensions, looks_like
+from likewise.features.opencv import decode
 from likewise.types import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -30,19 +31,10 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def quiet() -> None:
-    """Silence OpenCV's log and keep it on the calling thread.
-
-    Process-wide, idempotent. One thread: waking OpenCV's pool costs more than any image of a request gains, and the
-    server spreads requests over cores itself.
-    """
-    cv2.setNumThreads(1)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-
 def decode_png(body: bytes, *, max_pixels: int) -> Image:
-    """Return the pixels of a PNG: any color type, depth and interlacing; alpha and color profiles are ignored.
+    """Return the pixels of a PNG: any color type, depth and interlacing, turned upright as its EXIF orientation tells.
 
+    Alpha and color profiles are ignored; of an animated PNG the still image is read.
     Raises UndecodableInput or TooLarge.
     """
     if body[:8] != _SIGNATURE:
@@ -53,20 +45,26 @@ def decode_png(body: bytes, *, max_pixels: int) -> Image:
     if depth not in _DEPTHS.get(color, ()) or compression or filtering or interlaced > 1:
         raise UndecodableInput("The PNG's header is not valid; encode the image again.")
     check_dimensions("PNG", width, height, max_pixels)
-    palette, data = _chunks(body, needs_palette=color == 3)
+    palette, data, exif = _chunks(body, needs_palette=color == 3)
     bits = depth * _CHANNELS[color]
     raw = _inflate(data, _rows(width, height, bits, bool(interlaced)))
     if bits == 24 and color == 2 and not interlaced and len(raw) < _SMALL:
         pixels = _unfiltered(raw, width, height)
         if pixels is not None:
-            return Image(pixels)
-    return _pixels(_core(body[:33], palette, data, raw), width, height)
+            return upright(Image(pixels), orientation(exif)) if exif else Image(pixels)
+    return upright(decode("PNG", _core(body[:33], palette, data, raw), width, height), orientation(exif))
 
 
-def _chunks(body: bytes, needs_palette: bool) -> tuple[bytes, bytes]:
-    # Returns the palette chunk (empty where none is needed) and the joined image data.
+def dimensions(body: Bytes) -> tuple[int, int]:
+    """Return width and height as the header gives them. Raises struct.error where the body ends before them."""
+    width, height = unpack_from(">II", body, 16)
+    return width, height
+
+
+def _chunks(body: bytes, needs_palette: bool) -> tuple[bytes, bytes, bytes]:
+    # Returns the palette chunk (empty where none is needed), the joined image data and the EXIF data (or nothing).
     position, size = 8, len(body)
-    palette, data = b"", []
+    palette, exif, data = b"", b"", []
     while True:
         if position + 12 > size:
             raise UndecodableInput("The PNG breaks off before its end; send the whole file.")
@@ -87,12 +85,14 @@ def _chunks(body: bytes, needs_palette: bool) -> tuple[bytes, bytes]:
                 palette = body[position:end]
             elif name == b"IHDR" and position != 8:
                 raise UndecodableInput("The PNG has two headers; encode the image again.")
+        elif name == b"eXIf":
+            exif = exif or body[position + 8 : end - 4]
         elif not name[0] & 0x20:  # not ancillary, as color profiles, texts and times are
             raise UndecodableInput("The PNG has a part that is not known; encode the image again.")
         position = end
     if needs_palette and not palette:
         raise UndecodableInput("The PNG's palette is missing; encode the image again.")
-    return palette, data[0] if len(data) == 1 else b"".join(data)
+    return palette, data[0] if len(data) == 1 else b"".join(data), exif
 
 
 def _core(header: bytes, palette: bytes, data: bytes, raw: bytes) -> bytes:
@@ -149,15 +149,3 @@ def _inflate(data: bytes, passes: list[tuple[int, int]]) -> bytes:
             raise UndecodableInput("The PNG's pixel data is damaged; encode the image again.")
         start = stop
     return raw
-
-
-def _pixels(body: bytes, width: int, height: int) -> Image:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise UndecodableInput("The PNG does not decode; encode the image again.") from error
-    if pixels is None:
-        raise UndecodableInput("The PNG's data is damaged or breaks off; encode the image again.")
-    if pixels.shape != (height, width, 3):
-        raise UndecodableInput("The PNG does not have the size that its header says; encode it again.")
-    return Image(pixels)  # type: ignore[arg-type]  # OpenCV's stubs do not know that 8 bit was asked for

@@ -30,7 +30,7 @@ MAX_NORM_SQ = 1e30
 def checked(values: Tensor, dimension: int) -> Key:
     """Return values as one key of `dimension` numbers. Raises InvalidValue for a wrong count, NaN or infinity."""
     if values.size != dimension:
-        raise InvalidValue(f"The key has {values.size} numbers and this key type has {dimension}.")
+        raise InvalidValue(f"The array has {values.size} numbers and this function takes {dimension}.")
     with np.errstate(over="ignore", invalid="ignore"):
         key = np.ascontiguousarray(values, np.float32).reshape(dimension)
         # One dot product finds every NaN and infinity, and refuses keys whose norm would overflow.

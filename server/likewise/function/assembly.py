@@ -6,23 +6,24 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from likewise.clocks import monotonic
 from likewise.decision import Ledger, make_policy
-from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
+from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.decode import decoder
-from likewise.features.make import make_extractor
-from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
-from likewise.function.function import Computing, Function
-from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, Preparation, read_spec
+from likewise.features.identity import signature
+from likewise.function.fingerprint import fingerprint, journal_id
+from likewise.function.function import Function
+from likewise.function.parts import Computation, Limits, Parts
+from likewise.function.reader import Normalize, Reader, as_it_is
+from likewise.function.spec import FunctionSpec
+from likewise.function.spec_text import read_spec
 from likewise.inference.batching import Batcher, Workers
-from likewise.inference.model import OnnxModel
+from likewise.inference.runner import ModelRunner
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
-from likewise.ports import Extractor
-from likewise.results.encode import label_encoder, read_labels, tensor_encoder
 from likewise.results.labels import Labels
-from likewise.types import Clock, Input, Tensor
+from likewise.types import Array, Clock, Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,14 @@ class Defaults:
     inference_threads: int = 1
     batch_max: int = 16
     queue_limit: int = 256
+    queue_bytes: int = 256 << 20
     queue_timeout_s: float = 10.0
     max_body_bytes: int = 16 << 20
     max_pixels: int = 16_000_000
     max_audio_s: float = 60.0
     max_elements: int = 4_000_000
     inline_bytes: int = 16 << 10
+    inline_values: int = 1 << 18
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
 
@@ -61,32 +64,38 @@ class Assembler:
         self._coin = coin
         self._learning = learning_executor()
 
-    def build(self, folder: Path, version: int | None = None) -> Function:
+    def build(self, folder: Path, version: int | None = None, generation: str = "") -> Function:
         """Return the function in a folder. Raises InvalidFunction naming file, field and remedy.
 
-        version: overrides the spec's.
+        version: overrides the spec's. generation: see `journal_id`.
         """
         spec, found = read_spec(folder)
-        return self._build(folder.name, version or found, spec, folder / str(found), str(folder / SPEC_FILE))
+        limits = Limits(self._defaults.max_pixels, self._defaults.max_audio_s, self._defaults.max_elements)
+        parts = Parts(spec, folder, found, limits)
+        return self._build(folder.name, version or found, parts, generation)
 
-    def _build(self, name: str, version: int, spec: FunctionSpec, files: Path, origin: str) -> Function:
-        defaults = self._defaults
+    def _build(self, name: str, version: int, parts: Parts, generation: str) -> Function:
+        defaults, spec = self._defaults, parts.spec
         target = spec.reuse.accuracy_target or defaults.accuracy_target
-        extractors = {key.label: self._extractor(spec, key, files, origin) for key in spec.keys}
+        key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
+        computation = parts.computation(spec.model, defaults.inference_threads) if spec.model else None
+        names = [key.name for key in key_types]
         # all key types of a function spend one budget, so the promise holds for the function as a whole
         shared = {"ledger": Ledger(target, **_ledger_options(spec))} if spec.reuse.policy == "calibrated+ledger" else {}
         own = {key: value for key, value in spec.reuse.options.items() if key not in ("slack", "cap") or not shared}
         try:
-            policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in extractors}
+            policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in names}
         except InvalidValue as error:
-            raise InvalidFunction(f"{origin}: [reuse] options: {error.detail}") from error
+            raise InvalidFunction(f"{parts.origin}: [reuse] options: {error.detail}") from error
+        identity = fingerprint(spec, parts.labels, {file: model.files for file, model in parts.models.items()})
         namespace = Namespace(
-            f"{name}@{version}",
-            {key: extractor.dimension for key, extractor in extractors.items()},
+            journal_id(name, version, identity, generation),
+            {key.name: key.dimension for key in key_types},
             capacity_entries=spec.capacity.entries or defaults.capacity_entries,
             capacity_bytes=spec.capacity.bytes or defaults.capacity_bytes,
             ttl_s=spec.capacity.ttl_s or defaults.ttl_s,
             clock=self._clock,
+            monotonic=monotonic,
             index_kind={key.label: key.index for key in spec.keys},
             precision={key.label: key.precision for key in spec.keys if key.precision != "float32"},
             eviction=spec.capacity.eviction or defaults.eviction,
@@ -97,22 +106,31 @@ class Assembler:
             max_seconds=defaults.max_audio_s,
             max_values=defaults.max_elements,
         )
+        tolerance, tolerances = spec.result.tolerances
         return Function(
             name,
             version,
             spec,
-            decode=decode,
-            extractors=extractors,
+            reader=Reader(
+                spec.input.kind,
+                decode,
+                key_types[0],
+                self._executor,
+                normalize=_normalize(spec.input.kind, computation),
+                deterministic=spec.model.deterministic if spec.model else False,
+                inline_bytes=defaults.inline_bytes,
+                inline_values=defaults.inline_values,
+            ),
             namespace=namespace,
-            labels=Labels(spec.result.equality, tolerance=spec.result.tolerance),
+            labels=Labels(spec.result.equality, tolerance, tolerances=tolerances),
             policies=policies,
-            computing=self._computing(spec, files, origin),
-            executor=self._executor,
-            inline_bytes=defaults.inline_bytes,
+            runner=self._runner(computation) if computation else None,
             max_body_bytes=defaults.max_body_bytes,
             clock=self._clock,
             invalidated_tags=defaults.invalidated_tags,
             max_devices=defaults.max_devices,
+            fingerprint=identity,
+            key_types=key_types,
             projectors={
                 key.label: Projector(namespace, key.label, self._learning)
                 for key in spec.keys
@@ -121,72 +139,39 @@ class Assembler:
             },
         )
 
-    def _computing(self, spec: FunctionSpec, files: Path, origin: str) -> Computing | None:
-        if spec.model is None:
-            return None
-        model = OnnxModel(files / spec.model.file, self._defaults.inference_threads)
-        prepare = _prepare(spec.input.kind, spec.model, model, origin)
-        labels = spec.result.labels
-        if isinstance(labels, str):
-            labels = read_labels((files / labels).read_text(encoding="utf-8"), str(files / labels))
-        encode = label_encoder(labels or ()) if spec.result.kind == "label" else tensor_encoder(model.outputs)
-        _try(model, spec, labels or (), origin)
-        return Computing(
-            Batcher(
-                model,
-                prepare,
-                self._workers,
-                batch_max=self._defaults.batch_max,
-                queue_limit=self._defaults.queue_limit,
-                queue_timeout_s=self._defaults.queue_timeout_s,
-            ),
-            encode,
+    def _runner(self, computation: Computation) -> ModelRunner:
+        defaults = self._defaults
+        batcher = Batcher(
+            computation.model,
+            computation.prepare,
+            self._workers,
+            batch_max=defaults.batch_max,
+            queue_limit=defaults.queue_limit,
+            queue_bytes=defaults.queue_bytes,
+            queue_timeout_s=defaults.queue_timeout_s,
         )
+        return ModelRunner(batcher, computation.encode)
 
-    def _extractor(self, spec: FunctionSpec, key: KeySpec, files: Path, origin: str) -> Extractor:
-        options: dict[str, Any] = {}
-        if key.extractor == "onnx":
-            model = OnnxModel(files / str(key.file))
-            prepare = _prepare(spec.input.kind, key, model, origin)
-            run = model.run_one()
-            options = {"run": run, "prepare": prepare, "dimension": run(model.zeros()[0]).shape[-1]}
-        elif key.extractor == "vector":
-            options = {"dimension": key.dimension}
-        return make_extractor(key.extractor, spec.input.kind, key.metric, **options)
+
+def _normalize(kind: str, computation: Computation | None) -> Normalize:
+    """Return what brings an input to the form in which inputs are compared, and says what its key does not.
+
+    An array becomes the very tensor that the model takes, so that what it would refuse is refused before anything is
+    looked up; where the model takes several shapes, the shape is the input's signature. Without a model, shape and
+    type are, but for a plain list of floats, which is what a key looked up by itself stands for.
+    """
+    if kind != "array":
+        return as_it_is
+
+    def normalize(value: Input) -> tuple[Input, str]:
+        if computation is not None:
+            tensor = computation.prepare(value)
+            return Array(tensor), "x".join(map(str, tensor.shape)) if None in computation.model.shape else ""
+        plain = isinstance(value, Array) and value.values.ndim == 1 and value.values.dtype.kind == "f"
+        return value, "" if plain else signature(value)
+
+    return normalize
 
 
 def _ledger_options(spec: FunctionSpec) -> dict[str, float]:
     return {key: float(spec.reuse.options[key]) for key in ("slack", "cap") if key in spec.reuse.options}
-
-
-def _prepare(kind: str, table: Preparation, model: OnnxModel, origin: str) -> Callable[[Input], Tensor]:
-    """Return what turns an input into the model's, checked against the model's own shape."""
-    if kind == "image":
-        width, height = table.size or (0, 0)
-        model.check((table.channels, height, width), origin)
-        mean, std = (table.mean or (0.0,)), (table.std or (1.0,))
-        return image_tensor((width, height), table.channels, _spread(mean, table), _spread(std, table))
-    if kind == "audio":
-        rate, seconds = table.sample_rate or 1, table.seconds or 1.0
-        model.check((round(rate * seconds),), origin)
-        return audio_tensor(rate, seconds)
-    return array_tensor(model.shape, str(model.dtype))
-
-
-def _spread(values: tuple[float, ...], table: Preparation) -> tuple[float, ...]:
-    return values * table.channels if len(values) == 1 else values
-
-
-def _try(model: OnnxModel, spec: FunctionSpec, labels: tuple[str, ...], origin: str) -> None:
-    """Run the model once on zeros, so that a wrong number of labels shows now and not at the first request."""
-    if None in model.shape:
-        return
-    try:
-        outputs = model.run(model.zeros())
-    except LikewiseError as error:
-        raise InvalidFunction(f"{origin}: the model cannot compute: {error.detail}") from error
-    if spec.result.kind == "label" and labels and outputs[0][0].size != len(labels):
-        raise InvalidFunction(
-            f"{origin}: result.labels names {len(labels)} classes, but the model's first output has "
-            f"{outputs[0][0].size}; correct the labels"
-        )

@@ -1,184 +1,218 @@
-"""Functions registered at run time: checked, kept in a folder of their own, told to other nodes and taken from them."""
+"""Functions registered at run time: taken from uploads and from other nodes, served, kept, removed."""
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import logging
-import shutil
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import Any
+import secrets
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 
-import orjson
-
-from likewise.errors import BadRequest, Conflict, Forbidden, InvalidFunction, LikewiseError
-from likewise.function.assembly import Assembler
+from likewise.errors import Conflict, Forbidden, InvalidFunction, LikewiseError
 from likewise.function.function import Function
-from likewise.function.spec import NAME, SPEC_FILE, FunctionSpec, parse_spec, parse_toml, read_spec
+from likewise.function.registration_folder import Manifest, RegistrationFolder
+from likewise.function.registry import Registry
+from likewise.function.spec import FILE_NAME, NAME, FunctionSpec
+from likewise.function.spec_text import decode_text, parse_json, parse_toml
+from likewise.inference.onnx_file import external_files
+from likewise.ports import Journal
 from likewise.types import Clock, Registered, Unregistered
-
-try:
-    import fcntl
-except ImportError:  # a system without it; there a server has one worker
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("likewise.function.registrations")
 
-_AT = ".registered"
-"""File in a kept function's folder: when it was registered."""
-_DIGEST = ".digest"
-"""File in its version's folder: what stands for the content of its files."""
 
+class Registrations:
+    """What was registered at run time, here or on another node, in one place: folder, registry and journal agree.
 
-class Uploads:
-    """The functions registered at run time, here or on another node. Its methods may be called from any thread.
-
-    Several workers may have one folder: whoever comes first writes, the others read.
+    Changes come one after another. The newest on a name counts, removals included, whatever the clocks of other nodes
+    say; a function of the operator's folder counts from the start of this process, and comes back with each.
     """
 
     def __init__(
         self,
-        folder: Path,
-        assembler: Assembler,
-        current: Callable[[str], Function | None],
+        folder: RegistrationFolder,
+        registry: Registry,
+        journal: Journal,
+        withdraw: Callable[[Function], object],
+        degraded: MutableMapping[str, str],
         clock: Clock,
         *,
         allowed: bool = True,
     ) -> None:
-        """Set up. folder: where they are kept; current: the function served under a name; allowed: False takes none."""
+        """Set up. withdraw: takes all entries of a function out of the journal.
+
+        degraded: told what is kept and cannot be served, by name; allowed: False takes none.
+        """
         self._folder = folder
-        self._assembler = assembler
-        self._current = current
+        self._registry = registry
+        self._journal = journal
+        self._withdraw = withdraw
+        self._degraded = degraded
         self._clock = clock
         self._allowed = allowed
         self._started = clock()
-        self._lock = threading.Lock()
+        self._changing = asyncio.Lock()
         self._at: dict[str, float] = {}
-        """The newest word on each name, removals included."""
+        """When the newest change of each name was made that is known here, removals included."""
         self._kept: dict[str, float] = {}
 
-    def load(self) -> Iterator[Function]:
-        """Build what was registered so far. Raises InvalidFunction."""
-        for folder in function_folders(self._folder):
-            self._at[folder.name] = self._kept[folder.name] = _moment_of(folder)
-            yield self._assembler.build(folder)
+    def load(self) -> None:
+        """Serve what was registered so far; what cannot be served any more is reported as degraded, and left out."""
+        with self._folder.alone():
+            self._folder.recover()
+            for name in self._folder.names():
+                try:
+                    self._registry.put(self._folder.load(name))
+                except LikewiseError as error:
+                    self._degrade(name, f"{error.detail}; register it again, or DELETE /v1/functions/{name}")
+                else:
+                    manifest = self._folder.manifest(name)
+                    self._at[name] = self._kept[name] = manifest.at if manifest else 0.0
 
-    def register(self, name: str, files: Mapping[str, bytes], spec: bytes, media_type: str) -> Function:
-        """Return the function built from an upload, kept for the next start. Blocks: call it off the event loop.
+    # ── changes made here ──────────────────────────────────────────────────────────────────────────────────
 
-        Raises Forbidden where none are taken, InvalidFunction for what cannot be served, Conflict for other files under
-        a version served before.
+    async def register(
+        self, name: str, files: Mapping[str, bytes], spec: bytes, media_type: str
+    ) -> tuple[Function, bool]:
+        """Serve the function in an upload, keep it and tell other nodes; return it, and whether it replaced another.
+
+        Raises Forbidden where none are taken, InvalidFunction for what cannot be served, Conflict for other results
+        under a version that is served.
         """
         self._check_allowed()
         if not NAME.fullmatch(name):
             raise InvalidFunction(f"`{name[:64]}`: a name has 1 to 64 lower-case letters, digits, `.`, `_` or `-`.")
-        parsed = self._parse(spec, media_type)
-        _check_files(parsed, files)
-        with self._alone():
-            served = self._current(name)
-            version = parsed.version or (served.version if served else 1)
-            kept = self._folder / name / str(version)
-            if served is not None and served.version == version and _digest(files) != _read(kept / _DIGEST):
-                if parsed.version is not None:
-                    raise Conflict(f"{served.id} is served with other files; register them as version {version + 1}.")
-                version += 1
-            return self._install(name, version, _toml(spec, media_type), files, self._next_moment(name))
+        async with self._changing:
+            # loading a model takes long: off the loop, and the old version serves until the new one stands
+            function = await asyncio.to_thread(self._install, name, files, spec, media_type)
+            replaced = self._serve(function)
+            record = await asyncio.to_thread(self.registration, name)
+            if record is not None:
+                self._journal.append(record)
+            return function, replaced
 
-    def adopt(self, word: Registered) -> Function | None:
-        """Return the function that another node took, kept here as well; None where this node knows a newer word.
+    async def unregister(self, address: str) -> None:
+        """Serve a function no more, addressed as `name` or `name@version`, and tell other nodes; its entries go.
 
-        Blocks: call it off the event loop. Raises Forbidden and InvalidFunction as `register` does.
+        One from the operator's folder comes back at the next start.
+        Raises Forbidden where functions are not taken over HTTP, UnknownFunction.
         """
         self._check_allowed()
-        name, _, version = word.function.partition("@")
-        if not (NAME.fullmatch(name) and version.isdigit()):
-            raise InvalidFunction(f"`{word.function[:80]}` is no function's name and version.")
-        _check_files(parse_toml(word.spec, word.function), word.files)
-        with self._alone():
-            if word.at <= self._at.get(name, 0.0):
-                return None
-            folder = self._folder / name
-            if _moment_of(folder) == word.at and _read(folder / version / _DIGEST) == _digest(word.files):
-                self._at[name] = self._kept[name] = word.at  # another worker of this machine was faster
-                return self._assembler.build(folder, int(version))
-            return self._install(name, int(version), word.spec, word.files, word.at)
-
-    def remove(self, name: str) -> float:
-        """Forget a function; return when, for other nodes. One from the operator's folder comes back at the next start.
-
-        Blocks: call it off the event loop. Raises Forbidden where functions are not taken over HTTP.
-        """
-        self._check_allowed()
-        with self._alone():
+        async with self._changing:
+            name, at_sign, _ = address.partition("@")
+            damaged = not at_sign and _place(name) in self._degraded and self._registry.find(name) is None
+            function = None if damaged else self._registry.resolve(address)
             at = self._next_moment(name)
-            self._forget(name, at)
-            return at
+            await asyncio.to_thread(self._forget, name, at)
+            if function is not None:
+                self._registry.remove(name)
+                self._withdraw(function)  # what is still computed of it is not kept: it is retired
+            self._degraded.pop(_place(name), None)
+            self._journal.append(Unregistered(function.id if function else f"{name}@0", at))
 
-    def obey(self, word: Unregistered) -> bool:
-        """Forget a function that another node removed; False where what is served here is newer than that.
+    # ── changes made on other nodes ────────────────────────────────────────────────────────────────────────
 
-        A function of the operator's folder counts from the start of this process: it comes back with each. Blocks.
-        """
-        name = word.function.partition("@")[0]
-        with self._alone():
-            if not self._allowed or not NAME.fullmatch(name) or word.at <= self._at.get(name, self._started):
-                return False
-            self._forget(name, word.at)
-            return True
+    async def follow(self, record: Registered | Unregistered) -> None:
+        """Serve, or serve no more, what another node was told to; never raises, for following has to go on."""
+        name = record.function.partition("@")[0]
+        async with self._changing:
+            try:
+                if isinstance(record, Registered):
+                    function = await asyncio.to_thread(self._adopt, record)
+                    if function is not None:
+                        self._serve(function)
+                        log.info("serving %s, which was registered on another node", function.id)
+                elif await asyncio.to_thread(self._apply_removal, record):
+                    self._registry.remove(name)
+                    self._degraded.pop(_place(name), None)
+                    log.info("serving %s no more, it was removed on another node", record.function[:100])
+            except Exception as error:  # whatever a model does to its loader
+                self._degrade(name, f"{record.function[:100]}, registered on another node, is not served here: {error}")
+
+    def _adopt(self, record: Registered) -> Function | None:
+        """Return the function that another node took, kept here too; None where a newer change is known. Blocks."""
+        self._check_allowed()
+        name, _, version = record.function.partition("@")
+        if not (NAME.fullmatch(name) and version.isascii() and version.isdigit() and len(version) < 10):
+            raise InvalidFunction(f"`{record.function[:80]}` is no function's name and version.")
+        _check_files(parse_toml(record.spec, record.function), record.files)
+        with self._folder.alone():
+            if record.at <= self._at.get(name, 0.0):
+                return None
+            manifest = Manifest(record.at, record.generation)
+            function = self._of_another_worker(name, manifest) or self._folder.install(
+                name, int(version), record.spec, record.files, manifest, lambda _: None
+            )
+            self._at[name] = self._kept[name] = record.at
+            return function
+
+    def _of_another_worker(self, name: str, manifest: Manifest) -> Function | None:
+        """Return a function that another worker of this folder has adopted already; None where none has."""
+        kept = self._folder.manifest(name)
+        if kept is None or (kept.at, kept.generation) != (manifest.at, manifest.generation):
+            return None
+        with suppress(LikewiseError):  # damaged: written anew
+            return self._folder.load(name)
+        return None
+
+    def _apply_removal(self, record: Unregistered) -> bool:
+        """Forget a function that another node removed; False where what is served here is newer than that. Blocks."""
+        name = record.function.partition("@")[0]
+        known = self._at.get(name, self._started)
+        if not self._allowed or not NAME.fullmatch(name) or record.at <= known:
+            return False
+        self._forget(name, record.at)
+        return True
+
+    # ── for the journal that other nodes read ──────────────────────────────────────────────────────────────
 
     def kept(self) -> Mapping[str, float]:
         """Return when each was registered, by name."""
         return dict(self._kept)
 
-    def word(self, name: str) -> Registered | None:
+    def registration(self, name: str) -> Registered | None:
         """Return one that is kept, with its files, for other nodes. Blocks: call it off the event loop."""
-        with self._alone():
-            folder = self._folder / name
-            at = self._kept.get(name)
-            if at is None:
-                return None
-            try:
-                spec, version = read_spec(folder)
-                files = {each: (folder / str(version) / each).read_bytes() for each in spec.files}
-                return Registered(f"{name}@{version}", at, (folder / SPEC_FILE).read_text(encoding="utf-8"), files)
-            except (OSError, LikewiseError) as error:
-                log.error("the function %s cannot be read for other nodes: %s", name, error)
-                return None
+        with self._folder.alone():
+            return self._folder.registration(name) if name in self._kept else None
 
-    # ── the folder ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── steps ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _install(self, name: str, version: int, toml: str, files: Mapping[str, bytes], at: float) -> Function:
-        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self._folder))
-        try:
-            built = staging / name
-            (built / str(version)).mkdir(parents=True)
-            for each, content in files.items():
-                (built / str(version) / each).write_bytes(content)
-            (built / str(version) / _DIGEST).write_text(_digest(files))
-            (built / SPEC_FILE).write_text(toml, encoding="utf-8")
-            (built / _AT).write_text(repr(at))
-            try:
-                function = self._assembler.build(built, version)
-            except LikewiseError as error:
-                error.detail = error.detail.replace(f"{built}/", "")  # no path of this machine to a client
-                raise
-            final = self._folder / name
-            if final.exists():
-                final.rename(staging / "old")
-            built.rename(final)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        self._at[name] = self._kept[name] = at
-        return function
+    def _serve(self, function: Function) -> bool:
+        replaced = self._registry.put(function)
+        self._degraded.pop(_place(function.name), None)
+        self._journal.expect(function.journal_id)
+        return replaced is not None
+
+    def _install(self, name: str, files: Mapping[str, bytes], spec: bytes, media_type: str) -> Function:
+        parsed, toml = _parse(spec, media_type)
+        _check_files(parsed, files)
+        with self._folder.alone():
+            served, manifest = self._registry.find(name), self._folder.manifest(name)
+            version = parsed.version or (served.version if served else 1)
+            fresh = "" if served else secrets.token_hex(4)
+            generation = manifest.generation if manifest else fresh
+            at = self._next_moment(name)
+
+            def check(function: Function) -> None:
+                if served and served.version == version and served.fingerprint != function.fingerprint:
+                    raise Conflict(
+                        f"{served.id} is served with other files, or a spec that makes other results; "
+                        f"register this as version {version + 1}: set `version` in the spec."
+                    )
+
+            function = self._folder.install(name, version, toml, files, Manifest(at, generation), check)
+            self._at[name] = self._kept[name] = at
+            return function
 
     def _forget(self, name: str, at: float) -> None:
-        self._at[name] = at
-        self._kept.pop(name, None)
-        if NAME.fullmatch(name):
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+        with self._folder.alone():
+            self._at[name] = at
+            self._kept.pop(name, None)
+            self._folder.forget(name)
+
+    def _degrade(self, name: str, reason: str) -> None:
+        self._degraded[_place(name)] = reason
+        log.error("function %s: %s", name, reason)
 
     def _next_moment(self, name: str) -> float:
         """Return a moment behind all that is known of a name, whatever the clocks of other nodes say."""
@@ -188,101 +222,38 @@ class Uploads:
         if not self._allowed:
             raise Forbidden("This server does not take functions over HTTP; set allow_registration, or use its folder.")
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other threads, and other workers of the same folder, away."""
-        with self._lock, ExitStack() as stack:
-            with suppress(OSError):  # where nothing can be written, nobody else writes either
-                self._folder.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context((self._folder / ".lock").open("w"))
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
-    def _parse(self, spec: bytes, media_type: str) -> FunctionSpec:
-        try:
-            text = spec.decode("utf-8")
-        except UnicodeDecodeError:
-            raise BadRequest("The spec is not UTF-8 text.") from None
-        if media_type.endswith("json"):
-            try:
-                data = orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                raise InvalidFunction(f"spec: not valid JSON: {error}") from None
-            if not isinstance(data, dict):
-                raise InvalidFunction("spec: has to be a JSON object; see docs/functions.md")
-            return parse_spec(data, "spec")
-        return parse_toml(text, "spec")
+def _place(name: str) -> str:
+    """Return under what name an operator finds what is wrong with a function."""
+    return f"function {name}"
+
+
+def _parse(spec: bytes, media_type: str) -> tuple[FunctionSpec, str]:
+    """Return an uploaded spec, and its text in the form that every start reads."""
+    text = decode_text(spec, "spec")
+    if media_type.endswith("json"):
+        return parse_json(text, "spec")
+    return parse_toml(text, "spec"), text
 
 
 def _check_files(spec: FunctionSpec, files: Mapping[str, bytes]) -> None:
-    missing = [each for each in spec.files if each not in files]
-    extra = [each for each in files if each not in spec.files]
-    if missing or extra:
-        wrong = f"names `{missing[0]}`, but no part has that name" if missing else f"does not name part `{extra[0]}`"
-        raise InvalidFunction(f"spec: {wrong}; send one part per file, named as in the spec.")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _moment_of(folder: Path) -> float:
-    """Return when a kept function was registered; what was kept before that was noted counts as old as its spec."""
-    try:
-        return float(_read(folder / _AT) or (folder / SPEC_FILE).stat().st_mtime)
-    except (OSError, ValueError):
-        return 0.0
-
-
-def function_folders(folder: Path) -> Iterator[Path]:
-    """Yield the sub-folders of a folder that hold a function, by name."""
-    if folder.is_dir():
-        yield from sorted(each for each in folder.iterdir() if (each / SPEC_FILE).is_file() and each.name[0] != ".")
-
-
-def _toml(spec: bytes, media_type: str) -> str:
-    """Return a spec as TOML: an uploaded JSON spec is kept in the form that every start reads."""
-    if not media_type.endswith("json"):
-        return spec.decode("utf-8")
-    return "".join(_toml_lines(orjson.loads(spec)))
-
-
-def _toml_lines(table: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a table line by line; JSON text of strings, numbers and lists of them is TOML too."""
-    nested = {key: value for key, value in table.items() if isinstance(value, dict)}
-    lists = {key: value for key, value in table.items() if isinstance(value, list) and value and _is_table(value[0])}
-    for key, value in table.items():
-        if key not in nested and key not in lists and value is not None:
-            yield f"{key} = {orjson.dumps(value).decode()}\n"
-    for key, value in nested.items():
-        yield f"\n[{key}]\n"
-        for inner, each in value.items():
-            if each is not None:
-                yield f"{inner} = {_inline(each)}\n"
-    for key, rows in lists.items():
-        for row in rows:
-            yield f"\n[[{key}]]\n"
-            for inner, each in row.items():
-                if each is not None:
-                    yield f"{inner} = {_inline(each)}\n"
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_inline(each)}" for key, each in value.items()) + " }"
-    return orjson.dumps(value).decode()
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _digest(files: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
-    return digest.hexdigest()
+    """Raise InvalidFunction unless there is exactly what spec and models name, and all of it has a plain name."""
+    wanted = dict.fromkeys(spec.files)
+    for name in spec.onnx_files:
+        if name in files:
+            for each in external_files(files[name], name):
+                if not FILE_NAME.fullmatch(each):
+                    raise InvalidFunction(
+                        f"{name}: keeps data in `{each[:200]}`; save model and data in one folder, with a plain file "
+                        "name as `location`, and send both"
+                    )
+                wanted[each] = None
+    missing = [each for each in wanted if each not in files]
+    extra = [each for each in files if each not in wanted]
+    if missing:
+        who = "names" if missing[0] in spec.files else "a model keeps data in"
+        raise InvalidFunction(
+            f"spec: {who} `{missing[0]}`, but no part has that name; send one part per file, named like the file."
+        )
+    if extra:
+        raise InvalidFunction(f"spec: does not name part `{extra[0][:64]}`; name it in the spec, or leave it out.")

@@ -1,4 +1,12 @@
-"""Tickets: what ties an insert to the lookup before it, so that probes on devices teach the server too."""
+"""Tickets: what ties an insert to the lookup before it, so that probes on devices teach the server too.
+
+The ticket of a probe holds tokens of the error budget until the device brings its result, and a device may never
+bring it. So what a device may hold depends on how it kept its word: it grows by a step with each probe that it
+redeems and falls to a quarter with each that it lets go (additive increase, multiplicative decrease, as in TCP). All
+tickets together never hold more than a share of the budget's cap, those of devices that have not redeemed any yet a
+quarter of that. A device at its limit is refused reuse, which costs the budget nothing; the next ticket that it
+redeems writes off the oldest probe that it left open, and it is back.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +15,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from likewise.types import Clock, Verdict
+from likewise.types import Session, Verdict
+
+STEP = 2.0
+"""Tokens more that a device may hold for each probe that it redeemed."""
+LEAST = 0.25
+"""Fewest tokens that a device's limit falls to; what is left below half of it is nothing."""
+UNPROVEN = 0.25
+"""Share of what all tickets may hold that is for devices which have not redeemed a probe yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,32 +34,89 @@ class Pending:
     nearest_id: int
     """The entry that was nearest when the verdict was made, or -1."""
     expires_at: float
+    """By the tickets' own clock."""
+    session: Session
+    proven: bool
+    """Whether the device had redeemed a probe before."""
+    held: float
+    """Tokens that it holds; 0 where it is no probe."""
 
 
 class Tickets:
-    """Verdicts that wait for a device; bounded in number and in time, the oldest go first."""
+    """Verdicts that wait for a device; bounded in number, in time and in the tokens that they hold."""
 
     def __init__(
-        self, clock: Clock, abandon: Callable[[Pending], None], limit: int = 10_000, ttl_s: float = 60.0
+        self,
+        clock: Callable[[], float],
+        abandon: Callable[[Pending], None],
+        *,
+        limit: int = 10_000,
+        ttl_s: float = 60.0,
+        share: float = 50.0,
     ) -> None:
-        """Set up. abandon: called for each ticket that is never redeemed."""
+        """Set up. clock: monotonic seconds; abandon: called for each ticket that is never redeemed.
+
+        limit: tickets at once, the oldest go; ttl_s: how long one is good; share: tokens that all of them together may
+        hold.
+        """
         self._clock = clock
         self._abandon = abandon
         self._limit = limit
         self._ttl_s = ttl_s
+        self._share = share
+        self._held = {True: 0.0, False: 0.0}  # by whether the device is proven
+        self._unknown = Session()  # stands for all devices that are not known
         self._pending: OrderedDict[str, Pending] = OrderedDict()
 
-    def issue(self, key_type: str, verdict: Verdict, nearest_id: int) -> str:
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def held(self) -> float:
+        """Tokens that open tickets hold."""
+        return self._held[True] + self._held[False]
+
+    def allowance(self, session: Session | None) -> float:
+        """Return how many tokens one more probe of a device may hold; 0: none, it is refused reuse."""
+        session = session or self._unknown
+        if not session.may_insert:
+            return 0.0
+        conduct = session.conduct
+        left = self._share - self._held[True] - self._held[False]
+        if not conduct.proven:
+            left = min(left, UNPROVEN * self._share - self._held[False])
+        left = min(left, conduct.limit - conduct.held)
+        return left if left >= LEAST / 2 else 0.0
+
+    def issue(self, key_type: str, verdict: Verdict, nearest_id: int, session: Session | None = None) -> str:
         """Return a new ticket for a verdict; unguessable, since it lets its bearer teach the policy."""
         self.sweep()
+        session = session or self._unknown
+        conduct = session.conduct
         ticket = secrets.token_urlsafe(12)
-        self._pending[ticket] = Pending(key_type, verdict, nearest_id, self._clock() + self._ttl_s)
+        held = verdict.charge
+        expires_at = self._clock() + self._ttl_s
+        self._pending[ticket] = Pending(key_type, verdict, nearest_id, expires_at, session, conduct.proven, held)
+        if held:
+            conduct.held += held
+            conduct.open.append(ticket)
+            self._held[conduct.proven] += held
         return ticket
 
     def redeem(self, ticket: str) -> Pending | None:
         """Return what the ticket stands for, once; None where it is unknown, used or expired."""
         self.sweep()
-        return self._pending.pop(ticket, None)
+        pending = self._pending.pop(ticket, None)
+        if pending is None:
+            return None
+        conduct = pending.session.conduct
+        if pending.held:
+            self._release(ticket, pending)
+            conduct.proven = True
+            conduct.limit = min(self._share, conduct.limit + STEP)
+        elif conduct.open and not self.allowance(pending.session):
+            self._let_go(conduct.open[0])
+        return pending
 
     def sweep(self) -> None:
         """Abandon tickets that are out of date or over the limit."""
@@ -53,5 +125,18 @@ class Tickets:
             ticket, pending = next(iter(self._pending.items()))
             if pending.expires_at > now and len(self._pending) <= self._limit:
                 return
-            del self._pending[ticket]
-            self._abandon(pending)
+            self._let_go(ticket)
+
+    def _let_go(self, ticket: str) -> None:
+        pending = self._pending.pop(ticket)
+        if pending.held:
+            self._release(ticket, pending)
+            conduct = pending.session.conduct
+            conduct.limit = max(LEAST, conduct.limit / 4)
+        self._abandon(pending)
+
+    def _release(self, ticket: str, pending: Pending) -> None:
+        conduct = pending.session.conduct
+        conduct.open.remove(ticket)
+        conduct.held = conduct.held - pending.held if conduct.open else 0.0
+        self._held[pending.proven] = max(0.0, self._held[pending.proven] - pending.held)

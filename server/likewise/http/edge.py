@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from likewise.access import AccessControl
-from likewise.function.function import Function, Registry
+from likewise.access import AccessControl, Principal
+from likewise.function.function import Function
+from likewise.function.registry import Registry
+from likewise.http.admission import Fields, Origins, admit
 from likewise.pipeline import Pipeline
 
 Register = Callable[[str, Mapping[str, bytes], bytes, str], Awaitable[tuple[Function, bool]]]
@@ -38,12 +40,18 @@ class Edge:
     registry: Registry
     pipeline: Pipeline
     access: AccessControl
+    origins: Origins
     readiness: Readiness
     register: Register
-    unregister: Callable[[str], Awaitable[bool]]
+    unregister: Callable[[str], Awaitable[None]]
     max_body_bytes: int
     max_upload_bytes: int
     max_result_bytes: int
     max_keys_per_lookup: int
+    max_answer_bytes: int
     max_entries_per_insert: int
     journal_statistics: Callable[[], Mapping[str, float]]
+
+    def admit(self, fields: Fields, scope: str) -> Principal:
+        """Return who sent a request with such header fields. Raises Unauthorized, Forbidden."""
+        return admit(self.access, self.origins, fields, scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -12,7 +13,17 @@ from likewise.function.function import Function
 from likewise.http import wire
 from likewise.http.edge import Edge
 from likewise.http.guards import body_of, edge_of, json_response, needs
-from likewise.types import Key, Result
+from likewise.http.lookups import INLINE_BYTES, NUMBER_BYTES, elements_of
+from likewise.http.pace import Pace
+from likewise.results.check import MEDIA_TYPE, MEDIA_TYPE_LENGTH, check_json, check_result, is_json
+from likewise.results.json_scan import WINDOW_BYTES, Scanner
+from likewise.types import NO_CONTROL, Key, Result
+
+MAX_TAGS = 16
+TAG_LENGTH = 64
+TAG_BYTES = MAX_TAGS * TAG_LENGTH
+
+_SEVERAL = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"entries"[ \t\r\n]*:[ \t\r\n]*\[')
 
 
 class EntryBody(BaseModel):
@@ -26,7 +37,7 @@ class EntryBody(BaseModel):
     input_media_type: str | None = None
     result: Any = Field(None, description="The result, any JSON")
     result_base64: str | None = Field(None, description="The result where it is not JSON")
-    media_type: str | None = Field(None, max_length=128, pattern=r"^[\w.+-]+/[\w.+-]+( *;[\x20-\x7e]*)?$")
+    media_type: str | None = Field(None, max_length=MEDIA_TYPE_LENGTH, pattern=f"^{MEDIA_TYPE}$")
     cost_s: float = Field(0.1, ge=0, le=86400, allow_inf_nan=False, description="Seconds it took to compute")
     ttl_s: float | None = Field(None, gt=0, allow_inf_nan=False, description="At most the function's own")
     tags: list[str] = Field(default_factory=list, max_length=16)
@@ -47,13 +58,6 @@ class EntryBody(BaseModel):
         return self
 
 
-class EntriesBody(BaseModel):
-    """Several results at once."""
-
-    model_config = ConfigDict(extra="forbid")
-    entries: list[EntryBody] = Field(min_length=1)
-
-
 router = APIRouter(prefix="/v1/functions/{name}/entries", tags=["entries"])
 
 
@@ -62,14 +66,20 @@ async def insert(name: str, request: Request, durable: bool = False) -> Response
     """Keep one result, or each of `entries`, and learn from those that name a ticket."""
     edge = edge_of(request)
     fn = edge.registry.get(name)
-    bodies = _parse(await body_of(request, edge.max_body_bytes), edge.max_entries_per_insert)
+    body, _ = await body_of(request, edge.max_body_bytes)
+    pace = Pace()
+    bodies = await _parse(body, fn, edge, pace)
     # everything is checked before anything is kept: a request is inserted whole or not at all
-    ready = [(await _keys(fn, each, edge), _result(each), each) for each in bodies]
+    ready = []
+    for each in bodies:
+        ready.append((*await _keys(fn, each), _result(fn, each, edge), each))
+        await pace.rest()
     answers = []
-    for keys, result, each in ready:
-        entry = edge.pipeline.entry(fn, keys, result, each.cost_s, each.ttl_s, tuple(each.tags))
+    for keys, signature, result, each in ready:
+        entry = edge.pipeline.entry(fn, keys, result, each.cost_s, each.ttl_s, tuple(each.tags), signature=signature)
         number = edge.pipeline.insert(fn, entry, each.ticket)
         answers.append({"id": wire.entry_id(number) if number >= 0 else None, "stored": number >= 0})
+        await pace.rest()
     if durable:
         await edge.pipeline.flush()
     return json_response({"entries": answers}, 201)
@@ -77,7 +87,10 @@ async def insert(name: str, request: Request, durable: bool = False) -> Response
 
 @router.get("", dependencies=[Depends(needs("infer"))], summary="Page through the entries")
 async def page(
-    name: str, request: Request, limit: int = Query(100, ge=1, le=1000), after: str | None = Query(None, max_length=16)
+    name: str,
+    request: Request,
+    limit: int = Query(100, ge=1, le=1000),
+    after: str | None = Query(None, pattern=wire.ENTRY_ID),
 ) -> Response:
     """Return entries in the order of insertion, without their results."""
     fn = edge_of(request).registry.get(name)
@@ -108,7 +121,7 @@ async def page(
 async def invalidate(
     name: str,
     request: Request,
-    id: str | None = Query(None, max_length=16),
+    id: str | None = Query(None, pattern=wire.ENTRY_ID),
     tag: str | None = Query(None, min_length=1, max_length=64),
     all: bool = False,  # noqa: A002 the query parameter's name
 ) -> Response:
@@ -123,14 +136,51 @@ async def invalidate(
     return json_response({"invalidated": len(removed)})
 
 
-def _parse(body: bytes, limit: int) -> list[EntryBody]:
-    document = wire.parse_json(body)
+async def _parse(body: bytes, fn: Function, edge: Edge, pace: Pace) -> list[EntryBody]:
+    """Return the entries in a body; a long one is taken apart first, so that no step takes long."""
+    if len(body) > INLINE_BYTES and (several := _SEVERAL.match(body, 0, 1024)):
+        places = await elements_of(body, several.end(), edge.max_entries_per_insert, "entries", pace)
+    elif len(body) > INLINE_BYTES:
+        places = [(0, len(body))]
+    else:
+        document = wire.parse_json(body)
+        if not isinstance(document, dict) or "entries" not in document:
+            return [_validated(document, body)]
+        check_json(body)
+        rows = document["entries"]
+        if len(document) > 1 or not isinstance(rows, list) or not rows:
+            raise InvalidValue('Several entries come as {"entries": [entry, ...]}, at least one, and nothing else.')
+        if len(rows) > edge.max_entries_per_insert:
+            raise TooLarge(f"There are over {edge.max_entries_per_insert} entries in one request; send fewer.")
+        return [_validated(each) for each in rows]
+    if not places:
+        raise InvalidValue("`entries` is empty; send at least one.")
+    limit = 4096 + edge.max_result_bytes + NUMBER_BYTES * fn.numbers
+    entries = []
+    for begin, end in places:
+        text = body[begin:end]
+        if len(text) > INLINE_BYTES:
+            await _check_size(text, limit, pace)
+        entries.append(_validated(wire.parse_json(text), text))
+        await pace.rest()
+    return entries
+
+
+async def _check_size(text: bytes, limit: int, pace: Pace) -> None:
+    """Raise TooLarge for an entry with too much beside its strings, which is what takes long to parse."""
+    scanner, size = Scanner(), 0
+    for at in range(0, len(text), WINDOW_BYTES):
+        size += int(scanner.scan(text[at : at + WINDOW_BYTES]).outside.sum())
+        if size > limit:
+            raise TooLarge(f"An entry has over {limit} bytes of numbers and structure, the limit here; send less.")
+        await pace.rest()
+
+
+def _validated(document: object, text: bytes = b"") -> EntryBody:
+    """Return an entry; text: its JSON where that was not checked yet. Raises InvalidValue."""
+    check_json(text)
     try:
-        if isinstance(document, dict) and "entries" in document:
-            if isinstance(document["entries"], list) and len(document["entries"]) > limit:
-                raise TooLarge(f"{len(document['entries'])} entries in one request, the limit is {limit}; send fewer.")
-            return EntriesBody.model_validate(document).entries
-        return [EntryBody.model_validate(document)]
+        return EntryBody.model_validate(document)
     except ValidationError as error:
         faults = "; ".join(
             f"`{'.'.join(map(str, fault['loc'])) or 'body'}`: {fault['msg'].removeprefix('Value error, ')}"
@@ -139,24 +189,32 @@ def _parse(body: bytes, limit: int) -> list[EntryBody]:
         raise InvalidValue(f"The entry cannot be taken: {faults}.") from None
 
 
-async def _keys(fn: Function, body: EntryBody, edge: Edge) -> dict[str, Key]:
+async def _keys(fn: Function, body: EntryBody) -> tuple[dict[str, Key], str]:
+    """Return the keys of an entry, and the signature of its input where that is known."""
     if body.input_base64 is not None:
         raw = wire.from_base64(body.input_base64, "input_base64")
         if len(raw) > fn.max_body_bytes:
             raise TooLarge(f"The input has {len(raw)} bytes, the limit of `{fn.id}` is {fn.max_body_bytes}; send less.")
-        value, key = await fn.read(wire.media_type((body.input_media_type or "").encode("latin-1", "replace")), raw)
-        return fn.keys(value, key)
+        media_type = wire.media_type((body.input_media_type or "").encode("latin-1", "replace"))
+        asked = await fn.reader.read(media_type, raw, NO_CONTROL, None)
+        return fn.keys(asked), asked.signature
     given: dict[str, list[Any] | str] = body.keys or {fn.key_type: body.key or []}
-    if set(given) != set(fn.dimensions):
-        want = ", ".join(f"`{each}`" for each in fn.dimensions)
+    if set(given) != set(fn.key_types):
+        want = ", ".join(f"`{each}`" for each in fn.key_types)
         raise InvalidValue(f"`{fn.id}` keeps one key for each of its key types ({want}); send `keys` with those.")
-    return {
-        each: fn.normalized(wire.key_from_json(value, fn.dimensions[each], fn.owner(each))[None], each)[0]
-        for each, value in given.items()
-    }
+    return {each: fn.key_types[each].from_value(value) for each, value in given.items()}, ""
 
 
-def _result(body: EntryBody) -> Result:
+def _result(fn: Function, body: EntryBody, edge: Edge) -> Result:
+    """Return the result of an entry, fit to be kept and handed on. Raises InvalidValue, TooLarge."""
     if body.result_base64 is not None:
-        return Result(wire.from_base64(body.result_base64, "result_base64"), body.media_type or "")
-    return Result(wire.dumps(body.result), body.media_type or wire.JSON)
+        result = Result(wire.from_base64(body.result_base64, "result_base64"), body.media_type or "")
+    else:
+        result = Result(wire.dumps(body.result), body.media_type or wire.JSON)
+        if not is_json(result.media_type):
+            raise InvalidValue("`result` is JSON, `media_type` says otherwise; leave it out, or send `result_base64`.")
+    limit = min(edge.max_result_bytes, fn.namespace.capacity_bytes - 4 * fn.numbers - TAG_BYTES)
+    if result.size_bytes > limit:
+        raise TooLarge(f"The result has {result.size_bytes} bytes, the limit of `{fn.id}` is {limit}; send less.")
+    check_result(result)
+    return result

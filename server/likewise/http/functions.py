@@ -8,11 +8,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from likewise.errors import BadRequest, TooLarge, UnknownFunction, UnsupportedMediaType
+from likewise.errors import BadRequest, InvalidFunction, TooLarge, UnsupportedMediaType
 from likewise.http import wire
 from likewise.http.edge import Edge
-from likewise.http.guards import edge_of, json_response, needs
-from likewise.http.hot import read_body
+from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
 
 TOML = "application/toml"
 
@@ -31,10 +30,19 @@ async def describe(name: str, request: Request) -> Response:
     return json_response(edge_of(request).registry.get(name).describe())
 
 
+@router.post("/{name}/infer", include_in_schema=False)
+@router.post("/{name}/lookup", include_in_schema=False)
+async def hot() -> Response:
+    """Stand where `Hot` answers before a request gets here, so that other methods are told what there is."""
+    raise NotImplementedError
+
+
 @router.put("/{name}", dependencies=[Depends(needs("admin"))], summary="Register or replace a function")
 async def put(name: str, request: Request) -> Response:
     """Serve a function from now on: a multipart form with `spec` and its files, or a spec alone."""
     edge = edge_of(request)
+    if "@" in name:
+        raise InvalidFunction(f"`{name[:64]}`: put it under its name alone; the version is a field of the spec.")
     spec, media_type, files = await _upload(request, edge)
     function, replaced = await edge.register(name, files, spec, media_type)
     return json_response(function.describe(), 200 if replaced else 201)
@@ -42,19 +50,16 @@ async def put(name: str, request: Request) -> Response:
 
 @router.delete("/{name}", dependencies=[Depends(needs("admin"))], status_code=204, summary="Remove a function")
 async def delete(name: str, request: Request) -> Response:
-    """Stop serving a function; its entries go with it."""
-    edge = edge_of(request)
-    if not await edge.unregister(name):
-        raise UnknownFunction(f"No function `{name[:64]}` here, so there is nothing to remove.")
-    return Response(status_code=204, headers={"cache-status": "likewise; fwd=bypass", "age": "0"})
+    """Stop serving a function, named with or without its version; its entries go with it."""
+    await edge_of(request).unregister(name)
+    return Response(status_code=204, headers=BYPASS)
 
 
 async def _upload(request: Request, edge: Edge) -> tuple[bytes, str, dict[str, bytes]]:
     """Return spec, its media type, and the files by name."""
-    headers = request.scope["headers"]
-    media_type = wire.media_type(wire.header(headers, b"content-type"))
     limit = edge.max_upload_bytes
-    body = await read_body(request.receive, wire.header(headers, b"content-length"), limit)
+    body, fields = await body_of(request, limit)
+    media_type = wire.media_type(fields.get(b"content-type", b""))
     if media_type in (wire.JSON, TOML):
         return body, media_type, {}
     if media_type != "multipart/form-data":

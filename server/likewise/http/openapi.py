@@ -1,4 +1,4 @@
-"""The hot routes in the OpenAPI document, which FastAPI makes for the others."""
+"""The OpenAPI document: what FastAPI makes of its routes, with bodies, answers, problems and the hot routes."""
 
 from __future__ import annotations
 
@@ -8,147 +8,210 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from likewise.features.decode import MEDIA_TYPES
+from likewise.http.schemas import (
+    ANSWER,
+    DESCRIPTION,
+    ENTRIES,
+    ENTRY_ID,
+    INSERTED,
+    KEY,
+    NAME,
+    NUMBERS,
+    PAGE,
+    PROBLEM,
+    RESULT,
+    SPEC,
+    STATISTICS,
+    TITLES,
+    closed,
+    listed,
+)
 from likewise.http.wire import DEVICE_BYTES
 
-_PROBLEM = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    },
-}
-_PROBLEMS = {
-    "400": "Malformed, or not what its media type says",
-    "401": "No access key, or an unknown one",
-    "403": "Not with this access key",
-    "404": "Unknown function or version",
-    "413": "Over a limit",
-    "415": "A media type that the function does not take",
-    "422": "Well-formed, but unacceptable",
-    "500": "The model failed",
-    "503": "The queue for inference is full",
-    "504": "only-if-cached, and nothing safe to reuse",
-}
+FUNCTION = "/v1/functions/{name}"
+JSON, KEYS, TOML = "application/json", "application/octet-stream", "application/toml"
+
+_STATUS = {"description": "How the answer came about (RFC 9211)", "schema": {"type": "string"}}
+_AGE = {"description": "Seconds since the result was computed", "schema": {"type": "integer", "minimum": 0}}
 _HEADERS = {
-    "Cache-Status": {"description": "How the answer came about (RFC 9211)", "schema": {"type": "string"}},
-    "Age": {"description": "Seconds since the result was computed", "schema": {"type": "integer", "minimum": 0}},
-    "Likewise-Entry": {"description": "The entry behind it", "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}},
+    "Cache-Status": _STATUS,
+    "Age": _AGE,
+    "Likewise-Entry": {"description": "The entry behind it", "schema": ENTRY_ID},
 }
 _TICKET = {
-    "Cache-Status": _HEADERS["Cache-Status"],
-    "Age": _HEADERS["Age"],
+    "Cache-Status": _STATUS,
+    "Age": _AGE,
     "Likewise-Ticket": {"description": "Name it when inserting", "schema": {"type": "string"}},
 }
+_RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}}
+
+
+def _ok(schema: dict[str, Any], description: str = "Done") -> dict[str, Any]:
+    return {"description": description, "content": {JSON: {"schema": schema}}}
 
 
 def _binary() -> dict[str, Any]:
     return {"schema": {"type": "string", "format": "binary"}}
 
 
-def _parameters(*more: dict[str, Any]) -> list[dict[str, Any]]:
-    name = {
-        "name": "name",
-        "in": "path",
+def _problems(statuses: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for status in statuses.split():
+        content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        found[status] = {"description": TITLES[status], "content": content}
+        if status == "503":
+            found[status]["headers"] = _RETRY
+    return found
+
+
+_ADDRESS = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "`name`, or `name@version`",
+    "schema": {"type": "string", "minLength": 1},
+}
+_CONTROL = {
+    "name": "Cache-Control",
+    "in": "header",
+    "description": "no-cache, no-store, only-if-cached, max-age, min-fresh (RFC 9111)",
+    "schema": {"type": "string"},
+}
+_DEVICE = {
+    "name": "Likewise-Device",
+    "in": "header",
+    "description": "What the device calls itself; without it, each connection is taken for a device",
+    "schema": {"type": "string", "maxLength": DEVICE_BYTES},
+}
+_KEY_TYPE = {
+    "name": "key_type",
+    "in": "query",
+    "description": "Of which key type the keys are; the function's first without it",
+    "schema": {"type": "string"},
+}
+_EVERY_INPUT = {each: _binary() for kinds in MEDIA_TYPES.values() for each in kinds}
+
+_INFER = {
+    "tags": ["hot"],
+    "operationId": "infer",
+    "summary": "Return the result for a raw input, from reuse or from the model",
+    "parameters": [_ADDRESS, _CONTROL, _DEVICE],
+    "requestBody": {"required": True, "content": {**_EVERY_INPUT, JSON: {"schema": NUMBERS}}},
+    "responses": {
+        "200": {"description": "The result", "headers": _HEADERS, "content": {"*/*": {}}},
+        **_problems("400 401 403 404 413 415 422 500 503 504"),
+    },
+}
+_LOOKUP = {
+    "tags": ["hot"],
+    "operationId": "lookup",
+    "summary": "Return what is safe to reuse for one or many keys, or a raw input; never computes",
+    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _KEY_TYPE],
+    "requestBody": {
         "required": True,
-        "description": "`name`, or `name@version`",
-        "schema": {"type": "string"},
-    }
-    control = {
-        "name": "Cache-Control",
-        "in": "header",
-        "description": "no-cache, no-store, only-if-cached, max-age, min-fresh (RFC 9111)",
-        "schema": {"type": "string"},
-    }
-    device = {
-        "name": "Likewise-Device",
-        "in": "header",
-        "description": "What the device calls itself; without it, each connection is taken for a device",
-        "schema": {"type": "string", "maxLength": DEVICE_BYTES},
-    }
-    return [name, control, device, *more]
-
-
-def _responses(ok: dict[str, Any]) -> dict[str, Any]:
-    problems = {
-        status: {"description": text, "content": {"application/problem+json": {"schema": _PROBLEM}}}
-        for status, text in _PROBLEMS.items()
-    }
-    return {**ok, **problems}
-
-
-def _infer() -> dict[str, Any]:
-    inputs = {each: _binary() for kinds in MEDIA_TYPES.values() for each in kinds}
-    return {
-        "tags": ["hot"],
-        "operationId": "infer",
-        "summary": "Return the result for a raw input, from reuse or from the model",
-        "parameters": _parameters(),
-        "requestBody": {"required": True, "content": inputs},
-        "responses": _responses({"200": {"description": "The result", "headers": _HEADERS, "content": {"*/*": {}}}}),
-    }
-
-
-def _lookup() -> dict[str, Any]:
-    key = {"type": "array", "items": {"type": "number"}}
-    body = {
-        "type": "object",
-        "properties": {"key": key, "keys": {"type": "array", "items": key}},
-        "minProperties": 1,
-        "maxProperties": 1,
-    }
-    answer = {
-        "type": "object",
-        "required": ["outcome"],
-        "properties": {
-            "outcome": {"enum": ["hit", "miss", "probe"]},
-            "entry": {"type": "string"},
-            "age": {"type": "integer"},
-            "ttl": {"type": ["integer", "null"]},
-            "result": {},
-            "result_base64": {"type": "string"},
-            "media_type": {"type": "string"},
-            "ticket": {"type": "string"},
+        "content": {
+            **_EVERY_INPUT,
+            KEYS: _binary(),
+            JSON: {"schema": {"oneOf": [closed(key=KEY), closed(keys=listed(KEY, minItems=1))]}},
         },
-    }
-    key_type = {"name": "key_type", "in": "query", "schema": {"type": "string"}}
-    inputs = {each: _binary() for kinds in MEDIA_TYPES.values() for each in kinds if each != "application/json"}
-    several = {"type": "object", "properties": {"answers": {"type": "array", "items": answer}}}
-    return {
-        "tags": ["hot"],
-        "operationId": "lookup",
-        "summary": "Return what is safe to reuse for one or many keys, or a raw input; never computes",
-        "parameters": _parameters(key_type),
+    },
+    "responses": {
+        "200": {
+            "description": "The result; for keys in JSON and for many keys, a document",
+            "headers": _HEADERS,
+            "content": {JSON: {"schema": {"anyOf": [ANSWER, closed(answers=listed(ANSWER)), RESULT]}}, "*/*": {}},
+        },
+        "204": {"description": "Nothing is safe to reuse", "headers": _TICKET},
+        **_problems("400 401 403 404 413 415 422 500 503"),
+    },
+}
+_FORM = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {"spec": {"type": "string", "description": "What function.toml holds"}},
+    "propertyNames": {"pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"},
+    "additionalProperties": {"type": "string", "format": "binary", "description": "A file that the spec names"},
+}
+
+_OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("/livez", "get"): {"responses": {"200": _ok(closed(alive={"type": "boolean"}))}, "security": [{}]},
+    ("/readyz", "get"): {
+        "responses": {
+            "200": _ok({"$ref": "#/components/schemas/Readiness"}),
+            "503": _ok({"$ref": "#/components/schemas/Readiness"}, "Not yet"),
+        },
+        "security": [{}],
+    },
+    ("/metrics", "get"): {
+        "responses": {
+            "200": {"description": "All metrics", "content": {"text/plain": {"schema": {"type": "string"}}}},
+            **_problems("400 401 403 500"),
+        }
+    },
+    ("/v1/stats", "get"): {"responses": {"200": _ok(STATISTICS), **_problems("400 401 403 500")}},
+    ("/v1/functions", "get"): {
+        "responses": {"200": _ok(closed(functions=listed(DESCRIPTION))), **_problems("400 401 403 500")}
+    },
+    (FUNCTION, "get"): {"responses": {"200": _ok(DESCRIPTION), **_problems("400 401 403 404 500")}},
+    (FUNCTION, "put"): {
         "requestBody": {
             "required": True,
-            "content": {"application/octet-stream": _binary(), "application/json": {"schema": body}, **inputs},
+            "content": {
+                "multipart/form-data": {"schema": _FORM},
+                TOML: {"schema": {"type": "string"}},
+                JSON: {"schema": SPEC},
+            },
         },
-        "responses": _responses(
-            {
-                "200": {
-                    "description": "The result; for keys in JSON and for many keys, a document",
-                    "headers": _HEADERS,
-                    "content": {"application/json": {"schema": {"anyOf": [answer, several, {}]}}, "*/*": {}},
-                },
-                "204": {"description": "Nothing is safe to reuse", "headers": _TICKET},
-            }
-        ),
+        "responses": {
+            "200": _ok(DESCRIPTION, "Replaced"),
+            "201": _ok(DESCRIPTION, "New"),
+            **_problems("400 401 403 409 413 415 422 500"),
+        },
+    },
+    (FUNCTION, "delete"): {"responses": {"204": {"description": "Removed"}, **_problems("400 401 403 404 500")}},
+    (f"{FUNCTION}/entries", "post"): {
+        "requestBody": {"required": True, "content": {JSON: {"schema": ENTRIES}}},
+        "responses": {"201": _ok(INSERTED), **_problems("400 401 403 404 413 415 422 500 503")},
+    },
+    (f"{FUNCTION}/entries", "get"): {"responses": {"200": _ok(PAGE), **_problems("400 401 403 404 500")}},
+    (f"{FUNCTION}/entries", "delete"): {
+        "responses": {
+            "200": _ok(closed(invalidated={"type": "integer", "minimum": 0})),
+            **_problems("400 401 403 404 500 503"),
+        }
+    },
+}
+
+
+def document(api: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of the application."""
+    made = get_openapi(title="likewise", version="1", routes=api.routes)
+    paths: dict[str, Any] = made["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            operation.update(_OPERATIONS[path, method])
+            address = {**_ADDRESS, "schema": NAME} if method == "put" else _ADDRESS
+            operation["parameters"] = [
+                address if each["in"] == "path" else each for each in operation.get("parameters", ())
+            ]
+    paths[f"{FUNCTION}/infer"] = {"post": _INFER}
+    paths[f"{FUNCTION}/lookup"] = {"post": _LOOKUP}
+    progress = {"type": "object", "additionalProperties": {"type": "string"}}
+    readiness = closed(ready={"type": "boolean"}, missing=progress, degraded=progress)
+    made["components"] = {
+        "schemas": {"Problem": PROBLEM, "Readiness": readiness},
+        "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
     }
+    made["security"] = [{}, {"key": []}]
+    return made
 
 
 def complete(api: FastAPI) -> None:
-    """Let the application's OpenAPI document include the hot routes, problems and access keys."""
+    """Let the application serve this document, made once."""
 
-    def document() -> dict[str, Any]:
+    def made() -> dict[str, Any]:
         if api.openapi_schema is None:
-            made = get_openapi(title="likewise", version="1", routes=api.routes)
-            made["paths"]["/v1/functions/{name}/infer"] = {"post": _infer()}
-            made["paths"]["/v1/functions/{name}/lookup"] = {"post": _lookup()}
-            made.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            made["security"] = [{}, {"key": []}]
-            api.openapi_schema = made
+            api.openapi_schema = document(api)
         return api.openapi_schema
 
-    api.openapi = document  # type: ignore[method-assign]
+    api.openapi = made  # type: ignore[method-assign]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+import re
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import orjson
 
-from likewise.errors import BadRequest, InvalidValue, TooLarge
-from likewise.features.vector import MAX_NORM_SQ
-from likewise.types import NO_CONTROL, Answer, Control, Key, Keys, Outcome, Result, Ticket
+from likewise.errors import BadRequest, InvalidValue
+from likewise.types import NO_CONTROL, Answer, Control, Outcome, Result, Ticket
 
 JSON = "application/json"
 KEYS = "application/octet-stream"
+
+_NUMBERS = frozenset({int, float})
+
+ENTRY_ID = "^[0-7][0-9a-fA-F]{15}$"
 
 DEVICE_BYTES = 128
 """Longest name that a device may give itself."""
@@ -34,18 +36,23 @@ def media_type(content_type: bytes) -> str:
 def parse_control(cache_control: bytes) -> Control:
     """Return what a request's Cache-Control asks for; unknown directives are ignored. Source: RFC 9111, 5.2.1.
 
-    Raises BadRequest where a number of seconds is none.
+    Of a directive that comes twice the stricter one counts. Raises BadRequest where a number of seconds is none.
     """
+    if not cache_control:
+        return NO_CONTROL
     found: dict[str, Any] = {}
-    for directive in cache_control.decode("latin-1").lower().split(","):
+    quoted = cache_control.decode("latin-1").lower().split('"')
+    quoted[1::2] = [each.replace(",", " ") for each in quoted[1::2]]  # a comma in quotes ends nothing
+    for directive in '"'.join(quoted).split(","):
         name, _, argument = directive.strip().partition("=")
         if name in ("no-cache", "no-store", "only-if-cached"):
             found[name.replace("-", "_")] = True
         elif name in ("max-age", "min-fresh"):
             text = argument.strip().strip('"')
-            if not text.isdecimal() or len(text) > 12:
+            if not (text.isascii() and text.isdecimal() and len(text) <= 12):
                 raise BadRequest(f"Cache-Control: `{name}` needs a whole number of seconds, not `{argument[:32]}`.")
-            found[name.replace("-", "_") + "_s"] = float(text)
+            field, stricter = ("max_age_s", min) if name == "max-age" else ("min_fresh_s", max)
+            found[field] = stricter(float(text), found.get(field, float(text)))
     return Control(**found) if found else NO_CONTROL
 
 
@@ -60,6 +67,8 @@ def cache_status(answer: Answer, control: Control = NO_CONTROL) -> bytes:
     """Return the Cache-Status of an answer. Source: RFC 9211."""
     if answer.outcome is Outcome.HIT:
         return b"likewise; hit" + _ttl(answer.ttl_s)
+    if answer.outcome is Outcome.EXACT:
+        return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=exact"
     if answer.outcome is Outcome.COALESCED:
         return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=coalesced"
     if control.no_store:
@@ -83,70 +92,11 @@ def entry_id(number: int) -> str:
 
 def parse_entry_id(text: str) -> int:
     """Return the number of a written entry id. Raises BadRequest."""
-    try:
-        number = int(text, 16) if len(text) == 16 else -1
-    except ValueError:
-        number = -1
-    if not 0 <= number < 1 << 63:
+    if not re.fullmatch(ENTRY_ID, text):
         raise BadRequest(
             f"`{text[:32]}` is no entry id: one has 16 hexadecimal digits, as in the Likewise-Entry header."
         )
-    return number
-
-
-def keys_from_bytes(body: bytes, dimension: int, owner: str, limit: int) -> Keys:
-    """Return the keys in little-endian float32 bytes, shape (n, dimension), n >= 1.
-
-    owner: key type and function, for errors.
-    Raises InvalidValue for a wrong length, NaN or infinity; TooLarge past limit.
-    """
-    row = 4 * dimension
-    if not body or len(body) % row:
-        raise InvalidValue(
-            f"{len(body)} bytes are no whole number of keys: {owner} takes {dimension} float32, {row} bytes a key."
-        )
-    if len(body) > limit * row:
-        raise TooLarge(f"{len(body) // row} keys in one request, the limit is {limit}; send them in several.")
-    return _finite(np.frombuffer(body, "<f4").reshape(-1, dimension), owner)
-
-
-def keys_from_lists(rows: object, dimension: int, owner: str, limit: int) -> Keys:
-    """Return the keys in a list of lists of numbers, shape (n, dimension); raises as `keys_from_bytes`."""
-    if not isinstance(rows, list) or not rows:
-        raise InvalidValue(f"`keys` has to be a list of keys, each a list of {dimension} numbers, for {owner}.")
-    if len(rows) > limit:
-        raise TooLarge(f"{len(rows)} keys in one request, the limit is {limit}; send them in several.")
-    for row in rows:
-        if not isinstance(row, list) or len(row) != dimension:
-            have = f"{len(row)} numbers" if isinstance(row, list) else type(row).__name__
-            raise InvalidValue(f"A key has {have}, {owner} takes a list of {dimension} numbers.")
-    try:
-        with np.errstate(over="ignore"):
-            keys = np.array(rows, np.float32)
-    except (ValueError, TypeError, OverflowError):
-        raise InvalidValue(f"A key holds something that is no number; {owner} takes {dimension} numbers.") from None
-    if keys.shape != (len(rows), dimension):
-        raise InvalidValue(f"A key holds something that is no number; {owner} takes {dimension} numbers.")
-    return _finite(keys, owner)
-
-
-def key_from_json(value: object, dimension: int, owner: str) -> Key:
-    """Return one key given as a list of numbers or as base64 of little-endian float32 bytes."""
-    if isinstance(value, str):
-        keys = keys_from_bytes(from_base64(value, "key"), dimension, owner, 1)
-    else:
-        keys = keys_from_lists([value], dimension, owner, 1)
-    key: Key = keys[0]
-    return key
-
-
-def _finite(keys: Keys, owner: str) -> Keys:
-    # One squared norm per key finds NaN and infinity, and what float32 distances would overflow on.
-    with np.errstate(over="ignore", invalid="ignore"):
-        norms_sq = np.einsum("ij,ij->i", keys, keys)
-    if not (norms_sq < MAX_NORM_SQ).all():
-        raise InvalidValue(f"A key for {owner} holds NaN, infinity or a number beyond 1e15; send smaller ones.")
-    return keys
+    return int(text, 16)
 
 
 def from_base64(text: object, field: str) -> bytes:
@@ -175,7 +125,7 @@ def result_fields(result: Result) -> dict[str, Any]:
 def answer_fields(answer: Answer | Ticket) -> dict[str, Any]:
     """Return the answer to one key of a lookup as JSON fields."""
     if isinstance(answer, Ticket):
-        return {"outcome": answer.outcome.value, "ticket": answer.token}
+        return {"outcome": answer.outcome.value, "ticket": answer.token or None}
     return {
         "outcome": answer.outcome.value,
         "entry": entry_id(answer.entry_id),
@@ -188,11 +138,3 @@ def answer_fields(answer: Answer | Ticket) -> dict[str, Any]:
 def dumps(document: object) -> bytes:
     """Return a document as JSON."""
     return orjson.dumps(document)
-
-
-def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
-    """Return a request header's value, or b"" where there is none; name in lower case."""
-    for key, value in headers:
-        if key == name:
-            return value
-    return b""

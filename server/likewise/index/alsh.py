@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
 from likewise.index.exact import ExactIndex
+from likewise.index.keyed import ImmediateIndex
 from likewise.index.parts import Parts
 from likewise.index.widths import Tuner
 from likewise.types import Key, Keys, Slots
@@ -63,7 +64,7 @@ class Tables:
         return found
 
 
-class AlshIndex:
+class AlshIndex(ImmediateIndex):
     """Looks only at keys that share a bucket with the query; widens or narrows the buckets as the data asks for.
 
     A query whose buckets hold fewer than k keys is answered by a scan, so an answer is never short. New tables are
@@ -203,11 +204,6 @@ class AlshIndex:
     def snapshot(self, chunk: int) -> Parts:
         """Return the slots and keys as they are now, in parts, to be read while this changes; see ExactIndex."""
         return self._store.snapshot(chunk)
-
-    @property
-    def worn(self) -> bool:
-        """False: it renews itself."""
-        return False
 
     def memory_bytes(self) -> int:
         """Return the bytes it holds, keys included, to a good estimate: each table has a bucket for most keys."""

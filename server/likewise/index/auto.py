@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
+from dataclasses import replace
+from time import monotonic
 
-from likewise.index.contenders import Contenders, discard
-from likewise.index.exact import ExactIndex
+from likewise.errors import InvalidValue
+from likewise.index.contenders import Contenders
 from likewise.index.hnsw import EF_CONSTRUCTION, M
-from likewise.index.keyed import KeyedIndex
-from likewise.index.moves import Build, Cancelled, Move
+from likewise.index.keyed import KeyedIndex, SlotsOf
+from likewise.index.moves import Build, Cancelled, Move, drop
+from likewise.index.outline import Outline
 from likewise.index.parts import Parts
-from likewise.index.tombstoned import TombstonedIndex
+from likewise.index.saved import SavedIndex
 from likewise.index.trials import Measure, Measured, Trial, measure
+from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 
 logger = logging.getLogger(__name__)
@@ -22,7 +25,7 @@ TRIED_AT = 64_000
 """Numbers in all keys from which on something may be faster than a scan: 1,000 keys of 64 dimensions."""
 LEAST, MOST = 64, 2000
 """Keys among which the first trial is made at the earliest and at the latest."""
-AGAIN = {"exact": 2, "alsh": 2, "ivf": 4, "hnsw": 4}
+AGAIN = {"exact": 2, "ivf": 4, "hnsw": 4}
 """Times as many keys as at the last trial, when the kind that won it has to face the next."""
 SETTLED = 100_000
 """Keys among which a graph that wins need not be tried again as they grow: the others slow down more."""
@@ -59,7 +62,7 @@ class AutoIndex:
         trial what a kind is worth. Raises InvalidValue for an unknown precision.
         """
         self._dimension = dimension
-        self._background = background
+        self.background = background
         self._exact_limit = exact_limit
         self._first_trial = max(LEAST, min(MOST, TRIED_AT // dimension) if first_trial is None else first_trial)
         self._trial_at = self._first_trial
@@ -72,7 +75,10 @@ class AutoIndex:
         self._current: KeyedIndex = self._contenders.empty("hnsw" if exact_limit == 0 else "exact")
         self._move: Move | None = None
         self._trial: Trial | None = None
-        self._held = False
+        self._held: int | None = None
+        self._restored_at = 0
+        self._closed = False
+        self._given_up: Cancelled | None = None
 
     @property
     def dimension(self) -> int:
@@ -81,7 +87,7 @@ class AutoIndex:
 
     @property
     def kind(self) -> str:
-        """The kind in use now: exact, alsh, ivf or hnsw."""
+        """The kind in use now: exact, ivf or hnsw."""
         return self._current.kind
 
     @property
@@ -90,27 +96,30 @@ class AutoIndex:
         return dict(self._measured)
 
     @property
-    def background(self) -> bool:
-        """True: replacements are built in a thread. False while another thread fills it: built there and then."""
-        return self._background
+    def effort(self) -> float | None:
+        """How much a search looks at, in the unit of the kind in use; None where that has no such thing."""
+        return self._current.effort
 
-    @background.setter
-    def background(self, background: bool) -> None:
-        self._background = background
+    @property
+    def held(self) -> int | None:
+        """The capacity of the bulk load that was announced; None: there is none."""
+        return self._held
 
     def hold(self, capacity: int) -> None:
         """Begin no replacement until `release`: a bulk load of up to `capacity` keys would only have to repeat itself.
 
         What is exact stays exact meanwhile, so adding costs next to nothing and a lookup a scan.
         """
-        self._held = True
-        if isinstance(self._current, ExactIndex):
-            self._current.reserve(capacity)
+        self._held = capacity
+        self._current.hold(capacity)
 
-    def release(self) -> None:
-        """The bulk load is over: replace what is due to be."""
-        self._held = False
+    def release(self, cancelled: Cancelled | None = None) -> None:
+        """The bulk load is over: replace what is due to be. cancelled: gives that up, without background."""
+        self._held = None
+        self._current.release()
+        self._given_up = cancelled
         self._tend()
+        self._given_up = None
 
     @property
     def moving(self) -> bool:
@@ -124,8 +133,7 @@ class AutoIndex:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
         self._current.add(slots, keys)
         if self._move is not None:
-            start = self._current.end - len(slots) if isinstance(self._current, TombstonedIndex) else -1
-            self._move.added(slots, keys, start)
+            self._move.added(slots, keys)
         self._tend()
 
     def remove(self, slots: Slots) -> None:
@@ -156,6 +164,14 @@ class AutoIndex:
         """Return a copy of the keys of live slots, shape (n, d)."""
         return self._current.keys(slots)
 
+    def peek(self, slot: int) -> Keys | None:
+        """Return a copy of a slot's key, shape (1, d), or None; may be called in another thread while this changes."""
+        while True:
+            current = self._current
+            found = current.peek(slot)
+            if self._current is current:  # else its memory may have been given back before it was read
+                return found
+
     def snapshot(self, chunk: int) -> Parts:
         """Return the slots and keys as they are now, in parts."""
         return self._current.snapshot(chunk)
@@ -170,20 +186,62 @@ class AutoIndex:
         return self._current.memory_bytes()
 
     def settle(self, timeout_s: float | None = None) -> None:
-        """Wait until no replacement is on its way. Blocks; for tests, tools and the end of a bulk load."""
+        """Wait until no replacement is on its way, at most `timeout_s`. Blocks; for tests and tools."""
+        deadline = None if timeout_s is None else monotonic() + timeout_s
         while True:
             if self._move is None:
                 self._tend()
             if self._move is None:
                 return
-            self._move.join(timeout_s)
-            self._tend_move()
+            left = None if deadline is None else deadline - monotonic()
+            self._move.join(None if left is None else max(0.0, left))
+            if self._move.over:
+                self._tend_move()
+            if left is not None and left <= 0:
+                return
 
     def close(self) -> None:
-        """Give up a replacement on its way; its thread ends by itself."""
+        """Give up a replacement on its way and begin no other; its thread ends by itself. Answers go on."""
+        self._closed = True
         if self._move is not None:
-            self._move.cancelled = True
+            self._move.cancel()
             self._move = None
+        self._current.close()
+
+    @property
+    def projection(self) -> Projection | None:
+        """None: keys are searched as they are."""
+        return None
+
+    def outline(self) -> Outline | None:
+        """Return what is saved of the index in use, with the count of keys that it was chosen for."""
+        outline = self._current.outline()
+        return outline and replace(outline, facts={**outline.facts, "chosen_at": self._chosen_at})
+
+    def restore(self, saved: SavedIndex, slots: SlotsOf) -> bool:
+        """Begin to replace the scan by a saved index of a kind that could have been chosen; see KeyedIndex."""
+        kinds = self._contenders.kinds if self._exact_limit is None else ("hnsw",)
+        kind = saved.text("kind")
+        if self._closed or self._move is not None or self.kind != "exact" or kind not in kinds:
+            return False
+        if saved.facts.get("projected", saved.number("dimension")) != self._dimension:
+            return False
+
+        def build(parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
+            try:
+                return self._contenders.restore(saved, slots(), parts, cancelled)
+            except InvalidValue as error:
+                logger.warning("a saved index cannot be used and is built anew: %s", error.detail)
+                return None
+
+        self._restored_at = saved.number("chosen_at")
+        self._move = Move(self._current, build, background=self.background, stopped=self._stopped)
+        self._tend_move()
+        return True
+
+    def discard(self) -> None:
+        """Give the memory back; nothing may be asked any more."""
+        self._current.discard()
 
     def _tend_on_lookup(self) -> None:
         """Go on where a replacement is complete or was no faster: the next trial may be due already."""
@@ -196,11 +254,14 @@ class AutoIndex:
         if self._move is not None:
             self._tend_move()
             return
-        build = None if self._held else self._successor()
+        build = None if self._closed or self._held is not None else self._successor()
         if build is not None:
             self._trial = build if isinstance(build, Trial) else None
-            self._move = Move(self._current, build, background=self._background)
+            self._move = Move(self._current, build, background=self.background, stopped=self._stopped)
             self._tend_move()
+
+    def _stopped(self) -> bool:
+        return self._closed or (self._given_up is not None and self._given_up())
 
     def _successor(self) -> Build | None:
         count, kind, worn = len(self._current), self.kind, self._current.worn
@@ -216,7 +277,7 @@ class AutoIndex:
         return self._of(kind) if worn else None
 
     def _of(self, kind: str) -> Build:
-        effort = self._current.effort if isinstance(self._current, TombstonedIndex) else None
+        effort = self._current.effort
 
         def build(parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
             return self._contenders.build(kind, parts, len(parts), cancelled, effort)
@@ -238,11 +299,7 @@ class AutoIndex:
             return
         old, self._current, self._move = self._current, successor, None
         self._conclude()
-        if not self._background:
-            _drop([old])
-        else:
-            # freeing hundreds of megabytes takes milliseconds: not on the loop
-            threading.Thread(target=_drop, args=([old],), name="likewise-index-drop", daemon=True).start()
+        drop(old, background=self.background)
 
     def _conclude(self) -> None:
         """Set when the next trial is due."""
@@ -251,17 +308,19 @@ class AutoIndex:
         if trial is None:
             if kind == "exact":
                 self._chosen_at, self._trial_at = 0, self._first_trial
+            elif self._restored_at:
+                self._chosen(self._restored_at)
+            self._restored_at = 0
             return
         self._measured = trial.measured
-        # a scan cannot be wrong among fewer keys
-        self._chosen_at = trial.count if kind != "exact" else 0
-        self._trial_at = AGAIN[kind] * trial.count
-        if kind == "hnsw" and trial.count >= SETTLED:
-            self._trial_at = sys.maxsize
+        self._chosen(trial.count)
         logger.info("%d keys are searched by %s: %s", trial.count, kind, trial.measured)
 
-
-def _drop(indexes: list[KeyedIndex]) -> None:
-    for index in indexes:
-        discard(index)
-    indexes.clear()
+    def _chosen(self, count: int) -> None:
+        """Set when the next trial is due after one among so many keys."""
+        kind = self.kind
+        # a scan cannot be wrong among fewer keys
+        self._chosen_at = count if kind != "exact" else 0
+        self._trial_at = AGAIN[kind] * count
+        if kind == "hnsw" and count >= SETTLED:
+            self._trial_at = sys.maxsize

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from time import sleep
 
 import numpy as np
 
-from likewise.index.alsh import AlshIndex
+from likewise.errors import InvalidValue
 from likewise.index.exact import ExactIndex
 from likewise.index.graph import Scale
-from likewise.index.hnsw import HnswIndex
+from likewise.index.hnsw import EFFORTS, HnswIndex
 from likewise.index.ivf import SAMPLE, IvfIndex, lists_for
 from likewise.index.keyed import KeyedIndex
 from likewise.index.moves import Cancelled, fill
+from likewise.index.parts import Parts
+from likewise.index.saved import SavedIndex
 from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
 from likewise.types import Keys, Slots
 
-ALSH_LIMIT = 10_000
-"""A-LSH takes 1,450 bytes a key beside the key, and the others at most 400: it is not tried among more keys."""
-ALSH_PART = 32
-"""Keys that are put into its tables at once: they are Python's, and the interpreter lock is held meanwhile."""
+KNOWN = 0.5
+"""Share of the keys that a saved index has to have; with less it is built anew."""
 
 
 class Contenders:
@@ -35,14 +34,13 @@ class Contenders:
             HnswIndex, dimension, m=m, ef_construction=ef_construction, ef_search=ef_search, scale=self._scale
         )
 
-    def kinds(self, count: int) -> tuple[str, ...]:
-        """Return the kinds beside a scan that may hold so many keys, the one that takes longest to build last.
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds beside a scan, the one that takes longest to build last.
 
         Only a graph can hold keys in less than 4 bytes a number.
         """
-        if self._scale.precision != "float32":
-            return ("hnsw",)
-        return ("alsh", "ivf", "hnsw") if count <= ALSH_LIMIT else ("ivf", "hnsw")
+        return ("ivf", "hnsw") if self._scale.precision == "float32" else ("hnsw",)
 
     def build(
         self,
@@ -56,14 +54,41 @@ class Contenders:
 
         count: keys it is made for. effort: see TombstonedIndex; None: the kind's usual.
         """
+        if cancelled():
+            return None
         index = self.empty(kind, parts, count)
-        done = fill(index, _slowly(parts) if isinstance(index, AlshIndex) else parts, cancelled)
-        if isinstance(index, HnswIndex) and done:
+        if not fill(index, parts, cancelled):
+            index.discard()
+            return None
+        if isinstance(index, HnswIndex):
             index.arrange()
             index.built()
         if isinstance(index, TombstonedIndex) and effort is not None:
             index.effort = effort
-        return index if done else None
+        return index
+
+    def restore(self, saved: SavedIndex, slots: Slots, parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
+        """Return a saved index over the keys in the parts, or None where it was cancelled.
+
+        slots: of the saved positions, -1 where there is no such key any more. Raises InvalidValue; see TombstonedIndex.
+        """
+        if cancelled():
+            return None
+        if len(slots) != saved.number("count", 1) or (slots >= 0).sum() < len(parts) * KNOWN:
+            raise InvalidValue("too few of the keys are in it")
+        index = self.empty(saved.text("kind"), (), len(slots))
+        if not isinstance(index, TombstonedIndex):
+            raise InvalidValue("its kind is not one that is saved")
+        effort = saved.facts.get("effort")
+        if not isinstance(effort, float) or not 0 < effort <= max(EFFORTS):
+            raise InvalidValue(f"its effort is {effort!r}")
+        index.effort = effort
+        if not index.restore_from(saved, slots, parts, cancelled):
+            index.discard()
+            return None
+        if isinstance(index, HnswIndex):
+            index.built()
+        return index
 
     def empty(self, kind: str, parts: Iterable[tuple[Slots, Keys]] = (), count: int = 0) -> KeyedIndex:
         """Return an empty index for so many keys and as many to come."""
@@ -72,11 +97,11 @@ class Contenders:
             return self._graph(capacity=capacity, rebuilds_itself=False)
         if kind == "ivf":
             wanted = SAMPLE * lists_for(count)
-            training = every(parts, max(1, count // wanted))[1] if count else None
+            training = every(parts, max(1, count // wanted))[1] if count and parts else None
             return IvfIndex(
                 self._dimension, capacity=capacity, training=training, expected=count, rebuilds_itself=False
             )
-        return AlshIndex(self._dimension) if kind == "alsh" else ExactIndex(self._dimension)
+        return ExactIndex(self._dimension)
 
 
 def every(parts: Iterable[tuple[Slots, Keys]], step: int) -> tuple[Slots, Keys]:
@@ -90,16 +115,3 @@ def every(parts: Iterable[tuple[Slots, Keys]], step: int) -> tuple[Slots, Keys]:
         keys.append(held[at])
         before += len(part)
     return np.concatenate(slots), np.concatenate(keys)
-
-
-def _slowly(parts: Iterable[tuple[Slots, Keys]]) -> Iterable[tuple[Slots, Keys]]:
-    for slots, keys in parts:
-        for start in range(0, len(slots), ALSH_PART):
-            yield slots[start : start + ALSH_PART], keys[start : start + ALSH_PART]
-            sleep(0)
-
-
-def discard(index: KeyedIndex) -> None:
-    """Give the memory of an index back, as far as the allocator would keep it."""
-    if isinstance(index, TombstonedIndex):
-        index.discard()

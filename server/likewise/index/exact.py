@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from weakref import ref
-
 import numpy as np
 
 from likewise.index.kernels import Scan
+from likewise.index.keyed import ImmediateIndex
 from likewise.index.parts import Parts
 from likewise.index.slots import SlotMap, check_added
 from likewise.index.views import ints
@@ -15,7 +14,7 @@ from likewise.types import Key, Keys, Slots
 INITIAL_CAPACITY = 256
 
 
-class ExactIndex:
+class ExactIndex(ImmediateIndex):
     """Keys side by side in one array; a removed key's row is taken by the last, so no space is lost."""
 
     kind = "exact"
@@ -29,8 +28,6 @@ class ExactIndex:
         self._slots = np.full(INITIAL_CAPACITY, -1, np.int64)
         self._slot_of = ints(self._slots)
         self._rows = SlotMap()
-        self._readers: list[ref[Parts]] = []
-        """Snapshots; rows that somebody may still read are not overwritten."""
 
     @property
     def dimension(self) -> int:
@@ -43,6 +40,7 @@ class ExactIndex:
     def add(self, slots: Slots, keys: Keys) -> None:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
         keys = check_added(slots, keys, self._dimension)
+        self._rows.check_free(slots)
         end = self._count + len(slots)
         if end > len(self._keys):
             self._resize(max(end, 2 * len(self._keys)))
@@ -57,10 +55,6 @@ class ExactIndex:
             row = self._rows.pop(slot)
             if row < 0:
                 continue
-            if self._readers:
-                if any(reader() is not None for reader in self._readers):
-                    self._resize(len(self._keys))  # the readers go on with the arrays as they were
-                self._readers.clear()
             self._count -= 1
             last = self._count
             if row != last:
@@ -71,11 +65,12 @@ class ExactIndex:
         if self._count < len(self._keys) // 4 and len(self._keys) > INITIAL_CAPACITY:
             self._resize(max(INITIAL_CAPACITY, 2 * self._count))
 
-    def reserve(self, capacity: int) -> None:
+    def hold(self, capacity: int) -> None:
         """Take room for so many keys now, so that the array is not copied as it grows to them.
 
         Memory is taken only as keys are written; removing most of them gives the room up.
         """
+        super().hold(capacity)
         if capacity > len(self._keys):
             self._resize(capacity)
 
@@ -132,19 +127,25 @@ class ExactIndex:
                 return found
 
     def snapshot(self, chunk: int) -> Parts:
-        """Return the slots and keys as they are now, in parts, to be read while this changes.
+        """Return the slots and their keys in parts, read as they are asked for; see KeyedIndex.
 
-        Nothing is copied unless a key is removed while somebody has the parts: copying a million keys is a pause.
+        Nothing is copied here and now: copying a million keys is a pause.
         """
-        slots, keys = self.slots(), self._keys
-        parts = Parts(lambda: slots, lambda part, start: keys[start : start + len(part)], chunk)
-        self._readers = [reader for reader in self._readers if reader() is not None] + [ref(parts)]
-        return parts
+        return Parts(self._rows.slots, lambda part, start: self._read(part), chunk)
 
-    @property
-    def worn(self) -> bool:
-        """False: removal leaves nothing behind."""
-        return False
+    def _read(self, slots: Slots) -> Keys:
+        """Return copies of the keys of slots, any key for those that are gone; may be called in another thread."""
+        found = np.zeros((len(slots), self._dimension), np.float32)
+        waiting = np.arange(len(slots))
+        while len(waiting):
+            keys, asked = self._keys, slots[waiting]
+            rows = self._rows.get_any(asked)
+            here = (rows >= 0) & (rows < len(keys))
+            found[waiting[here]] = keys[rows[here]]
+            # a key that was moved while it was read may have been overwritten by another: it is read again
+            now = self._rows.get_any(asked)
+            waiting = waiting[(now >= 0) & ((now != rows) | (self._keys is not keys))]
+        return found
 
     def memory_bytes(self) -> int:
         """Return the bytes it holds, keys included."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
 from likewise.index.kernels import Answers, Bitmap
@@ -96,7 +97,7 @@ class Graph:
         self.dimension = dimension
         self.capacity = capacity
         self.count = 0
-        self._m = m
+        self.m = m
         self._grows_ef = ef_search is None
         self._effort = 1.0
         self.ef_search = ef_search or MIN_EF_SEARCH
@@ -117,7 +118,7 @@ class Graph:
         self._reserve()
 
     def _lengths(self) -> tuple[int, int, int, int]:
-        links = int(self.capacity * self._m * 2.1) + 64 * self._m
+        links = int(self.capacity * self.m * 2.1) + 64 * self.m
         return self.capacity * self._key_bytes, links, self.capacity + 1, self.capacity
 
     def _reserve(self) -> None:
@@ -195,8 +196,7 @@ class Graph:
         with self._moving:
             self._graph.permute_entries(order)
             self._reserve()
-            for vector, length in zip(self._vectors(), self._lengths(), strict=True):
-                enlarge_pages(vector, length)
+            self.enlarge_pages()
         return order
 
     def keys(self, positions: Slots) -> Keys:
@@ -214,6 +214,72 @@ class Graph:
     def rows(self, start: int, end: int) -> Keys:
         """Return a copy of the keys at positions from start to before end, shape (n, d); as `keys` otherwise."""
         return self.keys(np.arange(start, end))
+
+    # ── saving and restoring, see links.py ─────────────────────────────────────────────────────────────────
+
+    @property
+    def entry(self) -> int:
+        """The position at which searches begin; -1 while there is none."""
+        return int(self._graph.hnsw.entry_point)
+
+    @property
+    def max_levels(self) -> int:
+        """The most levels that a position may have."""
+        return int(self._graph.hnsw.cum_nneighbor_per_level.size()) - 1
+
+    def levels(self, start: int, end: int) -> NDArray[np.int32]:
+        """Return a copy of the number of levels of some positions; may be called in other threads beside `append`."""
+        with self._moving:
+            found: NDArray[np.int32] = faiss.rev_swig_ptr(self._graph.hnsw.levels.data(), end)[start:].copy()
+        return found
+
+    def links(self, start: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return copies of where the links of some positions begin, and where the last end, and of the links.
+
+        May be called in other threads beside `append`: a list that is changed meanwhile may lack a link or have one
+        twice.
+        """
+        with self._moving:
+            hnsw = self._graph.hnsw
+            offsets = faiss.rev_swig_ptr(hnsw.offsets.data(), end + 1)[start:].astype(np.int64)
+            first, last = int(offsets[0]), int(offsets[-1])
+            links: NDArray[np.int32] = faiss.rev_swig_ptr(hnsw.neighbors.data(), last)[first:].copy()
+        return offsets, links
+
+    def allocate(self, levels: NDArray[np.int32], entry: int) -> None:
+        """Become a graph of nodes with so many levels each, without links, all keys zero; it has to be empty."""
+        hnsw, count = self._graph.hnsw, len(levels)
+        hnsw.levels.resize(count)
+        faiss.rev_swig_ptr(hnsw.levels.data(), count)[:] = levels
+        hnsw.prepare_level_tab(count, True)
+        hnsw.entry_point, hnsw.max_level = entry, int(levels[entry]) - 1
+        self._storage.codes.resize(count * self._key_bytes)
+        self._storage.ntotal = self._graph.ntotal = count
+        self.count = count
+        self._tune()
+
+    def put_links(self, start: int, links: NDArray[np.int32]) -> None:
+        """Write links from a place in the array of all on."""
+        end = start + len(links)
+        faiss.rev_swig_ptr(self._graph.hnsw.neighbors.data(), end)[start:] = links
+
+    def put_keys(self, positions: Slots, keys: Keys) -> None:
+        """Write the keys of positions, shape (n, d), C-contiguous float32."""
+        if self._scale.precision == "float32":
+            coded = keys.view(np.uint8)
+        else:
+            if not self._graph.is_trained:
+                self._scale.fit(self._graph, keys)
+            coded = np.empty((len(keys), self._key_bytes), np.uint8)
+            if len(keys):
+                self._storage.sa_encode_c(len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(coded))
+        codes = faiss.rev_swig_ptr(self._storage.codes.data(), self.count * self._key_bytes)
+        codes.reshape(self.count, self._key_bytes)[positions] = coded
+
+    def enlarge_pages(self) -> None:
+        """Put what is there on huge pages."""
+        for vector, length in zip(self._vectors(), self._lengths(), strict=True):
+            enlarge_pages(vector, length)
 
     def filter(self, bitmap: Bitmap | None) -> None:
         """Find only positions whose bit is set, from now on and as the bitmap changes; None: find all."""

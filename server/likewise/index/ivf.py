@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 
 from likewise.errors import InvalidValue
 from likewise.index.kernels import Lists
+from likewise.index.parts import Parts
+from likewise.index.saved import Column, SavedIndex
 from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
-from likewise.types import Keys
+from likewise.types import Keys, Slots
 
 EXACT_LIMIT = 512
 """Up to so many keys there is one list: too few to find centroids in, and a scan is as fast."""
+CHUNK = 65_536
 SAMPLE = 64
 """Keys for each centroid that it is found from."""
 
@@ -63,14 +69,53 @@ class IvfIndex(TombstonedIndex):
         self._lists = Lists(self._dimension, capacity, lists, self._probes(lists), sample)
         return self._lists
 
+    def _facts(self) -> dict[str, Any]:
+        return {"lists": self._lists.lists, "trained_at": self._trained_at, "least": self._least}
+
+    def _columns(self, count: int) -> Iterable[Column]:
+        lists = self._lists
+        yield "centroids", [lists.centroids]
+        yield "numbers", (lists.numbers(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK))
+
+    def restore_from(self, saved: SavedIndex, slots: Slots, parts: Parts, cancelled: Callable[[], bool]) -> bool:
+        """Become saved lists over the keys of the parts; see TombstonedIndex."""
+        count, number = len(slots), saved.number("lists", 1)
+        numbers = saved.column("numbers", "<i4", count)
+        if int(numbers.min()) < 0 or int(numbers.max()) >= number:
+            raise InvalidValue("a key is in a list that is not there")
+        centroids = saved.column("centroids", "<f4", number * self._dimension).reshape(number, self._dimension)
+        if not np.isfinite(centroids).all():
+            raise InvalidValue("a centroid is no number")
+        self._trained_at, self._least = saved.number("trained_at"), saved.number("least", 1)
+        capacity = max(MIN_CAPACITY, 2 * count)
+        lists = Lists(self._dimension, capacity, number, self._probes(number), centroids=centroids)
+        self._engine = self._lists = lists
+        self._published = (self._engine, self._positions)
+        self._reach_for(capacity)
+        highest = int(slots.max(initial=-1)) + 1
+        number_of = np.full(highest, -1, np.int64)
+        number_of[slots[slots >= 0]] = numbers[slots >= 0]
+        for part, keys in parts:
+            if cancelled():
+                return False
+            listed = np.full(len(part), -1, np.int64)
+            listed[part < highest] = number_of[part[part < highest]]
+            known = listed >= 0
+            start = lists.count
+            lists.append_to(listed[known], np.ascontiguousarray(keys[known]))
+            self._place(part[known], start)
+            self.add(part[~known], keys[~known])
+        return True
+
     def _probes(self, lists: int) -> int:
         return max(min(self._least, lists), round(self._effort * lists))
 
     @property
     def efforts(self) -> tuple[float, ...]:
-        """Shares of the lists that come to 1, 2, 4 and so on, at most half of them."""
+        """Shares of the lists that come to 1, 2, 3, 4, 6, 8, 12 and so on, at most half of them."""
         count = self._lists.lists
-        return tuple(2**power / count for power in range(max(1, count.bit_length() - 1)))
+        numbers = sorted({2**power * step // 2 for power in range(1, count.bit_length()) for step in (2, 3)} | {1})
+        return tuple(number / count for number in numbers if number == 1 or number <= count // 2)
 
     @property
     def effort(self) -> float:

@@ -101,17 +101,25 @@ class Lists:
     Source: Sivic and Zisserman, 2003; Jégou et al., 2011, as faiss has it.
     """
 
-    def __init__(self, dimension: int, capacity: int, lists: int, probes: int, training: Keys | None = None) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        capacity: int,
+        lists: int,
+        probes: int,
+        training: Keys | None = None,
+        centroids: Keys | None = None,
+    ) -> None:
         """Find the centroids of a sample, shape (n, d), n >= lists; None: all keys are in one list.
 
         capacity: keys that may come without a pause, which the list of their places would make as it grows. probes:
-        lists that a search looks through.
+        lists that a search looks through. centroids: known already, shape (lists, d).
         """
         self.lists = lists
         self.count = 0
         self._quantizer: Any = faiss.IndexFlatL2(dimension)
         if training is None:
-            self._quantizer.add(np.zeros((lists, dimension), np.float32))
+            self._quantizer.add(np.zeros((lists, dimension), np.float32) if centroids is None else centroids)
         quantized: Any = faiss.IndexIVFFlat(self._quantizer, dimension, lists)
         quantized.cp.min_points_per_centroid = 1  # else it warns on standard error
         quantized.cp.max_points_per_centroid = 64
@@ -128,6 +136,7 @@ class Lists:
         self._bitmap: Bitmap | None = None
         self._filter: Any = None
         self._parameters: Any = None
+        self._discarded = False
         self._growing = threading.Lock()  # held by readers in other threads, and where lists grow
         self.probe(probes)
 
@@ -150,6 +159,24 @@ class Lists:
                 self._index.add_c(len(keys), faiss.swig_ptr(keys))
             self.count += len(keys)
 
+    @property
+    def centroids(self) -> Keys:
+        """Copies of the centroids, shape (lists, d)."""
+        found: Keys = self._quantizer.reconstruct_n(0, self.lists)
+        return found
+
+    def numbers(self, start: int, end: int) -> NDArray[np.int32]:
+        """Return the numbers of the lists of some positions; may be called in other threads beside `append`."""
+        with self._growing:
+            places = faiss.rev_swig_ptr(self._index.direct_map.array.data(), end)[start:]
+            return (places >> 32).astype(np.int32)
+
+    def append_to(self, numbers: NDArray[np.int64], keys: Keys) -> None:
+        """Append keys of shape (n, d), C-contiguous float32, to lists whose numbers are known, shape (n,)."""
+        with self._growing:
+            self._index.add_core(len(keys), faiss.swig_ptr(keys), None, faiss.swig_ptr(numbers))
+        self.count += len(keys)
+
     def filter(self, bitmap: Bitmap | None) -> None:
         """Find only positions whose bit is set, from now on and as the bitmap changes; None: find all."""
         if bitmap is self._bitmap:
@@ -161,9 +188,9 @@ class Lists:
 
     def keys(self, positions: Slots) -> Keys:
         """Return a copy of the keys at `positions`, shape (n, d). May be called from other threads beside `append`."""
-        if not len(positions):
-            return np.empty((0, self._index.d), np.float32)
         with self._growing:
+            if not len(positions) or self._discarded:
+                return np.zeros((len(positions), self._index.d), np.float32)
             found: Keys = self._index.reconstruct_batch(positions)
         return found
 
@@ -195,16 +222,18 @@ class Lists:
         return found
 
     def discard(self) -> None:
-        """Give the pages of all lists back at once; nothing may be asked any more.
+        """Give the pages of all lists back at once; nothing may be asked any more, and keys are zeros.
 
         The allocator would keep them for itself.
         """
-        lists = self._index.invlists
-        for number in range(self.lists):
-            size = lists.list_size(number) * 4 * self._index.d
-            if size >= mmap.PAGESIZE:
-                give_back(int(lists.get_codes(number)), size)
-        self._index.reset()
+        with self._growing:
+            self._discarded = True
+            lists = self._index.invlists
+            for number in range(self.lists):
+                size = lists.list_size(number) * 4 * self._index.d
+                if size >= mmap.PAGESIZE:
+                    give_back(int(lists.get_codes(number)), size)
+            self._index.reset()
 
     def memory_bytes(self) -> int:
         """Return the bytes of keys, ids and centroids, to a good estimate: a list has a quarter more room than keys."""

@@ -2,93 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from time import monotonic
 
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.index.auto import AutoIndex
-from likewise.index.keyed import KeyedIndex
-from likewise.index.moves import Cancelled, Move, fill
+from likewise.index.keyed import KeyedIndex, SlotsOf
+from likewise.index.moves import Build, Cancelled, Move, drop, fill
+from likewise.index.outline import Outline, probes
 from likewise.index.parts import Parts
-from likewise.index.slots import check_added
-from likewise.index.store import KeyStore
+from likewise.index.projection import Projected
+from likewise.index.saved import SavedIndex
 from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 
 Make = Callable[[int], KeyedIndex]
 """Dimension -> an empty index."""
-
-
-class Projected:
-    """Keys as they came, beside an index over their projections. The projection never changes."""
-
-    def __init__(self, dimension: int, projection: Projection, index: KeyedIndex) -> None:
-        """Set up an empty index for keys of `dimension` numbers; `index` is empty and of the projection's dimension."""
-        self.projection = projection
-        self.index = index
-        self._store = KeyStore(dimension)
-
-    @property
-    def dimension(self) -> int:
-        """Length of a key as it comes."""
-        return self._store.dimension
-
-    @property
-    def kind(self) -> str:
-        """The kind that searches the projections."""
-        return self.index.kind
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def add(self, slots: Slots, keys: Keys) -> None:
-        """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
-        keys = check_added(slots, keys, self.dimension)
-        self.index.add(slots, self.projection.many(keys))
-        self._store.put(slots, keys)
-
-    def remove(self, slots: Slots) -> None:
-        """Take slots out; unknown ones are a no-op."""
-        for slot in slots.tolist():
-            before = len(self.index)
-            self.index.remove(np.array([slot], np.int64))
-            if len(self.index) < before:
-                self._store.drop(slot)
-
-    def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
-        """Return (l2_sq, slots) between projections, both of shape (n, k), nearest first; see Index."""
-        return self.index.search(self.projection.many(keys), k)
-
-    def search_one(self, key: Key, k: int) -> tuple[list[float], list[int]]:
-        """Return (l2_sq, slots) between projections of the at most k nearest keys, nearest first."""
-        return self.index.search_one(self.projection.one(key), k)
-
-    def slots(self) -> Slots:
-        """Return the live slots, in no order."""
-        return self.index.slots()
-
-    def keys(self, slots: Slots) -> Keys:
-        """Return a copy of the keys of live slots as they came, shape (n, d)."""
-        return self._store.get(slots)
-
-    def snapshot(self, chunk: int) -> Parts:
-        """Return the slots as they are now and their keys, in parts, read as they are asked for.
-
-        A slot that changes meanwhile may come with either key: who copies has to follow the changes too, as Move does.
-        """
-        slots, store = self.slots(), self._store
-        return Parts(lambda: slots, lambda part, start: store.get(part), chunk)
-
-    @property
-    def worn(self) -> bool:
-        """True: time to rebuild."""
-        return self.index.worn
-
-    def memory_bytes(self) -> int:
-        """Return the bytes it holds, both sorts of keys included."""
-        return self._store.nbytes + self.index.memory_bytes()
 
 
 class ProjectedIndex:
@@ -106,6 +36,8 @@ class ProjectedIndex:
         self._background = background
         self._move: Move | None = None
         self._wanted: Projection | None = None
+        self._held = plain.held
+        self._closed = False
 
     @property
     def dimension(self) -> int:
@@ -118,14 +50,28 @@ class ProjectedIndex:
         return self._current.kind
 
     @property
+    def effort(self) -> float | None:
+        """How much a search looks at, in the unit of the kind in use; None where that has no such thing."""
+        return self._current.effort
+
+    @property
     def projection(self) -> Projection | None:
         """What is searched by now; None: the keys as they are."""
         return self._current.projection if isinstance(self._current, Projected) else None
 
     @property
+    def background(self) -> bool:
+        """True: what takes long is done in a thread."""
+        return self._background
+
+    @background.setter
+    def background(self, background: bool) -> None:
+        self._background = self._current.background = background
+
+    @property
     def moving(self) -> bool:
-        """True while another projection is on its way."""
-        return self._move is not None
+        """True while another projection, or another kind of index, is on its way."""
+        return self._move is not None or self._current.moving
 
     def __len__(self) -> int:
         return len(self._current)
@@ -139,24 +85,70 @@ class ProjectedIndex:
             made = projection.many(np.zeros((1, self.dimension), np.float32))
             if made.shape != (1, projection.dimension):
                 raise InvalidValue(f"The projection makes {made.shape} of a key of {self.dimension} numbers; fit anew.")
-        self.close()
+        if self._closed:
+            return
+        self._give_up()
         self._wanted = projection
         inline = not self._background or not len(self._current)
-        self._move = Move(self._current, self._build, background=not inline)
+        self._move = Move(self._current, self._builder(projection), background=not inline, stopped=lambda: self._closed)
         self._tend()
 
-    def _build(self, parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
-        projection = self._wanted
-        inner = self._make(self.dimension if projection is None else projection.dimension)
-        if isinstance(inner, AutoIndex):
+    def outline(self) -> Outline | None:
+        """Return what is saved of the index in use, and what tells its projection; see KeyedIndex."""
+        return None if self._move is not None else self._current.outline()
+
+    def restore(self, saved: SavedIndex, slots: SlotsOf) -> bool:
+        """Begin to replace what searches by a saved index, where that is of the projection in use; see KeyedIndex."""
+        wanted = self._wanted
+        if self._closed or not _made_by(wanted, saved, self.dimension):
+            return False
+        if wanted is None:
+            return self._move is None and self._current.restore(saved, slots)
+        self._give_up()
+        build = self._builder(wanted, lambda index: index.restore(saved, slots))
+        self._move = Move(self._current, build, background=self._background, stopped=lambda: self._closed)
+        self._tend()
+        return True
+
+    def _builder(
+        self, projection: Projection | None, restored: Callable[[KeyedIndex], bool] = lambda index: False
+    ) -> Build:
+        def build(parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
+            inner = self._make(self.dimension if projection is None else projection.dimension)
             inner.background = False  # it is filled in a thread of its own already
-            inner.hold(len(parts))
-        index = inner if projection is None else Projected(self.dimension, projection, inner)
-        if not fill(index, parts, cancelled):
-            return None
-        if isinstance(inner, AutoIndex):
-            inner.release()
-        return index
+            index = inner if projection is None else Projected(self.dimension, projection, inner)
+            count = len(parts)
+            index.hold(count)
+            if not fill(index, parts, cancelled):
+                index.close()
+                return None
+            if not restored(index) and self._held is None:
+                index.release(cancelled)
+            # what is due after the last changes comes in the background, once this is in use
+            index.hold(count)
+            return index
+
+        return build
+
+    def _give_up(self) -> None:
+        if self._move is not None:
+            self._move.cancel()
+            self._move = None
+
+    def hold(self, capacity: int) -> None:
+        """Begin no replacement of the index in use until `release`; see KeyedIndex."""
+        self._held = capacity
+        self._current.hold(capacity)
+
+    def release(self, cancelled: Cancelled | None = None) -> None:
+        """The bulk load is over: begin what is due."""
+        self._held = None
+        self._current.release(cancelled)
+
+    @property
+    def held(self) -> int | None:
+        """The capacity of the bulk load that was announced; None: there is none."""
+        return self._held
 
     def add(self, slots: Slots, keys: Keys) -> None:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
@@ -192,6 +184,14 @@ class ProjectedIndex:
         """Return a copy of the keys of live slots as they came, shape (n, d)."""
         return self._current.keys(slots)
 
+    def peek(self, slot: int) -> Keys | None:
+        """Return a copy of a slot's key as it came, shape (1, d), or None; see KeyedIndex."""
+        while True:
+            current = self._current
+            found = current.peek(slot)
+            if self._current is current:  # else its memory may have been given back before it was read
+                return found
+
     def snapshot(self, chunk: int) -> Parts:
         """Return the slots as they are now and their keys, in parts; see Projected."""
         return self._current.snapshot(chunk)
@@ -206,37 +206,57 @@ class ProjectedIndex:
         return self._current.memory_bytes()
 
     def settle(self, timeout_s: float | None = None) -> None:
-        """Wait until nothing is on its way. Blocks; for tests, tools and the end of a bulk load."""
+        """Wait until nothing is on its way, at most `timeout_s`. Blocks; for tests and tools."""
+        deadline = None if timeout_s is None else monotonic() + timeout_s
         while self._move is not None:
-            self._move.join(timeout_s)
+            left = None if deadline is None else deadline - monotonic()
+            self._move.join(None if left is None else max(0.0, left))
             self._tend()
-        inner = self._current.index if isinstance(self._current, Projected) else self._current
-        if isinstance(inner, AutoIndex):
-            inner.settle(timeout_s)
+            if left is not None and left <= 0:
+                break
+        self._current.settle(None if deadline is None else max(0.0, deadline - monotonic()))
 
     def close(self) -> None:
-        """Give up what is on its way; its thread ends by itself."""
-        if self._move is not None:
-            self._move.cancelled = True
-            self._move = None
+        """Give up what is on its way, here and in the index in use, and begin nothing more. Answers go on."""
+        self._closed = True
+        self._give_up()
+        self._current.close()
+
+    def discard(self) -> None:
+        """Give the memory back; nothing may be asked any more."""
+        self._current.discard()
 
     def _tend(self) -> None:
         """Take over what is complete."""
         move = self._move
-        if move is None or not (move.ready or move.failed):
+        if move is None or not move.over:
             return
-        successor = None if move.failed else move.finish()
-        if successor is None and not move.failed:
+        successor = move.finish()
+        if move.ready and successor is None:
             return
         self._move = None
         if successor is None:
             return
         old, self._current = self._current, successor
-        if isinstance(old, AutoIndex):
-            old.close()
-        inner = successor.index if isinstance(successor, Projected) else successor
-        if isinstance(inner, AutoIndex):
-            inner.background = self._background
-        if self._background:
-            # freeing hundreds of megabytes takes milliseconds: not on the loop
-            threading.Thread(target=[old].clear, name="likewise-index-drop", daemon=True).start()
+        drop(old, background=self._background)
+        successor.background = self._background
+        if self._held is None:
+            successor.release()
+        else:
+            successor.hold(self._held)
+
+
+def _made_by(projection: Projection | None, saved: SavedIndex, dimension: int) -> bool:
+    made = saved.facts.get("projected")
+    if projection is None or made is None:
+        return projection is None and made is None
+    expected = projection.many(probes(dimension))
+    if made != expected.shape[1]:
+        return False
+    found = saved.column("probes", "<f4", expected.size).reshape(expected.shape)
+    return bool(np.allclose(found, expected, rtol=1e-3, atol=1e-4))
+
+
+def projectable(index: KeyedIndex, make: Make, *, background: bool) -> ProjectedIndex:
+    """Return an index that can be searched by projections: the given one, or what is wrapped around it."""
+    return index if isinstance(index, ProjectedIndex) else ProjectedIndex(index, make, background=background)

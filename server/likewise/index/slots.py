@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
 from likewise.index.views import ints
@@ -31,19 +30,25 @@ class SlotMap:
             self._view = ints(grown)
 
     def put(self, slots: Slots, rows: Slots) -> None:
-        """Set the rows of slots. Raises InvalidValue where a slot has one already."""
+        """Set the rows of slots that have none; see check_free."""
         if len(slots) == 1:
             slot = int(slots[0])
             self._reach(slot)
-            if self._view[slot] >= 0:
-                raise _taken(slot)
             self._view[slot] = int(rows[0])
         elif len(slots):
             self._reach(int(slots.max()))
-            taken = slots[self._rows[slots] >= 0]
+            self._rows[slots] = rows
+
+    def check_free(self, slots: Slots) -> None:
+        """Raise InvalidValue where a slot has a row already."""
+        if len(slots) == 1:
+            if self.has(int(slots[0])):
+                raise _taken(int(slots[0]))
+        else:
+            known = slots[slots < len(self._rows)]
+            taken = known[self._rows[known] >= 0]
             if taken.size:
                 raise _taken(int(taken[0]))
-            self._rows[slots] = rows
 
     def set(self, slot: int, row: int) -> None:
         """Change the row of a slot that has one."""
@@ -56,6 +61,13 @@ class SlotMap:
     def get(self, slots: Slots) -> Slots:
         """Return the rows of slots, -1 where there is none; slots must be within reach."""
         return self._rows[slots].astype(np.int64)
+
+    def get_any(self, slots: Slots) -> Slots:
+        """Return the rows of slots, -1 where there is none or they are out of reach."""
+        rows = np.full(len(slots), -1, np.int64)
+        known = slots < len(self._rows)
+        rows[known] = self._rows[slots[known]]
+        return rows
 
     def row(self, slot: int) -> int:
         """Return the row of a slot, or -1."""
@@ -73,10 +85,6 @@ class SlotMap:
         row = self._view[slot]
         self._view[slot] = -1
         return row
-
-    def rows(self) -> NDArray[np.int32]:
-        """Return a copy of the rows by slot, -1 where there is none; the least that can be copied of a moment."""
-        return self._rows.copy()
 
     def slots(self) -> Slots:
         """Return the slots that have a row, ascending."""

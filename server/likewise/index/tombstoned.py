@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from likewise.index.kernels import Answers
+from likewise.index.keyed import ImmediateIndex
+from likewise.index.outline import Outline
 from likewise.index.parts import Parts
+from likewise.index.saved import Column, SavedIndex
 from likewise.index.slots import SlotMap, check_added
 from likewise.index.views import ints
 from likewise.types import Key, Keys, Slots
@@ -52,7 +55,7 @@ class Engine(Protocol):
         """Return the bytes of keys and of what leads to them."""
 
 
-class TombstonedIndex(ABC):
+class TombstonedIndex(ImmediateIndex, ABC):
     """Slots over the positions of an engine; rebuilt without tombstones when they are many.
 
     Left alone, it rebuilds itself inside `add` and `remove`. An owner that rebuilds in the background says so and
@@ -67,6 +70,7 @@ class TombstonedIndex(ABC):
         self._rebuilds_itself = rebuilds_itself
         self._readers: list[ref[Parts]] = []
         self._start(max(capacity, MIN_CAPACITY), np.empty((0, dimension), np.float32))
+        self._published = (self._engine, self._positions)
 
     @abstractmethod
     def _make(self, capacity: int, keys: Keys) -> Engine:
@@ -122,10 +126,19 @@ class TombstonedIndex(ABC):
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
         keys = check_added(slots, keys, self._dimension)
         start, end = self._engine.count, self._engine.count + len(slots)
-        self._positions.put(slots, np.arange(start, end, dtype=np.int64))
+        self._positions.check_free(slots)
         if end > len(self._slots):
             self._reach(max(end, 2 * len(self._slots)))
         self._engine.append(keys)
+        # only now: a slot that has a position has a key there, for whoever peeks in another thread
+        self._place(slots, start)
+        if self._rebuilds_itself and self._spent:
+            self.rebuild()
+
+    def _place(self, slots: Slots, start: int) -> None:
+        """Note the slots of positions from `start` on, whose keys are there."""
+        end = start + len(slots)
+        self._positions.put(slots, np.arange(start, end, dtype=np.int64))
         if end - start == 1:
             self._slot_of[start] = int(slots[0])
             self._alive_bits[start >> 3] |= 1 << (start & 7)
@@ -133,8 +146,10 @@ class TombstonedIndex(ABC):
             self._slots[start:end] = slots
             positions = np.arange(start, end)
             np.bitwise_or.at(self._alive, positions >> 3, (1 << (positions & 7)).astype(np.uint8))
-        if self._rebuilds_itself and self._spent:
-            self.rebuild()
+
+    def _reach_for(self, count: int) -> None:
+        if count > len(self._slots):
+            self._reach(2 * count)
 
     def _reach(self, capacity: int) -> None:
         slots = np.full(capacity, -1, np.int32)
@@ -167,16 +182,23 @@ class TombstonedIndex(ABC):
         """Build it anew from the live keys, here and now."""
         slots = self.slots()
         keys = self.keys(slots)
-        self.discard()
+        old = self._engine
         self._start(max(MIN_CAPACITY, 2 * len(slots)), keys)
         rebuilds, self._rebuilds_itself = self._rebuilds_itself, False
         self.add(slots, keys)
         self._rebuilds_itself = rebuilds
+        self._published = (self._engine, self._positions)
+        if not self._read:
+            old.discard()
 
     def discard(self) -> None:
         """Give the memory back at once, unless a snapshot is being read; nothing may be asked of the index any more."""
-        if all(reader() is None for reader in self._readers):
+        if not self._read:
             self._engine.discard()
+
+    @property
+    def _read(self) -> bool:
+        return any(reader() is not None for reader in self._readers)
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
         """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""
@@ -220,23 +242,60 @@ class TombstonedIndex(ABC):
 
         A position's key never changes, so another thread may read while this index goes on.
         """
-        # a copy of the rows is the least that there is to do here and now: the rest is left to who reads
-        rows, engine = self._positions.rows(), self._engine
-        parts = Parts(
-            lambda: np.flatnonzero(rows >= 0), lambda part, start: engine.keys(rows[part].astype(np.int64)), chunk
-        )
+        positions, engine = self._positions, self._engine
+
+        def keys(slots: Slots, start: int) -> Keys:
+            return engine.keys(np.maximum(positions.get_any(slots), 0))
+
+        parts = Parts(positions.slots, keys, chunk)
         self._readers = [reader for reader in self._readers if reader() is not None] + [ref(parts)]
         return parts
 
-    @property
-    def end(self) -> int:
-        """The position that the next key will have; keys never change theirs."""
-        return self._engine.count
+    def outline(self) -> Outline | None:
+        """Return what is saved of it; None where it is left alone, since it is built as keys are loaded."""
+        if self._rebuilds_itself or not len(self):
+            return None
+        engine, count = self._engine, self._engine.count
+        facts = {
+            "kind": self.kind,
+            "dimension": self._dimension,
+            "count": count,
+            "effort": float(self.effort),
+            **self._facts(),
+        }
 
-    @property
-    def rows(self) -> Callable[[int, int], Keys]:
-        """Returns a copy of the keys from a position to before another; may be called in another thread, and later."""
-        return self._engine.rows
+        def slots(start: int, end: int) -> Slots | None:
+            return self._slots[start:end].astype(np.int64) if self._engine is engine else None
+
+        return Outline(facts, slots, lambda: self._columns(count), self.snapshot(1))
+
+    @abstractmethod
+    def _facts(self) -> dict[str, Any]:
+        """Return what is saved of the kind in particular, JSON-able."""
+
+    @abstractmethod
+    def _columns(self, count: int) -> Iterable[Column]:
+        """Return what leads to the first `count` positions; called and read in a thread."""
+
+    @abstractmethod
+    def restore_from(self, saved: SavedIndex, slots: Slots, parts: Parts, cancelled: Callable[[], bool]) -> bool:
+        """Become a saved index over the keys of the parts; it has to be empty. False: it was cancelled.
+
+        slots: of the saved positions, -1 where there is no such key any more. Keys that were not saved are added.
+        Raises InvalidValue where it is damaged or fits the keys too little to be of use.
+        """
+
+    def peek(self, slot: int) -> Keys | None:
+        """Return a copy of a slot's key, shape (1, d), or None; may be called in another thread while this changes."""
+        while True:
+            published = self._published
+            engine, positions = published
+            position = positions.row(slot)
+            if position < 0:
+                return None
+            found = engine.keys(np.array([position]))
+            if self._published is published:  # else the memory may have been given back before it was read
+                return found
 
     def memory_bytes(self) -> int:
         """Return the bytes it holds, keys included."""

@@ -10,7 +10,7 @@ from time import thread_time
 
 import numpy as np
 
-from likewise.index.contenders import Contenders, discard, every
+from likewise.index.contenders import Contenders, every
 from likewise.index.exact import ExactIndex
 from likewise.index.kernels import Scan
 from likewise.index.keyed import KeyedIndex
@@ -101,7 +101,6 @@ def measure(kind: str, index: KeyedIndex, questions: Questions, clock: Callable[
     for key in questions.keys:
         for contender, spent in searches.items():
             spent.append(search(contender, key))
-    recall = min(recall, questions.recall(index))  # A-LSH tunes itself as it is searched
     for row in range(len(questions.slots)):
         slots, keys = questions.slots[row : row + 1], questions.keys[row : row + 1]
         for contender, spent in additions.items():
@@ -142,22 +141,27 @@ class Trial:
     def __call__(self, parts: Parts, cancelled: Cancelled) -> KeyedIndex | None:
         """Return an index of the best kind with all keys; None where that is in use already, or it was cancelled."""
         self.count = len(parts)
+        if cancelled():
+            return None
         step = max(8, self.count // QUESTIONS)
         slots, keys = every(parts, step)
         rest = _Rest(parts, step)
-        kinds = self._contenders.kinds(self.count)
+        kinds = self._contenders.kinds
         measured = {"exact": Measured(1.0, 1.0)}
         questions: Questions | None = None
         index: KeyedIndex | None = None
         for kind in kinds:
             if index is not None:
-                discard(index)
+                index.discard()
             index = None  # before the next takes its place in memory
             index = self._contenders.build(kind, rest, self.count, cancelled)
             if index is None:
                 return None
-            if questions is None:
+            if questions is None and not cancelled():
                 questions = Questions(slots, keys, index)
+            if questions is None or cancelled():
+                index.discard()
+                return None
             measured[kind] = self._measure(kind, index, questions)
         best = min((kind for kind in measured if measured[kind].recall >= RECALL), key=lambda kind: measured[kind].cost)
         self.measured = measured
@@ -168,7 +172,7 @@ class Trial:
                 index.add(slots, keys)
             return index
         if index is not None:
-            discard(index)
+            index.discard()
         index = None
         return self._contenders.build(best, parts, self.count, cancelled, measured[best].effort)
 

@@ -1,7 +1,10 @@
-"""Inference off the event loop: a bounded queue, micro-batches that grow with the load, users before probes.
+"""The queue in front of a model: two lanes, batches, limits, and workers shared over all functions.
 
-No timer delays a lone request: a batch is whatever waits when a worker comes free, so a quiet server runs
-batches of one at once, and a loaded one fills them by itself.
+Requests that somebody waits for stand in the users' lane, bounded in number, in bytes and in time. Probes stand in a
+lane of their own: what fills the other one cannot turn them away, and they are computed however late. They go first:
+until a probe is settled it holds tokens of the error budget, about one for each hit served meanwhile, so a budget that
+waits for a crowded model would soon refuse the very hits that keep the crowd small. For the same reason no hit is
+served while more of them wait than the next batch takes.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ import numpy as np
 from likewise.errors import LikewiseError, ModelFailed, Overloaded
 from likewise.ports import Model
 from likewise.types import Input, Tensor
+
+PATIENCE = 4
+"""Batches of probes that waiting users let go ahead of them."""
 
 
 class Workers:
@@ -44,11 +50,46 @@ class Workers:
             batcher.start()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     value: Input
+    size_bytes: int
     future: asyncio.Future[tuple[list[Tensor], float]]
-    deadline: float
+
+
+class _Lane:
+    """Jobs that wait for a worker, first come, first served; bounded in number and in bytes of decoded input."""
+
+    __slots__ = ("_limit", "_limit_bytes", "_size_bytes", "jobs")
+
+    def __init__(self, limit: int, limit_bytes: int) -> None:
+        self.jobs: deque[_Job] = deque()
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Say whether one more fits; an empty lane takes anything."""
+        jobs = self.jobs
+        return not jobs or (len(jobs) < self._limit and self._size_bytes + size_bytes <= self._limit_bytes)
+
+    def put(self, job: _Job) -> None:
+        self.jobs.append(job)
+        self._size_bytes += job.size_bytes
+
+    def take(self) -> _Job:
+        job = self.jobs.popleft()
+        self._size_bytes -= job.size_bytes
+        return job
+
+    def drop(self, job: _Job) -> None:
+        """Take out a job that nobody waits for any more; nothing where it runs already."""
+        with contextlib.suppress(ValueError):
+            self.jobs.remove(job)
+            self._size_bytes -= job.size_bytes
 
 
 Done = tuple[list[list[Tensor] | LikewiseError], float] | BaseException
@@ -66,17 +107,21 @@ class Batcher:
         *,
         batch_max: int = 16,
         queue_limit: int = 256,
+        queue_bytes: int = 256 << 20,
         queue_timeout_s: float = 10.0,
     ) -> None:
-        """Set up. queue_limit: inputs that may wait; queue_timeout_s: how long one may wait before it is refused."""
+        """Set up. queue_limit, queue_bytes: inputs, and bytes of them once decoded, that may wait in each lane.
+
+        queue_timeout_s: how long one may wait before it is refused; a probe is not.
+        """
         self._model = model
         self._prepare = prepare
         self._workers = workers
         self._batch_max = batch_max if model.dynamic_batch else 1
-        self._queue_limit = queue_limit
-        self._queue_timeout_s = queue_timeout_s
-        self._users: deque[_Job] = deque()
-        self._probes: deque[_Job] = deque()
+        self.queue_timeout_s = queue_timeout_s
+        self._users = _Lane(queue_limit, queue_bytes)
+        self._probes = _Lane(queue_limit, queue_bytes)
+        self._probes_soon = max(2, self._batch_max)
         self._yielded = 0
         self.is_waiting = False
         self.mean_cost_s = 0.05
@@ -86,22 +131,47 @@ class Batcher:
 
     @property
     def queued(self) -> int:
-        """Inputs that wait for a worker."""
+        """Inputs that wait for a worker, probes included."""
         return len(self._users) + len(self._probes)
+
+    @property
+    def queued_probes(self) -> int:
+        """Probes that wait for a worker."""
+        return len(self._probes)
+
+    @property
+    def takes_probes(self) -> bool:
+        """Whether one more probe would be settled soon: with the next batch."""
+        return len(self._probes) < self._probes_soon
 
     async def infer(self, value: Input, *, probe: bool = False) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
 
-        probe: yields to waiting users. Raises Overloaded at once where the queue is full or has waited too long;
-        ModelFailed or InvalidValue from the model and the preparation.
+        probe: waits in the probes' lane, as long as it takes; the oldest there goes where it overflows.
+        Raises Overloaded at once where the lane is full, or once the input has waited too long; ModelFailed or
+        InvalidValue from the model and the preparation. Cancelled before a worker took it, it is never computed.
         """
-        if self.queued >= self._queue_limit:
-            raise self._overloaded(f"{self.queued} inputs wait for inference already")
+        size = value.size_bytes
+        lane = self._probes if probe else self._users
+        while not lane.has_room(size):
+            if not probe:
+                raise self.overloaded(f"{len(lane)} inputs wait for inference already")
+            oldest = lane.take()
+            if not oldest.future.done():
+                oldest.future.set_exception(self.overloaded(f"{len(lane) + 1} probes wait for inference already"))
         loop = asyncio.get_running_loop()
-        job = _Job(value, loop.create_future(), perf_counter() + self._queue_timeout_s)
-        (self._probes if probe else self._users).append(job)
+        job = _Job(value, size, loop.create_future())
+        lane.put(job)
         self.start()
-        return await job.future
+        timer = None if probe else loop.call_later(self.queue_timeout_s, self._expire, job)
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            lane.drop(job)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def start(self) -> None:
         """Start batches while there are inputs and free workers."""
@@ -113,26 +183,26 @@ class Batcher:
             if not batch:
                 return
             self._workers.free -= 1
-            loop = asyncio.get_running_loop()
-            self._workers.executor.submit(self._work, batch, loop)
+            self._workers.executor.submit(self._work, batch, asyncio.get_running_loop())
 
     def _take(self) -> list[_Job]:
-        """Take the next batch: users first; a probe that yielded four times comes before them."""
+        """Take the next batch: probes first, but users before them once they let `PATIENCE` batches go ahead."""
         batch: list[_Job] = []
-        now = perf_counter()
-        probes_first = self._yielded >= 4
-        queues = (self._probes, self._users) if probes_first else (self._users, self._probes)
-        self._yielded = 0 if probes_first or not self._probes else self._yielded + 1
-        for queue in queues:
-            while queue and len(batch) < self._batch_max:
-                job = queue.popleft()
-                if job.future.done():  # its client went away
-                    continue
-                if job.deadline < now:
-                    job.future.set_exception(self._overloaded(f"waited over {self._queue_timeout_s:g} s for inference"))
-                    continue
-                batch.append(job)
+        users_first = self._yielded >= PATIENCE
+        lanes = (self._users, self._probes) if users_first else (self._probes, self._users)
+        self._yielded = 0 if users_first or not (self._users and self._probes) else self._yielded + 1
+        for lane in lanes:
+            while lane and len(batch) < self._batch_max:
+                job = lane.take()
+                if not job.future.done():  # else its client went away
+                    batch.append(job)
         return batch
+
+    def _expire(self, job: _Job) -> None:
+        """Refuse a user's input that still waits when its time is over."""
+        if job in self._users.jobs and not job.future.done():
+            self._users.drop(job)
+            job.future.set_exception(self.overloaded(f"waited over {self.queue_timeout_s:g} s for inference"))
 
     def _work(self, batch: Sequence[_Job], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""
@@ -144,7 +214,7 @@ class Batcher:
             loop.call_soon_threadsafe(self._finish, batch, done)
 
     def _compute(self, values: Sequence[Input]) -> tuple[list[list[Tensor] | LikewiseError], float]:
-        """Run a batch; one input that cannot be prepared does not spoil the others."""
+        """Run a batch; one input that cannot be prepared or computed does not spoil the others."""
         started = perf_counter()
         answers: list[list[Tensor] | LikewiseError] = []
         tensors: list[Tensor] = []
@@ -158,16 +228,17 @@ class Batcher:
                 answers.append([])
                 places.append(place)
         for group in _by_shape(tensors):
-            chosen = [tensors[i] for i in group]
-            try:
-                outputs = self._model.run(chosen[0][None] if len(chosen) == 1 else np.stack(chosen))
-            except LikewiseError as error:
-                for i in group:
-                    answers[places[i]] = error
-            else:
-                for row, i in enumerate(group):
-                    answers[places[i]] = [output[row] for output in outputs]
+            for i, answer in zip(group, self._run([tensors[i] for i in group]), strict=True):
+                answers[places[i]] = answer
         return answers, perf_counter() - started
+
+    def _run(self, tensors: Sequence[Tensor]) -> list[list[Tensor] | LikewiseError]:
+        """Return what the model makes of tensors of one shape; each by itself where it raises for all together."""
+        try:
+            outputs = self._model.run(tensors[0][None] if len(tensors) == 1 else np.stack(tensors))
+        except LikewiseError as error:
+            return [error] if len(tensors) == 1 else [self._run([tensor])[0] for tensor in tensors]
+        return [[output[row] for output in outputs] for row in range(len(tensors))]
 
     def _finish(self, batch: Sequence[_Job], done: Done) -> None:
         if isinstance(done, BaseException):
@@ -189,7 +260,8 @@ class Batcher:
         self._workers.release()
         self.start()
 
-    def _overloaded(self, why: str) -> Overloaded:
+    def overloaded(self, why: str) -> Overloaded:
+        """Return the error for an input that cannot be computed now, with the time after which to come back."""
         wait_s = max(1.0, self.queued * self.mean_cost_s)
         return Overloaded(f"{why}; come back in about {wait_s:.0f} s, or raise queue_limit", wait_s)
 

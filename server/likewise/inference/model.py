@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from likewise.errors import InvalidFunction, ModelFailed
+from likewise.inference.onnx_file import external_paths
 from likewise.types import Tensor
 
 onnxruntime.set_default_logger_severity(4)  # its errors reach us as exceptions; no second copy on stderr
@@ -25,6 +26,8 @@ _DTYPES: dict[str, Any] = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
+_OUTPUTS = {*_DTYPES, "tensor(uint16)", "tensor(uint32)", "tensor(uint64)", "tensor(int16)"}
+"""What an output may be: what NumPy has a type for, and JSON numbers."""
 
 
 Bound = tuple[onnxruntime.IOBinding, Tensor, Tensor]
@@ -34,11 +37,16 @@ Bound = tuple[onnxruntime.IOBinding, Tensor, Tensor]
 class OnnxModel:
     """A loaded ONNX model with one input whose first axis is the batch.
 
-    `shape` is the input's shape without the batch axis; None stands for an axis of any length.
+    `shape` is the input's shape without the batch axis; None stands for an axis of any length. `outputs` are the names
+    of the outputs that are computed, `files` its own and those beside it that hold some of its numbers.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        """Load the file. Raises InvalidFunction, naming the file and what is wrong with it."""
+    def __init__(self, path: Path, threads: int = 1, *, first_output: bool = False) -> None:
+        """Load the file. Raises InvalidFunction, naming the file and what is wrong with it.
+
+        first_output: leave the others out. Its external data have to lie in its folder.
+        """
+        self.files = (path, *external_paths(path, path.parent))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -71,7 +79,15 @@ class OnnxModel:
         self.dynamic_batch = not isinstance(axes[0], int)
         self.shape: tuple[int | None, ...] = tuple(axis if isinstance(axis, int) else None for axis in axes[1:])
         self.dtype = np.dtype(_DTYPES[inputs[0].type])
-        self.outputs: tuple[str, ...] = tuple(each.name for each in self._session.get_outputs())
+        outputs = self._session.get_outputs()[: 1 if first_output else None]
+        for output in outputs:
+            if output.type not in _OUTPUTS:
+                raise InvalidFunction(
+                    f"{path}: output `{output.name}` is {output.type}; export it with tensors of numbers alone"
+                    + (", for scikit-learn with `zipmap` off" if output.type.startswith(("seq", "map")) else "")
+                )
+        self.outputs: tuple[str, ...] = tuple(each.name for each in outputs)
+        self._fetched = None if not first_output else list(self.outputs)
         self._input_name = inputs[0].name
 
     def check(self, shape: Sequence[int], origin: str) -> None:
@@ -81,20 +97,16 @@ class OnnxModel:
         )
         if not fits:
             wanted = "×".join("any" if axis is None else str(axis) for axis in self.shape)
-            raise InvalidFunction(
-                f"{origin}: {self.path.name} takes an input of {wanted}, but the spec prepares "
-                f"{'×'.join(map(str, shape))}; correct the spec's size, channels, sample_rate or seconds"
+            channels_last = len(shape) == 3 and self.shape[-1:] in ((1,), (3,)) and self.shape[:1] not in ((1,), (3,))
+            remedy = (
+                "its channels come last (NHWC): export it with channels first (NCHW), or with a Transpose before it"
+                if channels_last
+                else "correct the spec's size (width, height), channels, sample_rate or seconds"
             )
-
-    def accepts(self, shape: Sequence[int]) -> bool:
-        """Say whether a tensor of that shape, without the batch axis, can be its input."""
-        return len(shape) == len(self.shape) and all(
-            want is None or want == have for want, have in zip(self.shape, shape, strict=True)
-        )
-
-    def zeros(self) -> Tensor:
-        """Return a batch of one input of zeros, shape (1, ...); axes of any length are 1."""
-        return np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
+            raise InvalidFunction(
+                f"{origin}: {self.path.name} takes an input of {wanted or 'one number'}, but the spec prepares "
+                f"{'×'.join(map(str, shape))}; {remedy}"
+            )
 
     def run(self, batch: Tensor) -> Sequence[Tensor]:
         """Return the outputs for a batch, each with the batch as its first axis. Blocks; may be called from any thread.
@@ -103,7 +115,7 @@ class OnnxModel:
         Raises ModelFailed where the model raises, or an output has no batch axis of n.
         """
         try:
-            outputs = self._session.run(None, {self._input_name: np.ascontiguousarray(batch, self.dtype)})
+            outputs = self._session.run(self._fetched, {self._input_name: np.ascontiguousarray(batch, self.dtype)})
         except Exception as error:  # as above: no common base
             raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
         for name, output in zip(self.outputs, outputs, strict=True):
@@ -118,9 +130,11 @@ class OnnxModel:
         Where the input may have any length, or the model only takes what is not float32, it is `run`. A lone number
         comes out as shape (1,). Raises as `run`.
         """
-        zeros = self.zeros()
+        if None in self.shape:
+            return lambda one: np.atleast_1d(self.run(one[None])[0][0])
+        zeros = np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
         first = self.run(zeros)[0]
-        if None in self.shape or zeros.dtype != np.float32 or first.dtype != np.float32:
+        if zeros.dtype != np.float32 or first.dtype != np.float32:
             return lambda one: np.atleast_1d(self.run(one[None])[0][0])
         session, threads = self._session, threading.local()
 

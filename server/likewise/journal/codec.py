@@ -14,7 +14,8 @@ A frame, little-endian throughout:
 The body of *inserted* is in `entry_codec.py`.
 *Observed* is a fixed head (three lengths), a JSON list `[function, key type, meaning, node,
 number]`, then a float32 table with a row for each sample: evidence, probability, scale, wrong (0 or 1). *Registered* is
-a fixed head (a length), a JSON list `[function, at, spec, [[file, size], ...]]`, then the files. The others are JSON.
+a fixed head (a length), a JSON list `[function, at, spec, [[file, size], ...]]` with the generation behind it where
+there is one, then the files. The others are JSON.
 
 A frame carries the lowest version that knows what is in it, so that a node of the version before reads all that it can
 while nodes are upgraded one after the other, and skips the rest.
@@ -238,7 +239,8 @@ def _encode_registered(record: Registered, limits: Limits) -> bytes:
     if len(record.files) > limits.files:
         raise JournalError(f"A function has {len(record.files)} files; the journal takes {limits.files}.")
     sizes = [(name, len(content)) for name, content in record.files.items()]
-    described = _json((record.function, record.at, record.spec, sizes))
+    generation = [record.generation] if record.generation else []
+    described = _json((record.function, record.at, record.spec, sizes, *generation))
     return b"".join((_FILES.pack(len(described)), described, *record.files.values()))
 
 
@@ -247,7 +249,7 @@ def _decode_registered(frame: bytes, limits: Limits) -> Registered:
     at = _HEAD_BYTES + _FILES.size + described
     if at > len(frame):
         raise ValueError("its description is cut off")
-    function, when, spec, sizes = orjson.loads(frame[at - described : at])
+    function, when, spec, sizes, *more = orjson.loads(frame[at - described : at])
     if len(sizes) > limits.files:
         raise ValueError("too many files")
     files: dict[str, bytes] = {}
@@ -258,7 +260,7 @@ def _decode_registered(frame: bytes, limits: Limits) -> Registered:
         at += size
     if at != len(frame):
         raise ValueError("its files do not add up")
-    return Registered(text(function), _moment(when), text(spec), files)
+    return Registered(text(function), _moment(when), text(spec), files, text(more[0]) if more else "")
 
 
 def _decode_unregistered(frame: bytes, _: Limits) -> Unregistered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from likewise.journal import codec
 from likewise.ports import Registrations
@@ -94,6 +95,10 @@ class MemoryJournal:
 
     async def seal(self, blocks: Iterable[EntryBlock], *, prune: bool = True) -> None:
         """Do nothing: there is no snapshot."""
+
+    def sealed(self) -> tuple[Path, str] | None:
+        """Return None: there is no snapshot."""
+        return None
 
     def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Do nothing: what is shared here is never lost while the process lives."""

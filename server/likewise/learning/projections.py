@@ -82,7 +82,7 @@ class Projector:
 
     @property
     def _name(self) -> str:
-        return f"key type `{self._key_type}` of `{self._namespace.function}`"
+        return f"key type `{self._key_type}` of `{self._namespace.name}`"
 
     def _take_over(self, projection: Projection | None) -> None:
         self.fits += 1

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.index.auto import AutoIndex
 from likewise.lookup.tags import tag_bytes
 from likewise.types import EntryBlock
 
@@ -28,7 +27,7 @@ def insert_block(space: Namespace, block: EntryBlock, bodies: Sequence[bytes], l
     for name, dimension in space.key_types.items():
         keys = block.keys.get(name)
         if keys is None or keys.shape[1:] != (dimension,):
-            raise InvalidValue(f"A block of `{space.function}` has no keys of type `{name}` with {dimension} numbers.")
+            raise InvalidValue(f"A block of `{space.name}` has no keys of type `{name}` with {dimension} numbers.")
     now = space._clock()
     store = space._store
     of_tags = np.array([tag_bytes(tags) for tags in block.values["tags"]] or [0], np.int64)
@@ -93,12 +92,10 @@ def blocks(space: Namespace, rows: int = 4096) -> Iterator[EntryBlock]:
 def hold(space: Namespace) -> None:
     """Say that a bulk load begins: indexes wait with what they would do again and again as they grow."""
     for index in space._indexes.values():
-        if isinstance(index, AutoIndex):
-            index.hold(space.capacity_entries)
+        index.hold(space.capacity_entries)
 
 
 def release(space: Namespace) -> None:
     """Say that a bulk load is over."""
     for index in space._indexes.values():
-        if isinstance(index, AutoIndex):
-            index.release()
+        index.release()

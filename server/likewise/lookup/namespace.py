@@ -13,7 +13,7 @@ from likewise.clocks import SteadyClock
 from likewise.errors import InvalidValue, TooLarge, UnknownEntry
 from likewise.index.keyed import KeyedIndex
 from likewise.index.make import make_index
-from likewise.index.projected import ProjectedIndex
+from likewise.index.projected import projectable
 from likewise.index.views import ints
 from likewise.lookup.costs import Costs
 from likewise.lookup.eviction import make_eviction
@@ -53,7 +53,8 @@ class Namespace:
     ) -> None:
         """Set up an empty namespace.
 
-        function: `name@version`, for messages. key_types: dimension by name. capacity_bytes: keys, results and tags.
+        function: what records of it carry: `name@version`, and behind `#` what tells its results from others.
+        key_types: dimension by name. capacity_bytes: keys, results and tags.
         ttl_s: how long entries live that do not say so themselves. index_kind: one for all, or by key type.
         index_options: given to every index, such as background=False. precision: of keys held, by key type, where it
         is not float32. monotonic: what deadlines and ages go by, since nobody can set it; None: the clock.
@@ -62,6 +63,7 @@ class Namespace:
         if not key_types or capacity_bytes < 1 or not ttl_s > 0:
             raise InvalidValue(f"`{function}` needs a key type, room for at least a byte, and a time to live above 0.")
         self.function = function
+        self.name = function.partition("#")[0]  # for messages
         self.key_types = dict(key_types)
         self.capacity_entries = capacity_entries
         self.capacity_bytes = capacity_bytes
@@ -175,12 +177,11 @@ class Namespace:
         index = self._indexes.get(key_type)
         if index is None:
             raise self._shapes.misfit(key_type, ())
-        if not isinstance(index, ProjectedIndex):
-            options = self._index_options[key_type]
-            make = partial(make_index, self._kinds[key_type], **options)
-            index = ProjectedIndex(index, make, background=options.get("background", True))
-        index.project(projection)
-        self._indexes[key_type], self._projections[key_type] = index, projection
+        options = self._index_options[key_type]
+        make = partial(make_index, self._kinds[key_type], **options)
+        wrapped = projectable(index, make, background=options.get("background", True))
+        wrapped.project(projection)
+        self._indexes[key_type], self._projections[key_type] = wrapped, projection
 
     def newest(self, key_type: str, limit: int) -> tuple[Keys, Slots]:
         """Return keys, shape (n, d), and label ids, shape (n,), of the at most `limit` newest entries, oldest first."""
@@ -200,7 +201,7 @@ class Namespace:
         size = self._shapes.bytes + len(entry.result.body) + tag_bytes(entry.tags)
         if size > self.capacity_bytes:
             raise TooLarge(
-                f"The entry takes {size} bytes, all of `{self.function}` has {self.capacity_bytes}; raise its capacity."
+                f"The entry takes {size} bytes, all of `{self.name}` has {self.capacity_bytes}; raise its capacity."
             )
         store = self._store
         store.columns.check(entry)
@@ -261,14 +262,12 @@ class Namespace:
     def settle(self) -> None:
         """Wait until no index is on its way. Blocks; for tools and tests."""
         for index in self._indexes.values():
-            getattr(index, "settle", lambda: None)()
+            index.settle()
 
     def close(self) -> None:
         """Give up what runs in the background."""
         for index in self._indexes.values():
-            close = getattr(index, "close", None)
-            if close is not None:
-                close()
+            index.close()
 
     # ── one entry ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -276,7 +275,7 @@ class Namespace:
         """Return an entry's result. Raises UnknownEntry for a free slot."""
         result = self._store.result(slot)
         if result is None:
-            raise UnknownEntry(f"`{self.function}` has no entry in slot {slot}.")
+            raise UnknownEntry(f"`{self.name}` has no entry in slot {slot}.")
         return result
 
     def use(self, slot: int) -> tuple[Result, int, float, float, float]:

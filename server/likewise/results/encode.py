@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from math import exp, isfinite
 
 import numpy as np
 import orjson
 
-from likewise.errors import InvalidFunction, ModelFailed
+from likewise.errors import ModelFailed
 from likewise.types import Result, Tensor
 
 Encode = Callable[[Sequence[Tensor]], Result]
@@ -16,7 +17,7 @@ Encode = Callable[[Sequence[Tensor]], Result]
 
 
 def label_encoder(labels: Sequence[str]) -> Encode:
-    """Return an encoder to `{"label": ..., "confidence": ...}` from the first output, shape (classes,).
+    """Return an encoder to `{"label": ..., "confidence": ...}` from the first output, shape (classes,) or with ones.
 
     labels: names by class; empty: classes are named by their numbers. The confidence is the softmax of the logits,
     or the output itself where it is a distribution already.
@@ -25,6 +26,11 @@ def label_encoder(labels: Sequence[str]) -> Encode:
 
     def encode(outputs: Sequence[Tensor]) -> Result:
         scores = outputs[0].ravel()
+        if scores.size != max(outputs[0].shape, default=1):
+            raise ModelFailed(
+                f"The model's first output has shape {list(outputs[0].shape)} for one input; a label needs one score "
+                "for each class."
+            )
         if scores.size == 0 or not isfinite(scores.sum(dtype=np.float64)):
             raise ModelFailed("The model's first output holds NaN, infinity or nothing; check the input and the model.")
         if names and len(names) != scores.size:
@@ -77,11 +83,9 @@ def tensor_encoder(names: Sequence[str]) -> Encode:
     return encode
 
 
-def read_labels(text: str, origin: str) -> tuple[str, ...]:
-    """Return the names in a labels file, one per line. Raises InvalidFunction for blank or repeated ones."""
-    names = tuple(line.strip() for line in text.splitlines())
+def read_labels(text: str) -> tuple[str, ...]:
+    """Return the names in the text of a labels file, one per line; blank lines at the end do not count."""
+    names = [line.strip() for line in re.split(r"\r\n|\n|\r", text)]
     while names and not names[-1]:
-        names = names[:-1]
-    if not names or not all(names) or len(set(names)) != len(names):
-        raise InvalidFunction(f"{origin}: needs one name per line, none blank and none twice; correct the file")
-    return names
+        names.pop()
+    return tuple(names)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
 from likewise.results.check import is_json
-from likewise.results.clusters import Clusters
+from likewise.results.clusters import Clusters, Tolerance
 from likewise.results.generations import Generations
+from likewise.results.numbers import numbers
 from likewise.types import Result
 
 DEFAULT_LIMIT = 1_000_000
@@ -21,12 +19,6 @@ DEFAULT_MAX_BYTES = 64 << 20
 NAME_LENGTH = 80
 LONGEST_KEY = 64
 """Bytes of a label up to which it is remembered as it is; a longer one is remembered by its digest."""
-MAX_NUMBERS = 1 << 16
-MAX_PARTS = 1 << 13
-"""Numbers, and lists, objects and other values, up to which a result is compared by its numbers: some milliseconds."""
-MAX_CLOSE_BYTES = 1 << 20
-"""Bytes of a result up to which it is parsed for its numbers."""
-MAX_DEPTH = 64
 
 
 class Labels:
@@ -34,7 +26,7 @@ class Labels:
 
     `label`: the "label" of a JSON document, or a JSON document that is a plain string, number, boolean or null.
     `bytes`: the very same bytes of the same media type.
-    `close`: JSON documents that differ in numbers alone, and in none by more than `tolerance` from the first of their
+    `close`: JSON documents that differ in numbers alone, and in none by more than its tolerance from the first of their
     group (leader clustering), so two members of a group are within twice the tolerance.
 
     A result that has no label, or no numbers, or too many to look at on the event loop, is compared by its bytes. Ids
@@ -45,11 +37,16 @@ class Labels:
     def __init__(
         self,
         equality: str = "label",
-        tolerance: float = 0.01,
+        tolerance: Tolerance = Tolerance(),  # noqa: B008 (it is immutable)
         limit: int = DEFAULT_LIMIT,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        *,
+        tolerances: Mapping[str, Tolerance] | None = None,
     ) -> None:
-        """Set up. Raises InvalidValue for an unknown equality, a negative tolerance or a limit below 2."""
+        """Set up. tolerances: of the numbers below a field of that name, such as an output of the model.
+
+        Raises InvalidValue for an unknown equality, a negative tolerance or a limit below 2.
+        """
         kinds: dict[str, Callable[[Result], int]] = {
             "label": self._by_label,
             "bytes": self._by_bytes,
@@ -57,8 +54,9 @@ class Labels:
         }
         if equality not in kinds:
             raise InvalidValue(f"No equality `{equality}`; there are {', '.join(kinds)}.")
-        if not tolerance >= 0 or limit < 2:
-            raise InvalidValue(f"Tolerance {tolerance} and limit {limit} cannot be used; take >= 0 and >= 2.")
+        self._tolerances = {"": tolerance, **(tolerances or {})}
+        if limit < 2 or not all(number >= 0 for each in self._tolerances.values() for number in each):
+            raise InvalidValue(f"A tolerance or the limit {limit} cannot be used; take >= 0 and >= 2.")
         self.equality = equality
         self._label = kinds[equality]
         self._next = 0
@@ -106,11 +104,11 @@ class Labels:
         return self._intern(digest, digest[1:].hex()[:16])
 
     def _by_closeness(self, result: Result) -> int:
-        parsed = _numbers(result)
+        parsed = numbers(result, self._tolerances)
         if parsed is None:
             return self._by_bytes(result)
-        structure, values = parsed
-        id = self._clusters.find(structure, values)
+        structure, values, tolerances = parsed
+        id = self._clusters.find(structure, values, tolerances)
         if id < 0:
             id = self._new(f"group {self._next}")
             self._clusters.lead(structure, values, id)
@@ -142,62 +140,3 @@ def _digest(*parts: bytes) -> bytes:
     for part in parts:
         digest.update(part)
     return b"\0" + digest.digest()
-
-
-class _TooMuch(Exception):
-    """A document holds more than is looked at here."""
-
-
-def _numbers(result: Result) -> tuple[bytes, NDArray[np.float64]] | None:
-    """Return what a JSON document is without its numbers, and its numbers in order; None where there are none.
-
-    None, too, for a document of too many numbers or parts, or too deep.
-    """
-    if not is_json(result.media_type) or len(result.body) > MAX_CLOSE_BYTES:
-        return None
-    try:
-        document = orjson.loads(result.body)
-        skeleton = _Skeleton()
-        structure = orjson.dumps(skeleton.of(document, 0), option=orjson.OPT_SORT_KEYS)
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError, _TooMuch):
-        return None
-    if not skeleton.numbers:
-        return None
-    values = np.concatenate(skeleton.numbers)
-    if not np.isfinite(values).all():
-        return None
-    return hashlib.blake2b(structure, digest_size=16).digest(), values
-
-
-class _Skeleton:
-    """A document with numbers replaced by how many there were; a `shape` is kept, since it must be the same."""
-
-    def __init__(self) -> None:
-        self.numbers: list[NDArray[np.float64]] = []
-        self._count = self._parts = 0
-
-    def of(self, value: Any, depth: int) -> Any:
-        """Return the skeleton of a value. Raises _TooMuch."""
-        self._parts += 1
-        if self._parts > MAX_PARTS or depth > MAX_DEPTH:
-            raise _TooMuch
-        if isinstance(value, dict):
-            return {key: value[key] if key == "shape" else self.of(value[key], depth + 1) for key in sorted(value)}
-        if isinstance(value, list):
-            if value and set(map(type, value)) <= _NUMBER:
-                self._take(value)
-                return [0, len(value)]
-            return [1, *(self.of(item, depth + 1) for item in value)]
-        if type(value) in _NUMBER:
-            self._take([value])
-            return 0
-        return value if isinstance(value, str) else [2, value]
-
-    def _take(self, numbers: list[Any]) -> None:
-        self._count += len(numbers)
-        if self._count > MAX_NUMBERS:
-            raise _TooMuch
-        self.numbers.append(np.array(numbers, np.float64))
-
-
-_NUMBER = {float, int}

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from likewise.events import Answered
 from likewise.types import Outcome
 
 BUCKETS_S = (
@@ -57,31 +58,50 @@ class Histogram:
 
 
 class FunctionMetrics:
-    """The counters of one function version."""
+    """The counters of one function version: the sink of all its events."""
 
     def __init__(self) -> None:
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
-        self.bypassed = 0
-        """Answers computed for `no-store` requests."""
         self.failed: dict[str, int] = {}
         """Problems by slug."""
         self.saved_s = 0.0
         """Seconds of inference that hits made unnecessary."""
         self.stages = {stage: Histogram() for stage in STAGES}
+        self._read, self._lookup, self._decide, self._infer, self._total = self.stages.values()
+
+    def __call__(self, event: Answered) -> None:
+        """Count how a request ended."""
+        _, outcome, reason, total_s, read_s, lookup_s, decide_s, infer_s, saved_s, _ = event
+        if outcome is None:
+            self.failed[reason] = self.failed.get(reason, 0) + 1
+            return
+        self.outcomes[outcome] += 1
+        self.saved_s += saved_s
+        if read_s >= 0.0:
+            self._read.observe(read_s)
+        if lookup_s >= 0.0:
+            self._lookup.observe(lookup_s)
+        if decide_s >= 0.0:
+            self._decide.observe(decide_s)
+        if infer_s >= 0.0:
+            self._infer.observe(infer_s)
+        if total_s >= 0.0:
+            self._total.observe(total_s)
+
+    @property
+    def requests(self) -> int:
+        """Requests answered."""
+        return sum(self.outcomes.values())
 
     @property
     def answers(self) -> int:
         """Answers given with the cache in play."""
-        return sum(self.outcomes.values())
+        return self.requests - self.outcomes[Outcome.BYPASS]
 
     @property
     def hits(self) -> int:
-        """Answers that came from an entry."""
-        return self.outcomes[Outcome.HIT] + self.outcomes[Outcome.COALESCED]
-
-    def fail(self, slug: str) -> None:
-        """Count a problem."""
-        self.failed[slug] = self.failed.get(slug, 0) + 1
+        """Answers that were not computed for their request."""
+        return self.outcomes[Outcome.HIT] + self.outcomes[Outcome.EXACT] + self.outcomes[Outcome.COALESCED]
 
 
 class Measured(Protocol):
@@ -103,6 +123,7 @@ _GAUGES: Mapping[str, str] = {
     "entries": "Entries in the namespace",
     "bytes": "Bytes of keys and results in the namespace",
     "queued": "Inputs that wait for inference",
+    "tickets": "Lookups whose device may still bring a result",
     "bar": "The threshold that a would-be hit has to pass, in the policy's own unit",
     "tokens": "Error budget left in the ledger",
     "accuracy_target": "Share of answers that have to be what the model would have answered",
@@ -111,7 +132,7 @@ _GAUGES: Mapping[str, str] = {
 }
 _COUNTERS: Mapping[str, str] = {
     "evictions": "Entries evicted to make room",
-    "expirations": "Entries that came of age",
+    "expirations": "Entries that expired",
     "insertions": "Entries inserted",
     "probes": "Would-be hits computed to check",
     "false_hits_seen": "Probes whose result contradicted the would-be hit",
@@ -146,7 +167,6 @@ class Exposition(Collector):
         for each in functions:
             for outcome, count in each.metrics.outcomes.items():
                 requests.add_metric((each.id, outcome.value), count)
-            requests.add_metric((each.id, "bypass"), each.metrics.bypassed)
             for slug, count in each.metrics.failed.items():
                 failed.add_metric((each.id, slug), count)
             saved.add_metric((each.id,), each.metrics.saved_s)

@@ -78,7 +78,7 @@ class ScriptedServer:
         """Add a request that is not answered until the test is over."""
 
         def step(handler: BaseHTTPRequestHandler) -> None:
-            self.release.wait(30)
+            self.release.wait(300)
             handler.close_connection = True
 
         self.script.append(step)

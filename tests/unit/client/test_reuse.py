@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,8 @@ def wrap(request: pytest.FixtureRequest, fake: FakeServer) -> Any:
         with Client(transport=fake) as client:
             yield lambda compute, name="words", **options: client.reuse(name, **options)(compute)
         return
-    with asyncio.Runner() as runner:
+    loop = asyncio.new_event_loop()
+    with contextlib.closing(loop):
         client_ = AsyncClient(transport=fake)
 
         def make(compute: Callable[[Any], Any], name: str = "words", **options: Any) -> Callable[[Any], Any]:
@@ -41,14 +43,10 @@ def wrap(request: pytest.FixtureRequest, fake: FakeServer) -> Any:
                 await asyncio.sleep(0)
                 return compute(value)
 
-            return lambda value: runner.run(_await(reusing(value)))
+            return lambda value: loop.run_until_complete(reusing(value))
 
         yield make
-        runner.run(client_.aclose())
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
+        loop.run_until_complete(client_.aclose())
 
 
 class Recognizer:

@@ -11,9 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_the_typing_file_passes_strictly(tmp_path: Path) -> None:
     """mypy --strict agrees with every assert_type, and needs every ignore."""
+    pytest.importorskip("mypy")
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "tests/typing/sdk.py"],
         cwd=ROOT,

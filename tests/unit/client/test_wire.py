@@ -25,6 +25,9 @@ HIT = wire.CacheStatus("likewise", {"hit": True, "ttl": 3590})
         (b"P5\n", "image/x-portable-graymap"),
         (b"P6\n", "image/x-portable-pixmap"),
         (b"RIFF\x00\x00\x00\x00WAVE", "audio/wav"),
+        (b"RF64\xff\xff\xff\xffWAVE", "audio/wav"),
+        (b"RIFF\x00\x00\x00\x00WEBP", "image/webp"),
+        (b"BM\x00\x00", "image/bmp"),
         (b"\x93NUMPY", "application/x-npy"),
     ],
 )

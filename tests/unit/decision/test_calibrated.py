@@ -13,7 +13,7 @@ import pytest
 from likewise.decision import Ledger, make_policy
 from likewise.decision.calibrated import Calibrated
 from likewise.errors import InvalidValue
-from likewise.types import NO_NEIGHBORS, Neighbors, Sample, Trail
+from likewise.types import NO_NEIGHBORS, Neighbors, Sample, Session
 
 World = Callable[[], tuple[Neighbors, int]]
 
@@ -78,17 +78,17 @@ def test_every_reason_is_a_documented_one(world: World) -> None:
     assert {"below bar", "probe", "confident"} <= reasons <= {"below bar", "budget", "probe", "confident"}
 
 
-def stay_and_go(policy: Calibrated, runs: int, length: int) -> Trail:
-    """Let a device ask about one thing several times in a row, then about another; return its trail."""
-    own, trail = random.Random(9), Trail()
+def stay_and_go(policy: Calibrated, runs: int, length: int) -> Session:
+    """Let a device ask about one thing several times in a row, then about another; return its session."""
+    own, session = random.Random(9), Session()
     for _ in range(runs):
         truth = own.randrange(12)
         for _ in range(length):
             near = Neighbors([0.05, *[0.4] * 9], [truth] * 9 + [truth + 20], list(range(10)))
-            verdict = policy.decide(near, trail)
+            verdict = policy.decide(near, session)
             if not verdict.reuse:
                 policy.learn(verdict, truth)
-    return trail
+    return session
 
 
 def test_what_a_device_was_answered_last_speaks_for_the_same_answer() -> None:
@@ -96,7 +96,9 @@ def test_what_a_device_was_answered_last_speaks_for_the_same_answer() -> None:
     policy = Calibrated(0.95, random.Random(3).random, Ledger(0.95))
     stay_and_go(policy, 80, 5)
     near = Neighbors([0.2, 0.25, *[0.4] * 8], [1] * 8 + [2] * 2, list(range(10)))
-    again, anew, unknown = (copy.deepcopy(policy).decide(near, trail) for trail in (Trail(1), Trail(9), Trail()))
+    again, anew, unknown = (
+        copy.deepcopy(policy).decide(near, session) for session in (Session(1), Session(9), Session())
+    )
     assert again.confidence > unknown.confidence + 0.5
     assert anew.confidence < unknown.confidence - 0.5
 
@@ -105,7 +107,7 @@ def test_it_says_nothing_where_devices_ask_in_no_order() -> None:
     policy = Calibrated(0.95, random.Random(3).random, Ledger(0.95))
     stay_and_go(policy, 400, 1)
     near = Neighbors([0.2, 0.25, *[0.4] * 8], [1] * 8 + [2] * 2, list(range(10)))
-    again, unknown = (copy.deepcopy(policy).decide(near, trail) for trail in (Trail(1), Trail()))
+    again, unknown = (copy.deepcopy(policy).decide(near, session) for session in (Session(1), Session()))
     assert abs(again.confidence - unknown.confidence) < 0.15
 
 
@@ -114,7 +116,7 @@ def test_the_last_answer_wins_a_close_vote() -> None:
     policy = Calibrated(0.95, random.Random(3).random, Ledger(0.95))
     stay_and_go(policy, 80, 5)
     close = Neighbors([0.20, 0.21, *[0.5] * 8], [1, 2, *[3] * 8], list(range(100, 110)))
-    winners = {last: copy.deepcopy(policy).decide(close, Trail(last)) for last in (-1, 1, 2, 9)}
+    winners = {last: copy.deepcopy(policy).decide(close, Session(last)) for last in (-1, 1, 2, 9)}
     assert {last: verdict.label for last, verdict in winners.items()} == {-1: 1, 1: 1, 2: 2, 9: 1}
     assert winners[2].slot == 101
 
@@ -123,19 +125,19 @@ def test_a_trail_follows_every_answer(near: Neighbors) -> None:
     """Hits and computed results alike; what a probe found, not what it would have reused."""
     coin = [0.0]
     policy = Calibrated(0.95, lambda: coin[0], Ledger(0.95))
-    trail = Trail()
-    policy.learn(policy.decide(NO_NEIGHBORS, trail), 7)
-    assert trail.last == 7
+    session = Session()
+    policy.learn(policy.decide(NO_NEIGHBORS, session), 7)
+    assert session.last == 7
     coin[0] = 0.999
     stay_and_go(policy, 80, 5)
-    verdict = policy.decide(near, trail)
+    verdict = policy.decide(near, session)
     assert verdict.reuse
-    assert trail.last == verdict.label
+    assert session.last == verdict.label
     coin[0] = 0.0
-    probe = policy.decide(near, trail)
+    probe = policy.decide(near, session)
     assert probe.probe
     policy.learn(probe, 5)
-    assert trail.last == 5
+    assert session.last == 5
 
 
 def test_asking_for_confidence_changes_nothing(world: World) -> None:

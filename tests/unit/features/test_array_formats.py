@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -45,6 +46,85 @@ def test_npy_reads_every_format_and_shape(version: tuple[int, int], shape: tuple
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ones(shape, np.float32), version=version)
     assert npy(buffer.getvalue()).shape == shape
+
+
+def with_header(text: str | bytes, data: bytes = bytes(16), version: int = 1) -> bytes:
+    """Return a .npy with any header."""
+    raw = text if isinstance(text, bytes) else text.encode("latin-1")
+    return b"\x93NUMPY" + bytes((version, 0)) + len(raw).to_bytes(2 if version == 1 else 4, "little") + raw + data
+
+
+FIELDS = ["'descr': '<f4'", "'fortran_order': False", "'shape': (2, 2)"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("{" + ", ".join(fields) + end for fields in itertools.permutations(FIELDS) for end in ("}", ", }\n")),
+        "{'descr':'<f4','fortran_order':False,'shape':(2,2)}",
+        "{ 'descr' : '<f4' ,\n'fortran_order' : False , 'shape' : ( 2 , 2 , ) , }   \n",
+        '{"descr": "<f4", "fortran_order": False, "shape": (2, 2)}',
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 2L)}",  # as Python 2 wrote it
+        *(f"{{'descr': '{name}', 'fortran_order': False, 'shape': (2, 2)}}" for name in ("f4", "=f4", "float32", "f")),
+        *(f"{{'descr': '{name}', 'fortran_order': True, 'shape': (2, 2)}}" for name in ("single", ">f4", "<f", "|f4")),
+    ],
+)
+def test_npy_headers_read_as_numpy_reads_them(header: str) -> None:
+    """Keys in any order, either quote, any blanks, every name of a type."""
+    data = np.arange(1, 5, dtype=">f4" if ">" in header else "<f4").tobytes()
+    expected = np.load(io.BytesIO(with_header(header, data))) if "2L" not in header else [[1, 2], [3, 4]]
+    for version in (1, 2, 3):
+        assert np.array_equal(npy(with_header(header, data, version)), expected)
+
+
+@pytest.mark.parametrize("dtype", ["?", "b1", "bool", "|b1"])
+def test_npy_bools_are_bools_whatever_bytes_they_are(dtype: str) -> None:
+    """Any byte but 0 is true, and nothing but 0 and 1 ever comes out."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': (4,)}}"
+    assert npy(with_header(header, b"\0\1\2\xff")).view(np.uint8).tolist() == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"{", id="open"),
+        pytest.param(b"{}", id="no fields"),
+        pytest.param(b"{,}", id="comma"),
+        pytest.param(b"{'descr'}", id="no value"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False}", id="a field short"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4,), 'more': True}", id="a field more"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (3\x0c4,), }", id="form feed in a number"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (2 2), }", id="no comma"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4), }", id="number in parentheses"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,,2), }", id="two commas"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }", id="negative"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4.0,), }", id="fraction"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': ((4,),), }", id="nested"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"9" * 5000 + b",)}", id="long number"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': 0, 'shape': (4,), }", id="order no bool"),
+        pytest.param(b"{'descr': True, 'fortran_order': False, 'shape': (4,), }", id="type no text"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': '4', }", id="shape no tuple"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4,), } 1", id="something behind"),
+        pytest.param(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4,), \xff}", id="not ASCII"),
+        pytest.param(b"{'descr': '<f4,<f4', 'fortran_order': False, 'shape': (4,), }", id="two types"),
+        pytest.param(b"{'descr': 'f" + b"4" * 9000 + b"', 'fortran_order': False, 'shape': (4,), }", id="long type"),
+        pytest.param(b"(" * 9000, id="deep"),
+        pytest.param(b"{'descr': " + b"-" * 9000, id="signs"),
+        pytest.param(b"{" + b" " * 20_000 + b"}", id="long"),
+        pytest.param(b"__import__('os').abort()", id="code"),
+    ],
+)
+def test_odd_npy_headers_are_refused(header: bytes) -> None:
+    """Whatever is no plain dictionary of the three fields is an error made for people, at once."""
+    with pytest.raises(UndecodableInput, match="header"):
+        npy(with_header(header))
+
+
+def test_npy_names_what_stands_behind_the_array() -> None:
+    """One array fills the body; what is more is not silently left out."""
+    with pytest.raises(UndecodableInput, match="holds 18; send one array"):
+        npy(with_header("{" + ", ".join(FIELDS) + "}", bytes(18)))
 
 
 class Trap:
@@ -104,8 +184,14 @@ def test_json_lists_and_shaped_objects_read_alike() -> None:
     """Nested lists, or shape and flat data."""
     assert parse([[1, 2], [3, 4.5]]).tolist() == [[1, 2], [3, 4.5]]
     assert parse({"shape": [2, 2], "data": [1, 2, 3, 4.5]}).tolist() == [[1, 2], [3, 4.5]]
-    assert parse([1, 2]).dtype == np.int64
-    assert parse([1, 2.0]).dtype == np.float64
+
+
+def test_json_numbers_have_one_type_however_they_are_written() -> None:
+    """1 and 1.0 are one number in JSON; only whole numbers that float64 cannot hold stay whole."""
+    assert parse([1, 2]).dtype == parse([1, 2.0]).dtype == parse([2**53, -(2**53)]).dtype == np.float64
+    assert parse([2**53 + 1]).tolist() == [2**53 + 1]
+    assert parse([2**64 - 1]).tolist() == [2**64 - 1]
+    assert parse([True, False]).dtype == np.bool_
 
 
 @pytest.mark.parametrize(

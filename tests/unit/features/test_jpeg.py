@@ -1,4 +1,4 @@
-"""JPEG: upright, strict, silent."""
+"""JPEG: strict, whole, silent; orientation is in test_exif.py."""
 
 from __future__ import annotations
 
@@ -23,14 +23,6 @@ def read(body: bytes) -> NDArray[np.uint8]:
     return decode_jpeg(body, max_pixels=10_000).pixels
 
 
-def with_orientation(body: bytes, orientation: int, order: str = "<") -> bytes:
-    """Return the JPEG with an EXIF segment in front."""
-    mark = b"II*\0" if order == "<" else b"MM\0*"
-    tiff = mark + struct.pack(order + "IH", 8, 1) + struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0)
-    segment = b"Exif\0\0" + tiff
-    return body[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + body[2:]
-
-
 @pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)], ids=["baseline", "progressive"])
 def test_color_decodes_closely(picture: NDArray[np.uint8], flags: tuple[int, ...]) -> None:
     """Pixels are near what went in, in RGB order."""
@@ -45,36 +37,6 @@ def test_gray_becomes_rgb() -> None:
     assert read(body).tolist() == np.full((8, 9, 3), 77).tolist()
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_orientation_turns_the_picture_upright(picture: NDArray[np.uint8], order: str) -> None:
-    """All eight EXIF orientations, in both byte orders."""
-    body = jpeg(picture)
-    plain = read(body)
-    upright = {
-        1: plain,
-        2: plain[:, ::-1],
-        3: plain[::-1, ::-1],
-        4: plain[::-1],
-        5: plain.transpose(1, 0, 2),
-        6: np.rot90(plain, 3),
-        7: np.rot90(plain, 2).transpose(1, 0, 2),
-        8: np.rot90(plain),
-        9: plain,
-    }
-    for orientation, expected in upright.items():
-        pixels = read(with_orientation(body, orientation, order))
-        assert np.array_equal(pixels, expected), orientation
-        assert pixels.flags.c_contiguous
-
-
-def test_broken_orientation_is_ignored(picture: NDArray[np.uint8]) -> None:
-    """EXIF that makes no sense does not refuse the picture."""
-    body = jpeg(picture)
-    segment = b"Exif\0\0II*\0\xff\xff\xff\xff"
-    odd = body[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + body[2:]
-    assert np.array_equal(read(odd), read(body))
-
-
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.5, 0.9, 0.99])
 def test_truncation_is_refused_silently(
     picture: NDArray[np.uint8], share: float, capfd: pytest.CaptureFixture[str]
@@ -86,6 +48,47 @@ def test_truncation_is_refused_silently(
         with pytest.raises(UndecodableInput):
             read(cut)
     assert capfd.readouterr() == ("", "")
+
+
+FORMS = pytest.mark.parametrize(
+    "flags", [(), (cv2.IMWRITE_JPEG_OPTIMIZE, 1), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)]
+)
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "stray",
+    [
+        b"\0",
+        bytes(6),
+        bytes(5000),
+        b"\x12\x34",
+        b"\x12" * 9,
+        b"\xff",
+        b"\xff\xff\xff",
+        b"\xff\0\xff\0",
+        bytes(90) + b"\xff\xff",
+    ],
+)
+def test_whole_pictures_with_stray_bytes_before_their_end_are_read(
+    picture: NDArray[np.uint8], flags: tuple[int, ...], stray: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Padding, as cameras write it, takes nothing from the picture; nor does another picture behind it."""
+    body = jpeg(picture, *flags)
+    padded = body[:-2] + stray + body[-2:]
+    for form in (padded, padded + b"more", padded + jpeg(picture[::-1])):
+        assert np.array_equal(read(form), read(body))
+    assert capfd.readouterr() == ("", "")
+
+
+@FORMS
+def test_padding_does_not_stand_for_pixels(picture: NDArray[np.uint8], flags: tuple[int, ...]) -> None:
+    """A picture that breaks off is refused where zeros were put in its place, as an unfinished download has them."""
+    body = jpeg(picture, *flags)
+    scan = body.rindex(b"\xff\xda") + 12
+    for cut in range(scan, len(body) - 24, 9):
+        with pytest.raises(UndecodableInput):
+            read(body[:cut] + bytes(3000) + b"\xff\xd9")
 
 
 def test_bombs_are_refused_by_their_header(picture: NDArray[np.uint8]) -> None:

@@ -81,7 +81,7 @@ def test_vectors_are_checked() -> None:
     assert extract(Array(np.arange(4).reshape(2, 2))).tolist() == [0, 1, 2, 3]
     assert make_extractor("vector", "array", dimension=2)(Array(np.array([3, 4]))) == pytest.approx([0.6, 0.8])
     for wrong, message in (
-        (np.ones(5), "5 numbers and this key type has 4"),
+        (np.ones(5), "5 numbers and this function takes 4"),
         (np.array([1, 2, 3, np.nan]), "NaN"),
         (np.array([1, 2, 3, -np.inf]), "infinity"),
         (np.full(4, 1e300), "beyond 1e15"),

@@ -110,8 +110,8 @@ async def test_different_shapes_do_not_stack(model, executor):
     assert [outputs[0].tolist() for outputs, _ in answers] == [[2], [4], [6, 6], [8]]
 
 
-async def test_users_come_before_probes(model, executor):
-    """A probe yields to a waiting user."""
+async def test_probes_come_before_users(model, executor):
+    """What holds tokens of the error budget is settled first."""
     queue = batcher(model, executor, batch_max=1)
     order = []
 
@@ -121,20 +121,20 @@ async def test_users_come_before_probes(model, executor):
 
     tasks = [asyncio.create_task(ask("first", 0, False))]
     await settled(queue, 0)
-    tasks += [asyncio.create_task(ask("probe", 1, True)), asyncio.create_task(ask("user", 2, False))]
+    tasks += [asyncio.create_task(ask("user", 2, False)), asyncio.create_task(ask("probe", 1, True))]
     await settled(queue, 2)
     model.gate.set()
     await asyncio.gather(*tasks)
-    assert order == ["first", "user", "probe"]
+    assert order == ["first", "probe", "user"]
 
 
-async def test_a_probe_is_not_starved(model, executor):
-    """Having yielded four times, it comes first."""
+async def test_users_are_not_starved(model, executor):
+    """Having let four batches of probes go ahead, one comes first."""
     queue = batcher(model, executor, batch_max=1)
     tasks = [asyncio.create_task(queue.infer(value(0)))]
     await asyncio.sleep(0)
-    tasks.append(asyncio.create_task(queue.infer(value(100), probe=True)))
-    tasks += [asyncio.create_task(queue.infer(value(i))) for i in range(1, 9)]
+    tasks.append(asyncio.create_task(queue.infer(value(100))))
+    tasks += [asyncio.create_task(queue.infer(value(i), probe=True)) for i in range(1, 9)]
     await settled(queue, 9)
     model.gate.set()
     await asyncio.gather(*tasks)
@@ -154,12 +154,17 @@ async def test_a_full_queue_refuses_at_once(model, executor):
 
 
 async def test_an_input_that_waited_too_long_is_refused(model, executor):
-    """The queue timeout holds when its turn comes."""
-    queue = batcher(model, executor, queue_timeout_s=-1.0)
-    model.gate.set()
+    """Also while no worker is free; a probe waits on."""
+    queue = batcher(model, executor, queue_timeout_s=0.01)
+    running = asyncio.create_task(queue.infer(value(0)))
+    probe = asyncio.create_task(queue.infer(value(2), probe=True))
+    await settled(queue, 1)
     with pytest.raises(Overloaded, match="waited"):
         await queue.infer(value(1))
-    assert queue.queued == 0
+    assert queue.queued == queue.queued_probes == 1
+    model.gate.set()
+    await asyncio.gather(running, probe)
+    assert model.batches == [[0], [2]]
 
 
 async def test_a_raising_model_fails_its_batch_and_the_next_runs(model, executor):
@@ -184,15 +189,69 @@ async def test_an_input_that_cannot_be_prepared_does_not_spoil_the_batch(model, 
 
 
 async def test_a_caller_that_left_is_not_computed(model, executor):
-    """A cancelled request makes room."""
-    queue = batcher(model, executor)
+    """A cancelled request makes room at once."""
+    queue = batcher(model, executor, queue_limit=2)
     tasks = [asyncio.create_task(queue.infer(value(i))) for i in range(3)]
     await settled(queue, 2)
     tasks[1].cancel()
-    await asyncio.sleep(0)
+    await asyncio.wait([tasks[1]])
+    assert queue.queued == 1
     model.gate.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert model.batches == [[0], [2]]
+
+
+async def test_probes_have_a_lane_of_their_own(model, executor):
+    """Users that fill theirs cannot turn a probe away."""
+    queue = batcher(model, executor, queue_limit=2, batch_max=1)
+    tasks = [asyncio.create_task(queue.infer(value(i))) for i in range(3)]
+    await settled(queue, 2)
+    with pytest.raises(Overloaded):
+        await queue.infer(value(9))
+    probe = asyncio.create_task(queue.infer(value(100), probe=True))
+    await settled(queue, 3)
+    model.gate.set()
+    await asyncio.gather(probe, *tasks)
+    assert [100] in model.batches
+
+
+async def test_the_oldest_probe_goes_where_their_lane_overflows(model, executor):
+    """It is told, and the others are computed."""
+    queue = batcher(model, executor, queue_limit=2, batch_max=1)
+    running = asyncio.create_task(queue.infer(value(0)))
+    await settled(queue, 0)
+    await asyncio.sleep(0)
+    probes = [asyncio.create_task(queue.infer(value(i), probe=True)) for i in (1, 2, 3)]
+    with pytest.raises(Overloaded, match="probes"):
+        await probes[0]
+    model.gate.set()
+    await asyncio.gather(running, *probes[1:])
+    assert model.batches == [[0], [2], [3]]
+
+
+async def test_what_waits_is_bounded_in_bytes(model, executor):
+    """Few large inputs take as much room as many small ones; an empty lane takes any one."""
+    queue = batcher(model, executor, queue_bytes=10)
+    running = asyncio.create_task(queue.infer(value(0)))
+    await settled(queue, 0)
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(queue.infer(value(1, 2)))
+    await settled(queue, 1)
+    with pytest.raises(Overloaded):
+        await queue.infer(value(3))
+    model.gate.set()
+    await asyncio.gather(running, waiting)
+
+
+async def test_an_input_that_makes_the_model_raise_fails_alone(model, executor):
+    """Those that came in the same batch are answered."""
+    queue = batcher(model, executor)
+    tasks = [asyncio.create_task(queue.infer(value(i))) for i in (0, 1, -1, 2)]
+    await settled(queue, 3)
+    model.gate.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(answers[2], ModelFailed)
+    assert [answers[i][0][0].tolist() for i in (0, 1, 3)] == [[0], [2], [4]]
 
 
 async def test_two_models_share_the_workers(executor):

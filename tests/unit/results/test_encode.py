@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from likewise.errors import InvalidFunction, ModelFailed
+from likewise.errors import ModelFailed
 from likewise.results.encode import label_encoder, read_labels, tensor_encoder
 
 
@@ -62,8 +62,14 @@ def test_tensors_keep_shape_and_order():
 
 
 def test_labels_are_one_name_per_line():
-    """A trailing newline is fine; blanks and doubles are not."""
-    assert read_labels("a\nb c\n\n", "f") == ("a", "b c")
-    for text in ("", "a\n\nb", "a\na"):
-        with pytest.raises(InvalidFunction, match=r"labels\.txt"):
-            read_labels(text, "labels.txt")
+    """A trailing newline is fine, and so is any kind of newline; nothing else ends a name."""
+    assert read_labels("a\nb c\n\n") == ("a", "b c")
+    assert read_labels("a\r\n b\rc\x0bd\u2028e\n\nf") == ("a", "b", "c\x0bd\u2028e", "", "f")
+    assert read_labels("") == ()
+
+
+def test_an_output_with_several_lists_of_scores_is_no_label():
+    """Whatever is flattened means nothing; axes of one element do not matter."""
+    with pytest.raises(ModelFailed, match=r"\[2, 3\]"):
+        label_encoder(())([np.zeros((2, 3))])
+    assert json.loads(label_encoder(())([np.array([[[0.0], [3.0]]])]).body)["label"] == "1"

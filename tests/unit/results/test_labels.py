@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from likewise.errors import InvalidValue
-from likewise.results.clusters import Clusters
+from likewise.results.clusters import Clusters, Tolerance
 from likewise.results.labels import Labels
 from likewise.types import Result
 
@@ -62,7 +62,7 @@ def test_bytes_are_equal_to_the_last_bit_and_media_type() -> None:
 
 def test_close_numbers_are_equal_within_the_tolerance_of_the_first() -> None:
     """The first of a group is its measure: nothing farther from it than the tolerance joins."""
-    labels = Labels("close", tolerance=0.1)
+    labels = Labels("close", tolerance=Tolerance(0.1))
     box = labels.label(json({"boxes": [[1.0, 2.0], [3.0, 4.0]], "kind": "car", "score": 0.5}))
     assert labels.label(json({"kind": "car", "boxes": [[1.1, 2.0], [3.0, 3.9]], "score": 0.55})) == box
     assert labels.label(json({"kind": "car", "boxes": [[1.11, 2.0], [3.0, 4.0]], "score": 0.5})) != box
@@ -71,9 +71,34 @@ def test_close_numbers_are_equal_within_the_tolerance_of_the_first() -> None:
     assert labels.name(box) == "group 0"
 
 
+def test_a_relative_tolerance_grows_with_the_numbers() -> None:
+    """It is a share of the leader's number, on top of the absolute one."""
+    labels = Labels("close", tolerance=Tolerance(0.0, 0.1))
+    first = labels.label(json([100.0, 1.0]))
+    assert labels.label(json([109.0, 1.05])) == first
+    assert labels.label(json([100.0, 1.2])) != first
+    assert labels.label(json([112.0, 1.0])) != first
+
+
+def test_each_output_may_have_a_tolerance_of_its_own() -> None:
+    """The innermost field that is named counts; numbers elsewhere have the common tolerance."""
+    own = {"boxes": Tolerance(2.0), "classes": Tolerance(0.0, 0.0)}
+    labels = Labels("close", Tolerance(0.1), tolerances=own)
+
+    def detect(box: float, score: float, kind: int) -> Result:
+        boxes = {"shape": [1], "data": [box]}
+        return json({"outputs": {"boxes": boxes, "classes": {"data": [kind]}, "scores": {"data": [score]}}})
+
+    first = labels.label(detect(100.0, 0.5, 3))
+    assert labels.label(detect(101.9, 0.59, 3)) == first
+    assert labels.label(detect(102.1, 0.5, 3)) != first
+    assert labels.label(detect(100.0, 0.7, 3)) != first
+    assert labels.label(detect(100.0, 0.5, 4)) != first
+
+
 def test_shapes_must_agree_where_numbers_are_flat() -> None:
     """Two tensors with the same numbers in another shape are not close."""
-    labels = Labels("close", tolerance=10)
+    labels = Labels("close", tolerance=Tolerance(10))
     flat = labels.label(json({"outputs": {"y": {"shape": [4], "data": [1, 2, 3, 4]}}}))
     assert labels.label(json({"outputs": {"y": {"shape": [2, 2], "data": [1, 2, 3, 4]}}})) != flat
     assert labels.label(json({"outputs": {"y": {"shape": [4], "data": [2, 2, 3, 5]}}})) == flat
@@ -81,7 +106,7 @@ def test_shapes_must_agree_where_numbers_are_flat() -> None:
 
 def test_the_nearest_leader_wins() -> None:
     """Between two groups in reach, the nearer one is joined."""
-    labels = Labels("close", tolerance=1.0)
+    labels = Labels("close", tolerance=Tolerance(1.0))
     low, high = labels.label(json([0.0, 0.0])), labels.label(json([1.5, 0.0]))
     assert low != high
     assert labels.label(json([0.9, 0.0])) == high
@@ -102,7 +127,7 @@ def test_memory_of_labels_is_bounded() -> None:
 
 def test_memory_of_leaders_is_bounded() -> None:
     """Leaders beyond the limit take the place of the oldest, and rare structures that of others."""
-    clusters = Clusters(0.1, limit=4, max_numbers=40)
+    clusters = Clusters(Tolerance(0.1), limit=4, max_numbers=40)
     import numpy as np
 
     for number in range(50):
@@ -115,7 +140,10 @@ def test_memory_of_leaders_is_bounded() -> None:
     assert clusters.find(b"49", np.zeros(9)) == -1
 
 
-@pytest.mark.parametrize("arguments", [("same",), ("close", -1.0), ("label", 0.1, 1), ("close", float("nan"))])
+@pytest.mark.parametrize(
+    "arguments",
+    [("same",), ("close", Tolerance(-1.0)), ("label", Tolerance(), 1), ("close", Tolerance(0.0, float("nan")))],
+)
 def test_refuses_settings_that_cannot_be_used(arguments: tuple[object, ...]) -> None:
     """An unknown equality, a negative tolerance and a limit of one are named."""
     with pytest.raises(InvalidValue):

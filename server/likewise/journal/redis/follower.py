@@ -29,7 +29,7 @@ from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer, Item
 from likewise.journal.redis.publisher import Publisher
-from likewise.journal.redis.registration_store import Shelf
+from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
 from likewise.journal.tombstones import Tombstones
 from likewise.types import Clock, Entry, Inserted, Invalidated, Record
@@ -58,7 +58,7 @@ class Follower:
         buffer: Buffer,
         publisher: Publisher,
         tombstones: Tombstones,
-        shelf: Shelf,
+        registration_store: RegistrationStore,
         *,
         origin: str,
         batch: int,
@@ -72,7 +72,7 @@ class Follower:
         self._buffer = buffer
         self._publisher = publisher
         self._tombstones = tombstones
-        self._shelf = shelf
+        self._registration_store = registration_store
         self._origin = origin
         self._batch = batch
         self._block_ms = block_ms
@@ -102,8 +102,8 @@ class Follower:
 
     async def replay(self) -> AsyncIterator[list[Record]]:
         """Yield what is registered, then all from the streams' starts up to their present ends. Raises JournalError."""
-        if words := await self._shelf.exchange():
-            yield list(words)
+        if changes := await self._registration_store.exchange():
+            yield list(changes)
         self._anew.clear()
         for stream in await self._look():
             stream.rewind(await self._standing(stream))
@@ -126,8 +126,8 @@ class Follower:
                 try:
                     if looked < 0 or self._hurry.is_set() or time.monotonic() - looked >= self._block_ms / 1000:
                         self._hurry.clear()
-                        if words := await self._shelf.exchange():
-                            yield list(words)
+                        if changes := await self._registration_store.exchange():
+                            yield list(changes)
                         for stream in await self._look():
                             if records := await self._check(stream):
                                 yield records

@@ -16,6 +16,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from likewise.errors import JournalError
 from likewise.journal import codec
@@ -23,7 +24,7 @@ from likewise.journal.buffer import Buffer
 from likewise.journal.redis.follower import Follower
 from likewise.journal.redis.link import RedisLink
 from likewise.journal.redis.publisher import Publisher
-from likewise.journal.redis.registration_store import Shelf
+from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import Names, remember
 from likewise.journal.tombstones import Tombstones
 from likewise.ports import Registrations
@@ -92,14 +93,14 @@ class RedisJournal:
             retry_s=retry_s,
             learned_ttl_s=learned_ttl_s,
         )
-        self._shelf = Shelf(self._link, self._names)
+        self._registration_store = RegistrationStore(self._link, self._names)
         self._follower = Follower(
             self._link,
             self._names,
             self._buffer,
             self._publisher,
             self._tombstones,
-            self._shelf,
+            self._registration_store,
             origin=origin,
             batch=batch,
             block_ms=max(1, int(block_s * 1000)),
@@ -123,7 +124,7 @@ class RedisJournal:
     def append(self, record: Record) -> None:
         """Buffer one record for sending. Raises JournalError only for a record that the codec refuses."""
         if isinstance(record, Registered | Unregistered):
-            self._shelf.say(record)
+            self._registration_store.publish(record)
             self._follower.hurry()
             return
         self._buffer.append(record)
@@ -170,6 +171,10 @@ class RedisJournal:
     async def seal(self, blocks: Iterable[EntryBlock], *, prune: bool = True) -> None:
         """Do nothing: Redis keeps no snapshots."""
 
+    def sealed(self) -> tuple[Path, str] | None:
+        """Return None: there is no snapshot."""
+        return None
+
     def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Say where this node's live entries of a function are, to be published again if Redis loses them.
 
@@ -177,7 +182,7 @@ class RedisJournal:
         registrations: what this node keeps of the functions registered at run time; put into Redis where it is newer.
         """
         self._follower.live = live
-        self._shelf.registrations = registrations
+        self._registration_store.registrations = registrations
 
     def expect(self, function: str) -> None:
         """Follow the stream of a function from its start, also before anybody put anything into it."""
@@ -190,7 +195,7 @@ class RedisJournal:
             "appended": self._buffer.appended,
             "written": self._publisher.written,
             "dropped": self._buffer.dropped,
-            "pending": len(self._buffer) + len(self._publisher.in_flight) + self._shelf.pending,
+            "pending": len(self._buffer) + len(self._publisher.in_flight) + self._registration_store.pending,
             "pending_bytes": self._buffer.pending_bytes,
             "bytes": self._publisher.written_bytes,
             "up": float(self._task is not None and not self.failure),
@@ -202,7 +207,7 @@ class RedisJournal:
             "tombstones": len(self._tombstones),
             "tombstones_merged": self._tombstones.merged,
             "refused": sum(stream.refused for stream in streams),
-            "corrupt": sum(stream.corrupt for stream in streams) + self._shelf.refused,
+            "corrupt": sum(stream.corrupt for stream in streams) + self._registration_store.refused,
         }
 
     @property

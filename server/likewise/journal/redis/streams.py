@@ -56,11 +56,11 @@ class Names(NamedTuple):
 
     @property
     def registered(self) -> str:
-        """The set of functions registered at run time, see `shelf.py`."""
+        """The set of functions registered at run time, see `registration_store.py`."""
         return f"{self.prefix}:{{registered}}"
 
-    def registered_word(self, name: str) -> str:
-        """The newest word on one of them."""
+    def registered_change(self, name: str) -> str:
+        """The newest change of one of them."""
         return f"{self.prefix}:{{registered}}:{name}"
 
     def stream(self, function: str) -> str:

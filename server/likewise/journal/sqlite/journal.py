@@ -200,6 +200,11 @@ class SqliteJournal:
             live = {function: np.sort(np.concatenate(parts)) for function, parts in ids.items()}
             await self._writer.work(lambda database: self._writer.compact(database, position, live))
 
+    def sealed(self) -> tuple[Path, str] | None:
+        """Return where the last snapshot is and a digest that tells it from others; None: there is none. Any thread."""
+        snapshot = self._sealed
+        return None if snapshot is None else (snapshot.path, snapshot.digest())
+
     def supply(self, live: Callable[[str], Iterable[Entry]], registrations: Registrations | None = None) -> None:
         """Do nothing: a file does not forget."""
 

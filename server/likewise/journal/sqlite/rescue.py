@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from likewise.errors import JournalError
+from likewise.files import sync_folder
 from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import MODE
 from likewise.journal.sqlite.database import Database, readable
-from likewise.journal.sqlite.snapshot import sync_folder
 from likewise.types import Inserted
 
 _log = logging.getLogger(__name__)

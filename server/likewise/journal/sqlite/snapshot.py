@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import JournalError
 from likewise.facts import FACTS
+from likewise.files import sync_folder
 from likewise.journal.blocks import check
 from likewise.journal.private import private
 from likewise.types import EntryBlock
@@ -129,6 +131,10 @@ class Snapshot:
         """How many entries it holds, live or not."""
         return sum(block["entries"] for block in self.table)
 
+    def digest(self) -> str:
+        """Return what tells this snapshot from any other, as hexadecimal digits: made of all that it holds."""
+        return sha256(orjson.dumps([self.epoch, self.position, self.table])).hexdigest()
+
     def blocks(self) -> Iterator[EntryBlock]:
         """Read one block after the other and verify it. Raises JournalError at the first that is damaged."""
         try:
@@ -161,18 +167,6 @@ def open_snapshot(path: Path) -> Snapshot | None:
         return None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a rename in a folder to disk, where the system can do that."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # a system on which folders cannot be opened
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_block(file: BinaryIO, block: dict[str, Any], size: int) -> EntryBlock:

@@ -169,7 +169,7 @@ async def test_a_flush_tells_of_entries_that_the_buffer_dropped(opened: Open) ->
     """Durable means all of them."""
     journal = await opened(buffer_records=2)
     gate, reached = threading.Event(), threading.Event()
-    held = asyncio.create_task(journal._writer.work(lambda database: reached.set() or gate.wait(20)))
+    held = asyncio.create_task(journal._writer.work(lambda database: reached.set() or gate.wait(300)))
     await until(reached.is_set)
     waiting = asyncio.create_task(journal.flush())
     await asyncio.sleep(0)

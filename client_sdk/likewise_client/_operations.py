@@ -1,0 +1,215 @@
+"""What each method of a client does, without I/O: each is an exchange that both clients drive.
+
+The methods here carry the signatures and the documentation of both clients. `Client` answers with what an exchange
+returns, `AsyncClient` is awaited for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, overload
+
+from numpy.typing import ArrayLike
+
+from likewise_client import _calls as calls
+from likewise_client._answer import Answer, Computed, Inserted, Page
+from likewise_client._calls import CacheControl
+from likewise_client._errors import InvalidInput
+from likewise_client._exchange import Exchange, Steps
+from likewise_client._wire import Input
+
+AT_ONCE = 500
+"""Results in one request of `insert_many`; a server takes 1,024 unless told otherwise."""
+
+One = TypeVar("One", covariant=True)
+Many = TypeVar("Many", covariant=True)
+
+
+class Lookup(Protocol[One, Many]):
+    """The signatures of `lookup`: an answer for one key or input, a list of them for several keys."""
+
+    @overload
+    def __call__(
+        self,
+        function: str,
+        *,
+        keys: ArrayLike,
+        key_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> Many: ...
+    @overload
+    def __call__(
+        self,
+        function: str,
+        *,
+        key: ArrayLike,
+        key_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> One: ...
+    @overload
+    def __call__(
+        self,
+        function: str,
+        *,
+        input: Input,
+        key_type: str | None = None,
+        media_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> One: ...
+
+
+class Operations:
+    """The methods that both clients have."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    def infer(
+        self,
+        function: str,
+        input: Input,
+        *,
+        media_type: str | None = None,
+        cache: CacheControl | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> Steps[Answer]:
+        """Return the function's result for an input, reused or computed on the server.
+
+        function: `name` or `name@version`.
+        input: encoded bytes, a NumPy array (sent as .npy), a path (by its suffix), or lists and dicts (JSON).
+        media_type: what bytes are in; told from their first bytes where absent.
+        cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
+        max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
+        """
+        return self.exchange.run(calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s))
+
+    def lookup(
+        self,
+        function: str,
+        *,
+        key: ArrayLike | None = None,
+        keys: ArrayLike | None = None,
+        input: Input | None = None,
+        key_type: str | None = None,
+        media_type: str | None = None,
+        max_age_s: int | None = None,
+        min_fresh_s: int | None = None,
+    ) -> Steps[Any]:
+        """Return what is safe to reuse for a key (d,), keys (n, d), or a raw input; nothing is ever computed.
+
+        An answer with `found` False carries the ticket for the insert of what the device then computes.
+        max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
+        """
+        fresh = (max_age_s, min_fresh_s)
+        if keys is None:
+            return (yield from self.exchange.run(calls.lookup_one(function, key, input, key_type, media_type, *fresh)))
+        if key is not None or input is not None:
+            raise InvalidInput("a lookup takes exactly one of key, keys and input")
+        if len(keys) == 0:  # type: ignore[arg-type]  # checked as a matrix right after
+            return []
+        return (yield from self.exchange.run(calls.lookup_many(function, keys, key_type, *fresh)))
+
+    def insert(
+        self,
+        function: str,
+        result: Any,
+        *,
+        key: ArrayLike | None = None,
+        keys: Mapping[str, ArrayLike] | None = None,
+        input: Input | None = None,
+        media_type: str | None = None,
+        result_media_type: str | None = None,
+        cost_s: float | None = None,
+        ttl_s: float | None = None,
+        tags: Sequence[str] = (),
+        ticket: str | None = None,
+        durable: bool = False,
+    ) -> Steps[Inserted]:
+        """Share a result that the device computed.
+
+        result: anything JSON holds, a NumPy array (as .npy), or bytes of `result_media_type`.
+        key, keys or input: which input it was: one key, keys by key type, or the raw input of `media_type`.
+        cost_s: seconds it took; what was dear is kept longer.
+        ttl_s: seconds it may be reused, at most what the function allows.
+        tags: for `invalidate`. ticket: from the lookup's answer. durable: wait until it is on disk.
+        """
+        computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
+        with_ticket = calls.insert(function, computed, ticket=ticket, durable=durable)
+        without = calls.insert(function, computed, ticket=None, durable=durable)
+        return self.exchange.insert(with_ticket, without, ticket)
+
+    def insert_many(
+        self, function: str, computed: Iterable[Computed], *, durable: bool = False
+    ) -> Steps[list[Inserted]]:
+        """Share many results that devices computed, some hundred in a request; return what became of each, in order.
+
+        All go to the function's node; a ticket of another node is not good there, and its result is kept all the same.
+        A request is taken whole or not at all. Where one fails the error is raised, and those before it stay.
+        """
+        done: list[Inserted] = []
+        for part in _parts(computed):
+            done += yield from self.exchange.run(calls.insert_many(function, part, durable=durable))
+        return done
+
+    def page(self, function: str, *, limit: int = 100, behind: Page | None = None) -> Steps[Page]:
+        """Return up to `limit` (at most 1,000) of a function's entries, in the order of insertion.
+
+        behind: the page before, whose node is asked again; None: the first page.
+        """
+        if behind is None:
+            return self.exchange.run(calls.page(function, limit, None))
+        return self.exchange.run(calls.page(function, limit, behind.after), node=behind.node)
+
+    def register(
+        self, name: str, spec: str | Mapping[str, Any], files: Mapping[str, bytes | Path] | None = None
+    ) -> Steps[dict[str, Any]]:
+        """Serve a function from now on, or in place of one of its name; return its description.
+
+        spec: what function.toml holds, as TOML text or as a mapping. files: those that it names, as bytes or paths.
+        One node takes it; nodes that share follow. Takes an access key with scope admin.
+        """
+        return self.exchange.run(calls.register(name, spec, files or {}))
+
+    def unregister(self, name: str) -> Steps[None]:
+        """Serve a function no more, with all its entries; nodes that share follow. Raises UnknownFunction."""
+        return self.exchange.run(calls.unregister(name))
+
+    def invalidate(
+        self,
+        function: str,
+        *,
+        id: str | None = None,
+        tag: str | None = None,
+        all: bool = False,  # noqa: A002 as in the protocol's query
+    ) -> Steps[int]:
+        """Take entries out on every node: one by id, those with a tag, or all; return how many.
+
+        The count is the highest of any node, as nodes that share hold the same entries. Where a node cannot
+        be asked, the others still are, and then the error is raised.
+        """
+        return self.exchange.everywhere(calls.invalidate(function, id, tag, all))
+
+    def functions(self) -> Steps[list[dict[str, Any]]]:
+        """Return the functions that are served, as docs/protocol.md describes them."""
+        return self.exchange.run(calls.functions())
+
+    def stats(self) -> Steps[dict[str, Any]]:
+        """Return a node's counters, per function, as docs/protocol.md describes them."""
+        return self.exchange.run(calls.stats())
+
+
+def _parts(computed: Iterable[Computed]) -> Iterator[list[Computed]]:
+    """Yield some results at a time, as many as one request carries."""
+    part: list[Computed] = []
+    for one in computed:
+        part.append(one)
+        if len(part) == AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part

@@ -1,0 +1,75 @@
+"""Files that are there whole or not at all, also after a power cut: written beside, brought to disk, renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+PRIVATE = 0o600
+"""The mode of what only the server's user may read."""
+PUBLIC = 0o644
+
+
+def write_atomic(path: Path, content: bytes, mode: int = PRIVATE) -> None:
+    """Replace a file as a whole: a reader, and a start after a crash, sees the old or the new one. Raises OSError."""
+    unfinished = _beside(path, content, mode)
+    try:
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def create_atomic(path: Path, content: bytes, mode: int = PRIVATE) -> bool:
+    """Write a file where there is none yet, whole or not at all; False where another process was faster.
+
+    Raises OSError.
+    """
+    unfinished = _beside(path, content, mode)
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    finally:
+        unfinished.unlink()
+    sync_folder(path.parent)
+    return True
+
+
+def write_synced(path: Path, content: bytes, mode: int = PUBLIC) -> None:
+    """Write a file and bring it to disk, for a folder that is put in place as a whole later. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk, where the system can do that."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # a system on which folders cannot be opened
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path, content: bytes, mode: int) -> Path:
+    """Write a temporary file next to a path, on disk and with its mode, and return it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # with mode 600
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    return unfinished

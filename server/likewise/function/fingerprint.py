@@ -1,0 +1,73 @@
+"""What stands for everything that makes a function's results and keys: functions with one fingerprint may share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from likewise.errors import InvalidFunction
+from likewise.function.spec import FunctionSpec, Preparation
+
+REVISION = 1
+"""Goes up whenever the same spec and files come to make other results or keys: what was kept is then left out."""
+SHORT = 16
+"""Hex digits of a fingerprint in the id under which records of a function are journaled."""
+
+
+def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, Sequence[Path]]) -> str:
+    """Return 64 hex digits over the input's kind, the model, its labels, what makes results equal, and the keys.
+
+    labels: names of the classes. files: by the name of an ONNX file in the spec: that file, and its external data.
+    Target, policy, capacity, description, names of files and how keys are searched take no part: with any of them
+    changed, what was computed stays right. Raises InvalidFunction for a file that cannot be read.
+    """
+    read: dict[Path, str] = {}
+
+    def content(name: str | None) -> list[list[str]]:
+        found = []
+        for at, path in enumerate(files[name] if name else ()):
+            if path not in read:
+                read[path] = _digest(path)
+            found.append(["" if at == 0 else path.name, read[path]])  # a model calls its data by their names
+        return found
+
+    def prepared(table: Preparation) -> dict[str, object]:
+        fields = table.model_dump(include=set(Preparation.model_fields))
+        for field, neutral in (("mean", 0.0), ("std", 1.0)):
+            values = fields[field] or (neutral,)
+            fields[field] = list(values * table.channels if len(values) == 1 else values)
+        return fields
+
+    result = spec.result
+    common, single = result.tolerances
+    close = [list(common), sorted([name, *each] for name, each in single.items())]
+    described = {
+        "revision": REVISION,
+        "input": spec.input.kind,
+        "model": spec.model and [prepared(spec.model), content(spec.model.file)],
+        "result": [result.kind, list(labels), result.equality],
+        "tolerance": close if result.equality == "close" else None,
+        "keys": sorted(
+            [key.label, key.extractor, key.metric, key.dimension, prepared(key), content(key.file)] for key in spec.keys
+        ),
+    }
+    return hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def journal_id(name: str, version: int, fingerprint: str, generation: str = "") -> str:
+    """Return the id that records of a function carry.
+
+    generation: tells a function registered anew from one of the same files that was removed before.
+    """
+    return f"{name}@{version}#{fingerprint[:SHORT]}" + (f".{generation}" if generation else "")
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidFunction(f"{path}: cannot be read ({error.strerror}); check file and permissions") from error

@@ -1,0 +1,87 @@
+"""From the bytes of a request to what it asks: decode, check, extract the key, tell equal inputs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from time import perf_counter
+
+from likewise.features.decode import Kind, decoded_size
+from likewise.features.identity import digest
+from likewise.function.key_type import KeyType
+from likewise.types import NO_CONTROL, Asked, Control, Input, Session
+
+Decode = Callable[[str, bytes], Input]
+Normalize = Callable[[Input], tuple[Input, str]]
+"""Returns an input as the model will see it, and its signature; raises InvalidValue for what the model cannot take."""
+
+
+def as_it_is(value: Input) -> tuple[Input, str]:
+    """Return an input unchanged, without a signature."""
+    return value, ""
+
+
+class Reader:
+    """Reads the raw inputs of one function."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        decode: Decode,
+        key_type: KeyType,
+        executor: Executor,
+        *,
+        normalize: Normalize = as_it_is,
+        deterministic: bool = True,
+        inline_bytes: int = 16 << 10,
+        inline_values: int = 1 << 18,
+    ) -> None:
+        """Set up. key_type: the primary one. executor: reads what is too large for the event loop.
+
+        deterministic: whether equal inputs have equal results, so that a repeat may be told by its digest.
+        inline_bytes, inline_values: largest body, and most decoded numbers, that are read on the event loop.
+        """
+        self._kind = kind
+        self._decode = decode
+        self._key_type = key_type.name
+        self._extract = key_type.extractor
+        self._executor = executor
+        self._normalize = normalize
+        self._deterministic = deterministic
+        self.inline_bytes = inline_bytes
+        self._inline_values = inline_values
+
+    def is_small(self, media_type: str, body: bytes) -> bool:
+        """Say whether a body is read on the event loop: by what it decodes to, too, not by its length alone."""
+        return len(body) <= self.inline_bytes and decoded_size(self._kind, media_type, body) <= self._inline_values
+
+    async def read(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked:
+        """Return what a request asks; small inputs are read here and now, large ones on the pool.
+
+        Raises LikewiseError for whatever a device may send.
+        """
+        if self.is_small(media_type, body):
+            return self.read_now(media_type, body, control, session)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self.read_now, media_type, body, control, session)
+
+    def read_now(
+        self, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
+    ) -> Asked:
+        """Return what `read` does, on the calling thread."""
+        started = perf_counter()
+        value, signature = self._normalize(self._decode(media_type, body))
+        asked = Asked(
+            self._key_type,
+            self._extract(value),
+            session,
+            control,
+            started,
+            body=body,
+            value=value,
+            digest=digest(value) if self._deterministic else b"",
+            signature=signature,
+        )
+        asked.read_s = perf_counter() - started
+        return asked

@@ -1,0 +1,101 @@
+"""What a function says of itself: gauges for the metrics, numbers for /v1/stats, its description."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from likewise.types import Outcome
+
+if TYPE_CHECKING:
+    from likewise.function.function import Function
+
+
+def gauges(fn: Function) -> Mapping[str, float]:
+    """Return everything countable that others keep for this function."""
+    policy = fn.policies[fn.key_type].statistics()
+    others = [each.statistics() for each in list(fn.policies.values())[1:]]
+    space = fn.namespace.statistics()
+    runner = fn.runner
+    return {
+        "entries": space["entries"],
+        "bytes": space["bytes"],
+        "evictions": space["evictions"],
+        "expirations": space["expirations"],
+        "insertions": space["insertions"],
+        "queued": runner.queued if runner else 0,
+        "inferences": runner.computed if runner else 0,
+        "tickets": len(fn.tickets),
+        "bar": policy.bar,
+        "tokens": policy.tokens,
+        "accuracy_target": policy.accuracy_target,
+        "estimated_accuracy": _least(each.estimated_accuracy for each in [policy, *others]),
+        "false_hits_bound": policy.false_hits_bound,
+        "probes": policy.probes + sum(each.probes for each in others),
+        "false_hits_seen": policy.false_hits_seen + sum(each.false_hits_seen for each in others),
+        "samples_sent": fn.evidence.sent,
+        "samples_left_out": fn.evidence.left_out,
+        "samples_taken_in": fn.evidence.taken_in,
+        "samples_refused": fn.evidence.refused,
+    }
+
+
+def statistics(fn: Function) -> dict[str, object]:
+    """Return the numbers of /v1/stats; what is not finite is None."""
+    metrics = fn.metrics
+    finite = {name: value if math.isfinite(value) else None for name, value in gauges(fn).items()}
+    return {
+        "function": fn.id,
+        "policy": fn.policies[fn.key_type].statistics().policy,
+        "requests": metrics.requests,
+        "outcomes": {outcome.value: count for outcome, count in metrics.outcomes.items()},
+        "bypassed": metrics.outcomes[Outcome.BYPASS],
+        "problems": dict(metrics.failed),
+        "indexes": fn.namespace.kinds(),
+        "projections": {
+            name: projector.projection.dimension if projector.projection else None
+            for name, projector in fn.projectors.items()
+        },
+        "hit_rate": metrics.hits / metrics.answers if metrics.answers else 0.0,
+        "saved_s": metrics.saved_s,
+        "latency_p50_s": metrics.stages["total"].quantile(0.5),
+        "latency_p99_s": metrics.stages["total"].quantile(0.99),
+        **finite,
+    }
+
+
+def describe(fn: Function) -> dict[str, object]:
+    """Return what GET /v1/functions says of it."""
+    spec = fn.spec
+    policy = fn.policies[fn.key_type].statistics()
+    return {
+        "name": fn.name,
+        "version": fn.version,
+        "fingerprint": fn.fingerprint,
+        "description": spec.description,
+        "input": spec.input.model_dump(),
+        "model": spec.model.model_dump(exclude_defaults=True) if spec.model else None,
+        "result": {"kind": spec.result.kind, "equality": spec.result.equality},
+        "keys": [
+            {
+                "name": key.label,
+                "extractor": key.extractor,
+                "metric": key.metric,
+                "dimension": fn.key_types[key.label].dimension,
+            }
+            for key in spec.keys
+        ],
+        "reuse": {"policy": policy.policy, "accuracy_target": policy.accuracy_target, "neighbors": fn.k},
+        "capacity": {
+            "entries": fn.namespace.capacity_entries,
+            "bytes": fn.namespace.capacity_bytes,
+            "ttl_s": fn.namespace.default_ttl_s,
+        },
+        "entries": len(fn.namespace),
+    }
+
+
+def _least(estimates: Iterable[float]) -> float:
+    """Return the smallest number there is; NaN where nothing was estimated yet."""
+    return min((each for each in estimates if not math.isnan(each)), default=math.nan)

@@ -1,0 +1,72 @@
+"""The rungs of a function's ladder: ways to an answer that are cheaper than to compute it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from time import perf_counter
+
+from likewise.lookup.namespace import Namespace
+from likewise.ports import Policy
+from likewise.types import Asked, Keys, Neighbors, Verdict
+
+
+class ExactRepeats:
+    """Offers what was computed for the very same input: the same to the model, bit for bit.
+
+    Such an answer cannot be false where the model is deterministic, so no policy is asked and no budget touched.
+    """
+
+    def __init__(self, namespace: Namespace, limit: int = 10_000) -> None:
+        """Set up. limit: inputs remembered beyond those that have an entry of their own."""
+        self._namespace = namespace
+        self._limit = limit
+        self._same: OrderedDict[bytes, int] = OrderedDict()
+
+    def offer(self, asked: Asked) -> Verdict | None:
+        """Return the entry of an equal input, or None."""
+        digest = asked.digest
+        if not digest:
+            return None
+        slot = self._namespace.exact(digest)
+        if slot < 0 and (id := self._same.get(digest)) is not None:
+            slot = self._namespace.slot_of(id)
+        return None if slot < 0 else Verdict(True, "exact repeat", slot=slot, label=self._namespace.label_of(slot))
+
+    def note(self, digest: bytes, entry_id: int) -> None:
+        """Remember that the result for an input equals that of an entry, so that it needs none of its own."""
+        if digest and entry_id >= 0:
+            self._same[digest] = entry_id
+            if len(self._same) > self._limit:
+                self._same.popitem(last=False)
+
+
+class NearNeighbors:
+    """Offers the result of near entries where the policy finds that safe."""
+
+    def __init__(self, namespace: Namespace, policies: Mapping[str, Policy], k: int) -> None:
+        """Set up. policies: by key type; k: neighbors that are looked at."""
+        self._namespace = namespace
+        self._policies = policies
+        self._k = k
+
+    def look_up(self, asked: Asked) -> Neighbors:
+        """Return the nearest live entries, which the next `offer` for the same request will judge."""
+        started = perf_counter()
+        asked.neighbors = found = self._namespace.lookup(asked.key_type, asked.key, self._k, asked.signature)
+        asked.lookup_s = perf_counter() - started
+        return found
+
+    def look_up_many(self, key_type: str, keys: Keys) -> list[Neighbors]:
+        """Return the nearest live entries of each key; keys has shape (n, d)."""
+        return self._namespace.lookup_many(key_type, keys, self._k)
+
+    def offer(self, asked: Asked) -> Verdict:
+        """Return the policy's verdict on the neighbors."""
+        neighbors = asked.neighbors
+        if neighbors is None:
+            neighbors = self.look_up(asked)
+        started = perf_counter()
+        verdict = self._policies[asked.key_type].decide(neighbors, asked.session, asked.limit)
+        asked.decide_s = perf_counter() - started
+        return verdict

@@ -1,0 +1,90 @@
+"""A model tried once when its function is put together, so that what does not fit shows then, not at a request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from likewise.errors import InvalidFunction, LikewiseError
+from likewise.inference.model import OnnxModel
+from likewise.types import Tensor
+
+GUESSES = (8, 32, 64, 128, 224, 16_000, 1)
+"""Lengths tried for the axes of a model's input that may have any; 1 last, since an axis of one hides in an output."""
+MAX_DIMENSION = 4096
+"""Numbers of a key."""
+
+
+def outputs_of(
+    model: OnnxModel, shape: Sequence[int] | None, max_elements: int, origin: str, limit: str
+) -> Sequence[Tensor] | None:
+    """Return the outputs for one input of zeros, without the batch axis; None where no length suits a free axis.
+
+    shape: what the spec prepares, without the batch axis; None: what the model itself says.
+    max_elements, limit: the most numbers of an input, and what to raise for more.
+    Raises InvalidFunction where the model cannot compute, or says no more for two inputs than for one.
+    """
+    shapes = [tuple(shape)] if shape is not None else _guesses(model.shape)
+    if math.prod(shapes[0]) > max_elements:
+        raise InvalidFunction(
+            f"{origin}: {model.path.name} takes an input of {math.prod(shapes[0])} numbers, the limit is "
+            f"{max_elements}; {limit}, or export it for a smaller input"
+        )
+    failed: LikewiseError | None = None
+    for each in shapes:
+        if math.prod(each) > max_elements:
+            continue
+        try:
+            if model.dynamic_batch:
+                model.run(np.zeros((2, *each), model.dtype))
+            return [output[0] for output in model.run(np.zeros((1, *each), model.dtype))]
+        except LikewiseError as error:
+            failed = error
+    if failed is not None and len(shapes) == 1:
+        raise InvalidFunction(f"{origin}: the model cannot compute: {failed.detail}") from failed
+    return None
+
+
+def _guesses(shape: Sequence[int | None]) -> list[tuple[int, ...]]:
+    if None not in shape:
+        return [tuple(axis or 0 for axis in shape)]
+    return [tuple(guess if axis is None else axis for axis in shape) for guess in GUESSES]
+
+
+def check_scores(model: OnnxModel, output: Tensor, labels: Sequence[str], origin: str) -> None:
+    """Raise InvalidFunction unless an output, without the batch axis, has one score for each class."""
+    name = f"the first output of {model.path.name}, `{model.outputs[0]}`,"
+    instead = 'or take kind = "tensors"'
+    if output.dtype.kind != "f":
+        raise InvalidFunction(
+            f"{origin}: result kind `label` takes scores, and {name} is {output.dtype.name}, perhaps the number of the "
+            f'class already; export the scores themselves, as float, {instead} with equality = "bytes"'
+        )
+    shape = "×".join(map(str, output.shape)) or "one number"
+    if output.size != max(output.shape, default=1):
+        raise InvalidFunction(
+            f"{origin}: result kind `label` takes one score for each class, and {name} has shape {shape} for one "
+            f"input; export one list of scores, {instead}"
+        )
+    if output.size < 2:
+        raise InvalidFunction(
+            f"{origin}: result kind `label` takes a score for each of two classes or more, and {name} has {shape} for "
+            f"one input; for a sigmoid p export both, 1 - p and p, {instead}"
+        )
+    if labels and output.size != len(labels):
+        raise InvalidFunction(
+            f"{origin}: result.labels names {len(labels)} classes, but {name} has {output.size}; correct the labels"
+        )
+
+
+def check_key(model: OnnxModel, output: Tensor, origin: str) -> int:
+    """Return the dimension of the key that an output is. Raises InvalidFunction for what is no list of numbers."""
+    if output.dtype.kind != "f" or not 1 <= output.size <= MAX_DIMENSION or output.size != max(output.shape, default=1):
+        shape = "×".join(map(str, output.shape)) or "one number"
+        raise InvalidFunction(
+            f"{origin}: the first output of {model.path.name}, `{model.outputs[0]}`, has shape {shape} and type "
+            f"{output.dtype.name} for one input; a key is one list of 1 to {MAX_DIMENSION} float numbers: export it so"
+        )
+    return output.size

@@ -1,0 +1,171 @@
+"""What an ONNX file says about itself, read without loading it: the files beside it that it wants, and its claims.
+
+ONNX Runtime opens whatever file a model's external data name, and allocates what a tensor's shape claims. So both are
+read first, from the protobuf encoding alone; nothing but numbers and names is taken out of it.
+Source: onnx.proto (IR version 10), and https://protobuf.dev/programming-guides/encoding/.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from likewise.errors import InvalidFunction
+
+_MODEL, _GRAPH, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _FUNCTION, _TRAINING = range(8)
+
+_CHILDREN: Final = {
+    _MODEL: {7: _GRAPH, 20: _TRAINING, 25: _FUNCTION},
+    _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
+    _NODE: {5: _ATTRIBUTE},
+    _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE},
+    _SPARSE: {1: _TENSOR, 2: _TENSOR},
+    _FUNCTION: {7: _NODE, 11: _ATTRIBUTE},
+    _TRAINING: {1: _GRAPH, 2: _GRAPH},
+}
+"""By message: the fields that lead to tensors, and what message each holds."""
+
+_DIMS, _EXTERNAL_DATA, _SPARSE_DIMS = 1, 13, 3
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_ELEMENTS_PER_BYTE = 2
+"""The smallest elements of a tensor have 4 bits."""
+MAX_DENSE = 1 << 28
+"""Elements that a sparse tensor may have, written out."""
+
+Span = tuple[int, int]
+
+
+def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> tuple[str, ...]:
+    """Return the names of the files that hold external data of an ONNX file, as it writes them; each once.
+
+    content: the file's bytes; name: how errors call it. Raises InvalidFunction for what is no ONNX file, is cut off,
+    or claims more elements than its bytes can hold.
+    """
+    found: dict[str, None] = {}
+    with memoryview(content) as view:
+        try:
+            graphs = 0
+            todo: list[tuple[int, Span]] = [(_MODEL, (0, len(view)))]
+            while todo:
+                message, span = todo.pop()
+                if message == _TENSOR:
+                    found.update(dict.fromkeys(_tensor(view, span)))
+                    continue
+                graphs += message == _GRAPH
+                children = _CHILDREN[message]
+                dense: list[int] = []
+                for field, kind, value in _fields(view, span):
+                    if message == _SPARSE and field == _SPARSE_DIMS:
+                        dense += _numbers(view, kind, value)
+                    elif field in children:
+                        if kind != _BYTES:
+                            raise ValueError(f"field {field} is no message")
+                        todo.append((children[field], value))
+                if dense and not 0 <= math.prod(dense) <= MAX_DENSE:
+                    raise ValueError("a sparse tensor claims too many elements")
+            if not graphs:
+                raise ValueError("it holds no graph")
+        except (ValueError, IndexError) as error:
+            reason = str(error) if isinstance(error, ValueError) else "it is cut off"
+            raise InvalidFunction(f"{name}: is no whole ONNX file ({reason}); export or copy it again") from None
+    return tuple(found)
+
+
+def _tensor(view: memoryview, span: Span) -> Iterator[str]:
+    """Yield where a tensor's data lie outside the file; check that those within can fill its shape."""
+    dims: list[int] = []
+    outside = False
+    for field, kind, value in _fields(view, span):
+        if field == _DIMS:
+            dims += _numbers(view, kind, value)
+        elif field == _EXTERNAL_DATA and kind == _BYTES:
+            entry = {at: bytes(view[slice(*text)]) for at, wire, text in _fields(view, value) if wire == _BYTES}
+            if entry.get(1) == b"location":
+                outside = True
+                yield entry.get(2, b"").decode("utf-8")
+    if any(dim < 0 for dim in dims) or (not outside and math.prod(dims) > _ELEMENTS_PER_BYTE * (span[1] - span[0])):
+        raise ValueError(f"a tensor claims a shape of {'×'.join(map(str, dims[:8]))}, and has not so many numbers")
+
+
+def _fields(view: memoryview, span: Span) -> Iterator[tuple[int, int, Span]]:
+    """Yield number, wire type and span of each field; a varint's span is (value, 0)."""
+    at, end = span
+    while at < end:
+        tag, at = _varint(view, at, end)
+        kind = tag & 7
+        if kind == _VARINT:
+            value, at = _varint(view, at, end)
+            yield tag >> 3, kind, (value, 0)
+            continue
+        if kind == _BYTES:
+            size, at = _varint(view, at, end)
+        elif kind in (_FIXED64, _FIXED32):
+            size = 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError("it has a field of an unknown type")
+        if size > end - at:
+            raise ValueError("it is cut off")
+        yield tag >> 3, kind, (at, at + size)
+        at += size
+
+
+def _varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < end and shift < 70:
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & (2**64 - 1), at
+        shift += 7
+    raise ValueError("it is cut off")
+
+
+def _numbers(view: memoryview, kind: int, value: Span) -> Iterator[int]:
+    """Yield the signed numbers of a repeated integer field, packed or not."""
+    at, end = value
+    if kind == _VARINT:
+        yield at - 2**64 if at >= 2**63 else at
+        return
+    while at < end:
+        number, at = _varint(view, at, end)
+        yield number - 2**64 if number >= 2**63 else number
+
+
+def external_paths(path: Path, folder: Path) -> tuple[Path, ...]:
+    """Return the files beside an ONNX file that hold its external data, checked to lie within `folder`.
+
+    Raises InvalidFunction as `external_files` does, and for a file that is missing or lies outside.
+    """
+    names = _names(path)
+    root = folder.resolve()
+    paths: list[Path] = []
+    for name in names:
+        written = PurePosixPath(name)
+        outside = not name or "\\" in name or "\0" in name or written.is_absolute() or ".." in written.parts
+        found = path.parent / name if not outside else path
+        if outside or not found.resolve().is_relative_to(root):
+            raise InvalidFunction(
+                f"{path}: keeps data in `{name[:200]}`, outside its folder; "
+                "save model and data in one folder, with a plain file name as `location`"
+            )
+        if not found.is_file():
+            raise InvalidFunction(f"{path}: keeps data in `{name[:200]}`, which is not there; put it beside the model")
+        paths.append(found)
+    return tuple(paths)
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    if path.suffix == ".ort":  # ONNX Runtime goes by the name, and would read it as a format that is not checked here
+        raise InvalidFunction(f"{path}: is in ONNX Runtime's own format; export it as .onnx")
+    try:
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                raise InvalidFunction(f"{path}: is empty; export or copy it again")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return external_files(content, str(path))
+    except OSError as error:
+        raise InvalidFunction(f"{path}: cannot be read ({error.strerror}); check file and permissions") from error

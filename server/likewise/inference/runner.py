@@ -1,0 +1,52 @@
+"""What computes a function's results: here, a local model behind its queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from likewise.errors import Overloaded
+from likewise.inference.batching import Batcher
+from likewise.types import Input, Result, Tensor
+
+
+class ModelRunner:
+    """Runs the function's own ONNX model and turns its outputs into a result. A `likewise.ports.Runner`."""
+
+    def __init__(self, batcher: Batcher, encode: Callable[[Sequence[Tensor]], Result]) -> None:
+        """Set up. encode: turns one input's outputs, without batch axis, into its result; raises ModelFailed."""
+        self._batcher = batcher
+        self._encode = encode
+
+    async def run(self, value: Input, *, probe: bool) -> tuple[Result, float]:
+        """Return the result for an input and the seconds that computing it took; see `Batcher.infer`."""
+        outputs, cost_s = await self._batcher.infer(value, probe=probe)
+        return self._encode(outputs), cost_s
+
+    @property
+    def takes_probes(self) -> bool:
+        """Whether one more probe would be settled soon."""
+        return self._batcher.takes_probes
+
+    @property
+    def patience_s(self) -> float:
+        """How long a request waits at most."""
+        return self._batcher.queue_timeout_s
+
+    @property
+    def mean_cost_s(self) -> float:
+        """Moving average of the seconds that one input takes."""
+        return self._batcher.mean_cost_s
+
+    @property
+    def queued(self) -> int:
+        """Inputs that wait."""
+        return self._batcher.queued
+
+    @property
+    def computed(self) -> int:
+        """Inputs computed so far."""
+        return self._batcher.inferences
+
+    def overloaded(self, why: str) -> Overloaded:
+        """Return the error for a request that cannot wait any longer."""
+        return self._batcher.overloaded(why)

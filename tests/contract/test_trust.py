@@ -1,0 +1,59 @@
+"""Who is trusted without an access key, and which results may come in."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"host": "localhost:1"}, 200),
+        ({"host": "[::1]:1", "origin": "http://[::1]:1"}, 200),
+        ({"host": "evil.example"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"host": "192.168.1.4"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"forwarded": "for=1.2.3.4"}, 401),
+        ({"x-forwarded-for": "1.2.3.4"}, 401),
+        ({"via": "1.1 proxy"}, 401),
+    ],
+)
+def test_without_a_key_only_what_comes_straight_is_served(server, headers: dict[str, str], status: int) -> None:
+    assert server.http.get("/v1/functions", headers=headers).status_code == status
+    assert server.http.get("/livez", headers=headers).status_code == 200
+
+
+def test_a_named_host_is_trusted(live) -> None:
+    server = live(allowed_hosts="cache.example.com")
+    headers = {"host": "cache.example.com", "x-forwarded-for": "1.2.3.4", "origin": "https://cache.example.com"}
+    assert server.http.get("/v1/functions", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        (b"x", "текст/x"),
+        (b"x", "a/b\r\nx: y"),
+        (b"x", "text"),
+        (b"[1", "application/json"),
+        (b'{"a":1,"a":2}', "application/json"),
+        (b"NaN", "application/ld+json"),
+        (b"[" * 200 + b"]" * 200, "application/json"),
+        (b"18446744073709551616", "application/json"),
+    ],
+)
+def test_results_that_cannot_be_handed_on_are_refused(server, body: bytes, media_type: str) -> None:
+    entry = {"key": [1, 2, 3, 4], "result_base64": base64.b64encode(body).decode(), "media_type": media_type}
+    for document in (entry, {"entries": [entry]}):
+        assert server.http.post("/v1/functions/devices/entries", json=document).status_code == 422
+
+
+def test_a_function_is_removed_by_its_address(server) -> None:
+    assert server.http.delete("/v1/functions/devices@2").status_code == 404
+    assert server.http.delete("/v1/functions/devices@1").status_code == 204
+    assert server.http.get("/v1/functions/devices").status_code == 404

@@ -1,0 +1,43 @@
+"""Small ONNX models, made to measure."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FLOAT = TensorProto.FLOAT
+
+
+def onnx_model(
+    outputs: list, shape: list, nodes: list, weights: dict | None = None, dtype: int = FLOAT, batch: object = "batch"
+) -> bytes:
+    """Return a model of one input `x`; outputs: (name, element type, shape without the batch axis) of each."""
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [info("x", dtype, [batch, *shape])],
+        [info(name, kind, axes if axes is None else [batch, *axes]) for name, kind, axes in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in (weights or {}).items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def scores(classes: int = 3, inputs: int = 2, seed: int = 0) -> bytes:
+    """Return a model from `inputs` numbers to scores of `classes`."""
+    weights = {"w": np.random.default_rng(seed).normal(size=(inputs, classes)).astype(np.float32)}
+    return onnx_model([("y", FLOAT, [classes])], [inputs], [helper.make_node("MatMul", ["x", "w"], ["y"])], weights)
+
+
+def with_external(location: str) -> bytes:
+    """Return `scores()` with its weights in another file, of 24 bytes."""
+    model = onnx.ModelProto.FromString(scores())
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", "24")):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    return model.SerializeToString()

@@ -1,0 +1,177 @@
+"""What an operator may write about a function, and what a mistake is told."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from likewise.errors import InvalidFunction
+from likewise.function.spec_text import decode_text, parse_json, parse_spec, parse_toml, read_spec
+from likewise.results.clusters import Tolerance
+
+BASE = {"input": {"kind": "array"}, "keys": [{"extractor": "vector", "dimension": 2}]}
+IMAGE = {"input": {"kind": "image"}, "keys": [{"extractor": "gray"}]}
+
+
+@pytest.mark.parametrize(
+    ("result", "equality"),
+    [({}, "label"), ({"kind": "tensors"}, "close"), ({"kind": "tensors", "equality": "bytes"}, "bytes")],
+)
+def test_equality_fits_the_kind(result, equality):
+    """Tensors are compared by their numbers unless the spec says otherwise."""
+    assert parse_spec({**BASE, "result": result}, "spec").result.equality == equality
+
+
+def test_tolerance_has_one_number_two_or_some_for_each_output():
+    """Absolute, absolute and relative, or such by output."""
+
+    def tolerances(tolerance):
+        return parse_spec({**BASE, "result": {"equality": "close", "tolerance": tolerance}}, "spec").result.tolerances
+
+    assert tolerances(0.5) == (Tolerance(0.5, 0), {})
+    assert tolerances([0.5, 0.1]) == (Tolerance(0.5, 0.1), {})
+    assert tolerances({"boxes": [2, 0.1], "classes": 0}) == (
+        Tolerance(),
+        {"boxes": Tolerance(2, 0.1), "classes": Tolerance(0, 0)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        pytest.param({"input": {"kind": "smell"}}, "`input.kind` has to be 'image'", id="kind"),
+        pytest.param({"input": 3}, r"write \[input\]", id="no table"),
+        pytest.param({"keys": {"extractor": "vector"}}, r"write \[\[keys\]\]", id="one key table"),
+        pytest.param({"keys": []}, r"write \[\[keys\]\]", id="no keys"),
+        pytest.param({"keys": [3]}, r"write \[\[keys\]\]", id="a key that is none"),
+        pytest.param({"keys": [{**BASE["keys"][0], "name": "!!a"}]}, "letters, digits", id="name"),
+        pytest.param({"keys": [{**BASE["keys"][0], "name": "a:projection"}]}, "letters, digits", id="colon"),
+        pytest.param({"keys": [{"extractor": "onnx"}]}, "`file`", id="key without file"),
+        pytest.param({"result": {"kind": "label", "equality": "close"}}, "equality `label`", id="close labels"),
+        pytest.param({"model": {}, "result": {"equality": "close"}}, "equality `label`", id="close by default"),
+        pytest.param({"result": {"kind": "tensors", "equality": "label"}}, "`close` or `bytes`", id="tensor labels"),
+        pytest.param({"result": {"kind": "tensors", "labels": ["a", "b"]}}, "`labels`", id="labels of tensors"),
+        pytest.param({"result": {"tolerance": 0.1}}, "equality `close`", id="tolerance of labels"),
+        pytest.param({"result": {"equality": "close", "tolerance": 0}}, "above 0", id="no tolerance"),
+        pytest.param({"result": {"equality": "close", "tolerance": -1}}, "0 up", id="negative"),
+        pytest.param({"result": {"equality": "close", "tolerance": [1, 1]}}, "below 1", id="relative"),
+        pytest.param({"result": {"equality": "close", "tolerance": [1, 0.1, 2]}}, "two", id="three numbers"),
+        pytest.param({"result": {"equality": "close", "tolerance": {"a": {"b": 1}}}}, "by output", id="nested"),
+        pytest.param({"result": {"labels": ["a"]}}, "two names", id="one label"),
+        pytest.param({"result": {"labels": ["a", "a"]}}, "twice", id="label twice"),
+        pytest.param({"result": {"labels": ["a", " "]}}, "blank", id="blank label"),
+        pytest.param({"result": {"labels": {"a": 1}}}, "a list of names", id="labels by number"),
+        pytest.param({"result": {"labels": "../a"}}, "plain name", id="path"),
+        pytest.param({"reuse": {"accuracy_target": 1.5}}, "less than 1; it is 1.5", id="target"),
+        pytest.param({"reuse": {"accuracy_of": "hits"}}, "'answers' or 'reused'", id="accuracy of"),
+        pytest.param({"reuse": {"ticket_ttl_s": 0}}, "ticket_ttl_s", id="ticket"),
+        pytest.param({"reuse": {"options": {"a": {"b": {}}}}}, "number, a text", id="option"),
+        pytest.param({"model": {"deterministic": "maybe"}}, "model.deterministic", id="deterministic"),
+        pytest.param({"model": {"size": [8, 8]}}, "`size`", id="size of an array"),
+        pytest.param({"model": {"size": [8]}}, "model.size.1", id="one side"),
+        pytest.param({"capacity": {"entries": 10**30}}, "capacity.entries", id="entries"),
+        pytest.param({"surprise": {"x": {"y": 1}}}, "`surprise` is not known", id="unknown"),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(change, says):
+    """The field, and what to write instead; never a Python object."""
+    with pytest.raises(InvalidFunction, match=says) as error:
+        parse_spec({**BASE, **change}, "spec")
+    assert "{" not in error.value.detail
+    assert "Input should" not in error.value.detail
+
+
+def test_what_the_decision_goes_by_is_read():
+    """Defaults, and other values."""
+    plain = parse_spec({**BASE, "model": {}}, "spec")
+    assert (plain.model.deterministic, plain.reuse.accuracy_of, plain.reuse.ticket_ttl_s) == (True, "answers", 60.0)
+    other = parse_spec(
+        {**BASE, "model": {"deterministic": False}, "reuse": {"accuracy_of": "reused", "ticket_ttl_s": 5}}, "spec"
+    )
+    assert (other.model.deterministic, other.reuse.accuracy_of, other.reuse.ticket_ttl_s) == (False, "reused", 5.0)
+
+
+def test_means_fit_the_channels():
+    """One number, or one for each."""
+    for count in (0, 1, 3):
+        parse_spec({**IMAGE, "model": {"size": [8, 8], "mean": [0.5] * count}}, "spec")
+    with pytest.raises(InvalidFunction, match="mean has 2 numbers"):
+        parse_spec({**IMAGE, "model": {"size": [8, 8], "mean": [0.5, 0.5]}}, "spec")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a=" + "[" * 20_000, id="arrays"),
+        pytest.param("a=" + "{a=" * 5_000, id="tables"),
+        pytest.param("a." * 20_000 + "a=1", id="dotted"),
+        pytest.param("a=" + "9" * 5_000, id="digits"),
+        pytest.param("x=[", id="cut off"),
+        pytest.param("x" * (2 << 20), id="long"),
+        pytest.param("a\x00=1", id="nul"),
+    ],
+)
+def test_hostile_toml_is_an_invalid_function(text):
+    """Whatever the parser does with it."""
+    with pytest.raises(InvalidFunction) as error:
+        parse_toml(text, "spec")
+    assert len(error.value.detail) < 2_000
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 900 + "1" + "}" * 900, "[" * 5_000, "[1]", "3", "{", '{"a": 1e999}'])
+def test_hostile_json_is_an_invalid_function(text):
+    """As TOML."""
+    with pytest.raises(InvalidFunction):
+        parse_json(text, "spec")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text(max_size=40),
+    st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=2, max_size=4, unique=True),
+    st.floats(0.001, 100),
+)
+def test_a_json_spec_is_kept_as_toml_that_means_the_same(description, labels, threshold):
+    """Any text and number survives; what is null is left out."""
+    import orjson
+
+    document = {
+        **BASE,
+        "description": description,
+        "model": None,
+        "result": {"labels": labels},
+        "reuse": {"policy": "fixed", "options": {"threshold": threshold}},
+    }
+    spec, toml = parse_json(orjson.dumps(document).decode(), "spec")
+    assert parse_toml(toml, "spec") == spec
+
+
+def test_text_is_utf_8_with_or_without_a_mark():
+    """What is something else is named by its line."""
+    assert decode_text("\ufeffä\n".encode(), "f") == "ä\n"
+    for content, line in (("a\nStraße\n".encode("latin-1"), "line 2"), ("a".encode("utf-16"), "line 1")):
+        with pytest.raises(InvalidFunction, match=re.escape(line)):
+            decode_text(content, "labels.txt")
+
+
+def test_versions_are_plain_numbers(tmp_path):
+    """Other folders beside them are no versions."""
+    folder = tmp_path / "f"
+    for name in ("1", "10", "02", "²", "1.5", "old"):
+        (folder / name).mkdir(parents=True)
+    (folder / "function.toml").write_text('\ufeff[input]\nkind="array"\n[[keys]]\nextractor="vector"\ndimension=2\n')
+    assert read_spec(folder)[1] == 10
+
+
+def test_a_folder_that_cannot_be_read_names_the_file(tmp_path):
+    """Missing, a folder in its place, or other text."""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    with pytest.raises(InvalidFunction, match=r"function\.toml.*write one"):
+        read_spec(folder)
+    (folder / "function.toml").mkdir()
+    with pytest.raises(InvalidFunction, match=r"function\.toml"):
+        read_spec(folder)

@@ -1,0 +1,147 @@
+"""A model is tried before it is served: what does not fit its spec is refused, with a remedy."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from models import FLOAT, onnx_model, scores
+from onnx import TensorProto, helper
+
+from likewise.errors import InvalidFunction
+from likewise.function.assembly import Assembler, Defaults
+from likewise.inference.batching import Workers
+
+NODE = helper.make_node
+ARRAY = '[input]\nkind = "array"\n[[keys]]\nextractor = "vector"\ndimension = 2\n[model]\n'
+IMAGE = '[input]\nkind = "image"\n[[keys]]\nextractor = "gray"\n[model]\nsize = [4, 4]\n'
+
+
+def double(shape, kind=FLOAT, batch="batch"):
+    """A model whose output has the input's shape."""
+    return onnx_model([("y", kind, shape)], shape, [NODE("Add", ["x", "x"], ["y"])], dtype=kind, batch=batch)
+
+
+@pytest.fixture
+def build(tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        clock = lambda: 100.0  # noqa: E731
+        assembler = Assembler(Defaults(), Workers(executor, 1), executor, clock, random.Random(1).random)
+
+        def make(toml, **files):
+            folder = tmp_path / "f"
+            (folder / "1").mkdir(parents=True, exist_ok=True)
+            (folder / "function.toml").write_text(toml)
+            for name, content in files.items():
+                (folder / "1" / f"{name}.onnx").write_bytes(content)
+            return assembler.build(folder)
+
+        yield make
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        pytest.param(double([5, 2]), "5×2.*tensors", id="a list of scores for each of many"),
+        pytest.param(double([None, 2]), "tensors", id="the same, of any length"),
+        pytest.param(scores(1), "1 - p and p", id="a sigmoid"),
+        pytest.param(double([]), "1 - p and p", id="one number"),
+        pytest.param(double([2], TensorProto.INT64), "int64.*export the scores", id="whole numbers"),
+        pytest.param(
+            onnx_model([("y", TensorProto.INT64, [])], [3], [NODE("ArgMax", ["x"], ["y"], axis=1, keepdims=0)]),
+            "number of the class already",
+            id="argmax in the graph",
+        ),
+        pytest.param(
+            onnx_model([("y", TensorProto.STRING, [2])], [2], [NODE("Cast", ["x"], ["y"], to=TensorProto.STRING)]),
+            "tensors of numbers",
+            id="text",
+        ),
+        pytest.param(double([100_000, 100_000]), "limit is 4000000; raise max_elements", id="4 GB claimed"),
+        pytest.param(
+            onnx_model([("y", FLOAT, None)], [2], [NODE("ReduceSum", ["x"], ["y"], keepdims=0)]),
+            "no batch axis",
+            id="no batch",
+        ),
+        pytest.param(
+            onnx_model([("y", FLOAT, None)], [2], [NODE("ReduceSum", ["x", "zero"], ["y"])], {"zero": np.array([0])}),
+            "no batch axis of 2",
+            id="a batch of one, always",
+        ),
+    ],
+)
+def test_what_is_no_list_of_scores_is_no_label(build, model, says):
+    """Each is told what to export, or what else to take."""
+    with pytest.raises(InvalidFunction, match=says):
+        build(ARRAY, model=model)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_labels_have_to_be_as_many_as_the_classes(build, count):
+    """Also where the model's input may have any length."""
+    labels = f"[result]\nlabels = {[f'l{i}' for i in range(count)]}\n".replace("'", '"')
+    free = onnx_model([("y", FLOAT, None)], [None], [NODE("MatMul", ["x", "w"], ["y"])], {"w": np.ones((8, 3), "f4")})
+    for model in (scores(3), free):
+        with pytest.raises(InvalidFunction, match=rf"names {count} classes.* has 3"):
+            build(ARRAY + labels, model=model)
+
+
+@pytest.mark.parametrize("shape", [[3], [3, 1, 1], [1, 3]])
+def test_axes_of_one_do_not_matter(build, shape):
+    """Heads of convolutional models leave them."""
+    assert build(ARRAY, model=double(shape)).runner is not None
+
+
+def test_a_model_that_only_takes_lengths_that_were_not_tried_is_served_all_the_same(build):
+    """Nothing is known to be wrong with it."""
+    weights = {"w": np.ones((7, 3), np.float32)}
+    free = onnx_model([("y", FLOAT, None)], [None], [NODE("MatMul", ["x", "w"], ["y"])], weights)
+    assert build(ARRAY, model=free).runner is not None
+
+
+def test_tensors_may_be_of_any_shape_and_number_type(build):
+    """And a tolerance names outputs that there are."""
+    tensors = ARRAY + '[result]\nkind = "tensors"\n'
+    for kind in (FLOAT, TensorProto.INT64, TensorProto.DOUBLE):
+        assert build(tensors, model=double([5, 2], kind)).runner is not None
+    assert build(tensors + "[result.tolerance]\ny = 0.5\n", model=double([2])).runner is not None
+    with pytest.raises(InvalidFunction, match=r"`z`.*outputs are `y`"):
+        build(tensors + "[result.tolerance]\nz = 0.5\n", model=double([2]))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT8, TensorProto.BOOL])
+def test_integers_that_cannot_hold_a_pixel_are_refused_for_images(build, kind):
+    """With the file's name."""
+    cast = [NODE("Cast", ["x"], ["f"], to=FLOAT), NODE("Flatten", ["f"], ["y"])]
+    with pytest.raises(InvalidFunction, match=r"model\.onnx.*float32 or uint8"):
+        build(IMAGE, model=onnx_model([("y", FLOAT, None)], [3, 4, 4], cast, dtype=kind))
+    assert build(IMAGE, model=onnx_model([("y", FLOAT, None)], [3, 4, 4], cast, dtype=TensorProto.UINT8)).runner
+
+
+def test_channels_last_is_refused_with_a_remedy_that_works(build):
+    """A Transpose, not another size."""
+    flat = [NODE("Flatten", ["x"], ["y"])]
+    with pytest.raises(InvalidFunction, match="Transpose"):
+        build(IMAGE, model=onnx_model([("y", FLOAT, None)], [4, 4, 3], flat))
+    first = [NODE("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]), NODE("Flatten", ["t"], ["y"])]
+    assert build(IMAGE, model=onnx_model([("y", FLOAT, None)], [3, 4, 4], first)).runner is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        pytest.param(double([5, 2]), "one list of 1 to 4096", id="two axes"),
+        pytest.param(double([4], TensorProto.INT64), "int64", id="integers"),
+        pytest.param(double([5000]), "5000", id="too long"),
+    ],
+)
+def test_a_key_is_one_list_of_float_numbers(build, model, says):
+    """What would be flattened means nothing."""
+    toml = '[input]\nkind = "array"\n[[keys]]\nextractor = "onnx"\nfile = "key.onnx"\n'
+    with pytest.raises(InvalidFunction, match=says):
+        build(toml, key=model)
+    fn = build(toml, key=double([4]))
+    assert {name: each.dimension for name, each in fn.key_types.items()} == {"onnx": 4}
+    assert [(each.name, each.dimension, each.metric) for each in fn.key_types.values()] == [("onnx", 4, "cosine")]

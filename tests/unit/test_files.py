@@ -1,0 +1,63 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from likewise.files import PUBLIC, create_atomic, write_atomic, write_synced
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    """Also where its folder is not there yet; private unless told otherwise, whatever the umask."""
+    path = tmp_path / "a" / "secret"
+    write_atomic(path, b"old")
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert mode(path) == 0o600
+    write_atomic(path, b"open", PUBLIC)
+    assert mode(path) == 0o644
+    assert [each.name for each in path.parent.iterdir()] == ["secret"]
+
+
+def test_what_cannot_be_finished_leaves_the_old_file(tmp_path, monkeypatch):
+    """A full disk, for one."""
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="space"):
+        write_atomic(path, b"new")
+    with pytest.raises(OSError, match="space"):
+        create_atomic(tmp_path / "other", b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_of_many_who_create_a_file_one_does(tmp_path):
+    """And everybody reads what that one wrote."""
+    path = tmp_path / "file"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda i: create_atomic(path, b"%d" % i), range(32)))
+    assert sum(made) == 1
+    assert path.read_bytes() == b"%d" % made.index(True)
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_of_a_folder_to_come_is_brought_to_disk(tmp_path, monkeypatch):
+    """Content and mode, and the sync is asked for."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_synced(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+    assert len(synced) == 1

@@ -1,0 +1,269 @@
+"""The flow of a request when things go wrong: overload, clients that leave, tickets that never come back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from likewise.errors import Overloaded
+from likewise.function.assembly import Assembler, Defaults
+from likewise.function.function import Function
+from likewise.inference.batching import Batcher, Workers
+from likewise.inference.runner import ModelRunner
+from likewise.journal.memory import MemoryJournal
+from likewise.pipeline import Pipeline
+from likewise.types import Answer, Control, Outcome, Result, Session, Ticket
+
+FUNCTION = """
+[input]
+kind = "array"
+[model]
+[result]
+kind = "tensors"
+equality = "close"
+[[keys]]
+name = "v"
+extractor = "vector"
+dimension = 1
+metric = "l2"
+"""
+
+
+class Coin:
+    """Falls as the test says: 0.0 probes wherever a probe is possible, 0.999 nowhere."""
+
+    def __init__(self) -> None:
+        self.next = 0.999
+
+    def __call__(self) -> float:
+        return self.next
+
+
+class Gate:
+    """The real model, behind a gate that a test opens and shuts."""
+
+    def __init__(self, model: object) -> None:
+        self._model = model
+        self.open = threading.Event()
+        self.open.set()
+        self.batches: list[list[float]] = []
+        self.dynamic_batch = True
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        assert self.open.wait(20)
+        self.batches.append(batch.ravel().tolist())
+        return self._model.run(batch)  # type: ignore[attr-defined]
+
+
+def body(value: float) -> bytes:
+    return b"[%f]" % value
+
+
+@pytest.fixture
+def bench(tmp_path: Path, toys: SimpleNamespace) -> Iterator[SimpleNamespace]:
+    """A function with a real model behind a gate, a queue of two, and a coin of the test's own."""
+    toys.write_fragile(tmp_path)
+    (tmp_path / "fragile" / "function.toml").write_text(FUNCTION)
+    coin = Coin()
+    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as readers:
+        fn = Assembler(Defaults(), Workers(pool, 1), readers, time.time, coin).build(tmp_path / "fragile")
+        runner = fn.runner
+        assert isinstance(runner, ModelRunner)
+        gate = Gate(runner._batcher._model)
+        fn.runner = ModelRunner(
+            Batcher(
+                gate,
+                runner._batcher._prepare,
+                Workers(pool, 1),
+                batch_max=1,
+                queue_limit=2,
+                queue_timeout_s=0.05,
+            ),
+            runner._encode,
+        )
+        yield SimpleNamespace(fn=fn, gate=gate, coin=coin, pipeline=Pipeline(MemoryJournal(), time.time, 1 << 20))
+        gate.open.set()
+
+
+async def ask(bench: SimpleNamespace, value: float, **control: bool) -> Answer:
+    return await bench.pipeline.answer(bench.fn, "application/json", body(value), Control(**control))
+
+
+async def warm(bench: SimpleNamespace) -> None:
+    """Ask near 0 and near 3 until both are reused."""
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(600):
+        answer = await ask(bench, float(rng.integers(2)) * 3 + rng.uniform(0, 0.01))
+        hits = hits + 1 if answer.outcome is Outcome.HIT else 0
+        if hits == 30:
+            return
+    pytest.fail("nothing is reused")
+
+
+def tokens(fn: Function) -> float:
+    return fn.policies["v"].statistics().tokens
+
+
+def near() -> float:
+    return 0.005 + 1e-6 * time.perf_counter_ns() % 0.004
+
+
+async def until(condition: object) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.001)
+
+
+async def fill(bench: SimpleNamespace) -> list[asyncio.Task[Answer]]:
+    """Shut the gate and fill the users' lane."""
+    bench.gate.open.clear()
+    tasks = [asyncio.create_task(ask(bench, value, no_store=True)) for value in (1.0, 1.1, 1.2)]
+    await until(lambda: bench.fn.runner.queued == 2)
+    return tasks
+
+
+async def test_a_probe_that_meets_a_full_queue_costs_nothing_in_the_end(bench: SimpleNamespace) -> None:
+    """Its client is told to come back, the check is made later, and the reservation returns."""
+    await warm(bench)
+    before = tokens(bench.fn)
+    crowd = await fill(bench)
+    bench.coin.next = 0.0
+    with pytest.raises(Overloaded):
+        await ask(bench, near())
+    assert tokens(bench.fn) < before
+    bench.coin.next = 0.999
+    bench.gate.open.set()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    await bench.pipeline.settle()
+    assert tokens(bench.fn) > before
+
+
+async def test_hits_go_on_while_the_queue_is_full(bench: SimpleNamespace) -> None:
+    """What is cached needs no model."""
+    await warm(bench)
+    crowd = await fill(bench)
+    for _ in range(50):
+        assert (await ask(bench, near())).outcome is Outcome.HIT
+    bench.gate.open.set()
+    await asyncio.gather(*crowd, return_exceptions=True)
+
+
+async def test_a_probe_goes_on_when_its_client_leaves(bench: SimpleNamespace) -> None:
+    """The budget waits for what it finds out."""
+    await warm(bench)
+    before = tokens(bench.fn)
+    bench.gate.open.clear()
+    bench.coin.next = 0.0
+    task = asyncio.create_task(ask(bench, near()))
+    await until(lambda: tokens(bench.fn) < before)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    bench.gate.open.set()
+    await bench.pipeline.settle()
+    assert tokens(bench.fn) > before
+    assert bench.fn.policies["v"].statistics().probes >= 1
+
+
+async def test_a_miss_whose_client_leaves_is_not_computed(bench: SimpleNamespace) -> None:
+    """Unless somebody else waits for it."""
+    bench.gate.open.clear()
+    running = asyncio.create_task(ask(bench, 0.0))
+    await until(lambda: len(bench.fn.in_flight) == 1 and bench.fn.runner.queued == 0)
+    gone = asyncio.create_task(ask(bench, 2.0))
+    await until(lambda: bench.fn.runner.queued == 1)
+    gone.cancel()
+    await until(lambda: bench.fn.runner.queued == 0)
+    bench.gate.open.set()
+    await asyncio.wait([running, gone])
+    assert [2.0] not in bench.gate.batches
+
+
+async def test_a_follower_takes_over_when_the_leader_leaves(bench: SimpleNamespace) -> None:
+    """Of those who sent the same bytes one computes, and all are answered."""
+    bench.fn.runner._batcher.queue_timeout_s = 20.0
+    bench.gate.open.clear()
+    running = asyncio.create_task(ask(bench, 0.0))
+    await until(lambda: len(bench.fn.in_flight) == 1 and bench.fn.runner.queued == 0)
+    leader = asyncio.create_task(ask(bench, 2.0))
+    await until(lambda: bench.fn.runner.queued == 1)
+    followers = [asyncio.create_task(ask(bench, 2.0)) for _ in range(5)]
+    await asyncio.sleep(0)
+    leader.cancel()
+    await until(lambda: leader.done() and bench.fn.runner.queued == 1)
+    bench.gate.open.set()
+    answers = await asyncio.gather(running, *followers)
+    assert len({answer.result for answer in answers[1:]}) == 1
+    assert bench.gate.batches.count([2.0]) == 1
+
+
+async def test_a_function_that_is_retired_leaves_no_trace(bench: SimpleNamespace) -> None:
+    """What was in flight is answered, and neither kept nor journaled."""
+    records: list[object] = []
+    bench.pipeline._journal.append = records.append
+    bench.gate.open.clear()
+    task = asyncio.create_task(ask(bench, 1.0))
+    await until(lambda: len(bench.fn.in_flight) == 1)
+    bench.fn.retired = True
+    bench.gate.open.set()
+    assert (await task).stored is False
+    assert len(bench.fn.namespace) == 0
+    assert records == []
+
+
+def lookup(bench: SimpleNamespace, value: float, session: Session, **control: bool) -> Answer | Ticket:
+    return bench.pipeline.lookup(bench.fn, np.array([value], np.float32), None, Control(**control), session)
+
+
+def bring(bench: SimpleNamespace, value: float, ticket: Ticket) -> None:
+    result = Result(b'{"outputs":{"outputs":{"shape":[1],"data":[%d.0]}}}' % int(value))
+    entry = bench.pipeline.entry(bench.fn, {"v": np.array([value], np.float32)}, result, 0.01)
+    bench.pipeline.insert(bench.fn, entry, ticket.token)
+
+
+async def test_lookups_that_are_never_redeemed_end_nobodys_reuse(bench: SimpleNamespace) -> None:
+    """Whoever leaves probes open is refused, and the others go on as before."""
+    await warm(bench)
+    rng = np.random.default_rng(3)
+    silent, honest = Session(), Session()
+
+    def play(count: int) -> int:
+        hits = 0
+        for _ in range(count):
+            bench.coin.next = rng.random()
+            value = float(rng.integers(2)) * 3 + rng.uniform(0, 0.01)
+            found = lookup(bench, value, honest)
+            hits += isinstance(found, Answer)
+            if isinstance(found, Ticket):
+                bring(bench, value, found)
+        return hits
+
+    play(400)
+    for _ in range(5):
+        for _ in range(200):
+            bench.coin.next = rng.random()
+            lookup(bench, near(), silent)
+        assert not isinstance(lookup(bench, near(), silent), Answer)
+        assert play(200) >= 150
+
+
+async def test_a_lookup_that_is_to_leave_no_trace_leaves_none(bench: SimpleNamespace) -> None:
+    """No ticket, no count in the policy, no tokens earned; what is asked anew gets a ticket and no hit."""
+    await warm(bench)
+    before = bench.fn.policies["v"].state(), len(bench.fn.tickets)
+    found = lookup(bench, near(), Session(), no_store=True)
+    assert found == Ticket("", Outcome.BYPASS)
+    assert (bench.fn.policies["v"].state(), len(bench.fn.tickets)) == before
+    again = lookup(bench, near(), Session(), no_cache=True)
+    assert isinstance(again, Ticket)
+    assert again.token
