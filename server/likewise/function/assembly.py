@@ -48,6 +48,7 @@ class Defaults:
     inline_values: int = 1 << 18
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
+    ticket_prefix: str = ""
 
 
 class Assembler:
@@ -129,6 +130,7 @@ class Assembler:
             clock=self._clock,
             invalidated_tags=defaults.invalidated_tags,
             max_devices=defaults.max_devices,
+            ticket_prefix=defaults.ticket_prefix,
             fingerprint=identity,
             key_types=key_types,
             projectors={

@@ -62,6 +62,7 @@ class Function:
         max_devices: int = 10_000,
         fingerprint: str = "",
         monotonic: Clock = monotonic,
+        ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
     ) -> None:
         """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
@@ -86,7 +87,7 @@ class Function:
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
         self.devices = Sessions(max_devices)
-        self.tickets = Tickets(monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s)
+        self.tickets = Tickets(monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s, prefix=ticket_prefix)
         self.key_types = {key_type.name: key_type for key_type in key_types}
         self.key_type = key_types[0].name
         self.numbers = sum(key_type.dimension for key_type in key_types)
