@@ -18,6 +18,7 @@ from likewise.function.assembly import Assembler, Defaults
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
+from likewise.http import operations
 from likewise.http.admission import Origins
 from likewise.http.api import make_api
 from likewise.http.edge import Edge, Readiness
@@ -30,14 +31,15 @@ from likewise.pipeline import Pipeline
 from likewise.randomness import system_coin
 from likewise.replication import Keeper
 from likewise.settings import Settings
+from likewise.workers.link import Place, WorkerLink
 
 log = logging.getLogger("likewise")
 
 
-def create_app(settings: Settings, node: str | None = None) -> Hot:
+def create_app(settings: Settings, node: str | None = None, place: Place | None = None) -> Hot:
     """Return the ASGI application of one worker.
 
-    node: its name among those that share, where it is not the setting.
+    node: its name among those that share, where it is not the setting. place: among the workers of one server.
     Loads all functions, so that a wrong one shows at start. Raises InvalidFunction, SettingsError.
     """
     clock = time.time
@@ -65,6 +67,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             inline_values=settings.inline_values,
             invalidated_tags=settings.invalidated_tags,
             max_devices=settings.max_devices,
+            ticket_prefix=place.prefix if place else "",
         ),
         Workers(runners, slots),
         readers,
@@ -103,6 +106,14 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         seal_period_s=settings.snapshot_s,
     )
 
+    workers = None
+    if place is not None:
+        workers = WorkerLink(
+            place,
+            lambda function, ticket, result: pipeline.redeem(registry.resolve(function), ticket, result),
+            lambda what: operations.report(edge, what),
+            max_result_bytes=settings.max_body_bytes,
+        )
     edge = Edge(
         registry=registry,
         pipeline=pipeline,
@@ -118,6 +129,7 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
         max_answer_bytes=settings.max_answer_bytes,
         max_entries_per_insert=settings.max_entries_per_insert,
         journal_statistics=journal.statistics,
+        workers=workers,
     )
 
     @asynccontextmanager
@@ -126,6 +138,8 @@ def create_app(settings: Settings, node: str | None = None) -> Hot:
             stack.callback(readers.shutdown, wait=False, cancel_futures=True)
             stack.callback(runners.shutdown, wait=False, cancel_futures=True)
             await stack.enter_async_context(keeper.running())
+            if workers is not None:
+                await stack.enter_async_context(workers.running())
             stack.push_async_callback(pipeline.settle)
             yield
 

@@ -179,6 +179,17 @@ class Pipeline:
         self._keep(fn, entry, label)
         return entry.id
 
+    def redeem(self, fn: Function, ticket: str, result: Result) -> bool | None:
+        """Learn from a result that another worker was brought for a ticket of this one.
+
+        Returns whether it is worth keeping there; None where the ticket is unknown, used or expired.
+        """
+        pending = fn.tickets.redeem(ticket)
+        if pending is None:
+            return None
+        lesson, _ = self._learn(fn, pending.key_type, pending.verdict, pending.nearest_id, result)
+        return lesson.insert
+
     def invalidate(
         self, fn: Function, ids: Sequence[int] = (), tag: str | None = None, everything: bool = False
     ) -> list[int]:

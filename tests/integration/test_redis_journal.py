@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 from journals import FUNCTION, Model, collect, make_entry, rebuild, until
+from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ResponseError
 from redis_server import RedisServer, find_redis, need_redis
 
 from likewise.errors import JournalError
 from likewise.journal.redis.journal import RedisJournal
+from likewise.journal.redis.link import is_about_the_data
 from likewise.records import Inserted, Invalidated, Learned, Registered, Unregistered
 from likewise.types import Entry
 
@@ -436,3 +439,146 @@ async def test_a_cluster_shares_functions_that_live_on_different_masters(join: J
     model = await rebuild(fresh.journal.replay())
     assert len(model.ids) == 220
     assert {function for function, _ in model.entries} == set(functions[1:])
+
+
+class Relay:
+    """A port of its own in front of servers, as a name is: new connections go to whichever it is told."""
+
+    def __init__(self) -> None:
+        self.target = 0
+        self._server: asyncio.Server | None = None
+        self._pipes: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self.port = 0
+        self.silent = False
+
+    async def start(self, target: int) -> None:
+        self.target = target
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        self._writers += (writer, back)
+        for source, sink in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._pipe(source, sink))
+            self._pipes.add(task)
+            task.add_done_callback(self._pipes.discard)
+
+    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                if not self.silent:
+                    sink.write(data)
+        with contextlib.suppress(OSError):
+            sink.close()
+
+    async def close(self) -> None:
+        assert self._server
+        self._server.close()
+        for task in list(self._pipes):
+            task.cancel()
+        await asyncio.gather(*self._pipes, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+@pytest.fixture
+def second_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """Another redis-server."""
+    need_redis()
+    folder = tmp_path / "second"
+    folder.mkdir()
+    server = RedisServer(folder)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def relay(redis_server: RedisServer) -> AsyncIterator[Relay]:
+    """A relay that leads to the first server."""
+    made = Relay()
+    await made.start(redis_server.port)
+    yield made
+    await made.close()
+
+
+async def ask_redis(server: RedisServer, *command: str) -> None:
+    client = Redis(port=server.port)
+    try:
+        await client.execute_command(*command)
+    finally:
+        await client.aclose()
+
+
+async def flushed(node: Node, timeout_s: float = 20.0) -> None:
+    """Wait until what was appended is in Redis."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await node.journal.flush()
+        except JournalError:
+            assert time.monotonic() < deadline, node.journal.failure
+            await asyncio.sleep(0.02)
+
+
+async def test_a_failover_that_leaves_the_old_primary_as_a_replica_is_followed(
+    join: Join, relay: Relay, redis_server: RedisServer, second_redis: RedisServer
+) -> None:
+    """The kept connections answer READONLY for ever; new ones lead to the new primary, and durable inserts go on."""
+    await ask_redis(second_redis, "REPLICAOF", "127.0.0.1", str(redis_server.port))
+    node = await join("a", f"redis://127.0.0.1:{relay.port}/0")
+    node.insert(make_entry(1))
+    await flushed(node)
+    await until(lambda: node.journal.statistics()["up"] == 1)
+    relay.target = second_redis.port
+    await ask_redis(second_redis, "REPLICAOF", "NO", "ONE")
+    await ask_redis(redis_server, "REPLICAOF", "127.0.0.1", str(second_redis.port))
+    node.insert(make_entry(2))
+    await flushed(node)
+    other = await join("b", second_redis.url)
+    await until(lambda: 2 in other.model.ids)
+    other.insert(make_entry(3))
+    await until(lambda: 3 in node.model.ids)
+
+
+async def test_a_password_that_is_set_meanwhile_is_used_once_it_is_known(join: Join, redis_server: RedisServer) -> None:
+    """A server whose rights change refuses kept connections; with the right password new ones are taken."""
+    node = await join("a", f"redis://default:secret@127.0.0.1:{redis_server.port}/0")
+    await ask_redis(redis_server, "CONFIG", "SET", "requirepass", "secret")
+    node.insert(make_entry(1))
+    await flushed(node)
+
+
+async def test_a_connection_into_the_void_is_given_up(join: Join, relay: Relay, redis_server: RedisServer) -> None:
+    """Nothing comes back on a half-open connection; after the time-out another is opened."""
+    node = await join("a", f"redis://127.0.0.1:{relay.port}/0")
+    node.insert(make_entry(1))
+    await flushed(node)
+    relay.silent = True
+    node.insert(make_entry(2))
+    with pytest.raises(JournalError):
+        await node.journal.flush()
+    relay.silent = False
+    await flushed(node)
+    other = await join("b")
+    await until(lambda: set(other.model.ids) == {1, 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", True),
+        ("ERR wrong number of arguments", True),
+        ("READONLY You can't write against a read only replica.", False),
+        ("MISCONF Redis is configured to save RDB snapshots", False),
+        ("NOREPLICAS Not enough good replicas to write.", False),
+        ("MASTERDOWN Link with MASTER is down", False),
+    ],
+)
+def test_refusals_for_the_servers_state_are_told_from_those_of_a_command(text: str, data: bool) -> None:
+    """The first end connections, the others would end them in vain."""
+    assert is_about_the_data(ResponseError(text)) is data
+    assert not is_about_the_data(BusyLoadingError(text))

@@ -10,10 +10,12 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import uvicorn
 
@@ -34,6 +36,7 @@ from likewise.naming import kept_name
 from likewise.options import add_arguments as add_settings
 from likewise.options import read_settings
 from likewise.settings import Settings
+from likewise.workers.link import Place
 
 _DESCRIPTION = """\
 Serves the functions in a folder. One process, nothing else to run. Prints what it serves and where; on SIGTERM it
@@ -86,15 +89,22 @@ def _supervise(settings: Settings) -> int:
     def announce() -> None:
         print(f"likewise is serving on {place}", flush=True)
 
-    return Supervisor(partial(_work, settings), sockets, settings.drain_s, announce).run()
+    with tempfile.TemporaryDirectory(prefix="likewise-", ignore_cleanup_errors=True) as folder:  # of mode 0700
+        work = partial(_work, settings, Path(folder))
+        return Supervisor(work, sockets, settings.drain_s, announce).run()
 
 
-def _work(settings: Settings, number: int, listening: socket.socket, on_listening: Callable[[], None]) -> None:
-    """Be one of several workers: a node of its own name, so that it finds again what it learned."""
+def _work(
+    settings: Settings, folder: Path, number: int, listening: socket.socket, on_listening: Callable[[], None]
+) -> None:
+    """Be one of several workers: a node of its own name, so that it finds again what it learned.
+
+    folder: where the workers find each other.
+    """
     _log_as(settings)
     allow_connections(settings.max_connections)
     try:
-        app = create_app(settings, node=f"{settings.node}-{number}")
+        app = create_app(settings, f"{settings.node}-{number}", Place(folder, number, settings.workers))
     except LikewiseError as error:
         log.error("worker %d: %s", number, error)
         sys.exit(1)

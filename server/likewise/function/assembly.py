@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.decode import decoder
@@ -47,6 +48,7 @@ class Defaults:
     inline_values: int = 1 << 18
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
+    ticket_prefix: str = ""
 
 
 class Assembler:
@@ -95,6 +97,7 @@ class Assembler:
             capacity_bytes=spec.capacity.bytes or defaults.capacity_bytes,
             ttl_s=spec.capacity.ttl_s or defaults.ttl_s,
             clock=self._clock,
+            monotonic=monotonic,
             index_kind={key.label: key.index for key in spec.keys},
             precision={key.label: key.precision for key in spec.keys if key.precision != "float32"},
             eviction=spec.capacity.eviction or defaults.eviction,
@@ -128,6 +131,7 @@ class Assembler:
             clock=self._clock,
             invalidated_tags=defaults.invalidated_tags,
             max_devices=defaults.max_devices,
+            ticket_prefix=defaults.ticket_prefix,
             fingerprint=identity,
             budget=budget,
             key_types=key_types,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from time import monotonic
 
+from likewise.clocks import monotonic
 from likewise.decision import Budget
 from likewise.errors import InvalidValue
 from likewise.events import Answered, Sink
@@ -54,6 +54,8 @@ class Function:
         max_devices: int = 10_000,
         fingerprint: str = "",
         budget: Budget | None = None,
+        monotonic: Clock = monotonic,
+        ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
     ) -> None:
         """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
@@ -74,13 +76,15 @@ class Function:
         self.policies = policies
         self.projectors = dict(projectors or {})
         self.runner = runner
-        self.adopter = Adopter(namespace, labels, self._learn_projections, clock, invalidated_tags)
+        self.adopter = Adopter(namespace, labels, self._learn_projections, clock, invalidated_tags, monotonic)
         self.evidence = Exchange(self.journal_id, policies)
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
         self.devices = Sessions(max_devices)
         share = math.inf if budget is None else budget.deferred_share
-        self.tickets = Tickets(monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s, share=share)
+        self.tickets = Tickets(
+            monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s, share=share, prefix=ticket_prefix
+        )
         self.key_types = {key_type.name: key_type for key_type in key_types}
         self.key_type = key_types[0].name
         self.numbers = sum(key_type.dimension for key_type in key_types)

@@ -53,17 +53,20 @@ class Tickets:
         limit: int = 10_000,
         ttl_s: float = 60.0,
         share: float = 25.0,
+        prefix: str = "",
     ) -> None:
         """Set up. clock: monotonic seconds; abandon: called for each ticket that is never redeemed.
 
         limit: tickets at once, the oldest go; ttl_s: how long one is good.
         share: tokens that all those of one account may hold together.
+        prefix: what tickets begin with, so that the worker that issued one is known.
         """
         self._clock = clock
         self._abandon = abandon
         self._limit = limit
         self._ttl_s = ttl_s
         self._share = share
+        self._prefix = prefix
         self._held: dict[tuple[str, bool], float] = {}  # by account, and whether the device is proven
         self._unknown = Session()  # stands for all devices that are not known
         self._pending: OrderedDict[str, Pending] = OrderedDict()
@@ -97,7 +100,7 @@ class Tickets:
         self.sweep()
         session = session or self._unknown
         conduct = session.conduct
-        ticket = secrets.token_urlsafe(12)
+        ticket = self._prefix + secrets.token_urlsafe(12)
         held = verdict.charge
         expires_at = self._clock() + self._ttl_s
         self._pending[ticket] = Pending(key_type, verdict, nearest_id, expires_at, session, conduct.proven, held)

@@ -10,6 +10,7 @@ from likewise.function.function import Function
 from likewise.function.registry import Registry
 from likewise.http.admission import Fields, Origins, admit
 from likewise.pipeline import Pipeline
+from likewise.workers.link import WorkerLink
 
 Register = Callable[[str, Mapping[str, bytes], bytes, str], Awaitable[tuple[Function, bool]]]
 """Serves a function from its name, its files by name, and its spec as text with the spec's media type.
@@ -51,6 +52,8 @@ class Edge:
     max_answer_bytes: int
     max_entries_per_insert: int
     journal_statistics: Callable[[], Mapping[str, float]]
+    workers: WorkerLink | None = None
+    """The other workers of this server; None: there are none."""
 
     def admit(self, fields: Fields, scope: str) -> Principal:
         """Return who sent a request with such header fields. Raises Unauthorized, Forbidden."""

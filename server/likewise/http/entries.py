@@ -18,7 +18,7 @@ from likewise.http.pace import Pace
 from likewise.requests import NO_CONTROL
 from likewise.results.check import MEDIA_TYPE, MEDIA_TYPE_LENGTH, check_json, check_result, is_json
 from likewise.results.json_scan import WINDOW_BYTES, Scanner
-from likewise.types import Key, Result
+from likewise.types import Entry, Key, Result
 
 MAX_TAGS = 16
 TAG_LENGTH = 64
@@ -78,7 +78,7 @@ async def insert(name: str, request: Request, durable: bool = False) -> Response
     answers = []
     for keys, signature, result, each in ready:
         entry = edge.pipeline.entry(fn, keys, result, each.cost_s, each.ttl_s, tuple(each.tags), signature=signature)
-        number = edge.pipeline.insert(fn, entry, each.ticket)
+        number = await _insert(edge, fn, entry, each.ticket)
         answers.append({"id": wire.entry_id(number) if number >= 0 else None, "stored": number >= 0})
         await pace.rest()
     if durable:
@@ -135,6 +135,14 @@ async def invalidate(
     removed = edge.pipeline.invalidate(fn, ids, tag, all)
     await edge.pipeline.flush()
     return json_response({"invalidated": len(removed)})
+
+
+async def _insert(edge: Edge, fn: Function, entry: Entry, ticket: str | None) -> int:
+    """Keep an entry and learn from it, in the worker that issued its ticket; return its id, or -1 if not kept."""
+    if ticket and edge.workers is not None and edge.workers.owner(ticket) is not None:
+        keep = await edge.workers.redeem(fn.id, ticket, entry.result)
+        return -1 if keep is False else edge.pipeline.insert(fn, entry, None)
+    return edge.pipeline.insert(fn, entry, ticket)
 
 
 async def _parse(body: bytes, fn: Function, edge: Edge, pace: Pace) -> list[EntryBody]:

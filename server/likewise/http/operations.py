@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from time import monotonic
 
+import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
+from likewise.http.edge import Edge
 from likewise.http.guards import edge_of, json_response, needs
 from likewise.sinks.metrics import Exposition
+from likewise.workers.totals import total_metrics, total_stats
 
 router = APIRouter(tags=["operations"])
 _STARTED = monotonic()
+METRICS, STATS = "metrics", "stats"
 
 
 @router.get("/livez", summary="Alive?")
@@ -32,7 +37,10 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Return all metrics in the Prometheus text format."""
     edge = edge_of(request)
-    text = Exposition(edge.registry, edge.journal_statistics()).render()
+    text = report(edge, METRICS)
+    if edge.workers is not None:
+        texts = await edge.workers.collect(METRICS)
+        text = await asyncio.to_thread(total_metrics, {edge.workers.place.number: text, **texts})
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -40,11 +48,24 @@ async def metrics(request: Request) -> Response:
 async def stats(request: Request) -> Response:
     """Return the counters of every function and of the journal."""
     edge = edge_of(request)
-    return json_response(
-        {
-            "uptime_s": round(monotonic() - _STARTED, 3),
-            "pid": os.getpid(),
-            "functions": {each.id: each.statistics() for each in edge.registry},
-            "journal": dict(edge.journal_statistics()),
-        }
-    )
+    document = _stats(edge)
+    if edge.workers is not None:
+        others = (await edge.workers.collect(STATS)).values()
+        document = await asyncio.to_thread(total_stats, [document, *map(orjson.loads, others)])
+    return json_response(document)
+
+
+def report(edge: Edge, what: str) -> bytes:
+    """Return the metrics or the stats of this worker alone, as it tells the others."""
+    if what == STATS:
+        return orjson.dumps(_stats(edge))
+    return Exposition(edge.registry, edge.journal_statistics()).render()
+
+
+def _stats(edge: Edge) -> dict[str, object]:
+    return {
+        "uptime_s": round(monotonic() - _STARTED, 3),
+        "pid": os.getpid(),
+        "functions": {each.id: each.statistics() for each in edge.registry},
+        "journal": dict(edge.journal_statistics()),
+    }

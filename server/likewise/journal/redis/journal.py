@@ -15,117 +15,23 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from redis.asyncio import Redis
-from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer
 from likewise.journal.redis.follower import Follower
+from likewise.journal.redis.link import RedisLink
 from likewise.journal.redis.publisher import Publisher
 from likewise.journal.redis.registration_store import RegistrationStore
-from likewise.journal.redis.streams import Names, StreamEntry, StreamId, remember
+from likewise.journal.redis.streams import Names, remember
 from likewise.journal.tombstones import Tombstones
 from likewise.ports import Registrations
 from likewise.records import EntryBlock, Invalidated, Record, Registered, Unregistered
 from likewise.types import Clock, Entry
 
 _log = logging.getLogger(__name__)
-_CLUSTER = {"redis+cluster://": "redis://", "rediss+cluster://": "rediss://"}
-
-
-class RedisLink:
-    """Two clients of one Redis: one for commands, one whose reads may wait for news."""
-
-    def __init__(
-        self, url: str, *, cluster: bool | None, timeout_s: float, connect_timeout_s: float, block_s: float
-    ) -> None:
-        for scheme, plain in _CLUSTER.items():
-            if url.startswith(scheme):
-                url, cluster = plain + url.removeprefix(scheme), True
-        self.clustered = bool(cluster)
-        self._calls: set[asyncio.Task[Any]] = set()
-        kind: Any = RedisCluster if cluster else Redis
-        options: dict[str, Any] = {
-            "socket_connect_timeout": connect_timeout_s,
-            "protocol": 2,
-            # The publisher and the follower try again themselves, and must know when it is time to.
-            "retry": Retry(NoBackoff(), 1 if cluster else 0),
-        }
-        try:
-            self._client: Any = kind.from_url(url, socket_timeout=timeout_s, **options)
-            self._reader: Any = kind.from_url(url, socket_timeout=timeout_s + block_s, **options)
-        except (ValueError, RedisError) as error:
-            raise JournalError(
-                f"{_without_password(url)!r} is no Redis URL: {error}. Write redis://HOST:PORT/0, rediss:// for TLS, "
-                "or redis+cluster://HOST:PORT for a cluster."
-            ) from error
-
-    async def ask(self, *command: str | bytes | int) -> Any:
-        """Send one command (`streams.Link`)."""
-        return await self._apart(self._client.execute_command(*command))
-
-    async def ask_many(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
-        """Send commands at once (`streams.Link`)."""
-        pipeline = self._client.pipeline() if self.clustered else self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers = await self._apart(pipeline.execute(raise_on_error=False))
-        return [_error(answer) if isinstance(answer, Exception) else answer for answer in answers]
-
-    async def read(self, positions: Mapping[str, StreamId], count: int, block_ms: int) -> dict[str, list[StreamEntry]]:
-        """Read streams behind positions (`streams.Link`)."""
-        streams = {key: str(position) for key, position in positions.items()}
-        answer = await self._apart(self._reader.xread(streams, count=count, block=block_ms))
-        return {key.decode(): entries for key, entries in answer or ()}
-
-    async def _apart(self, call: Coroutine[Any, Any, Any]) -> Any:
-        """Run a call of the client library in a task of its own.
-
-        In Python 3.11 `asyncio.wait_for`, which the library uses, may swallow a cancellation; then whoever follows
-        could not be stopped. `asyncio.wait` never does.
-        """
-        task = asyncio.create_task(call)
-        self._calls.add(task)
-        task.add_done_callback(self._forget)
-        try:
-            await asyncio.wait((task,))
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        try:
-            return task.result()
-        except Exception as error:
-            # Nothing but the library runs in there. Most of its errors are RedisError or OSError, but when a connection
-            # ends at the wrong moment, also AttributeError and others get out of it.
-            raise _error(error) from error
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._calls.discard(task)
-        if not task.cancelled():
-            task.exception()  # it is read here where nobody waited for it
-
-    async def close(self) -> None:
-        """Close all connections."""
-        while self._calls:  # once is enough unless a cancellation is swallowed
-            for task in self._calls:
-                task.cancel()
-            await asyncio.wait(self._calls)
-        for client in (self._client, self._reader):
-            try:
-                await client.aclose()
-                if self.clustered:  # a client that was about to begin anew closes nothing by itself
-                    await client.nodes_manager.aclose()
-                    await client.nodes_manager.aclose("startup_nodes")
-            except (RedisError, OSError):  # it is gone already
-                continue
 
 
 class RedisJournal:
@@ -322,15 +228,6 @@ class RedisJournal:
             self._task = None
         await self._follower.close()
         await self._link.close()
-
-
-def _error(error: Exception) -> JournalError:
-    return JournalError(f"Redis does not do what it was asked: {type(error).__name__}: {error}. See its own log.")
-
-
-def _without_password(url: str) -> str:
-    scheme, at, rest = url.rpartition("@")
-    return f"{scheme.partition('://')[0]}://…@{rest}" if at else url
 
 
 def _decoded(frame: bytes) -> Record | None:
