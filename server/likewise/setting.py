@@ -68,7 +68,7 @@ class Setting:
             return "empty"
         if isinstance(value, bool):
             return str(value).lower()
-        if self.unit == "bytes" and isinstance(value, int):
+        if self.unit.startswith("bytes") and isinstance(value, int):
             for factor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
                 if value >= factor and value % factor == 0:
                     return f"{value // factor}{unit}"
@@ -82,7 +82,7 @@ class Setting:
         noun = {str: "text", Path: "a path", bool: "true or false", int: "a whole number", float: "a number"}[self.type]
         if self.unit:
             noun += f" of {self.unit}"
-        if self.unit == "bytes":
+        if self.unit.startswith("bytes"):
             noun += " (such as 65536, 64KiB or 16MiB)"
         low, high = self.minimum > -math.inf, self.maximum < math.inf
         if low and high:
@@ -115,7 +115,7 @@ def _flag(value: object, _: Setting) -> bool:
 
 def _integer(value: object, setting: Setting) -> int:
     if isinstance(value, str):
-        size = _SIZE.fullmatch(value.strip()) if setting.unit == "bytes" else None
+        size = _SIZE.fullmatch(value.strip()) if setting.unit.startswith("bytes") else None
         return int(float(size[1]) * _FACTORS[size[2].lower()]) if size and size[2] else int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError

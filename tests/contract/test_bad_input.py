@@ -135,7 +135,7 @@ def test_unknown_functions_routes_methods_and_key_types(server):
     detail = problem(post(server, "/v1/functions/nothing/infer", b"x", "image/png"), 404, "unknown-function")
     assert "`quadrants`" in detail
     problem(server.http.get("/v1/nothing"), 404, "not-found")
-    problem(server.http.get("/v1/functions/quadrants/infer"), 404, "not-found")
+    problem(server.http.get("/v1/functions/quadrants/infer"), 405, "method-not-allowed")
     problem(server.http.post("/livez"), 405, "method-not-allowed")
     body = np.zeros(4, "<f4").tobytes()
     problem(

@@ -158,7 +158,7 @@ def test_a_function_is_registered_with_its_model(real: Client, functions_dir: Pa
     assert real.register("mine", spec, files)["model"] is not None
     assert real.infer("mine", toys.picture(2)).result["label"] == "c"
     with pytest.raises(InvalidFunction, match=r"labels\.txt"):
-        real.register("mine", spec, {"model.onnx": b""})
+        real.register("mine", spec, {"model.onnx": folder / "1" / "model.onnx"})
     with pytest.raises(InvalidFunction):
         real.register("mine", spec, {'a"b\r\nX: y': b""})
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from likewise.function.function import Registry
+from likewise.function.registry import Registry
 from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.lookup.bulk import hold, release
 from likewise.lookup.namespace import Namespace

@@ -19,7 +19,9 @@ KEYS = "application/octet-stream"
 
 _NUMBERS = frozenset({int, float})
 
-ENTRY_ID = "^[0-7][0-9a-fA-F]{15}$"
+_ENTRY_ID = re.compile("^[0-7][0-9a-fA-F]{15}$")
+ENTRY_ID = _ENTRY_ID.pattern
+"""What a written entry id looks like."""
 
 DEVICE_BYTES = 128
 """Longest name that a device may give itself."""
@@ -93,7 +95,7 @@ def entry_id(number: int) -> str:
 
 def parse_entry_id(text: str) -> int:
     """Return the number of a written entry id. Raises BadRequest."""
-    if not re.fullmatch(ENTRY_ID, text):
+    if not _ENTRY_ID.fullmatch(text):
         raise BadRequest(
             f"`{text[:32]}` is no entry id: one has 16 hexadecimal digits, as in the Likewise-Entry header."
         )

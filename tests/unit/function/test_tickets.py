@@ -142,7 +142,7 @@ def test_a_device_that_may_not_insert_cannot_probe(clock):
             st.integers(0, 3),
             st.sampled_from(["probe", "miss", "redeem", "later"]),
             st.integers(0, 1000),
-            st.floats(0.01, 1.0),
+            st.floats(1e-12, 1.0),
         ),
         max_size=120,
     )
