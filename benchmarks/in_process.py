@@ -76,7 +76,8 @@ def rate(search: Callable[[Any], object], keys: Any) -> float:
 
 
 def _lookup(count: int, runs: int) -> list[list[float]]:
-    from likewise.types import Asked, Result
+    from likewise.requests import Asked
+    from likewise.types import Result
 
     with tempfile.TemporaryDirectory() as name:
         app = function_of(Path(name), {"f": spec(DEFAULT, 20_000)})

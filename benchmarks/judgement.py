@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 NOISE_LIMIT = 0.15
 """Spread of the baseline's runs, as a share of their median, from which a close verdict is not given."""
+
+DISTURBED = 0.75
+"""A baseline whose median is below this share of its best run was disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,29 @@ class Figure:
         inner = sorted(self.baselines)[1:-1] if len(self.baselines) >= 5 else sorted(self.baselines)
         return (inner[-1] - inner[0]) / self.baseline if inner and self.baseline else 0.0
 
-    def ok(self, noise_limit: float) -> bool | None:
-        """Say whether the bar holds; None: not measured, or too noisy to tell.
+    @property
+    def disturbed(self) -> bool:
+        """Whether the machine was busy with something else: the baseline is far below its own best of these runs."""
+        if len(self.baselines) < 3:
+            return False
+        best = max(self.baselines) if self.bar.unit.endswith("/s") else min(self.baselines)
+        return not DISTURBED <= self.baseline / best <= 1 / DISTURBED if best else False
 
-        Noise forbids a verdict only where single runs would disagree on it.
+    def with_runs_of(self, other: Figure) -> Figure:
+        """Return this row with the runs of an earlier round of it added."""
+        both = len(self.values) == len(self.baselines) and len(other.values) == len(other.baselines)
+        if not both or not other.measured:
+            return self
+        runs = [*other.values, *self.values], [*other.baselines, *self.baselines]
+        return replace(self, values=runs[0], baselines=runs[1])
+
+    def ok(self, noise_limit: float) -> bool | None:
+        """Say whether the bar holds; None: not measured, disturbed, or too noisy to tell.
+
+        Noise forbids a verdict only where single runs would disagree on it. A bar that holds on a disturbed machine
+        holds; one that does not is not told to be missed.
         """
-        if not self.measured or self.blind:
+        if not self.measured or self.blind or (self.disturbed and not self.bar.holds(self.ratio)):
             return None
         ratios = sorted(self._ratios)
         if len(ratios) >= 5:
@@ -108,6 +128,8 @@ class Figure:
         if not self.measured:
             return "not measured"
         ok = self.ok(noise_limit)
+        if ok is None and self.disturbed:
+            return "disturbed"
         return "too noisy" if ok is None else "holds" if ok else "missed"
 
     def document(self, noise_limit: float) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from benchmarks.judgement import Bar, Figure
 from benchmarks.processes import Failed
 from benchmarks.served import result
 from likewise.journal.sqlite.journal import SqliteJournal
-from likewise.types import Entry, Inserted, Result
+from likewise.records import Inserted
+from likewise.types import Entry, Result
 
 REPLAY = Bar("restart/replay", "restart, 1,000,000 entries of 64 numbers, by replay: ready after", "s", "", 90, True)
 SNAPSHOT = Bar("restart/snapshot", "the same from a snapshot: ready after", "s", "", 20, True)

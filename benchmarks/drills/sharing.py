@@ -27,7 +27,8 @@ from benchmarks.drills.task import Task
 from benchmarks.judgement import Bar, Figure
 from benchmarks.processes import Failed, cpu_s
 from likewise.journal.redis.journal import RedisJournal
-from likewise.types import Entry, Inserted, Result
+from likewise.records import Inserted
+from likewise.types import Entry, Result
 
 LATENCY = Bar("sharing/latency", "1,000 inserts/s: a hit on another node within, p99", "ms", "", 50, at_most=True)
 ADOPTION = Bar("sharing/adoption", "entries adopted per second of one core", "/s", "", 10_000)

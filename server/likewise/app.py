@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import secrets
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from likewise.inference.batching import Workers
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
+from likewise.randomness import system_coin
 from likewise.replication import Keeper
 from likewise.settings import Settings
 from likewise.workers.link import Place, WorkerLink
@@ -46,7 +46,8 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     readers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "likewise-read")
     slots, threads = inference_shape(settings)
     runners = ThreadPoolExecutor(slots, "likewise-infer")
-    seed = secrets.randbits(128) if settings.seed < 0 else settings.seed
+    # a seeded coin can be foreseen: for tests alone
+    coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random
     assembler = Assembler(
         Defaults(
             accuracy_target=settings.accuracy_target,
@@ -71,7 +72,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
         Workers(runners, slots),
         readers,
         clock,
-        random.Random(seed).random,
+        coin,
     )
     registry = Registry()
     for folder in function_folders(settings.functions):

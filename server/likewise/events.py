@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from likewise.types import Outcome
+from likewise.requests import Outcome
 
 
 class Answered(NamedTuple):

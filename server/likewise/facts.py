@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.types import Entry, EntryBlock, Result
+from likewise.records import EntryBlock
+from likewise.types import Entry, Result
 
 DIGEST_BYTES = 16
 MAX_USE_COUNT = 2**32 - 1

@@ -13,29 +13,13 @@ from likewise.errors import NotCached, TooLarge
 from likewise.events import Answered
 from likewise.function.function import Function
 from likewise.ports import Journal
-from likewise.types import (
-    NO_CONTROL,
-    Answer,
-    Asked,
-    Clock,
-    Control,
-    Entry,
-    Inserted,
-    Invalidated,
-    Key,
-    Keys,
-    Learned,
-    Lesson,
-    Outcome,
-    Result,
-    Session,
-    Ticket,
-    Verdict,
-)
+from likewise.records import Inserted, Invalidated, Learned
+from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
+from likewise.types import Clock, Entry, Key, Keys, Lesson, Reason, Result, Session, Source, Verdict
 
 T = TypeVar("T")
 
-NOTHING = Verdict(False, "no offer")
+NOTHING = Verdict(Source.NONE, Reason.NO_OFFER)
 
 CLOCKS_DIFFER_S = 5.0
 """How far the clocks of two nodes may be apart: after an invalidation, what a peer stamped up to so much later is not

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from likewise.errors import Overloaded
+from likewise.records import EntryBlock, Record, Registered
+from likewise.requests import Asked
 from likewise.types import (
-    Asked,
     Entry,
-    EntryBlock,
     Input,
     Key,
     Keys,
     Lesson,
     Neighbors,
     PolicyStatistics,
-    Record,
-    Registered,
     Result,
     Sample,
     Session,
@@ -72,14 +70,18 @@ class Projection(Protocol):
 class Policy(Protocol):
     """Decides where reuse is safe, and learns from what was computed. Pure: no clock, no lock, no I/O."""
 
-    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
+    def decide(
+        self, neighbors: Neighbors, session: Session | None = None, ledger: Any = None, limit: float = math.inf
+    ) -> Verdict:
         """Return the verdict for one request and account for it; call exactly once per request.
 
         session: that of the device that asks, where it is known; a policy that uses it also writes it.
-        limit: tokens that a probe may reserve at most; where that is 0, nothing is reused that would have to be probed.
+        ledger: that of the account that asks; None: the one that all share. Policies without a promise ignore it.
+        limit: tokens that a probe may reserve, which somebody else settles and may never settle; where that is 0,
+        nothing is reused that would have to be probed. Infinite: it is settled here.
         """
 
-    def confident(self, neighbors: Neighbors) -> bool:
+    def confident(self, neighbors: Neighbors, ledger: Any = None) -> bool:
         """Say whether such neighbors would be reused, without accounting for anything (for coalescing)."""
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
@@ -99,12 +101,12 @@ class Policy(Protocol):
 
 
 @runtime_checkable
-class Teaching(Protocol):
+class LearnsFromPeers(Protocol):
     """What a policy has besides, that learns from computed requests of other nodes."""
 
     @property
-    def meaning(self) -> str:
-        """Names what the evidence of its samples says; policies with one meaning can learn from each other."""
+    def evidence_schema(self) -> str:
+        """Names what the numbers of its evidence are; policies with one schema can learn from each other."""
 
     def sample(self, verdict: Verdict, wrong: bool) -> Sample | None:
         """Return what others may learn from a verdict, now that it was computed; None: nothing."""

@@ -20,17 +20,8 @@ from likewise.journal.blocks import entries_of
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.lookup.saved import restore, save
 from likewise.ports import Journal
-from likewise.types import (
-    Entry,
-    EntryBlock,
-    Inserted,
-    Invalidated,
-    Learned,
-    Observed,
-    Record,
-    Registered,
-    Unregistered,
-)
+from likewise.records import EntryBlock, Inserted, Invalidated, Learned, Observed, Record, Registered, Unregistered
+from likewise.types import Entry
 
 log = logging.getLogger("likewise.replication")
 

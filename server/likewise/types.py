@@ -85,32 +85,48 @@ class Session:
     """Its own, or that of all devices behind its address where it does not name itself."""
 
 
-class Outcome(StrEnum):
-    """What became of a request, after acting."""
+class Source(StrEnum):
+    """Where an answer is to come from."""
 
-    HIT = "hit"
-    EXACT = "exact"
-    """A hit for the very input that was computed before: it cannot be false."""
-    COALESCED = "coalesced"
-    """Answered with an inference that was in flight already."""
-    MISS = "miss"
+    NONE = "none"
+    """Nowhere: compute it."""
+    REPEAT = "repeat"
+    """The entry of the very same input."""
+    NEIGHBOR = "neighbor"
+    """An entry whose key is near."""
+
+
+class Reason(StrEnum):
+    """Why a policy decided as it did."""
+
+    NO_NEIGHBORS = "no neighbors"
+    BELOW_BAR = "below bar"
+    BUDGET = "budget"
+    """The ledger has too few tokens for this risk."""
     PROBE = "probe"
-    BYPASS = "bypass"
-    """Computed for a request that is to leave no trace."""
+    CONFIDENT = "confident"
+    WITHIN_THRESHOLD = "within threshold"
+    BEYOND_THRESHOLD = "beyond threshold"
+    WARMING_UP = "warming up"
+    HOMOGENEOUS = "homogeneous"
+    HETEROGENEOUS = "heterogeneous"
+    EXPLORE = "explore"
+    EXPLOIT = "exploit"
+    REPEAT = "exact repeat"
+    NO_OFFER = "no offer"
 
 
 @dataclass(slots=True)
 class Verdict:
-    """Reuse or compute, with the reason; made by a policy before anything is done.
+    """Where the answer is to come from, with the reason; made by a policy before anything is done.
 
     A verdict goes back to the policy that made it, once: to `learn` with the computed label, or to
     `abandon` when no answer came.
     """
 
-    reuse: bool
-    """True: answer with the entry at `slot`."""
-    reason: str
-    """One of a policy's documented reasons, such as "confident", "below bar", "probe", "no neighbors"."""
+    source: Source
+    """`NEIGHBOR`: answer with the entry at `slot`."""
+    reason: Reason
     neighbors: Neighbors = NO_NEIGHBORS
     slot: int = -1
     """The entry to reuse (nearest with the winning label), or -1."""
@@ -127,7 +143,16 @@ class Verdict:
     charge: float = 0.0
     """Tokens reserved for this probe; the ledger's business."""
     session: Session | None = None
-    """The device that asked, where it is known."""
+    """That of the device that asked, where one was given."""
+    ledger: Any = None
+    """Whose tokens it was decided by; the policy's business."""
+    deferred: bool = False
+    """True: somebody else computes it and may never bring the result."""
+
+    @property
+    def reuse(self) -> bool:
+        """True: answer from `source`; False: compute."""
+        return self.source is not Source.NONE
 
 
 class Lesson(NamedTuple):
@@ -145,7 +170,7 @@ class Sample(NamedTuple):
     """A computed request that had neighbors, as another node's policy may learn from it."""
 
     evidence: tuple[float, ...]
-    """What the policy saw; only policies whose `meaning` of it is the same can read it."""
+    """What the policy saw; only policies with the same `evidence_schema` can read it."""
     wrong: bool
     """The winner of the vote was not the computed label."""
     probability: Probability
@@ -172,7 +197,9 @@ class PolicyStatistics:
     false_hits_bound: float
     """Certified upper bound on false hits so far (probability 0.95 at all times), or NaN without a certificate."""
     tokens: float
-    """Error budget left in the ledger, or NaN without one."""
+    """Error budget left in the ledger, or NaN without one; the mean over requests where there are several accounts."""
+    hit_precision: float = float("nan")
+    """Best estimate of the share of reused answers that were right, in [0, 1]; NaN before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,156 +223,6 @@ class Entry:
     """16 bytes that name what the model sees, so that an exact repeat is known; empty: unknown."""
     signature: str = ""
     """Dtype and shape of an array input: results answer only inputs of the same; empty for other kinds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inserted:
-    """Journal record: an entry came into a function's namespace."""
-
-    function: str
-    """`name@version`."""
-    entry: Entry
-
-
-@dataclass(frozen=True, slots=True)
-class EntryBlock:
-    """Many entries of one function as columns, in insertion order: how a million of them travel at once.
-
-    n is the number of entries; row i of every column belongs to one entry.
-    """
-
-    function: str
-    """`name@version`."""
-    facts: Mapping[str, NDArray[Any]]
-    """By the name of each fact in `facts.FACTS`, of shape (n,); for an interned one, positions in its `values`."""
-    values: Mapping[str, Sequence[Any]]
-    """The values of each interned fact, each of them once."""
-    keys: Mapping[str, Keys]
-    """By key type, each of shape (n, d)."""
-    bodies: NDArray[np.uint8]
-    """All results' bytes, one behind the other."""
-    body_ends: NDArray[np.int64]
-    """Shape (n,): where result i ends in `bodies`; it begins where the one before it ends."""
-
-    def __len__(self) -> int:
-        return int(self.body_ends.shape[0])
-
-    @property
-    def ids(self) -> NDArray[np.int64]:
-        """Shape (n,)."""
-        return self.facts["id"]
-
-
-@dataclass(frozen=True, slots=True)
-class Invalidated:
-    """Journal record: an operator (or a contradiction) took entries out. Exactly one selector is set."""
-
-    function: str
-    at: float
-    """Seconds since the Unix epoch."""
-    ids: tuple[int, ...] = ()
-    tag: str | None = None
-    everything: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """Journal record: what a policy of one node learned; the newest of a (function, key type, node) counts."""
-
-    function: str
-    key_type: str
-    state: Mapping[str, Any]
-    """JSON-able: numbers, strings, lists, dicts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Journal record: what one node's policy saw checked lately, for the policies of the others to learn from.
-
-    Their ledgers take no part in it: each node keeps its own promise by itself.
-    """
-
-    function: str
-    """`name@version`."""
-    key_type: str
-    meaning: str
-    """How the evidence is to be read; a policy leaves alone what it does not know."""
-    node: str
-    """The process that saw it, by a name that no other ever has."""
-    number: int
-    """Counts the records of that process and key type, so that one that comes twice is taken in once."""
-    samples: tuple[Sample, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """Journal record: a function was registered at run time; the newest of a name counts, removals included."""
-
-    function: str
-    """`name@version`."""
-    at: float
-    """Seconds since the Unix epoch."""
-    spec: str
-    """What its function.toml holds."""
-    files: Mapping[str, bytes]
-    """By the name that the spec calls them."""
-    generation: str = ""
-    """Tells it from one of the same name and files that was removed before; empty where none was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unregistered:
-    """Journal record: a function is to be served no more; see `Registered`."""
-
-    function: str
-    """`name@version`; other versions of the name go with it."""
-    at: float
-    """Seconds since the Unix epoch."""
-
-
-Record = Inserted | Invalidated | Learned | Observed | Registered | Unregistered
-
-
-class Answer(NamedTuple):
-    """What a request gets back, and how it came about."""
-
-    result: Result
-    outcome: Outcome
-    reason: str
-    entry_id: int = -1
-    """The entry it came from or was stored as; -1 where nothing was stored."""
-    age_s: float = 0.0
-    ttl_s: float = float("inf")
-    stored: bool = False
-    confidence: float = float("-inf")
-
-
-class Ticket(NamedTuple):
-    """A lookup's answer where nothing is safe to reuse: name it when inserting what was computed."""
-
-    token: str
-    """Empty for a request that is to leave no trace."""
-    outcome: Outcome
-    """Miss; or probe: reuse looked safe, but is to be checked; or bypass."""
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """What a request's Cache-Control asks for. Source: RFC 9111, section 5.2.1."""
-
-    no_cache: bool = False
-    """Compute, then learn from it and keep it."""
-    no_store: bool = False
-    """Compute, and leave no trace."""
-    only_if_cached: bool = False
-    """Never compute for this answer."""
-    max_age_s: float = float("inf")
-    """Reuse only entries at most this old."""
-    min_fresh_s: float = 0.0
-    """Reuse only entries that stay valid for at least this long."""
-
-
-NO_CONTROL = Control()
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,34 +264,6 @@ class Array:
 
 Input = Image | Audio | Array
 """A decoded input, as feature extractors and models take it."""
-
-
-@dataclass(slots=True)
-class Asked:
-    """One request as the pipeline sees it: what is asked for, by whom, and how long its stages took so far."""
-
-    key_type: str
-    key: Key
-    session: Session | None = None
-    """The device that asks; None where it is not known, or is to leave no trace."""
-    control: Control = NO_CONTROL
-    started: float = 0.0
-    """When it came, by perf_counter; it is over when it is answered."""
-    limit: float = float("inf")
-    """Tokens that a probe of it may reserve at most."""
-    body: bytes = b""
-    value: Input | None = None
-    """The decoded input; None for a lookup by key."""
-    digest: bytes = b""
-    """Stands for what the model sees, 16 bytes; empty: not known, so nothing is an exact repeat of it."""
-    signature: str = ""
-    """Type and shape of an input that may have several; only entries with the same one are its neighbors."""
-    neighbors: Neighbors | None = None
-    """Its neighbors, once they were looked up."""
-    read_s: float = -1.0
-    lookup_s: float = -1.0
-    decide_s: float = -1.0
-    infer_s: float = -1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from likewise.journal.blocks import block_of, entries_of
 from likewise.journal.make import open_journal
 from likewise.journal.memory import MemoryJournal, SharedLog
 from likewise.ports import Journal
-from likewise.types import Inserted, Invalidated, Learned, Observed, Registered, Sample, Unregistered
+from likewise.records import Inserted, Invalidated, Learned, Observed, Registered, Unregistered
+from likewise.types import Sample
 
 Open = Callable[..., Awaitable[Journal]]
 

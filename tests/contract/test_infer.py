@@ -93,10 +93,10 @@ def test_a_recomputed_request_counts_once_for_its_device(server, toys):
     warm(server, toys)
     fn = server.app.edge.registry.get("quadrants")
     policy = fn.policies[fn.key_type]
-    pairs = policy.state()["habit"]["pairs"]
+    pairs = policy.state()["repeats"]["pairs"]
     for i in range(20):
         infer(server, toys.picture(i % 4, 3000 + i), **{"cache-control": "no-cache"})
-    assert policy.state()["habit"]["pairs"] == pairs + 20
+    assert policy.state()["repeats"]["pairs"] == pairs + 20
 
 
 def test_only_if_cached_never_computes(server, toys):

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.__main__ import _better  # noqa: E402
 from benchmarks.judgement import Bar, Figure, table, write  # noqa: E402
 
 BAR = Bar("row", "a row", "/s", "a baseline", 0.5)
@@ -46,6 +47,8 @@ def test_an_unknown_row_is_refused_with_the_names_there_are() -> None:
         pytest.param([30, 31, 32, 30, 31], [100, 101, 100, 99, 100], False, id="missed"),
         pytest.param([51, 49, 52, 48, 50], [100, 101, 100, 99, 100], True, id="close-on-a-quiet-machine"),
         pytest.param([51, 49, 52, 48, 50], [100, 60, 130, 70, 120], None, id="close-on-a-noisy-machine"),
+        pytest.param([20, 21, 20, 40, 20], [60, 61, 60, 100, 62], None, id="missed-on-a-disturbed-machine"),
+        pytest.param([40, 41, 40, 70, 40], [60, 61, 60, 100, 62], True, id="holds-on-a-disturbed-machine"),
         pytest.param([900, 950, 990, 1000, 980], [100, 60, 130, 70, 120], True, id="clear-on-a-noisy-machine"),
         pytest.param([], [], None, id="not-measured"),
     ],
@@ -55,6 +58,18 @@ def test_noise_forbids_a_verdict_only_where_runs_disagree(
 ) -> None:
     """A row is judged unless single runs stand on both sides of the bar and the baseline wavers."""
     assert Figure(BAR, values, baselines).ok(0.15) is ok
+
+
+def test_a_disturbed_row_says_so_and_learns_from_another_round() -> None:
+    """A baseline far below its own best, in these runs or in another round, is no ground for a verdict."""
+    disturbed = Figure(BAR, [20.0] * 5, [60.0, 61.0, 60.0, 100.0, 62.0])
+    assert disturbed.verdict(0.15) == "disturbed"
+    quiet = Figure(BAR, [30.0] * 5, [100.0] * 5)
+    assert _better(disturbed, quiet).verdict(0.15) == "missed"
+    slow = Figure(BAR, [20.0] * 5, [60.0] * 5)
+    assert slow.verdict(0.15) == "missed", "alone it cannot know"
+    assert _better(disturbed, slow).verdict(0.15) == "disturbed"
+    assert _better(disturbed, None) is disturbed
 
 
 def test_what_the_machine_does_by_itself_is_not_held_against_a_row() -> None:

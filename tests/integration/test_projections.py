@@ -25,7 +25,8 @@ from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.pipeline import Pipeline
 from likewise.ports import Journal
 from likewise.replication import Keeper
-from likewise.types import Answer, Asked, Entry, Neighbors, Result
+from likewise.requests import Answer, Asked
+from likewise.types import Entry, Neighbors, Result
 
 DIMENSION = 40
 REQUESTS = 1500

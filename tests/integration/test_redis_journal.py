@@ -19,7 +19,8 @@ from redis_server import RedisServer, find_redis, need_redis
 from likewise.errors import JournalError
 from likewise.journal.redis.journal import RedisJournal
 from likewise.journal.redis.link import is_about_the_data
-from likewise.types import Entry, Inserted, Invalidated, Learned, Registered, Unregistered
+from likewise.records import Inserted, Invalidated, Learned, Registered, Unregistered
+from likewise.types import Entry
 
 pytestmark = pytest.mark.redis
 

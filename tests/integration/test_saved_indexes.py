@@ -20,8 +20,9 @@ from likewise.function.function import Registry
 from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.lookup.bulk import hold, release
 from likewise.lookup.namespace import Namespace
+from likewise.records import EntryBlock, Inserted
 from likewise.replication import Keeper
-from likewise.types import Entry, EntryBlock, Inserted, Result
+from likewise.types import Entry, Result
 
 DIMENSION = 16
 COUNT = 20_000

@@ -18,7 +18,7 @@ from journals import FUNCTION, make_entry, rebuild, same, until
 from likewise.errors import JournalError
 from likewise.journal.blocks import block_of
 from likewise.journal.sqlite.journal import SqliteJournal
-from likewise.types import Inserted, Invalidated
+from likewise.records import Inserted, Invalidated
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -28,7 +28,7 @@ sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from journals import FUNCTION, make_entry
 from likewise.journal.sqlite.journal import SqliteJournal
-from likewise.types import Inserted
+from likewise.records import Inserted
 
 async def main():
     journal = SqliteJournal(Path(sys.argv[1]), commit_interval_s=0.002)
@@ -255,7 +255,7 @@ from pathlib import Path
 from journals import FUNCTION, make_entry, until
 from likewise.errors import JournalError
 from likewise.journal.sqlite.journal import SqliteJournal
-from likewise.types import Inserted
+from likewise.records import Inserted
 
 async def main():
     journal = SqliteJournal(Path(sys.argv[1]), commit_interval_s=0.002, retry_s=(0.01, 0.05), buffer_records=400)

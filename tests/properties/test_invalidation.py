@@ -15,9 +15,10 @@ from likewise.journal import codec
 from likewise.journal.memory import MemoryJournal
 from likewise.lookup.namespace import Namespace
 from likewise.pipeline import CLOCKS_DIFFER_S, Pipeline
+from likewise.records import Inserted
 from likewise.replication import Keeper
 from likewise.results.labels import Labels
-from likewise.types import Entry, Inserted, Result
+from likewise.types import Entry, Result
 
 FUNCTION = "f@1"
 

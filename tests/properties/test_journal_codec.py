@@ -11,18 +11,8 @@ from journals import same
 
 from likewise.errors import JournalError
 from likewise.journal.codec import MAGIC, Limits, decode, encode
-from likewise.types import (
-    Entry,
-    Inserted,
-    Invalidated,
-    Learned,
-    Observed,
-    Record,
-    Registered,
-    Result,
-    Sample,
-    Unregistered,
-)
+from likewise.records import Inserted, Invalidated, Learned, Observed, Record, Registered, Unregistered
+from likewise.types import Entry, Result, Sample
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 seconds = st.floats(0, 1e12)

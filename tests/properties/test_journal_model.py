@@ -12,7 +12,7 @@ from journals import FUNCTION, Model, make_entry
 
 from likewise.journal.blocks import block_of, entries_of
 from likewise.journal.sqlite.journal import SqliteJournal
-from likewise.types import Inserted, Invalidated
+from likewise.records import Inserted, Invalidated
 
 TAGS = ("a", "b")
 steps = st.lists(

@@ -26,7 +26,8 @@ from likewise.function.function import Function
 from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
-from likewise.types import Answer, Array, Input, Outcome, Result, Session
+from likewise.requests import Answer, Outcome
+from likewise.types import Array, Input, Result, Session
 
 TARGET = 0.9
 SLACK = 3.0

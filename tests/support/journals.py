@@ -8,17 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import numpy as np
 
-from likewise.types import (
-    Entry,
-    Inserted,
-    Invalidated,
-    Learned,
-    Observed,
-    Record,
-    Registered,
-    Result,
-    Unregistered,
-)
+from likewise.records import Inserted, Invalidated, Learned, Observed, Record, Registered, Unregistered
+from likewise.types import Entry, Result
 
 FUNCTION = "signs@1"
 

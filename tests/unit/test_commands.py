@@ -11,7 +11,9 @@ import pytest
 import likewise.__main__ as command_line
 from likewise.__main__ import main
 from likewise.access import AccessControl, read_keys
-from likewise.settings import PREFIX, Settings, read_settings
+from likewise.options import read_settings
+from likewise.setting import PREFIX
+from likewise.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +126,7 @@ def test_added_key_is_printed_alone_and_works(tmp_path: Path, capsys: pytest.Cap
     key = said.out.strip()
     assert key not in said.err
     control = AccessControl(data / "access-keys.json", required=True)
-    assert control.check(f"Bearer {key}", "insert") == "cam-1"
+    assert control.check(f"Bearer {key}", "insert").name == "cam-1"
 
 
 def test_keys_are_listed_and_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

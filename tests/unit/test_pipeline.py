@@ -20,7 +20,8 @@ from likewise.inference.batching import Batcher, Workers
 from likewise.inference.runner import ModelRunner
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
-from likewise.types import Answer, Control, Outcome, Result, Session, Ticket
+from likewise.requests import Answer, Control, Outcome, Ticket
+from likewise.types import Result, Session
 
 FUNCTION = """
 [input]

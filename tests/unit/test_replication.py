@@ -13,20 +13,10 @@ from likewise.function.registry import Registry
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
+from likewise.records import Inserted, Invalidated, Learned, Observed, Registered, Unregistered
 from likewise.replication import Keeper
 from likewise.results.labels import Labels
-from likewise.types import (
-    Entry,
-    Inserted,
-    Invalidated,
-    Learned,
-    Neighbors,
-    Observed,
-    Registered,
-    Result,
-    Sample,
-    Unregistered,
-)
+from likewise.types import Entry, Neighbors, Result, Sample
 
 
 class Stub:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from likewise.errors import SettingsError
-from likewise.settings import TABLE, Settings, add_arguments, read_settings
+from likewise.options import add_arguments, read_settings
+from likewise.settings import TABLE, Settings
 
 
 def parsed(*words: str) -> dict[str, object]:

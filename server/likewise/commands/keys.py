@@ -7,8 +7,8 @@ import os
 import sys
 
 from likewise.access import SCOPES, add_key, read_keys, remove_key
-from likewise.settings import add_arguments as add_settings
-from likewise.settings import read_settings
+from likewise.options import add_arguments as add_settings
+from likewise.options import read_settings
 
 _DESCRIPTION = """\
 Access keys say who may use a server; a device sends one as `Authorization: Bearer KEY`. A key is printed once, when it

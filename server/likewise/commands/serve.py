@@ -33,8 +33,9 @@ from likewise.http.connections import SPARE
 from likewise.http.hot import Hot
 from likewise.http.protocol import HotProtocol
 from likewise.naming import kept_name
-from likewise.settings import Settings, read_settings
-from likewise.settings import add_arguments as add_settings
+from likewise.options import add_arguments as add_settings
+from likewise.options import read_settings
+from likewise.settings import Settings
 from likewise.workers.link import Place
 
 _DESCRIPTION = """\

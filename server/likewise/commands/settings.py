@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
+from likewise.options import add_arguments as add_settings
+from likewise.options import read_settings
 from likewise.setting import without_password
-from likewise.settings import TABLE, Settings, read_settings
-from likewise.settings import add_arguments as add_settings
+from likewise.settings import TABLE, Settings
 
 HELP = "print all settings with the values that would be used, as a TOML file; takes the flags of serve"
 

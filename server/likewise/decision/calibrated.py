@@ -12,33 +12,33 @@ from collections.abc import Iterable, Mapping
 from math import exp, log, sqrt
 from typing import Any
 
-from likewise.decision.calibration import RECENT, WIDTH, Calibration, Evidence
-from likewise.decision.charges import Surprise
+from likewise.decision.budget import Budget
+from likewise.decision.calibration import CAUTION, RECENT, Calibration, Evidence, plausible
+from likewise.decision.charges import ChargeCheck
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
-from likewise.decision.repeats import Habit
+from likewise.decision.prices import DEAREST, FIRST_PRICE, PRUDENCE, dearest, price_after
+from likewise.decision.repeats import RepeatPrior
 from likewise.decision.votes import Vote, adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Sample, Session, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Sample, Session, Source, Verdict
 
-CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
-"""Strictness and its Z: standard errors that the estimate of the error is raised by."""
-
-DEAREST = 0.45
-"""Probability of being wrong above which no hit is worth it: computed, such requests are free evidence."""
-PRICE = 3.0
-"""Probes that spending one token of 1 + tokens costs in the end, times ε: see `Calibrated._dearest`."""
-PRUDENCE = 0.5
-"""How much more often than it must a risky would-be hit is probed, so that one detection costs fewer tokens."""
 EARLY = 10.0
 """Requests after which "early" has fallen to 0.7; it goes on falling with the square root of their number."""
 REFIT_EVERY = 8
 """Checked requests between two fits; fewer at the start, when each one tells more."""
 BURST = 24
 """Requests that are probed more often after a confident hit would have been wrong (without a ledger)."""
+FAIR = 2.0
+"""How many times its equal share of the evidence an account may give."""
+FRESH = 1024
+"""Requests that wait for a fit, at most, when a probe is taken."""
 SCALE_SAMPLES = 200
 CONTRADICTED = 0.85
 """Confidence from which a nearest entry that proves wrong is evicted."""
+
+_NONE, _NEIGHBOR = Source.NONE, Source.NEIGHBOR
+_BELOW_BAR, _BUDGET, _PROBE, _CONFIDENT = Reason.BELOW_BAR, Reason.BUDGET, Reason.PROBE, Reason.CONFIDENT
 
 
 class Calibrated:
@@ -46,54 +46,47 @@ class Calibrated:
 
     accuracy_target: in (0, 1): of all answers, at least this share shall be right.
     coin: draws uniformly from [0, 1), privately: the ledger's theorem rests on nothing else.
-    ledger: makes the target a theorem; None: no promise.
+    budget: makes the target a theorem, for each of its accounts; None: no promise.
     strictness: "bold", "normal" or "strict"; default "bold" with a ledger, else "normal".
     probing: share of would-be hits computed to check, in (0, 1]; the ledger raises it where it must.
-    Reasons: "no neighbors", "below bar", "budget" (the ledger has too few tokens for this risk), "probe", "confident".
+    Reasons: no neighbors, below bar, budget, probe, confident.
     """
 
-    meaning = "margin, nearness, share, few, before / 1"
+    evidence_schema = "margin, nearness, share, few, before / 1"
     """Names the evidence of its samples; raise the number when it is taken otherwise."""
 
     def __init__(
         self,
         accuracy_target: float,
         coin: Coin,
-        ledger: Ledger | None = None,
+        budget: Budget | None = None,
         strictness: str | None = None,
         probing: float = 0.02,
     ) -> None:
         if not 0.0 < accuracy_target < 1.0:
             raise InvalidValue(f"The accuracy target is {accuracy_target}; give one between 0 and 1, such as 0.95.")
-        strictness = strictness or ("bold" if ledger else "normal")
+        strictness = strictness or ("bold" if budget is not None else "normal")
         if strictness not in CAUTION:
             raise InvalidValue(f"strictness is `{strictness}`; give one of {', '.join(CAUTION)}.")
         if not 0.0 < probing <= 1.0:
             raise InvalidValue(f"probing is {probing}; give a share above 0 and at most 1.")
-        self._name = "calibrated+ledger" if ledger else "calibrated"
+        self._name = "calibrated+ledger" if budget is not None else "calibrated"
         self._target = accuracy_target
         self._epsilon = 1.0 - accuracy_target
         self._coin = coin
-        self._ledger = ledger
+        self._budget = budget
+        self._shared = budget.ledger() if budget is not None else None
         self._probing = probing
         self._counters = Counters()
         self._calibration = Calibration(self._epsilon, CAUTION[strictness])
         self._scale = 0.0
         self._typical = 0.1  # q: running mean of exp(-confidence / 2) over would-be hits
-        self._habit = Habit()
+        self._repeat_prior = RepeatPrior()
         self._burst = 0
         self._since = 0
-        self._surprise = Surprise()
-
-    def _dearest(self, tokens: float) -> float:
-        """Return the largest probability of being wrong that is worth a hit at these tokens.
-
-        A request is worth a hit while its chance to be right outweighs what the tokens that it may cost would save:
-        probes come at a rate of 1 / (1 + tokens) and tokens at ε, so n requests take ln(1 + ε·n / (1 + tokens)) / ε
-        probes, and one token less costs about 1 / (ε·(1 + tokens)) more of them; `PRICE` times that because what is
-        charged is rarely one token, but many at once.
-        """
-        return min(DEAREST, 1.0 / (1.0 + PRICE / (self._epsilon * (1.0 + tokens))))
+        self._charge_check = ChargeCheck()
+        self._price = FIRST_PRICE
+        self._share = 1.0  # of the evidence that one account may give
 
     def _judge(self, neighbors: Neighbors, last: int) -> tuple[int, int, Evidence, float]:
         """Return winner, its nearest slot, the evidence for it, and the log-odds that it is right.
@@ -103,12 +96,12 @@ class Calibrated:
         vote = take_vote(neighbors)
         if last < 0:
             return self._weigh(neighbors, vote, 0.0)
-        habit = self._habit
+        prior = self._repeat_prior
         if last == vote[0]:
-            return self._weigh(neighbors, vote, habit.same)
-        judged = self._weigh(neighbors, vote, habit.new)
-        if habit.same > 0.5 and last in neighbors.labels:
-            other = self._weigh(neighbors, vote_for(neighbors, last), habit.same)
+            return self._weigh(neighbors, vote, prior.same)
+        judged = self._weigh(neighbors, vote, prior.new)
+        if prior.same > 0.5 and last in neighbors.labels:
+            other = self._weigh(neighbors, vote_for(neighbors, last), prior.same)
             return other if other[3] > judged[3] else judged
         return judged
 
@@ -128,61 +121,99 @@ class Calibrated:
         z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early + w5 * before
         return label, slot, (1.0, margin, nearness, share, early, before), z
 
-    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
+    def decide(
+        self,
+        neighbors: Neighbors,
+        session: Session | None = None,
+        ledger: Ledger | None = None,
+        limit: float = math.inf,
+    ) -> Verdict:
         """Return the verdict for one request and account for it."""
-        counters, calibration, ledger = self._counters, self._calibration, self._ledger
+        counters, calibration = self._counters, self._calibration
         counters.requests += 1
-        tokens = min(ledger.earn(), limit) if ledger is not None else 0.0
+        if ledger is None or self._shared is None:
+            ledger = self._shared
+        tokens = 0.0 if ledger is None else ledger.tokens
         if not neighbors.labels:
-            return Verdict(False, "no neighbors", neighbors, session=session)
+            return Verdict(_NONE, Reason.NO_NEIGHBORS, neighbors, session=session, ledger=ledger)
         if not self._scale:
             self._scale = neighbors.distances[0] + 1e-6
         last = -1 if session is None else session.last
         label, slot, evidence, z = self._judge(neighbors, last)
-        recent = calibration.fresh_mix
-        recent.append(evidence)
-        if len(recent) >= 1024:
-            calibration.absorb()
-            self._habit.absorb()
-        calibration.clock += 1
         if z < calibration.bar:
-            return Verdict(False, "below bar", neighbors, slot, label, False, 1.0, z, evidence, 0.0, session)
+            return Verdict(_NONE, _BELOW_BAR, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
         doubt = exp(-0.5 * z) if z < 12.0 else 0.0025
         if ledger is not None:
             odds = doubt * doubt
             foreseen = calibration.ratio * odds / (1.0 + odds)
-            error = self._surprise.factor * foreseen
+            error = self._charge_check.factor * foreseen
             worth = self._epsilon * (1.0 + tokens)
-            if error > DEAREST or error * (worth + PRICE) > worth:  # `_dearest`, without the call
-                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, session)
+            if error > DEAREST or error * (worth + self._price) > worth:  # `dearest`, without the call
+                return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
             least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
+            if limit < math.inf and least < (floor := max(ledger.deferred_floor(), 1.0 / (1.0 + limit))):
+                least = floor
         else:
             least = foreseen = 0.0
-        counters.would_be_hits += 1
         typical = self._typical
         self._typical = typical = typical + 0.01 * (doubt - typical)
         probability = self._probing * doubt / typical
         probability = 0.5 if probability > 0.5 else 0.005 if probability < 0.005 else probability
         if least > probability:
             if least >= 1.0:
-                return Verdict(False, "budget", neighbors, slot, label, False, 1.0, z, evidence, 0.0, session)
+                return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
             probability = least
+        counters.would_be_hits += 1
         if ledger is not None:
             if probability < ledger.rarest:
                 ledger.expose(probability)
-            self._surprise.expected += (1.0 - probability) * foreseen
+            self._charge_check.expected += (1.0 - probability) * foreseen
         elif self._burst > 0:
             self._burst -= 1
             probability = probability if probability > 0.33 else 0.33
         if self._coin() < probability:
             counters.probes += 1
-            charge = ledger.reserve(probability) if ledger is not None else 0.0
-            return Verdict(False, "probe", neighbors, slot, label, True, probability, z, evidence, charge, session)
+            if len(calibration.fresh_mix) >= FRESH:  # also where no result ever comes
+                calibration.absorb()
+                self._repeat_prior.absorb()
+            charge = ledger.reserve(probability, limit < math.inf) if ledger is not None else 0.0
+            return Verdict(
+                _NONE,
+                _PROBE,
+                neighbors,
+                slot,
+                label,
+                True,
+                probability,
+                z,
+                evidence,
+                charge,
+                session,
+                ledger,
+                limit < math.inf,
+            )
+        if ledger is not None:
+            ledger.earn()
         if session is not None:
-            self._habit.note(session, label)
-        return Verdict(True, "confident", neighbors, slot, label, False, probability, z, evidence, 0.0, session)
+            self._repeat_prior.note(session, label)
+        if ledger is not None and self._share == 1.0:  # as `_count` does, without the call
+            ledger.counted += 1
+            calibration.clock += 1
+            calibration.fresh_mix.append(evidence)
+        else:
+            self._count(evidence, ledger, False)
+        return Verdict(_NEIGHBOR, _CONFIDENT, neighbors, slot, label, False, probability, z, evidence, 0.0, session)
 
-    def confident(self, neighbors: Neighbors) -> bool:
+    def _count(self, evidence: Evidence, ledger: Ledger | None, checked: bool) -> bool:
+        """Take a request that got its answer into the mix; of an account that had more than its share, only a few."""
+        calibration = self._calibration
+        if ledger is not None and not ledger.counts(self._share * calibration.clock, checked):
+            return False
+        calibration.clock += 1
+        calibration.fresh_mix.append(evidence)
+        return True
+
+    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
         """Say whether such neighbors pass the bar, without accounting for anything."""
         calibration = self._calibration
         if not neighbors.labels or calibration.bar == math.inf:
@@ -190,18 +221,24 @@ class Calibrated:
         _, _, _, z = self._judge(neighbors, -1)
         if z < calibration.bar:
             return False
-        if self._ledger is None:
+        if ledger is None or self._shared is None:
+            ledger = self._shared
+        if ledger is None:
             return True
-        tokens = min(self._ledger.cap, self._ledger.tokens + self._epsilon)  # what this request itself will earn
-        error = self._surprise.factor * calibration.ratio / (1.0 + exp(min(z, 12.0)))
+        tokens = ledger.tokens
+        error = self._charge_check.factor * calibration.ratio / (1.0 + exp(min(z, 12.0)))
         least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
-        return error <= self._dearest(tokens) and least < 1.0
+        return error <= dearest(self._epsilon, tokens, self._price) and least < 1.0
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
         neighbors, evidence = verdict.neighbors, verdict.evidence
         if verdict.session is not None:
-            self._habit.note(verdict.session, label)
+            self._repeat_prior.note(verdict.session, label)
+        ledger: Ledger | None = verdict.ledger
+        verdict.ledger = None  # settled; a verdict that comes back twice changes nothing there
+        if ledger is not None and not ledger.earns_by_hits:
+            ledger.earn() if verdict.probe else ledger.earn_computed()
         if not evidence:
             return Lesson(True, -1, False)
         wrong = verdict.label != label
@@ -209,16 +246,17 @@ class Calibrated:
         if verdict.probe:
             if wrong:
                 self._counters.detected(verdict.probability)
-            if self._ledger is not None:
+            if ledger is not None and verdict.charge:
                 if wrong:
-                    self._ledger.spend(verdict.charge)
-                    self._surprise.charge(verdict.charge)
+                    ledger.spend(verdict.charge, verdict.deferred)
+                    self._charge_check.charge(verdict.charge)
                 else:
-                    self._ledger.release(verdict.charge)
-                verdict.charge = 0.0  # settled; a verdict that comes back twice changes nothing here
+                    ledger.release(verdict.charge, verdict.deferred)
+                verdict.charge = 0.0
         bias, margin, nearness, share, early, before = evidence
-        calibration.check((bias, margin, nearness, share, early, before), wrong, verdict.probability)
-        if wrong and verdict.probe and self._ledger is None:
+        if self._count((bias, margin, nearness, share, early, before), ledger, True):
+            calibration.check((bias, margin, nearness, share, early, before), wrong, verdict.probability)
+        if wrong and verdict.probe and self._budget is None:
             z = verdict.confidence
             if calibration.ratio / (1.0 + exp(z if z < 15.0 else 15.0)) < 0.15:
                 self._burst = BURST
@@ -244,18 +282,15 @@ class Calibrated:
         Raises InvalidValue at a sample that no policy of this kind can have made; those before it are taken in.
         """
         calibration = self._calibration
-        for evidence, wrong, probability, scale in samples:
-            if (
-                len(evidence) != WIDTH
-                or not all(map(math.isfinite, evidence))
-                or not (0.0 < probability <= 1.0 and 0.0 < scale < math.inf)
-            ):
+        for sample in samples:
+            evidence, wrong, probability, scale = sample
+            if not plausible(sample):
                 raise InvalidValue(f"A sample with evidence {evidence!r}, {probability=} and {scale=} is none.")
             self._scale = self._scale or scale
             bias, margin, nearness, share, early, before = evidence
             here = (bias, margin, max(-2.0, nearness + log(scale / self._scale)), share, early, before)
             calibration.check(here, wrong, probability)
-            if self._ledger is not None and calibration.mixed < RECENT:
+            if self._budget is not None and calibration.mixed < RECENT:
                 # Where the bar may stand, until there are enough requests of this node's own. Without a ledger the bar
                 # holds for a mix of requests, and the computed ones alone would be a wrong mix.
                 calibration.fresh_mix.append(here)
@@ -265,24 +300,28 @@ class Calibrated:
             self._refit()
 
     def _refit(self) -> None:
-        self._habit.absorb()
-        ledger, calibration = self._ledger, self._calibration
-        if ledger is None:
+        self._repeat_prior.absorb()
+        calibration = self._calibration
+        if self._budget is None:
             calibration.refit()
             return
-        self._surprise.compare(calibration.clock)
-        calibration.refit(self._dearest(ledger.tokens) / self._surprise.factor)
+        # the bar lets through what the richest account may afford; each one's own price is asked after it
+        self._price = price_after(calibration.clock)
+        accounts = len(self._budget)
+        self._share = min(1.0, FAIR / accounts)
+        self._charge_check.compare(calibration.clock)
+        calibration.refit(dearest(self._epsilon, self._budget.most_tokens, self._price) / self._charge_check.factor)
 
     def abandon(self, verdict: Verdict) -> None:
         """Say that no answer will come: a reservation of the ledger is spent, or failing on purpose would be free."""
-        if self._ledger is not None and verdict.charge:
-            self._ledger.spend(verdict.charge)
-            verdict.charge = 0.0
+        if verdict.charge and verdict.ledger is not None:
+            verdict.ledger.spend(verdict.charge, verdict.deferred)
+        verdict.charge, verdict.ledger = 0.0, None
 
     def statistics(self) -> PolicyStatistics:
         """Return a snapshot of the counters; the bar is in log-odds. With a ledger: its tokens and certificate."""
-        ledger = self._ledger
-        bound, tokens = (ledger.bound(), ledger.tokens) if ledger is not None else (math.nan, math.nan)
+        budget = self._budget
+        bound, tokens = (budget.bound(), budget.mean_tokens) if budget is not None else (math.nan, math.nan)
         return self._counters.statistics(self._name, self._target, self._calibration.bar, bound, tokens)
 
     def state(self) -> Mapping[str, Any]:
@@ -291,18 +330,19 @@ class Calibrated:
             "policy": self._name,
             "counters": self._counters.state(),
             "calibration": self._calibration.state(),
-            "habit": self._habit.state(),
+            "repeats": self._repeat_prior.state(),
             "scale": self._scale,
             "typical": self._typical,
             "since": self._since,
-            "surprise": self._surprise.state(),
-            "ledger": self._ledger.state() if self._ledger is not None else None,
+            "charge_check": self._charge_check.state(),
+            "target": self._target,
+            "budget": self._budget.state() if self._budget is not None else None,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned; a shared ledger keeps the newest of its sharers'. Raises InvalidValue."""
+        """Take over what `state` returned; a shared budget keeps the newest of its sharers'. Raises InvalidValue."""
         calibration, counters = Calibration(self._epsilon, 0.0), Counters()
-        habit, surprise = Habit(), Surprise()
+        prior, check = RepeatPrior(), ChargeCheck()
         try:
             if state["policy"] != self._name:
                 raise ValueError(state["policy"])
@@ -312,13 +352,15 @@ class Calibrated:
                 raise ValueError(f"scale {scale}, typical {typical}")
             counters.restore(state["counters"])
             calibration.restore(state["calibration"])
-            habit.restore(state["habit"])
-            surprise.restore(state["surprise"], calibration.clock)
+            prior.restore(state["repeats"] if "repeats" in state else state["habit"])
+            check.restore(state["charge_check"] if "charge_check" in state else state["surprise"], calibration.clock)
         except (KeyError, TypeError, ValueError) as error:
             raise unusable(self._name, error) from error
-        if self._ledger is not None:
-            self._ledger.restore(state["ledger"] or {})
-        self._counters, self._habit, self._surprise = counters, habit, surprise
+        if self._budget is not None:
+            self._budget.restore(state.get("budget") or state.get("ledger") or {})
+        self._counters, self._repeat_prior, self._charge_check = counters, prior, check
         self._calibration.restore(state["calibration"])
         self._scale, self._typical = scale, typical
         self._since, self._burst = since, 0
+        if state.get("target") != self._target:
+            self._refit()  # the bar was set for another target

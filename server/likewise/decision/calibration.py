@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.types import Sample
+
 Evidence = tuple[float, float, float, float, float, float]
 """Bias (1), margin, distance, homogeneity, how early it is, 1 / √(1 + requests / 10), and what the device was answered
-before: a log-likelihood ratio, see `habit`; 0 where nothing is known of it."""
+before: a log-likelihood ratio, see `repeats`; 0 where nothing is known of it."""
 
 
 WIDTH = 6
@@ -29,6 +31,9 @@ They hardly differ between those streams (standard deviation 0.3, 0.5, 1.3, 0.8,
 to the stream's own distances; on a stream that the fit did not see they predict as well as its own. The last is less
 than the 1 of independent evidence: what looks alike often comes from the same device.
 """
+
+CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
+"""Strictness and its Z: standard errors that the estimate of the error is raised by."""
 
 CHECKED = 1024
 """Ring of checked requests."""
@@ -161,6 +166,8 @@ class Calibration:
         checked = checked[order]
         decay = self._decay(count, _HALF_LIFE_ERROR)[order]
         mix = self._mix[: min(self._mixed, RECENT)] @ weights
+        if dearest is not None:  # each hit is judged by itself: the bar may stand at what was computed, too
+            mix = np.concatenate([mix, checked])
         mix = -np.sort(-mix)
         above = np.searchsorted(-checked, -mix, side="right")  # checked samples at or above each candidate bar
         observed = np.concatenate([[0.0], np.cumsum(decay * self._wrong[:count][order])])[above]
@@ -218,6 +225,16 @@ class Calibration:
         self._evidence[:count], self._wrong[:count] = table[:, :WIDTH], table[:, WIDTH]
         self._pi[:count], self._at[:count] = table[:, WIDTH + 1], table[:, WIDTH + 2] + clock
         self._mix[: len(mix)] = mix
+
+
+def plausible(sample: Sample) -> bool:
+    """Say whether a policy with this evidence can have made a sample."""
+    return (
+        len(sample.evidence) == WIDTH
+        and all(map(math.isfinite, sample.evidence))
+        and 0.0 < sample.probability <= 1.0
+        and 0.0 < sample.scale < math.inf
+    )
 
 
 def error_probability(confidence: Floats) -> Floats:

@@ -13,7 +13,7 @@ HALF_LIFE = 1000.0
 MOST = 5.0
 
 
-class Surprise:
+class ChargeCheck:
     """The ledger's charges estimate the false hits served without bias, whatever the evidence says.
 
     Where they exceed what was foreseen, the evidence is worth less here than elsewhere, and every risk is to be taken

@@ -37,6 +37,12 @@ class Counters:
             return math.nan
         return max(0.0, 1.0 - self.corrections / max(1, self.requests))
 
+    @property
+    def hit_precision(self) -> float:
+        """1 minus the estimated false hits per reused answer; NaN before the first probe, or without a hit."""
+        hits = self.would_be_hits - self.probes
+        return max(0.0, 1.0 - self.corrections / hits) if hits and self.probes else math.nan
+
     def statistics(
         self, policy: str, accuracy_target: float, bar: float, bound: float = math.nan, tokens: float = math.nan
     ) -> PolicyStatistics:
@@ -52,6 +58,7 @@ class Counters:
             estimated_accuracy=self.estimated_accuracy,
             false_hits_bound=bound,
             tokens=tokens,
+            hit_precision=self.hit_precision,
         )
 
     def state(self) -> dict[str, float]:

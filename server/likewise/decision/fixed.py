@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from likewise.decision.counters import Coin, Counting
+from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Session, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Reason, Session, Source, Verdict
 
 
 class Fixed(Counting):
@@ -14,7 +15,7 @@ class Fixed(Counting):
 
     threshold: L2 distance, at least 0.
     dropout: share of would-be hits that is computed to check, in [0, 1].
-    Reasons: "within threshold", "beyond threshold", "probe", "no neighbors".
+    Reasons: within threshold, beyond threshold, probe, no neighbors.
     """
 
     name = "fixed"
@@ -28,22 +29,28 @@ class Fixed(Counting):
         self._threshold = threshold
         self._dropout = dropout
 
-    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
+    def decide(
+        self,
+        neighbors: Neighbors,
+        session: Session | None = None,
+        ledger: Ledger | None = None,
+        limit: float = math.inf,
+    ) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1
         if not neighbors.labels:
-            return Verdict(False, "no neighbors", neighbors)
+            return Verdict(Source.NONE, Reason.NO_NEIGHBORS, neighbors)
         label, slot = neighbors.labels[0], neighbors.slots[0]
         if neighbors.distances[0] > self._threshold:
-            return Verdict(False, "beyond threshold", neighbors, slot, label)
+            return Verdict(Source.NONE, Reason.BEYOND_THRESHOLD, neighbors, slot, label)
         counters.would_be_hits += 1
         if self._dropout and self._coin() < self._dropout:
             counters.probes += 1
-            return Verdict(False, "probe", neighbors, slot, label, True, self._dropout)
-        return Verdict(True, "within threshold", neighbors, slot, label, False, self._dropout)
+            return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout)
+        return Verdict(Source.NEIGHBOR, Reason.WITHIN_THRESHOLD, neighbors, slot, label, False, self._dropout)
 
-    def confident(self, neighbors: Neighbors) -> bool:
+    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
         """Say whether such neighbors would be reused."""
         return bool(neighbors.labels) and neighbors.distances[0] <= self._threshold
 

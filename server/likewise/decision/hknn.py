@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from likewise.decision.counters import Coin, Counting
+from likewise.decision.ledger import Ledger
 from likewise.decision.votes import homogeneity
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Session, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Reason, Session, Source, Verdict
 
 
 class Hknn(Counting):
@@ -17,7 +18,7 @@ class Hknn(Counting):
     threshold: only neighbors within this L2 distance vote; without a cut-off, the first few entries would agree
         with each other about everything.
     dropout: share of would-be hits that is computed to check, in [0, 1].
-    Reasons: "homogeneous", "heterogeneous", "probe", "no neighbors" (none within the threshold).
+    Reasons: homogeneous, heterogeneous, probe, no neighbors (none within the threshold).
     Source: FoggyCache (MobiCom 2018), section on H-kNN.
     """
 
@@ -50,23 +51,29 @@ class Hknn(Counting):
             neighbors = Neighbors(distances[:within], neighbors.labels[:within], neighbors.slots[:within])
         return homogeneity(neighbors)
 
-    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
+    def decide(
+        self,
+        neighbors: Neighbors,
+        session: Session | None = None,
+        ledger: Ledger | None = None,
+        limit: float = math.inf,
+    ) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1
         vote = self._vote(neighbors)
         if vote is None:
-            return Verdict(False, "no neighbors", neighbors)
+            return Verdict(Source.NONE, Reason.NO_NEIGHBORS, neighbors)
         label, slot, share = vote
         if share < self._theta:
-            return Verdict(False, "heterogeneous", neighbors, slot, label, False, 1.0, share)
+            return Verdict(Source.NONE, Reason.HETEROGENEOUS, neighbors, slot, label, False, 1.0, share)
         counters.would_be_hits += 1
         if self._dropout and self._coin() < self._dropout:
             counters.probes += 1
-            return Verdict(False, "probe", neighbors, slot, label, True, self._dropout, share)
-        return Verdict(True, "homogeneous", neighbors, slot, label, False, self._dropout, share)
+            return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout, share)
+        return Verdict(Source.NEIGHBOR, Reason.HOMOGENEOUS, neighbors, slot, label, False, self._dropout, share)
 
-    def confident(self, neighbors: Neighbors) -> bool:
+    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
         """Say whether such neighbors would be reused."""
         vote = self._vote(neighbors)
         return vote is not None and vote[2] >= self._theta

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Session, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Session, Source, Verdict
 
 
 class Potluck:
@@ -16,7 +17,7 @@ class Potluck:
 
     dropout: share of lookups that is computed at random, in [0, 1], so that evidence keeps coming.
     warm_up: computed results before anything is reused.
-    Reasons: "warming up", "within threshold", "beyond threshold", "probe", "no neighbors".
+    Reasons: warming up, within threshold, beyond threshold, probe, no neighbors.
     Source: Potluck (ASPLOS 2018), threshold tuning.
     """
 
@@ -31,24 +32,30 @@ class Potluck:
         self._computed = 0
         self._counters = Counters()
 
-    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
+    def decide(
+        self,
+        neighbors: Neighbors,
+        session: Session | None = None,
+        ledger: Ledger | None = None,
+        limit: float = math.inf,
+    ) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1
         if not neighbors.labels:
-            return Verdict(False, "no neighbors", neighbors)
+            return Verdict(Source.NONE, Reason.NO_NEIGHBORS, neighbors)
         label, slot = neighbors.labels[0], neighbors.slots[0]
         if self._computed < self._warm_up:
-            return Verdict(False, "warming up", neighbors, slot, label)
+            return Verdict(Source.NONE, Reason.WARMING_UP, neighbors, slot, label)
         if neighbors.distances[0] > self._threshold:
-            return Verdict(False, "beyond threshold", neighbors, slot, label)
+            return Verdict(Source.NONE, Reason.BEYOND_THRESHOLD, neighbors, slot, label)
         counters.would_be_hits += 1
         if self._dropout and self._coin() < self._dropout:
             counters.probes += 1
-            return Verdict(False, "probe", neighbors, slot, label, True, self._dropout)
-        return Verdict(True, "within threshold", neighbors, slot, label, False, self._dropout)
+            return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout)
+        return Verdict(Source.NEIGHBOR, Reason.WITHIN_THRESHOLD, neighbors, slot, label, False, self._dropout)
 
-    def confident(self, neighbors: Neighbors) -> bool:
+    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
         """Say whether such neighbors would be reused."""
         active = self._computed >= self._warm_up
         return active and bool(neighbors.labels) and neighbors.distances[0] <= self._threshold

@@ -16,12 +16,12 @@ from likewise.types import Session
 WINDOW = 4096
 """Answers after which those before count half."""
 CAUTION = 20.0
-"""Answers without any habit that are taken for seen before the first."""
+"""Answers in no order that are taken for seen before the first."""
 LABELS = 1000
 """Labels in a state: chance is their squared shares, to which rare ones hardly add."""
 
 
-class Habit:
+class RepeatPrior:
     """Log-likelihood ratios of a repeated and of a new answer, for one function and key type."""
 
     __slots__ = ("_counts", "_pairs", "_repeats", "_squares", "answers", "new", "same")

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Session, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Session, Source, Verdict
 
 _KNOWN = ((0.0, 0.0), (1.0, 1.0))
 """What every entry knows of its curve: an orthogonal key has nothing to do with it, an equal one the same result."""
@@ -43,7 +44,7 @@ class Vcache:
     """Explores or reuses by what the nearest entry itself went through.
 
     fewest: observations of an entry before it is reused, besides the two that every entry starts with.
-    Reasons: "no neighbors", "explore", "exploit".
+    Reasons: no neighbors, explore, exploit.
     Source: vCache: Verified Semantic Prompt Caching (2025), algorithm 1; keys of unit norm.
     """
 
@@ -77,21 +78,27 @@ class Vcache:
         budget = 1.0 - self._target
         return 0.0 if 1.0 - best <= budget else 1.0 - budget / (1.0 - best)
 
-    def decide(self, neighbors: Neighbors, session: Session | None = None, limit: float = math.inf) -> Verdict:
+    def decide(
+        self,
+        neighbors: Neighbors,
+        session: Session | None = None,
+        ledger: Ledger | None = None,
+        limit: float = math.inf,
+    ) -> Verdict:
         """Return the verdict for one request and count it."""
         self._counters.requests += 1
         if not neighbors.labels:
-            return Verdict(False, "no neighbors", neighbors)
+            return Verdict(Source.NONE, Reason.NO_NEIGHBORS, neighbors)
         label, slot = neighbors.labels[0], neighbors.slots[0]
         probability = self._exploration(neighbors)
         if probability < 1.0:
             self._counters.would_be_hits += 1
         if probability >= 1.0 or self._coin() < probability:
             self._counters.probes += probability < 1.0
-            return Verdict(False, "explore", neighbors, slot, label, probability < 1.0, probability)
-        return Verdict(True, "exploit", neighbors, slot, label, False, probability)
+            return Verdict(Source.NONE, Reason.EXPLORE, neighbors, slot, label, probability < 1.0, probability)
+        return Verdict(Source.NEIGHBOR, Reason.EXPLOIT, neighbors, slot, label, False, probability)
 
-    def confident(self, neighbors: Neighbors) -> bool:
+    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
         """Say whether such neighbors would rather be reused than not."""
         return bool(neighbors.labels) and self._exploration(neighbors) < 0.5
 

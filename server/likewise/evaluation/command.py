@@ -48,6 +48,7 @@ class Job:
     index: str
     projection: bool | None = None
     anonymous: bool = False
+    first: int = 500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--projection", choices=("spec", "auto", "off"), default="spec",
         help="learn a projection of the keys where it helps (default: as the function's spec has it)")  # fmt: skip
     add("--anonymous", action="store_true", help="do not tell policies which device asks")
+    add("--first", type=int, default=500, metavar="N",
+        help="also print the harvest over the first N requests (default 500)")  # fmt: skip
     add("--processes", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="streams played at once")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per run")
     add("--plot", type=Path, metavar="FILE", help="draw harvest against accuracy, and accuracy over time")
@@ -90,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             advance(len(done))
     runs.sort(key=lambda run: [(job.workload, job.seed) for job in jobs].index((run.workload, run.seed)))
     console = Console()
-    print_table(summarize(runs), console if console.is_terminal else Console(width=WIDTH))
+    print_table(summarize(runs), console if console.is_terminal else Console(width=WIDTH), args.first)
     if args.json is not None:
         try:
             args.json.write_bytes(orjson.dumps([run.as_json() for run in runs], option=orjson.OPT_INDENT_2))
@@ -122,18 +125,30 @@ def play(job: Job) -> list[Run]:
             index=job.index,
             projection=job.projection,
             anonymous=job.anonymous,
+            first=job.first,
         )
         for policy in job.policies
         for target in job.targets
     ]
 
 
-def print_table(summaries: Sequence[Summary], console: Console) -> None:
+def print_table(summaries: Sequence[Summary], console: Console, first: int = 500) -> None:
     """Print a row for each summary, and the means over workloads where there are several."""
     table = Table(caption="± is half of a 95 % confidence interval over seeds; µs are medians of decide and learn")
     table.add_column("workload", no_wrap=True)
     table.add_column("policy", no_wrap=True)
-    for title in ("target", "harvest", "accuracy", "lowest", "below", "probes", "entries", "µs/hit", "µs/computed"):
+    for title in (
+        "target",
+        "harvest",
+        f"first {first}",
+        "accuracy",
+        "lowest",
+        "below",
+        "probes",
+        "entries",
+        "µs/hit",
+        "µs/computed",
+    ):
         table.add_column(title, justify="right", no_wrap=True)
     for row in summaries:
         table.add_row(
@@ -141,6 +156,7 @@ def print_table(summaries: Sequence[Summary], console: Console) -> None:
             row.policy,
             f"{row.target:g}",
             _with_error(row.harvest, row.harvest_error),
+            f"{row.first_harvest:.3f}",
             _with_error(row.accuracy, row.accuracy_error),
             f"{row.lowest_accuracy:.4f}",
             f"{row.below}/{row.seeds}",
@@ -158,6 +174,7 @@ def print_table(summaries: Sequence[Summary], console: Console) -> None:
                 policy,
                 f"{target:g}",
                 f"{sum(row.harvest for row in rows) / len(rows):.3f}",
+                f"{sum(row.first_harvest for row in rows) / len(rows):.3f}",
                 f"{sum(row.accuracy for row in rows) / len(rows):.4f}",
                 f"{min(row.lowest_accuracy for row in rows):.4f}",
                 f"{sum(row.below for row in rows)}/{sum(row.seeds for row in rows)}",
@@ -182,14 +199,14 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         raise InvalidValue(f"--target is `{args.target}`; give numbers with commas, such as 0.95,0.99.") from None
     if not all(0.0 < target < 1.0 for target in targets):
         raise InvalidValue(f"--target is `{args.target}`; an accuracy target lies between 0 and 1.")
-    if args.seeds < 1 or args.processes < 1 or args.capacity < 1:
-        raise InvalidValue("--seeds, --processes and --capacity are at least 1.")
+    if min(args.seeds, args.processes, args.capacity, args.first) < 1:
+        raise InvalidValue("--seeds, --processes, --capacity and --first are at least 1.")
     data = Path(args.data) if args.data is not None else None
     return [
         Job(
             workload, seed, policies, targets, args.requests, args.capacity, args.devices, args.truth, data,
             args.functions, args.key_type, args.index, {"spec": None, "auto": True, "off": False}[args.projection],
-            args.anonymous,
+            args.anonymous, args.first,
         )
         for workload in workloads
         for seed in range(args.seeds)

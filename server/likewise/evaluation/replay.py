@@ -38,6 +38,8 @@ class Run:
     """Correct hits ÷ opportunities."""
     accuracy: float
     """1 - false hits ÷ requests."""
+    first_harvest: float
+    """Harvest over the first requests alone, as many as `replay` was told."""
     hit_accuracy: float
     """1 - false hits ÷ hits; 1 without hits."""
     hits: int
@@ -85,6 +87,7 @@ def replay(
     coin: random.Random | None = None,
     projection: bool | None = None,
     anonymous: bool = False,
+    first: int = 500,
 ) -> Run:
     """Play a stream from an empty cache.
 
@@ -92,6 +95,7 @@ def replay(
     projection: whether to learn one from what is computed, as the server does; None: as the function's spec has it.
     It is learned and taken over between two requests, so that the same arguments give the same run.
     anonymous: whether the policy is not told which device asks.
+    first: requests that the first impression is taken from.
     Raises InvalidValue.
     """
     name, options = parse_policy(policy)
@@ -113,6 +117,7 @@ def replay(
     hits = false_hits = correct = opportunities = probes = 0
     decide_ns, hit_ns, computed_ns = [], [], []
     course = []
+    first_harvest = 0.0
     sessions: defaultdict[int, Session] = defaultdict(Session)
     moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
     for at, (key, truth, device) in enumerate(zip(stream.keys, stream.labels, stream.devices, strict=True)):
@@ -146,6 +151,8 @@ def replay(
                 if projector is not None:
                     projector.tend()
                     space.settle()
+        if at < first:
+            first_harvest = correct / max(1, opportunities)
         if at + 1 in moments:
             course.append(1.0 - false_hits / (at + 1))
     requests = len(stream.labels)
@@ -158,6 +165,7 @@ def replay(
         opportunities=opportunities,
         harvest=correct / max(1, opportunities),
         accuracy=1.0 - false_hits / max(1, requests),
+        first_harvest=first_harvest,
         hit_accuracy=1.0 - false_hits / max(1, hits),
         hits=hits,
         probes=probes,

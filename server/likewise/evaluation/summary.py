@@ -27,6 +27,8 @@ class Summary:
     harvest: float
     harvest_error: float
     """Half the width of the 95 % confidence interval; NaN from one seed."""
+    first_harvest: float
+    """Mean over the first requests of each run."""
     accuracy: float
     accuracy_error: float
     lowest_accuracy: float
@@ -65,6 +67,7 @@ def _summary(workload: str, policy: str, target: float, runs: Sequence[Run]) -> 
         seeds=len(runs),
         harvest=mean(harvests),
         harvest_error=half_width(harvests),
+        first_harvest=mean(run.first_harvest for run in runs),
         accuracy=mean(accuracies),
         accuracy_error=half_width(accuracies),
         lowest_accuracy=min(accuracies),

@@ -16,9 +16,10 @@ from likewise.journal.withdrawals import Withdrawals
 from likewise.lookup.bulk import insert_block
 from likewise.lookup.namespace import Namespace
 from likewise.lookup.tags import tags_fit
+from likewise.records import EntryBlock, Invalidated
 from likewise.results.check import check_result
 from likewise.results.labels import Labels
-from likewise.types import Clock, Entry, EntryBlock, Invalidated, Result
+from likewise.types import Clock, Entry, Result
 
 MAX_ADOPTED_USES = 16
 """Uses elsewhere that count here. What is in use soon has its own; what is said to be used must not stay for it."""

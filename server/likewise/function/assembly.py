@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from likewise.clocks import monotonic
-from likewise.decision import Ledger, make_policy
+from likewise.decision import Budget, make_policy
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.decode import decoder
 from likewise.features.identity import signature
@@ -82,7 +82,8 @@ class Assembler:
         computation = parts.computation(spec.model, defaults.inference_threads) if spec.model else None
         names = [key.name for key in key_types]
         # all key types of a function spend one budget, so the promise holds for the function as a whole
-        shared = {"ledger": Ledger(target, **_ledger_options(spec))} if spec.reuse.policy == "calibrated+ledger" else {}
+        budget = _budget(spec, target) if spec.reuse.policy == "calibrated+ledger" else None
+        shared = {} if budget is None else {"budget": budget}
         own = {key: value for key, value in spec.reuse.options.items() if key not in ("slack", "cap") or not shared}
         try:
             policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in names}
@@ -132,6 +133,7 @@ class Assembler:
             max_devices=defaults.max_devices,
             ticket_prefix=defaults.ticket_prefix,
             fingerprint=identity,
+            budget=budget,
             key_types=key_types,
             projectors={
                 key.label: Projector(namespace, key.label, self._learning)
@@ -175,5 +177,6 @@ def _normalize(kind: str, computation: Computation | None) -> Normalize:
     return normalize
 
 
-def _ledger_options(spec: FunctionSpec) -> dict[str, float]:
-    return {key: float(spec.reuse.options[key]) for key in ("slack", "cap") if key in spec.reuse.options}
+def _budget(spec: FunctionSpec, target: float) -> Budget:
+    options = spec.reuse.options
+    return Budget(target, float(options.get("slack", 3.0)), float(options.get("cap", 100.0)), spec.reuse.accuracy_of)

@@ -10,7 +10,8 @@ from math import sqrt
 
 import numpy as np
 
-from likewise.types import Answer, Key, Keys, Neighbors
+from likewise.requests import Answer
+from likewise.types import Key, Keys, Neighbors
 
 NEW_LABEL = -2
 """Stands for the label of a result that is not there yet."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from likewise.clocks import monotonic
+from likewise.decision import Budget
 from likewise.errors import InvalidValue
 from likewise.events import Answered, Sink
 from likewise.function import report
@@ -21,20 +23,10 @@ from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy, Rung, Runner
+from likewise.requests import Asked, Control
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
-from likewise.types import (
-    Asked,
-    Clock,
-    Control,
-    Entry,
-    Input,
-    Key,
-    Lesson,
-    Neighbors,
-    Result,
-    Verdict,
-)
+from likewise.types import Clock, Entry, Input, Key, Lesson, Neighbors, Result, Source, Verdict
 
 
 class Function:
@@ -61,6 +53,7 @@ class Function:
         invalidated_tags: int | None = None,
         max_devices: int = 10_000,
         fingerprint: str = "",
+        budget: Budget | None = None,
         monotonic: Clock = monotonic,
         ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
@@ -68,7 +61,8 @@ class Function:
         """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
 
         runner: computes results; None: devices do. projectors: of the key types whose keys may be projected.
-        invalidated_tags, max_devices: how many are remembered. sinks: told how each request ended, beside the metrics.
+        invalidated_tags, max_devices: how many are remembered. budget: that the policies share, if they have one.
+        sinks: told how each request ended, beside the metrics.
         """
         self.name = name
         self.version = version
@@ -87,7 +81,10 @@ class Function:
         self.metrics = FunctionMetrics()
         self.in_flight = InFlight()
         self.devices = Sessions(max_devices)
-        self.tickets = Tickets(monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s, prefix=ticket_prefix)
+        share = math.inf if budget is None else budget.deferred_share
+        self.tickets = Tickets(
+            monotonic, self._abandon, ttl_s=spec.reuse.ticket_ttl_s, share=share, prefix=ticket_prefix
+        )
         self.key_types = {key_type.name: key_type for key_type in key_types}
         self.key_type = key_types[0].name
         self.numbers = sum(key_type.dimension for key_type in key_types)
@@ -95,7 +92,7 @@ class Function:
         self.max_body_bytes = min(max_body_bytes, spec.input.max_bytes or max_body_bytes)
         self.k = spec.reuse.neighbors
         self.reader = reader
-        self.neighbors = NearNeighbors(namespace, policies, self.k)
+        self.neighbors = NearNeighbors(namespace, policies, self.k, budget)
         self.repeats = ExactRepeats(namespace)
         self.ladder: tuple[Rung, ...] = (self.repeats, self.neighbors)
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
@@ -161,7 +158,7 @@ class Function:
 
         Its device's session has the answer by reuse already; a second one would count the request twice.
         """
-        return replace(verdict, reuse=False, probe=False, probability=1.0, charge=0.0, session=None)
+        return replace(verdict, source=Source.NONE, probe=False, probability=1.0, charge=0.0, session=None)
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""

@@ -10,7 +10,8 @@ from time import perf_counter
 from likewise.features.decode import Kind, decoded_size
 from likewise.features.identity import digest
 from likewise.function.key_type import KeyType
-from likewise.types import NO_CONTROL, Asked, Control, Input, Session
+from likewise.requests import NO_CONTROL, Asked, Control
+from likewise.types import Input, Session
 
 Decode = Callable[[str, bytes], Input]
 Normalize = Callable[[Input], tuple[Input, str]]

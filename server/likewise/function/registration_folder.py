@@ -20,7 +20,7 @@ from likewise.function.assembly import Assembler
 from likewise.function.function import Function
 from likewise.function.spec import NAME, SPEC_FILE
 from likewise.function.spec_text import read_spec
-from likewise.types import Registered
+from likewise.records import Registered
 
 try:
     import fcntl

@@ -16,7 +16,8 @@ from likewise.function.spec import FILE_NAME, NAME, FunctionSpec
 from likewise.function.spec_text import decode_text, parse_json, parse_toml
 from likewise.inference.onnx_file import external_files
 from likewise.ports import Journal
-from likewise.types import Clock, Registered, Unregistered
+from likewise.records import Registered, Unregistered
+from likewise.types import Clock
 
 log = logging.getLogger("likewise.function.registrations")
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from likewise.types import Outcome
+from likewise.requests import Outcome
 
 if TYPE_CHECKING:
     from likewise.function.function import Function
@@ -31,6 +31,7 @@ def gauges(fn: Function) -> Mapping[str, float]:
         "tokens": policy.tokens,
         "accuracy_target": policy.accuracy_target,
         "estimated_accuracy": _least(each.estimated_accuracy for each in [policy, *others]),
+        "hit_precision": policy.hit_precision,
         "false_hits_bound": policy.false_hits_bound,
         "probes": policy.probes + sum(each.probes for each in others),
         "false_hits_seen": policy.false_hits_seen + sum(each.false_hits_seen for each in others),

@@ -6,9 +6,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from time import perf_counter
 
+from likewise.decision import Budget
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy
-from likewise.types import Asked, Keys, Neighbors, Verdict
+from likewise.requests import Asked
+from likewise.types import Keys, Neighbors, Reason, Source, Verdict
 
 
 class ExactRepeats:
@@ -31,7 +33,9 @@ class ExactRepeats:
         slot = self._namespace.exact(digest)
         if slot < 0 and (id := self._same.get(digest)) is not None:
             slot = self._namespace.slot_of(id)
-        return None if slot < 0 else Verdict(True, "exact repeat", slot=slot, label=self._namespace.label_of(slot))
+        return (
+            None if slot < 0 else Verdict(Source.REPEAT, Reason.REPEAT, slot=slot, label=self._namespace.label_of(slot))
+        )
 
     def note(self, digest: bytes, entry_id: int) -> None:
         """Remember that the result for an input equals that of an entry, so that it needs none of its own."""
@@ -44,9 +48,12 @@ class ExactRepeats:
 class NearNeighbors:
     """Offers the result of near entries where the policy finds that safe."""
 
-    def __init__(self, namespace: Namespace, policies: Mapping[str, Policy], k: int) -> None:
-        """Set up. policies: by key type; k: neighbors that are looked at."""
+    def __init__(
+        self, namespace: Namespace, policies: Mapping[str, Policy], k: int, budget: Budget | None = None
+    ) -> None:
+        """Set up. policies: by key type; k: neighbors that are looked at; budget: the function's, if it has one."""
         self._namespace = namespace
+        self._budget = budget
         self._policies = policies
         self._k = k
 
@@ -67,6 +74,10 @@ class NearNeighbors:
         if neighbors is None:
             neighbors = self.look_up(asked)
         started = perf_counter()
-        verdict = self._policies[asked.key_type].decide(neighbors, asked.session, asked.limit)
+        session = asked.session
+        ledger = None
+        if session is not None and session.account and self._budget is not None:
+            ledger = self._budget.ledger(session.account)
+        verdict = self._policies[asked.key_type].decide(neighbors, session, ledger, asked.limit)
         asked.decide_s = perf_counter() - started
         return verdict

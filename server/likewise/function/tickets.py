@@ -52,13 +52,14 @@ class Tickets:
         *,
         limit: int = 10_000,
         ttl_s: float = 60.0,
-        share: float = 50.0,
+        share: float = 25.0,
         prefix: str = "",
     ) -> None:
         """Set up. clock: monotonic seconds; abandon: called for each ticket that is never redeemed.
 
-        limit: tickets at once, the oldest go; ttl_s: how long one is good; share: tokens that all of them together may
-        hold; prefix: what tickets begin with, so that the worker that issued one is known.
+        limit: tickets at once, the oldest go; ttl_s: how long one is good.
+        share: tokens that all those of one account may hold together.
+        prefix: what tickets begin with, so that the worker that issued one is known.
         """
         self._clock = clock
         self._abandon = abandon
@@ -66,7 +67,7 @@ class Tickets:
         self._ttl_s = ttl_s
         self._share = share
         self._prefix = prefix
-        self._held = {True: 0.0, False: 0.0}  # by whether the device is proven
+        self._held: dict[tuple[str, bool], float] = {}  # by account, and whether the device is proven
         self._unknown = Session()  # stands for all devices that are not known
         self._pending: OrderedDict[str, Pending] = OrderedDict()
 
@@ -76,7 +77,7 @@ class Tickets:
     @property
     def held(self) -> float:
         """Tokens that open tickets hold."""
-        return self._held[True] + self._held[False]
+        return sum(self._held.values())
 
     def allowance(self, session: Session | None) -> float:
         """Return how many tokens one more probe of a device may hold; 0: none, it is refused reuse."""
@@ -84,9 +85,13 @@ class Tickets:
         if not session.may_insert:
             return 0.0
         conduct = session.conduct
-        left = self._share - self._held[True] - self._held[False]
+        account, held = session.account, self._held
+        if not held:
+            return min(conduct.limit, self._share if conduct.proven else UNPROVEN * self._share)
+        unproven = held.get((account, False), 0.0)
+        left = self._share - unproven - held.get((account, True), 0.0)
         if not conduct.proven:
-            left = min(left, UNPROVEN * self._share - self._held[False])
+            left = min(left, UNPROVEN * self._share - unproven)
         left = min(left, conduct.limit - conduct.held)
         return left if left >= LEAST / 2 else 0.0
 
@@ -102,7 +107,8 @@ class Tickets:
         if held:
             conduct.held += held
             conduct.open.append(ticket)
-            self._held[conduct.proven] += held
+            place = session.account, conduct.proven
+            self._held[place] = self._held.get(place, 0.0) + held
         return ticket
 
     def redeem(self, ticket: str) -> Pending | None:
@@ -141,4 +147,7 @@ class Tickets:
         conduct = pending.session.conduct
         conduct.open.remove(ticket)
         conduct.held = conduct.held - pending.held if conduct.open else 0.0
-        self._held[pending.proven] = max(0.0, self._held[pending.proven] - pending.held)
+        place = pending.session.account, pending.proven
+        left = self._held.pop(place) - pending.held
+        if left > 1e-9:
+            self._held[place] = left

@@ -7,7 +7,7 @@ from likewise.events import Answered
 from likewise.function.function import Function
 from likewise.http import wire
 from likewise.http.problems import Headers, render, unexpected
-from likewise.types import Answer, Control, Outcome, Ticket
+from likewise.requests import Answer, Control, Outcome, Ticket
 
 Rendered = tuple[int, bytes, Headers]
 """Status, body and headers of an answer."""

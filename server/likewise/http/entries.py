@@ -15,9 +15,10 @@ from likewise.http.edge import Edge
 from likewise.http.guards import body_of, edge_of, json_response, needs
 from likewise.http.lookups import INLINE_BYTES, NUMBER_BYTES, elements_of
 from likewise.http.pace import Pace
+from likewise.requests import NO_CONTROL
 from likewise.results.check import MEDIA_TYPE, MEDIA_TYPE_LENGTH, check_json, check_result, is_json
 from likewise.results.json_scan import WINDOW_BYTES, Scanner
-from likewise.types import NO_CONTROL, Entry, Key, Result
+from likewise.types import Entry, Key, Result
 
 MAX_TAGS = 16
 TAG_LENGTH = 64

@@ -20,7 +20,8 @@ from likewise.http.answers import Rendered, answered, refused
 from likewise.http.edge import Edge
 from likewise.http.limits import Limits
 from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
-from likewise.types import Answer, Control, Session
+from likewise.requests import Answer, Control
+from likewise.types import Session
 
 __all__ = ["PREFIX", "Begun", "Head", "Hot", "Rendered", "answered", "connection_name", "read_body"]
 

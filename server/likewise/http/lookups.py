@@ -15,8 +15,9 @@ from likewise.http import wire
 from likewise.http.answers import Rendered, answered, as_batch, as_document
 from likewise.http.pace import SLICE_S, Pace
 from likewise.pipeline import Pipeline
+from likewise.requests import Answer, Control, Ticket
 from likewise.results.json_scan import Elements
-from likewise.types import Answer, Control, Keys, Result, Session, Ticket
+from likewise.types import Keys, Result, Session
 
 INLINE_BYTES = 1 << 14
 """Longest JSON body that is parsed in one go."""

@@ -20,7 +20,7 @@ from likewise.http.connection import HttpConnection
 from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
 from likewise.http.problems import unexpected
 from likewise.http.wire import JSON
-from likewise.types import Answer, Outcome
+from likewise.requests import Answer, Outcome
 
 HEADS = 4096
 """Heads remembered by one worker, one for each device that names itself; past that all are learned anew."""

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from likewise.errors import BadRequest, InvalidValue
-from likewise.types import NO_CONTROL, Answer, Control, Outcome, Result, Ticket
+from likewise.requests import NO_CONTROL, Answer, Control, Outcome, Ticket
+from likewise.types import Result
 
 JSON = "application/json"
 KEYS = "application/octet-stream"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from likewise.errors import JournalError
 from likewise.facts import FACTS, entry_of, interned
-from likewise.types import Entry, EntryBlock
+from likewise.records import EntryBlock
+from likewise.types import Entry
 
 
 def block_of(function: str, entries: Sequence[Entry]) -> EntryBlock:

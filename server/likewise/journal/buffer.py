@@ -10,7 +10,7 @@ from typing import NamedTuple
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.limits import DEFAULT_LIMITS, Limits
-from likewise.types import Inserted, Invalidated, Record
+from likewise.records import Inserted, Invalidated, Record
 
 
 class Item(NamedTuple):

@@ -39,16 +39,8 @@ import orjson
 from likewise.errors import JournalError
 from likewise.journal.entry_codec import FLOAT32, decode_entry, encode_entry, text, version_of
 from likewise.journal.limits import DEFAULT_LIMITS, Limits
-from likewise.types import (
-    Inserted,
-    Invalidated,
-    Learned,
-    Observed,
-    Record,
-    Registered,
-    Sample,
-    Unregistered,
-)
+from likewise.records import Inserted, Invalidated, Learned, Observed, Record, Registered, Unregistered
+from likewise.types import Sample
 
 MAGIC = b"LJ"
 VERSION = 3

@@ -27,7 +27,8 @@ import orjson
 from likewise.errors import JournalError
 from likewise.facts import FACTS, MAX_USE_COUNT
 from likewise.journal.limits import Limits
-from likewise.types import Entry, Inserted, Key, Result
+from likewise.records import Inserted
+from likewise.types import Entry, Key, Result
 
 FLOAT32 = np.dtype("<f4")
 LATER = {fact.name: fact for fact in FACTS if fact.later}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from likewise.journal import codec
 from likewise.ports import Registrations
-from likewise.types import Entry, EntryBlock, Record
+from likewise.records import EntryBlock, Record
+from likewise.types import Entry
 
 
 class SharedLog:

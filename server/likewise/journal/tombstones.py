@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from likewise.types import Invalidated
+from likewise.records import Invalidated
 
 
 class Tombstones:

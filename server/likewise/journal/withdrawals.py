@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from likewise.clocks import SteadyClock
 from likewise.journal.tombstones import Tombstones
-from likewise.types import Entry, Invalidated
+from likewise.records import Invalidated
+from likewise.types import Entry
 
 CLOCKS_DIFFER_S = 5.0
 """How far the clocks of two nodes may be apart and still be compared."""

@@ -13,8 +13,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from likewise.errors import InvalidValue
-from likewise.ports import Policy, Teaching
-from likewise.types import Observed, Sample, Verdict
+from likewise.ports import LearnsFromPeers, Policy
+from likewise.records import Observed
+from likewise.types import Sample, Verdict
 
 log = logging.getLogger("likewise.learning.evidence")
 
@@ -34,7 +35,7 @@ class Exchange:
         self.sent = self.left_out = self.taken_in = self.refused = 0
         """Samples: told to others; not told, for there were too many; learned from others; not understood."""
         self._function = function
-        self._policies = {name: policy for name, policy in policies.items() if isinstance(policy, Teaching)}
+        self._policies = {name: policy for name, policy in policies.items() if isinstance(policy, LearnsFromPeers)}
         self._waiting: dict[str, list[Sample]] = {}
         self._wanted = False
         self._number = 0
@@ -58,8 +59,8 @@ class Exchange:
         for key_type, samples in self._waiting.items():
             self._number += 1
             self.sent += len(samples)
-            meaning = self._policies[key_type].meaning
-            records.append(Observed(self._function, key_type, meaning, self.node, self._number, tuple(samples)))
+            schema = self._policies[key_type].evidence_schema
+            records.append(Observed(self._function, key_type, schema, self.node, self._number, tuple(samples)))
         self._waiting.clear()
         return records
 
@@ -68,7 +69,7 @@ class Exchange:
         if record.node == self.node or record.number <= self._seen.get((record.key_type, record.node), -1):
             return
         policy = self._policies.get(record.key_type)
-        if policy is None or policy.meaning != record.meaning:
+        if policy is None or policy.evidence_schema != record.meaning:
             self.refused += len(record.samples)
             return
         self._seen[record.key_type, record.node] = record.number

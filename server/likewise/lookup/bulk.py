@@ -9,7 +9,7 @@ import numpy as np
 
 from likewise.errors import InvalidValue
 from likewise.lookup.tags import tag_bytes
-from likewise.types import EntryBlock
+from likewise.records import EntryBlock
 
 if TYPE_CHECKING:
     from likewise.lookup.namespace import Namespace

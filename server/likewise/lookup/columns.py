@@ -12,7 +12,8 @@ from likewise.errors import InvalidValue
 from likewise.facts import DIGEST_BYTES, FACTS, MAX_USE_COUNT, Fact
 from likewise.index.views import floats, ints
 from likewise.lookup.interning import Names
-from likewise.types import Entry, EntryBlock, Slots
+from likewise.records import EntryBlock
+from likewise.types import Entry, Slots
 
 MAX_CAPACITY = 100_000_000
 _LARGEST = float(np.finfo(np.float32).max)

@@ -13,6 +13,8 @@ PLAUSIBLE = 4.0
 """Times the median that a cost may count for."""
 _LEAST_S = 1e-6
 _STEP = 1.02
+_FAR_STEP = 1.0002
+"""What an implausible cost moves the median by: thousands of them hardly do."""
 
 
 class Costs:
@@ -38,7 +40,7 @@ class Costs:
         if not self._median:
             self._median = seen
         elif seen > self._median:
-            self._median = min(seen, self._median * _STEP)
+            self._median = min(seen, self._median * (_STEP if seen <= PLAUSIBLE * self._median else _FAR_STEP))
         else:
             self._median = max(seen, self._median / _STEP)
         return cost_s
@@ -51,6 +53,6 @@ class Costs:
             if not self._median:
                 self._median = middle
             else:
-                reach = costs.size * math.log(_STEP)
+                reach = costs.size * math.log(_STEP if middle <= PLAUSIBLE * self._median else _FAR_STEP)
                 self._median *= math.exp(min(reach, max(-reach, math.log(middle / self._median))))
         return costs

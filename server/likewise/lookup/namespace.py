@@ -333,17 +333,8 @@ class Namespace:
 
         Entries that came or went between two pages neither repeat nor hide others.
         """
-        columns = self._columns
-        now = self._clock()
-        order = columns.order[: columns.high]
-        slots = np.flatnonzero(order > (after or 0))
-        slots = slots[columns.expires[slots] > now]
-        more = slots.size > limit
-        if more:
-            slots = slots[np.argpartition(order[slots], limit)[:limit]]
-        slots = slots[np.argsort(order[slots])]
-        entries = [self.entry(slot) for slot in slots.tolist()]
-        return Page(entries, int(order[slots[-1]]) if more and entries else None)
+        slots, next_after = self._store.page(limit, after or 0)
+        return Page([self.entry(slot) for slot in slots], next_after)
 
     def statistics(self) -> dict[str, int]:
         """Return the counters: entries, bytes (keys, results, tags), evictions, expirations, insertions."""

@@ -15,7 +15,8 @@ from likewise.lookup.costs import Costs
 from likewise.lookup.digests import Digests
 from likewise.lookup.ids import IdTable
 from likewise.lookup.tags import Tags
-from likewise.types import Entry, EntryBlock, Key, Keys, Result, Slots
+from likewise.records import EntryBlock
+from likewise.types import Entry, Key, Keys, Result, Slots
 
 
 class EntryStore:
@@ -146,6 +147,21 @@ class EntryStore:
         bodies = [self.bodies[slot] or b"" for slot in slots.tolist()]
         ends = np.cumsum([len(body) for body in bodies], dtype=np.int64)
         return EntryBlock(function, facts, values, keys, np.frombuffer(b"".join(bodies), np.uint8), ends)
+
+    def page(self, limit: int, after: int) -> tuple[list[int], int | None]:
+        """Return the slots of at most `limit` live entries in the order of insertion, and where the next page begins.
+
+        after: the place in that order behind which to begin. None: there is no next page.
+        """
+        columns = self.columns
+        order = columns.order[: columns.high]
+        slots = np.flatnonzero(order > after)
+        slots = slots[columns.expires[slots] > self._clock.now()]
+        more = slots.size > limit
+        if more:
+            slots = slots[np.argpartition(order[slots], limit)[:limit]]
+        slots = slots[np.argsort(order[slots])]
+        return slots.tolist(), int(order[slots[-1]]) if more and slots.size else None
 
     def memory_bytes(self) -> int:
         """Return an estimate of the bytes held beside the results: facts, ids, tags, and what Python takes for each."""

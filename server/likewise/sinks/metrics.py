@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from likewise.events import Answered
-from likewise.types import Outcome
+from likewise.requests import Outcome
 
 BUCKETS_S = (
     10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3,
@@ -128,6 +128,7 @@ _GAUGES: Mapping[str, str] = {
     "tokens": "Error budget left in the ledger",
     "accuracy_target": "Share of answers that have to be what the model would have answered",
     "estimated_accuracy": "Best estimate of the share of answers that are what the model would have answered",
+    "hit_precision": "Best estimate of the share of reused answers that were right",
     "false_hits_bound": "Certified upper bound on false hits so far, at 95 % confidence, at all times",
 }
 _COUNTERS: Mapping[str, str] = {

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from likewise.decision import Ledger, make_policy
+from likewise.decision import Budget, Ledger, make_policy
 from likewise.decision.calibrated import Calibrated
 from likewise.errors import InvalidValue
 from likewise.types import NO_NEIGHBORS, Neighbors, Sample, Session
@@ -44,10 +44,11 @@ def test_nothing_is_reused_without_neighbors() -> None:
 def test_the_same_evidence_counts_less_while_there_is_little_to_compare_with(near: Neighbors) -> None:
     """Unanimous neighbors among the first requests may only mean that the right label was never seen."""
     policy = make_policy("calibrated+ledger", 0.95, random.Random(0).random)
+    assert isinstance(policy, Calibrated)
     confidence = []
-    for _ in range(200):
-        verdict = policy.decide(near)  # nothing is learned: the weights stay as they are
-        confidence.append(verdict.confidence)
+    for requests in range(200):
+        policy._calibration.clock = requests  # nothing is learned: the weights stay as they are
+        confidence.append(policy.decide(near).confidence)
     assert confidence[1:] == sorted(confidence[1:])
     assert confidence[-1] > confidence[1] + 1.5
 
@@ -93,7 +94,7 @@ def stay_and_go(policy: Calibrated, runs: int, length: int) -> Session:
 
 def test_what_a_device_was_answered_last_speaks_for_the_same_answer() -> None:
     """Where devices stay with one thing for a while, a repetition is surer and a change less sure than without."""
-    policy = Calibrated(0.95, random.Random(3).random, Ledger(0.95))
+    policy = Calibrated(0.95, random.Random(3).random, Budget(0.95))
     stay_and_go(policy, 80, 5)
     near = Neighbors([0.2, 0.25, *[0.4] * 8], [1] * 8 + [2] * 2, list(range(10)))
     again, anew, unknown = (
@@ -104,7 +105,7 @@ def test_what_a_device_was_answered_last_speaks_for_the_same_answer() -> None:
 
 
 def test_it_says_nothing_where_devices_ask_in_no_order() -> None:
-    policy = Calibrated(0.95, random.Random(3).random, Ledger(0.95))
+    policy = Calibrated(0.95, random.Random(3).random, Budget(0.95))
     stay_and_go(policy, 400, 1)
     near = Neighbors([0.2, 0.25, *[0.4] * 8], [1] * 8 + [2] * 2, list(range(10)))
     again, unknown = (copy.deepcopy(policy).decide(near, session) for session in (Session(1), Session()))
@@ -113,7 +114,7 @@ def test_it_says_nothing_where_devices_ask_in_no_order() -> None:
 
 def test_the_last_answer_wins_a_close_vote() -> None:
     """Of two labels that are nearly as near, the one that the device is with; the slot is that label's nearest."""
-    policy = Calibrated(0.95, random.Random(3).random, Ledger(0.95))
+    policy = Calibrated(0.95, random.Random(3).random, Budget(0.95))
     stay_and_go(policy, 80, 5)
     close = Neighbors([0.20, 0.21, *[0.5] * 8], [1, 2, *[3] * 8], list(range(100, 110)))
     winners = {last: copy.deepcopy(policy).decide(close, Session(last)) for last in (-1, 1, 2, 9)}
@@ -124,7 +125,7 @@ def test_the_last_answer_wins_a_close_vote() -> None:
 def test_a_trail_follows_every_answer(near: Neighbors) -> None:
     """Hits and computed results alike; what a probe found, not what it would have reused."""
     coin = [0.0]
-    policy = Calibrated(0.95, lambda: coin[0], Ledger(0.95))
+    policy = Calibrated(0.95, lambda: coin[0], Budget(0.95))
     session = Session()
     policy.learn(policy.decide(NO_NEIGHBORS, session), 7)
     assert session.last == 7
@@ -158,7 +159,7 @@ def test_a_wrong_probe_is_charged_and_a_right_one_is_not(world: World) -> None:
     """Reserved when it starts, given back or spent when the answer comes, once."""
     coin = [0.999]
     ledger = Ledger(0.95)
-    policy = Calibrated(0.95, lambda: coin[0], ledger)
+    policy = Calibrated(0.95, lambda: coin[0], Budget(0.95, shared=ledger))
     train(policy, world, 500)
     near = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
     coin[0] = 0.0
@@ -168,7 +169,7 @@ def test_a_wrong_probe_is_charged_and_a_right_one_is_not(world: World) -> None:
         charge = verdict.charge
         assert verdict.probe
         assert charge > 0
-        assert ledger.tokens == pytest.approx(before + 0.05 - charge)
+        assert ledger.tokens == pytest.approx(before - charge)
         for _ in range(2):  # coming back twice changes nothing more
             policy.learn(verdict, truth)
         assert ledger.spent == pytest.approx(spent + spends * charge)
@@ -179,7 +180,7 @@ def test_an_abandoned_probe_is_charged(world: World) -> None:
     """Or failing on purpose would be free."""
     coin = [0.999]
     ledger = Ledger(0.95)
-    policy = Calibrated(0.95, lambda: coin[0], ledger)
+    policy = Calibrated(0.95, lambda: coin[0], Budget(0.95, shared=ledger))
     train(policy, world, 500)
     coin[0] = 0.0
     verdict = policy.decide(Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10))))
@@ -252,13 +253,13 @@ def test_a_restored_policy_decides_like_the_first(name: str, world: World) -> No
     [
         {"policy": "fixed"},
         {"scale": -1.0},
-        {"surprise": {"expected": 0.0, "charged": 0.0, "factor": 0.5}},
-        {"habit": {"pairs": 1, "repeats": 2, "counts": []}},
+        {"charge_check": {"expected": 0.0, "charged": 0.0, "factor": 0.5}},
+        {"repeats": {"pairs": 1, "repeats": 2, "counts": []}},
         {"calibration": {}},
         {"counters": {"requests": -1}},
-        {"ledger": None},
+        {"budget": {"tokens": -1}},
     ],
-    ids=["other", "scale", "surprise", "habit", "calibration", "counters", "ledger"],
+    ids=["other", "scale", "charge_check", "repeats", "calibration", "counters", "budget"],
 )
 def test_an_unusable_state_is_refused(change: dict[str, object], world: World) -> None:
     """With words that say what to do instead."""
@@ -366,3 +367,77 @@ def test_what_never_had_neighbors_teaches_nobody() -> None:
     policy = make_policy("calibrated+ledger", 0.95, random.Random(0).random)
     assert isinstance(policy, Calibrated)
     assert policy.sample(policy.decide(NO_NEIGHBORS), False) is None
+
+
+def test_every_answer_earns_once_when_it_is_given(near: Neighbors) -> None:
+    """A reused one at once, a computed one with its result; one that never comes earns nothing."""
+    coin = [0.999]
+    budget = Budget(0.95)
+    policy = Calibrated(0.95, lambda: coin[0], budget)
+    ledger = budget.ledger()
+    for _ in range(100):
+        policy.decide(near)
+        policy.decide(NO_NEIGHBORS)
+    assert ledger.requests == 0
+    verdict = policy.decide(NO_NEIGHBORS)
+    for _ in range(2):
+        policy.learn(verdict, 7)
+    assert ledger.requests == 1
+    for _ in range(200):
+        verdict = policy.decide(near)
+        if not verdict.reuse:
+            policy.learn(verdict, 7)
+    assert verdict.reuse
+    assert ledger.requests == 201
+
+
+def test_the_target_may_be_a_share_of_the_reused_answers_alone(world: World) -> None:
+    """Then only they earn tokens, and their precision is told."""
+    policy = make_policy("calibrated+ledger", 0.95, random.Random(8).random, accuracy_of="reused", slack=3.0)
+    assert isinstance(policy, Calibrated)
+    hits, false_hits = train(policy, world, 4000)
+    assert policy.state()["budget"]["accounts"][""]["requests"] == hits
+    assert hits > 1000
+    assert false_hits <= 0.05 * hits
+    found = policy.statistics()
+    assert found.hit_precision == pytest.approx(1.0 - (1.0 - found.estimated_accuracy) * 4000 / hits)
+
+
+def test_lookups_that_nobody_answers_teach_nothing(world: World) -> None:
+    """A flood of them moves neither the bar nor what is forgotten."""
+    policy = make_policy("calibrated+ledger", 0.95, random.Random(9).random)
+    assert isinstance(policy, Calibrated)
+    train(policy, world, 600)
+    before = policy.state()["calibration"]
+    for _ in range(5000):
+        policy.decide(Neighbors([0.9, 0.9, *[0.91] * 8], list(range(10)), list(range(10))))
+    assert policy.state()["calibration"] == before
+
+
+def test_another_target_sets_the_bar_anew(world: World) -> None:
+    """What was reused for the old one may be too risky for the new."""
+    loose, strict = (make_policy("calibrated+ledger", target, random.Random(3).random) for target in (0.8, 0.99))
+    assert isinstance(loose, Calibrated)
+    train(loose, world, 900)
+    strict.restore(json.loads(json.dumps(loose.state())))
+    assert strict.statistics().bar > loose.statistics().bar
+    assert strict.statistics().tokens <= 0.05 * loose.statistics().tokens + 1e-9
+
+
+def test_a_ticket_is_computed_for_certain_where_others_hold_the_share(world: World) -> None:
+    """Without a coin, a charge or a loss for those who compute here."""
+    coin = [0.999]
+    budget = Budget(0.95)
+    policy = Calibrated(0.95, lambda: coin[0], budget)
+    train(policy, world, 1500)
+    near = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
+    coin[0] = 0.0
+    ledger = budget.ledger()
+    ledger.tokens = 100.0
+    open_tickets = [verdict for _ in range(60) if (verdict := policy.decide(near, limit=100.0)).probe]
+    assert 25.0 + 1e-6 >= sum(verdict.charge for verdict in open_tickets) > 24.0
+    coin[0] = 0.999
+    assert policy.decide(near).reuse
+    for verdict in open_tickets:
+        policy.abandon(verdict)
+    assert policy.decide(near, limit=100.0).reuse

@@ -6,44 +6,44 @@ import json
 
 import pytest
 
-from likewise.decision.charges import DOUBT, HALF_LIFE, Surprise
+from likewise.decision.charges import DOUBT, HALF_LIFE, ChargeCheck
 
 
-def test_charges_as_foreseen_are_no_surprise() -> None:
-    surprise = Surprise()
-    surprise.expected = 30.0
-    surprise.charge(20.0)
-    surprise.compare(10)
-    assert surprise.factor == 1.0
+def test_charges_as_foreseen_raise_no_alarm() -> None:
+    check = ChargeCheck()
+    check.expected = 30.0
+    check.charge(20.0)
+    check.compare(10)
+    assert check.factor == 1.0
 
 
 def test_more_charges_than_foreseen_raise_every_risk_up_to_a_limit() -> None:
-    surprise = Surprise()
-    surprise.charge(DOUBT)
-    surprise.compare(0)
-    assert surprise.factor == pytest.approx(2.0)
-    surprise.charge(1e6)
-    surprise.compare(0)
-    assert surprise.factor == 5.0
+    check = ChargeCheck()
+    check.charge(DOUBT)
+    check.compare(0)
+    assert check.factor == pytest.approx(2.0)
+    check.charge(1e6)
+    check.compare(0)
+    assert check.factor == 5.0
 
 
-def test_a_surprise_fades_with_the_requests() -> None:
-    surprise = Surprise()
-    surprise.charge(DOUBT)
-    surprise.compare(int(HALF_LIFE))
-    assert surprise.factor == pytest.approx(1.5)
+def test_a_check_fades_with_the_requests() -> None:
+    check = ChargeCheck()
+    check.charge(DOUBT)
+    check.compare(int(HALF_LIFE))
+    assert check.factor == pytest.approx(1.5)
 
 
 def test_a_state_survives_json() -> None:
-    surprise, other = Surprise(), Surprise()
-    surprise.expected = 3.0
-    surprise.charge(40.0)
-    surprise.compare(100)
-    other.restore(json.loads(json.dumps(surprise.state())), 100)
-    for each in (surprise, other):
+    check, other = ChargeCheck(), ChargeCheck()
+    check.expected = 3.0
+    check.charge(40.0)
+    check.compare(100)
+    other.restore(json.loads(json.dumps(check.state())), 100)
+    for each in (check, other):
         each.charge(5.0)
         each.compare(700)
-    assert surprise.state() == other.state()
+    assert check.state() == other.state()
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_a_state_survives_json() -> None:
 )
 def test_a_broken_state_is_refused(broken: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="factor"):
-        Surprise().restore({**Surprise().state(), **broken}, 0)
+        ChargeCheck().restore({**ChargeCheck().state(), **broken}, 0)

@@ -8,22 +8,104 @@ import math
 import pytest
 
 from likewise.decision import Ledger
+from likewise.decision.ledger import ENOUGH, FREE
 from likewise.errors import InvalidValue
 
 
 def test_requests_earn_tokens_up_to_the_cap() -> None:
-    """Each earns ε; reservations count towards the cap."""
+    """Each earns ε; reservations count towards the cap, and are written off when a full ledger goes on earning."""
     ledger = Ledger(0.9, slack=1.0, cap=2.0)
     assert ledger.earn() == pytest.approx(1.1)
     for _ in range(50):
         ledger.earn()
     assert ledger.tokens == 2.0
     charge = ledger.reserve(0.5)
+    for _ in range(4):
+        ledger.earn()
+    assert (ledger.tokens, ledger.reserved) == (pytest.approx(1.4), pytest.approx(0.6))
+    ledger.release(charge)
+    assert (ledger.tokens, ledger.reserved) == (pytest.approx(2.0), 0.0)
+
+
+def test_reservations_that_are_never_settled_do_not_stop_it_from_earning() -> None:
+    """What it earns at the cap pays for them."""
+    ledger = Ledger(0.9, slack=2.0, cap=2.0)
+    ledger.reserve(1 / 3)
+    assert ledger.tokens == pytest.approx(0.0)
+    for _ in range(20):
+        ledger.earn()
+    assert ledger.tokens == pytest.approx(2.0)
+    assert ledger.reserved == pytest.approx(0.0)
+
+
+def test_a_late_answer_gives_back_only_what_was_not_written_off() -> None:
+    """Or a window could cost more than cap + ε·n."""
+    ledger = Ledger(0.9, slack=2.0, cap=2.0)
+    late = ledger.reserve(1 / 3)
+    for _ in range(20):
+        ledger.earn()
+    soon = ledger.reserve(0.5)
+    ledger.release(late)
+    assert ledger.tokens == pytest.approx(1.0)
+    ledger.spend(soon)
+    assert (ledger.tokens, ledger.reserved) == (pytest.approx(1.0), pytest.approx(0.0))
+
+
+def test_probes_that_others_compute_hold_a_quarter_of_the_cap_at_most() -> None:
+    """Then none may be taken until one is settled; other probes are not touched by it."""
+    ledger = Ledger(0.9, slack=40.0, cap=40.0)
+    assert ledger.deferred_floor() == pytest.approx(1 / 11)
+    charges = [ledger.reserve(1 / 6, deferred=True) for _ in range(2)]
+    assert ledger.deferred_floor() == pytest.approx(1.0)
+    with pytest.raises(InvalidValue):
+        ledger.reserve(0.5, deferred=True)
+    assert ledger.floor() == pytest.approx(1 / 31)
+    ledger.spend(charges[0], deferred=True)
+    ledger.release(charges[1], deferred=True)
+    assert ledger.deferred_floor() == pytest.approx(1 / 11)
+    assert ledger.tokens == pytest.approx(35.0)
+
+
+def test_answers_computed_for_certain_earn_no_more_than_the_others() -> None:
+    """After a start; but always as much as reuse needs to begin again."""
+    ledger = Ledger(0.9, slack=1.0)
+    for _ in range(1000):
+        ledger.earn_computed()
+    assert ledger.tokens == pytest.approx(1.0 + 0.1 * (FREE + 1))
     for _ in range(50):
         ledger.earn()
-    assert ledger.tokens == pytest.approx(1.0)
-    ledger.release(charge)
-    assert ledger.tokens == pytest.approx(2.0)
+    for _ in range(1000):
+        ledger.earn_computed()
+    assert ledger.tokens == pytest.approx(1.0 + 0.1 * (FREE + 1 + 2 * 50))
+    charge = ledger.reserve(ledger.floor())
+    ledger.spend(charge)
+    for _ in range(1000):
+        ledger.earn_computed()
+    assert ledger.tokens == pytest.approx(ENOUGH, abs=0.1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kept"),
+    [
+        pytest.param(Ledger(0.9, 50.0), Ledger(0.95), 25.0, id="stricter"),
+        pytest.param(Ledger(0.95, 50.0), Ledger(0.9), 50.0, id="looser"),
+        pytest.param(Ledger(0.95, 50.0), Ledger(0.95, 3.0, 10.0), 10.0, id="smaller cap"),
+        pytest.param(Ledger(0.95, 50.0), Ledger(0.95, accuracy_of="reused"), 3.0, id="other earnings"),
+    ],
+)
+def test_tokens_are_worth_what_they_were_earned_for(old: Ledger, new: Ledger, kept: float) -> None:
+    """A stricter target makes less of them."""
+    new.restore(json.loads(json.dumps(old.state())))
+    assert new.tokens == pytest.approx(kept)
+
+
+def test_tokens_of_an_unknown_rate_are_no_more_than_a_start() -> None:
+    """States of earlier versions do not tell."""
+    state = Ledger(0.9, 50.0).state()
+    del state["epsilon"]
+    ledger = Ledger(0.95)
+    ledger.restore(state)
+    assert ledger.tokens == 3.0
 
 
 def test_a_probe_costs_what_its_probability_says() -> None:

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from likewise.decision import POLICIES, Ledger, make_policy
+from likewise.decision import POLICIES, Budget, Ledger, make_policy
 from likewise.errors import InvalidValue
 from likewise.ports import Policy
-from likewise.types import NO_NEIGHBORS
+from likewise.types import NO_NEIGHBORS, Neighbors
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -20,13 +20,24 @@ def test_every_policy_is_built_and_says_its_name(name: str) -> None:
     assert policy.statistics().accuracy_target == 0.97
 
 
-def test_key_types_of_one_function_may_share_a_ledger() -> None:
-    """Both earn into it."""
+def test_key_types_of_one_function_may_share_a_budget() -> None:
+    """Both earn into its ledgers; so they do into a single ledger."""
+    budget, ledger = Budget(0.95), Ledger(0.95)
+    for options in ({"budget": budget}, {"ledger": ledger}):
+        for _ in range(2):
+            policy = make_policy("calibrated+ledger", 0.95, random.Random(0).random, **options)
+            policy.learn(policy.decide(NO_NEIGHBORS), 1)
+    assert (budget.ledger().requests, ledger.requests) == (2, 2)
+
+
+@pytest.mark.parametrize("name", sorted({*POLICIES} - {"calibrated+ledger"}))
+def test_policies_without_a_promise_take_a_ledger_and_leave_it_alone(name: str) -> None:
+    """So that callers need not know which policy it is."""
     ledger = Ledger(0.95)
-    for _ in range(2):
-        policy = make_policy("calibrated+ledger", 0.95, random.Random(0).random, ledger=ledger)
-        policy.decide(NO_NEIGHBORS)
-    assert ledger.requests == 2
+    policy = make_policy(name, 0.95, lambda: 0.0, ledger=ledger)
+    verdict = policy.decide(Neighbors([0.01], [1], [0]), None, ledger, limit=100.0)
+    policy.abandon(verdict)
+    assert (ledger.requests, ledger.tokens) == (0, 3.0)
 
 
 def test_options_reach_the_policy() -> None:

@@ -8,8 +8,9 @@ import pytest
 from likewise.function.adoption import MAX_ADOPTED_USES, SLICE_BYTES, Adopter, slices
 from likewise.journal.blocks import block_of
 from likewise.lookup.namespace import Namespace
+from likewise.records import Invalidated
 from likewise.results.labels import Labels
-from likewise.types import Entry, Invalidated, Result
+from likewise.types import Entry, Result
 
 HOUR = 3600.0
 

@@ -18,7 +18,7 @@ from likewise.function.registration_folder import RegistrationFolder, function_f
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
 from likewise.inference.batching import Workers
-from likewise.types import Registered, Unregistered
+from likewise.records import Registered, Unregistered
 
 SPEC = """
 [input]

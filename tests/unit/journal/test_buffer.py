@@ -8,7 +8,7 @@ from journals import FUNCTION, make_entry
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer
-from likewise.types import Inserted, Invalidated
+from likewise.records import Inserted, Invalidated
 
 
 def insert(buffer: Buffer, *ids: int) -> None:

@@ -11,7 +11,8 @@ from journals import FUNCTION, make_entry
 
 from likewise.errors import JournalError
 from likewise.journal.codec import Limits, decode, encode
-from likewise.types import Inserted, Invalidated, Learned, Observed, Registered, Sample, Unregistered
+from likewise.records import Inserted, Invalidated, Learned, Observed, Registered, Unregistered
+from likewise.types import Sample
 
 SAMPLE = Sample((1.0, 0.5), True, 0.25, 2.0)
 WIDER = Sample((1.0, 0.5, 0.25), True, 0.25, 2.0)

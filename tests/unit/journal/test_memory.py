@@ -5,7 +5,7 @@ from __future__ import annotations
 from journals import FUNCTION, make_entry
 
 from likewise.journal.memory import MemoryJournal
-from likewise.types import Inserted
+from likewise.records import Inserted
 
 
 async def test_alone_it_counts_and_forgets() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from likewise.journal.tombstones import Tombstones
-from likewise.types import Invalidated
+from likewise.records import Invalidated
 
 
 def test_an_invalidation_covers_what_stands_up_to_it() -> None:

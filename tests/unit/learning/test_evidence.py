@@ -8,7 +8,8 @@ import pytest
 
 from likewise.decision import make_policy
 from likewise.learning.evidence import AT_ONCE, Exchange
-from likewise.types import Neighbors, Observed, Sample
+from likewise.records import Observed
+from likewise.types import Neighbors, Sample
 
 NEAR = Neighbors([0.05, *[0.4] * 9], [1] * 10, list(range(10)))
 SAMPLE = Sample((1.0, 1.0, 0.0, 0.3, 0.0, 0.0), False, 1.0, 0.1)
@@ -25,7 +26,7 @@ def exchange(policy):
 
 
 def observed(exchange, number=1, node="other", key_type="v", samples=(SAMPLE,), **more):
-    given = {"meaning": exchange._policies["v"].meaning, **more}
+    given = {"meaning": exchange._policies["v"].evidence_schema, **more}
     return Observed("f@1", key_type, given["meaning"], node, number, samples)
 
 

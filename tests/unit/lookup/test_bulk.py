@@ -11,7 +11,8 @@ from likewise.errors import InvalidValue
 from likewise.index.exact import ExactIndex
 from likewise.lookup.bulk import blocks, hold, insert_block, release
 from likewise.lookup.namespace import Namespace
-from likewise.types import Entry, EntryBlock, Result
+from likewise.records import EntryBlock
+from likewise.types import Entry, Result
 
 NAMES = ("id", "result", "cost_s", "created_at", "expires_at", "tags", "use_count")
 

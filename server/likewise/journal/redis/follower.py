@@ -32,7 +32,8 @@ from likewise.journal.redis.publisher import Publisher
 from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
 from likewise.journal.withdrawals import Withdrawals
-from likewise.types import Clock, Entry, Inserted, Invalidated, Record
+from likewise.records import Inserted, Invalidated, Record
+from likewise.types import Clock, Entry
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 256

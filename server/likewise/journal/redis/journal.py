@@ -29,7 +29,8 @@ from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import Names
 from likewise.journal.withdrawals import Withdrawals
 from likewise.ports import Registrations
-from likewise.types import Clock, Entry, EntryBlock, Invalidated, Record, Registered, Unregistered
+from likewise.records import EntryBlock, Invalidated, Record, Registered, Unregistered
+from likewise.types import Clock, Entry
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer, Item
 from likewise.journal.redis.streams import Link, Names
-from likewise.types import Learned
+from likewise.records import Learned
 
 _log = logging.getLogger(__name__)
 _BATCH_BYTES = 2**20

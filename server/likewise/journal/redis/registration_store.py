@@ -21,7 +21,7 @@ from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.redis.streams import Link, Names
 from likewise.ports import Registrations
-from likewise.types import Registered, Unregistered
+from likewise.records import Registered, Unregistered
 
 _log = logging.getLogger(__name__)
 

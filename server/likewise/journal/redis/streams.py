@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.withdrawals import Withdrawals
-from likewise.types import Inserted, Invalidated, Record
+from likewise.records import Inserted, Invalidated, Record
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import keep_private
-from likewise.types import Learned
+from likewise.records import Learned
 
 APPLICATION_ID = 0x4C4B5753  # "LKWS"
 

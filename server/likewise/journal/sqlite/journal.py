@@ -35,7 +35,8 @@ from likewise.journal.sqlite.snapshot import Snapshot, SnapshotWriter, open_snap
 from likewise.journal.sqlite.writer import Writer, WriterOptions
 from likewise.journal.tombstones import Tombstones
 from likewise.ports import Registrations
-from likewise.types import Clock, Entry, EntryBlock, Inserted, Observed, Record, Registered, Unregistered
+from likewise.records import EntryBlock, Inserted, Observed, Record, Registered, Unregistered
+from likewise.types import Clock, Entry
 
 _log = logging.getLogger(__name__)
 _DECODE_AT_ONCE = 200  # rows between two chances for the event loop to take the interpreter

@@ -15,7 +15,7 @@ from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import MODE
 from likewise.journal.sqlite.database import Database, readable
-from likewise.types import Inserted
+from likewise.records import Inserted
 
 _log = logging.getLogger(__name__)
 _BATCH = 4096

@@ -32,7 +32,7 @@ from likewise.facts import FACTS
 from likewise.files import sync_folder
 from likewise.journal.blocks import check
 from likewise.journal.private import private
-from likewise.types import EntryBlock
+from likewise.records import EntryBlock
 
 VERSION = 1
 _MAGIC = b"likewise-snap\0" + struct.pack("<H", VERSION)

@@ -11,7 +11,7 @@ from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.sqlite.database import Database
 from likewise.journal.tombstones import Tombstones
-from likewise.types import Inserted, Invalidated
+from likewise.records import Inserted, Invalidated
 
 _ROWS = 2000
 _PAGES = 512

@@ -11,7 +11,7 @@ from likewise.clocks import SteadyClock
 from likewise.journal.codec import encode
 from likewise.journal.redis.streams import START, Names, Standing, Stream, StreamId
 from likewise.journal.withdrawals import Withdrawals
-from likewise.types import Inserted, Invalidated, Record
+from likewise.records import Inserted, Invalidated, Record
 
 
 def entry(number: int, record: Record, origin: str = "other", **fields: bytes) -> tuple[bytes, dict[bytes, bytes]]:

@@ -16,7 +16,8 @@ from likewise.errors import JournalError
 from likewise.journal.blocks import block_of
 from likewise.journal.sqlite.database import MIGRATIONS, Database
 from likewise.journal.sqlite.journal import SqliteJournal
-from likewise.types import Inserted, Invalidated, Result
+from likewise.records import Inserted, Invalidated
+from likewise.types import Result
 
 Open = Callable[..., Awaitable[SqliteJournal]]
 

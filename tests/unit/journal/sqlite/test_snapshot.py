@@ -13,7 +13,7 @@ from likewise.journal.blocks import block_of, entries_of
 from likewise.journal.sqlite import snapshot
 from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.journal.sqlite.snapshot import SnapshotWriter, open_snapshot
-from likewise.types import Inserted
+from likewise.records import Inserted
 
 ENTRIES = [make_entry(id, digest=bytes([id + 1] * 16), signature=f"f4[{id % 3}]") for id in range(10)]
 

@@ -1,0 +1,168 @@
+"""An honest device beside an attack: its hits, `/livez` beside them, and what is stuck in the server afterwards."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.drills.nodes import Node, Talk, wait_until
+from benchmarks.drills.task import Task
+from benchmarks.judgement import Bar, Figure
+from benchmarks.processes import Failed
+
+RATE = 50
+"""Hits and looks at `/livez` a second."""
+LOST_S = 10.0
+"""What a request that failed or was not answered counts as."""
+RECOVERY_S = 10.0
+"""Within so long after an attack the server is as before."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the victim saw for a while."""
+
+    hits_s: list[float] = field(default_factory=list)
+    livez_s: list[float] = field(default_factory=list)
+    answered: int = 0
+    hits: int = 0
+
+    @property
+    def p99_ms(self) -> float:
+        """99th percentile of the latency of requests that should hit, from when each was due."""
+        return 1000 * float(np.percentile(self.hits_s, 99))
+
+    @property
+    def livez_ms(self) -> float:
+        """Slowest answer of `/livez`."""
+        return 1000 * max(self.livez_s)
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of requests that were answered from the cache; failures are none."""
+        return self.hits / max(1, len(self.hits_s))
+
+
+def watch(node: Node, ask: Callable[[Talk], bool], until: Callable[[], bool]) -> Seen:
+    """Ask at a steady rate, and `/livez` beside it, until told to stop. ask: says whether it was a hit."""
+    seen = Seen()
+
+    def steadily(once: Callable[[Talk], None], spent: list[float]) -> None:
+        talk, due = Talk(node.port, LOST_S), time.monotonic()
+        while not until():
+            due = max(due + 1 / RATE, time.monotonic() - 1.0)
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                once(talk)
+                spent.append(time.monotonic() - due)
+            except (OSError, http.client.HTTPException, Failed):
+                spent.append(LOST_S)
+        talk.close()
+
+    def hit(talk: Talk) -> None:
+        found = ask(talk)
+        seen.answered += 1
+        seen.hits += found
+
+    def livez(talk: Talk) -> None:
+        if talk.send("GET", "/livez")[0] != 200:
+            raise Failed("/livez refused")
+
+    tasks = [Task(lambda: steadily(hit, seen.hits_s)), Task(lambda: steadily(livez, seen.livez_s))]
+    for task in tasks:
+        task.join(600)
+    return seen
+
+
+def watch_for(node: Node, ask: Callable[[Talk], bool], seconds: float) -> Seen:
+    """Watch for a while."""
+    end = time.monotonic() + seconds
+    return watch(node, ask, lambda: time.monotonic() >= end)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process holds."""
+
+    connections: int
+    memory: int
+    """Resident bytes."""
+
+    @classmethod
+    def by(cls, pid: int) -> Held:
+        """Look at a process."""
+        sockets = 0
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                sockets += str(each.readlink()).startswith("socket:")
+            except OSError:
+                continue
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return cls(sockets, pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An honest device before, during and after an attack."""
+
+    quiet: Seen
+    during: Seen
+    after: Seen
+    stuck: tuple[str, ...]
+    """What did not come back within the time to recover."""
+
+
+def attacked(
+    node: Node, ask: Callable[[Talk], bool], attack: Callable[[Callable[[], bool]], object], seconds: float
+) -> Outcome:
+    """Watch a node while it is quiet, while an attack runs, and afterwards. attack: runs until its argument says so.
+
+    Raises Failed where the attack dies: then nothing was shown.
+    """
+    quiet = watch_for(node, ask, seconds)
+    if quiet.hit_rate == 0:
+        raise Failed("nothing hits before the attack")
+    before, end = Held.by(node.pid), time.monotonic() + seconds
+    task = Task(lambda: attack(lambda: time.monotonic() >= end))
+    during = watch(node, ask, lambda: time.monotonic() >= end)
+    task.join(120)
+    stuck: list[str] = []
+
+    def settled(what: str, holds: Callable[[], bool]) -> None:
+        try:
+            wait_until(holds, RECOVERY_S, what)
+        except Failed:
+            stuck.append(what)
+
+    settled("connections", lambda: Held.by(node.pid).connections <= before.connections + 4)
+    settled("memory", lambda: Held.by(node.pid).memory <= before.memory * 1.5 + 64 * 2**20)
+    talk = Talk(node.port, LOST_S)
+    settled("hits", lambda: _try(ask, talk))
+    talk.close()
+    after = watch_for(node, ask, seconds)
+    if after.hit_rate < 0.9 * quiet.hit_rate:
+        stuck.append(f"hit rate {after.hit_rate:.0%} of {quiet.hit_rate:.0%}")
+    return Outcome(quiet, during, after, tuple(stuck))
+
+
+def _try(ask: Callable[[Talk], bool], talk: Talk) -> bool:
+    try:
+        return ask(talk)
+    except (OSError, http.client.HTTPException, Failed):
+        return False
+
+
+def figures(outcome: Outcome, bars: tuple[Bar, Bar, Bar]) -> list[Figure]:
+    """Return the three rows of an attack: tail of hits, `/livez`, what is stuck."""
+    tail, livez, stuck = bars
+    return [
+        Figure(tail, [outcome.during.p99_ms], [outcome.quiet.p99_ms], note=f"hit rate {outcome.during.hit_rate:.0%}"),
+        Figure(livez, [outcome.during.livez_ms], [1.0]),
+        Figure(stuck, [float(len(outcome.stuck))], [1.0], note=", ".join(outcome.stuck)),
+    ]
