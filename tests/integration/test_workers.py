@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import signal
 import time
 
@@ -94,3 +96,40 @@ def test_workers_end_with_a_supervisor_that_was_killed(process, redis_server):
             break
         assert time.monotonic() < deadline + 300, "a worker serves on"
         time.sleep(0.05)
+
+
+@pytest.mark.redis
+@pytest.mark.timeout(180)
+def test_a_ticket_finds_its_worker(process, redis_server, tmp_path):
+    """Lookup and insert meet either worker; still both learn, and the devices get hits as from one process."""
+    folder = tmp_path / "functions" / "words"
+    folder.mkdir(parents=True)
+    (folder / "function.toml").write_text('[input]\nkind = "array"\n[[keys]]\nextractor = "vector"\ndimension = 2\n')
+    options = ("--workers", "2", "--journal", "redis", "--redis-url", redis_server.url)
+    server = process(*options, functions=tmp_path / "functions")
+    rng = random.Random(4)
+    route = "/v1/functions/words"
+    issued, hits = set(), 0
+    for number in range(600):
+        place = rng.randrange(4)
+        key = [10.0 * place + rng.random() / 10, 1.0]
+        with httpx.Client(base_url=server.url, timeout=20) as client:  # a new connection: either worker
+            answer = client.post(f"{route}/lookup", json={"key": key})
+            hits += answer.status_code == 200 and number >= 400
+            ticket = answer.headers.get("likewise-ticket")
+        if ticket:
+            issued.add(ticket.partition(".")[0])
+            entry = {"key": key, "result": {"label": f"p{place}"}, "ticket": ticket}
+            with httpx.Client(base_url=server.url, timeout=20) as client:
+                assert client.post(f"{route}/entries", json=entry).status_code == 201
+    assert issued == {"0", "1"}
+    assert hits > 120  # of the last 200; where half of the tickets are lost, hardly any
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        stats = client.get("/v1/stats").json()
+        metrics = client.get("/metrics").text
+    assert len(stats["workers"]) == 2
+    assert stats["functions"]["words@1"]["requests"] == 600
+    assert 'likewise_bar{function="words@1",worker="0"}' in metrics
+    assert 'likewise_bar{function="words@1",worker="1"}' in metrics
+    counted = re.findall(r'likewise_requests_total\{function="words@1",outcome="\w+"\} ([\d.]+)', metrics)
+    assert sum(map(float, counted)) == 600

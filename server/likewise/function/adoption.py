@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from likewise.clocks import SteadyClock
 from likewise.errors import LikewiseError
 from likewise.journal.blocks import block_of, entries_of, part_of, select
-from likewise.journal.tombstones import Tombstones
+from likewise.journal.withdrawals import Withdrawals
 from likewise.lookup.bulk import insert_block
 from likewise.lookup.namespace import Namespace
 from likewise.lookup.tags import tags_fit
@@ -24,8 +23,6 @@ from likewise.types import Clock, Entry, Result
 
 MAX_ADOPTED_USES = 16
 """Uses elsewhere that count here. What is in use soon has its own; what is said to be used must not stay for it."""
-CLOCKS_DIFFER_S = 5.0
-"""How far the clocks of two nodes may be apart and still be compared."""
 SLICE_BYTES = 1 << 18
 """Results that are taken in at once: what is parsed of them holds up the event loop for a millisecond or two."""
 
@@ -64,8 +61,8 @@ class Adopter:
         self._labels = labels
         self._kept = kept
         self._clock = clock
-        self._time = SteadyClock(clock, monotonic)
-        self._withdrawn = Tombstones(max_tags=max_tags)  # in the steady clock's time
+        time = SteadyClock(clock, monotonic)
+        self._withdrawn = Withdrawals(time, longest_s=namespace.default_ttl_s, max_tags=max_tags)
         self.refused = 0
         """Entries that were not taken in for what they hold: a result that is not what it says, too many tags."""
 
@@ -90,7 +87,8 @@ class Adopter:
         InvalidValue for keys that do not fit the function.
         """
         if len(self._withdrawn):
-            keep = [not self._keeps_out(entry) for entry in entries_of(block)]
+            name = self._namespace.function
+            keep = [not self._withdrawn.covers(name, entry) for entry in entries_of(block)]
             block = select(block, np.array(keep, np.bool_))
         block = self._plausible(block)
         ends = block.body_ends.tolist()
@@ -122,11 +120,9 @@ class Adopter:
         """Take entries out and keep them out; return the ids that were here.
 
         What a peer made before an invalidation may arrive after it: an id that was named never comes back, nor does
-        an entry with the tag (or any, where everything was meant) that was created up to `margin_s` behind it. An
-        invalidation of a clock that runs ahead counts as one of now, so that it keeps out nothing that is new.
+        an entry with the tag (or any, where everything was meant) that was created up to `margin_s` behind it.
         """
-        until = min(record.at + self._time.shift(), self._time.now()) + margin_s
-        self._withdrawn.add(record, until, ids_until=math.inf)
+        self._withdrawn.add(record, margin_s)
         return self._namespace.invalidate(ids=record.ids, tag=record.tag, everything=record.everything)
 
     def _modest(self, entry: Entry) -> Entry:
@@ -154,11 +150,3 @@ class Adopter:
         facts["created_at"] = np.minimum(created, now)
         facts["expires_at"] = np.minimum(expires, now + given)
         return replace(block, facts=facts)
-
-    def _keeps_out(self, entry: Entry) -> bool:
-        now, withdrawn, name = self._time.now(), self._withdrawn, self._namespace.function
-        created_at = entry.created_at + self._time.shift()
-        if created_at > now + CLOCKS_DIFFER_S:
-            # of a clock that runs ahead: it may be as old as an entry can be
-            created_at = now - self._namespace.default_ttl_s
-        return withdrawn.covers(name, entry.id, created_at) or withdrawn.covers_tags(name, entry.tags, created_at)

@@ -148,6 +148,6 @@ class Tickets:
         conduct.open.remove(ticket)
         conduct.held = conduct.held - pending.held if conduct.open else 0.0
         place = pending.session.account, pending.proven
-        left = self._held.pop(place, 0.0) - pending.held
+        left = self._held.pop(place, 0.0) - pending.held  # what was next to nothing is not held any more
         if left > 1e-9:
             self._held[place] = left

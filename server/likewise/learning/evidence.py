@@ -68,14 +68,14 @@ class Exchange:
         """Let the policy of a key type learn from another node's samples, once."""
         if record.node == self.node or record.number <= self._seen.get((record.key_type, record.node), -1):
             return
-        self._seen[record.key_type, record.node] = record.number
-        self._seen.move_to_end((record.key_type, record.node))
-        if len(self._seen) > SENDERS:
-            self._seen.popitem(last=False)
         policy = self._policies.get(record.key_type)
         if policy is None or policy.evidence_schema != record.meaning:
             self.refused += len(record.samples)
             return
+        self._seen[record.key_type, record.node] = record.number
+        self._seen.move_to_end((record.key_type, record.node))
+        if len(self._seen) > SENDERS:
+            self._seen.popitem(last=False)
         try:
             policy.observe(record.samples)
         except InvalidValue as error:

@@ -16,6 +16,7 @@ from likewise.records import EntryBlock
 from likewise.types import Entry, Slots
 
 MAX_CAPACITY = 100_000_000
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Columns:
@@ -82,6 +83,8 @@ class Columns:
         view: Any = memoryview(array)  # type: ignore[arg-type]
         if fact.name == "use_count":
             return lambda slot, value: view.__setitem__(slot, min(value, MAX_USE_COUNT)), view.__getitem__
+        if fact.held == "f4":
+            return lambda slot, value: view.__setitem__(slot, max(-_LARGEST, min(value, _LARGEST))), view.__getitem__
         return view.__setitem__, view.__getitem__
 
     # ── whole entries ──────────────────────────────────────────────────────────────────────────────────────
@@ -128,6 +131,8 @@ class Columns:
                 column = numbers[column]
             elif fact.name == "use_count":
                 column = np.minimum(column, MAX_USE_COUNT)
+            elif fact.held == "f4":
+                column = np.clip(column, -_LARGEST, _LARGEST)
             self.facts[fact.name][slots] = column
 
     def read_block(self, slots: Slots) -> tuple[dict[str, NDArray[Any]], dict[str, list[Any]]]:

@@ -108,7 +108,7 @@ class Importance(_Sampled):
     def victim(self) -> int:
         """Return the slot to give up."""
         slot = super().victim()
-        self._level = float(self._worth(np.array([slot]))[0])
+        self._level = max(self._level, float(self._worth(np.array([slot]))[0]))  # costs may count for less by now
         return slot
 
     def _worth(self, slots: Slots) -> Worth:

@@ -54,8 +54,8 @@ class Namespace:
         """Set up an empty namespace.
 
         function: what records of it carry: `name@version`, and behind `#` what tells its results from others.
-        key_types: dimension by name. capacity_bytes: keys, results and tags.
-        ttl_s: how long entries live that do not say so themselves. index_kind: one for all, or by key type.
+        key_types: dimension by name. capacity_bytes: keys, results and tags. ttl_s: how long entries live that do not
+        say so themselves. index_kind: one for all, or by key type.
         index_options: given to every index, such as background=False. precision: of keys held, by key type, where it
         is not float32. monotonic: what deadlines and ages go by, since nobody can set it; None: the clock.
         Raises InvalidValue for what cannot be used.
@@ -69,32 +69,26 @@ class Namespace:
         self.capacity_bytes = capacity_bytes
         self.default_ttl_s = ttl_s
         self._time = SteadyClock(clock, monotonic)
-        self._clock = self._time.now
-        self._shift = self._time.shift
+        self._clock, self._shift = self._time.now, self._time.shift
         self._eviction_name = eviction
         kinds = index_kind if isinstance(index_kind, Mapping) else dict.fromkeys(key_types, index_kind)
-        self._kinds = {name: kinds.get(name, "auto") for name in key_types}
-        self._index_options = {
-            name: {
-                **(index_options or {}),
-                **({"precision": precision[name]} if precision and name in precision else {}),
-            }
+        options = {name: {"precision": each} for name, each in (precision or {}).items()}
+        self._make_index: dict[str, partial[KeyedIndex]] = {
+            name: partial(make_index, kinds.get(name, "auto"), **{**(index_options or {}), **options.get(name, {})})
             for name in key_types
         }
         self._rng = np.random.default_rng(seed)
-        self._shapes = KeyShapes(function, key_types)
-        self._insertions = self._evictions = self._expirations = 0
-        self._order = 0
+        self._shapes = KeyShapes(self.name, key_types)
+        self._insertions = self._evictions = self._expirations = self._order = 0
         self._costs = Costs()
         self._projections: dict[str, Projection | None] = {}
         self._start()
 
     def _start(self) -> None:
-        self._store = EntryStore(self.capacity_entries, self.function, self._time, self._costs)
+        self._store = EntryStore(self.capacity_entries, self.name, self._time, self._costs)
         self._columns = columns = self._store.columns
         self._indexes: dict[str, KeyedIndex] = {
-            name: make_index(self._kinds[name], dimension, **self._index_options[name])
-            for name, dimension in self.key_types.items()
+            name: self._make_index[name](dimension) for name, dimension in self.key_types.items()
         }
         self._eviction = make_eviction(self._eviction_name, columns, self._rng, lambda: self._costs.limit_s)
         self._sweep = Sweep(columns)
@@ -177,9 +171,8 @@ class Namespace:
         index = self._indexes.get(key_type)
         if index is None:
             raise self._shapes.misfit(key_type, ())
-        options = self._index_options[key_type]
-        make = partial(make_index, self._kinds[key_type], **options)
-        wrapped = projectable(index, make, background=options.get("background", True))
+        make = self._make_index[key_type]
+        wrapped = projectable(index, make, background=make.keywords.get("background", True))
         wrapped.project(projection)
         self._indexes[key_type], self._projections[key_type] = wrapped, projection
 

@@ -57,8 +57,8 @@ class EntryStore:
             self.bodies[slot] = body
         self.tags.put(slot, entry.tags)
         self.ids.put(entry.id, slot)
-        if entry.digest:
-            self._digests.put(entry.digest, slot)
+        if digest := columns.digest(slot):
+            self._digests.put(digest, slot)
         self.count += 1
         self.bytes += size
         return slot

@@ -47,8 +47,8 @@ class Generations(Generic[K, V]):
 
     def put(self, key: K, value: V, size: int) -> None:
         """Remember a value under a key that the young generation does not have."""
-        self._young[key] = value
-        self._young_bytes += size + OVERHEAD_BYTES
-        if len(self._young) > self._limit or self._young_bytes > self._max_bytes:
+        if len(self._young) >= self._limit or self._young_bytes + size + OVERHEAD_BYTES > self._max_bytes:
             self._old, self._old_bytes = self._young, self._young_bytes
             self._young, self._young_bytes = {}, 0
+        self._young[key] = value
+        self._young_bytes += size + OVERHEAD_BYTES

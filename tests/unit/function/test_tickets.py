@@ -177,3 +177,13 @@ def test_whatever_devices_do_the_tokens_held_are_those_of_open_tickets(steps):
         allowance = tickets.allowance(session)
         tickets.redeem(tickets.issue("v", probe(allowance) if allowance else miss(), 0, session))
     assert all(tickets.allowance(each) > 4.0 for each in sessions)
+
+
+def test_next_to_nothing_is_held_until_it_is_redeemed(clock):
+    """Charges of any size, in any order."""
+    tickets = Tickets(clock, lambda _: None)
+    session = Session()
+    issued = [tickets.issue("v", probe(charge), 0, session) for charge in (1.0, 1e-12, 0.1, 1e-12)]
+    for ticket in issued:
+        assert tickets.redeem(ticket) is not None
+    assert tickets.held == 0

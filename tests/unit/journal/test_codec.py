@@ -139,3 +139,30 @@ def test_what_the_version_before_knew_is_written_as_it_knew_it() -> None:
     assert [encode(record)[2] for record in records] == [1, 1, 1, 2, 2, 2]
     assert decode(framed(3, b'{"function":"f","key_type":"k","state":{"a":1}}')) == Learned("f", "k", {"a": 1})
     assert decode(entry_frame(b'[["k",1]]', [2.0])).entry.keys["k"].tolist() == [2.0]  # type: ignore[union-attr]
+
+
+def test_entries_without_later_facts_are_frames_that_every_version_reads() -> None:
+    """The version says what is in a frame, so nodes can be upgraded one after the other."""
+    plain = encode(Inserted(FUNCTION, make_entry(1)))
+    full = encode(Inserted(FUNCTION, make_entry(1, digest=bytes(range(16)), signature="f4[2,3]")))
+    assert (plain[2], full[2]) == (1, 3)
+    entry = decode(full).entry  # type: ignore[union-attr]
+    assert (entry.digest, entry.signature) == (bytes(range(16)), "f4[2,3]")
+    assert (decode(plain).entry.digest, decode(plain).entry.signature) == (b"", "")  # type: ignore[union-attr]
+
+
+def test_facts_of_a_version_to_come_are_left_out() -> None:
+    """Their sizes are in the frame, so what is behind them is still found."""
+    import orjson
+
+    described = orjson.dumps(["f", "text/plain", [], [["k", 1]], {"mood": "good"}, [["weight", 3], ["digest", 16]]])
+    head = struct.pack("<QdddIIII", 5, 1.0, 2.0, 0.5, 0, len(described), 1, 2)
+    body = head + described + b"abc" + bytes(range(16)) + np.ones(1, "<f4").tobytes() + b"ok"
+    entry = decode(framed(1, body, version=3)).entry  # type: ignore[union-attr]
+    assert (entry.digest, entry.result.body, entry.keys["k"].tolist()) == (bytes(range(16)), b"ok", [1.0])
+
+
+def test_a_digest_of_another_length_is_refused() -> None:
+    """As any fact that does not fit its column."""
+    with pytest.raises(JournalError, match="16 bytes"):
+        encode(Inserted(FUNCTION, make_entry(1, digest=b"short")))

@@ -158,3 +158,40 @@ def test_any_json_gets_a_label() -> None:
         deep = [deep]
     for result in (json(deep), Result(b"[1e400]"), json([1, "a", None, {"b": 2}]), json([])):
         assert labels.label(result) == labels.label(result)
+
+
+def test_long_labels_take_no_more_memory_than_short_ones() -> None:
+    """They are remembered by their digest, and equal ones are equal; all of them stay within their bytes."""
+    labels = Labels(max_bytes=200_000)
+    long = "x" * 100_000
+    first = labels.label(json({"label": long}))
+    assert labels.label(json({"label": long, "score": 1})) == first
+    assert labels.label(json({"label": long + "y"})) != first
+    assert labels.name(first) == "x" * 80
+    for number in range(5000):
+        labels.label(json({"label": f"{number}" + long[:1000]}))
+        assert labels.nbytes <= 200_000
+    assert labels.label(json({"label": long})) != first
+
+
+def test_a_text_and_a_digest_are_never_taken_for_each_other() -> None:
+    """Labels are arbitrary, so one may look like the digest of another."""
+    labels = Labels()
+    by_bytes = labels.label(Result(b"abc", "application/octet-stream"))
+    assert all(labels.label(json({"label": text})) != by_bytes for text in ("", "a" * 14, "a" * 15, "\0" * 15))
+
+
+def test_what_takes_long_to_compare_is_compared_by_its_bytes() -> None:
+    """A result of very many parts, or numbers, or levels: the loop is not held up, and equal bytes are equal."""
+    labels = Labels("close", (0.5, 0.0))
+    parts = [[[number]] for number in range(20_000)]
+    numbers = [0.5] * 100_000
+    deep: object = 1.5
+    for _ in range(200):
+        deep = [deep]
+    for value in (parts, numbers, deep):
+        result = json(value)
+        assert labels.label(result) == labels.label(result)
+        assert labels.label(Result(result.body + b" ")) != labels.label(result)
+    few = [0.5] * 1000
+    assert labels.label(json(few)) == labels.label(json([0.6] * 1000))

@@ -31,7 +31,7 @@ from likewise.journal.buffer import Buffer, Item
 from likewise.journal.redis.publisher import Publisher
 from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
-from likewise.journal.tombstones import Tombstones
+from likewise.journal.withdrawals import Withdrawals
 from likewise.records import Inserted, Invalidated, Record
 from likewise.types import Clock, Entry
 
@@ -58,7 +58,7 @@ class Follower:
         names: Names,
         buffer: Buffer,
         publisher: Publisher,
-        tombstones: Tombstones,
+        withdrawals: Withdrawals,
         registration_store: RegistrationStore,
         *,
         origin: str,
@@ -72,7 +72,7 @@ class Follower:
         self._names = names
         self._buffer = buffer
         self._publisher = publisher
-        self._tombstones = tombstones
+        self._withdrawals = withdrawals
         self._registration_store = registration_store
         self._origin = origin
         self._batch = batch
@@ -92,7 +92,7 @@ class Follower:
     def expect(self, function: str) -> None:
         """Follow a function from its start; where it is followed already, begin again."""
         if function not in self.streams:
-            self.streams[function] = Stream(function, self._origin, self._tombstones)
+            self.streams[function] = Stream(function, self._origin, self._withdrawals)
         elif self.streams[function].epoch:
             self._anew.add(function)
         self.hurry()
@@ -169,7 +169,7 @@ class Follower:
         for raw in sorted(await self._link.ask("SMEMBERS", self._names.functions)):
             name = raw.decode()
             if name not in self.streams:
-                self.streams[name] = Stream(name, self._origin, self._tombstones)
+                self.streams[name] = Stream(name, self._origin, self._withdrawals)
         return list(self.streams.values())
 
     async def _standing(self, stream: Stream) -> Standing:
@@ -242,12 +242,7 @@ class Follower:
         stream.wiped = False
         unsent = stream.unsent | _inserted(self._pending(stream.function))
         stream.unsent = {}
-        return [
-            record
-            for record in unsent.values()
-            if not self._tombstones.covers(stream.function, record.entry.id, record.entry.created_at)
-            and not self._tombstones.covers_tags(stream.function, record.entry.tags, record.entry.created_at)
-        ]
+        return [record for record in unsent.values() if not self._withdrawals.covers(stream.function, record.entry)]
 
     def _pending(self, function: str) -> list[Item]:
         """Return the inserts of a function that Redis has not confirmed."""
@@ -260,7 +255,7 @@ class Follower:
             await asyncio.sleep(0.02)
         if stream.generation != generation:  # lost once more; another task sees to it
             return
-        for invalidated in self._tombstones.records(stream.function):
+        for invalidated in self._withdrawals.records(stream.function):
             self._buffer.append(invalidated, again=True)
         self._publisher.wake()
         sent = 0

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from likewise.clocks import SteadyClock, monotonic
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer
@@ -25,8 +26,8 @@ from likewise.journal.redis.follower import Follower
 from likewise.journal.redis.link import RedisLink
 from likewise.journal.redis.publisher import Publisher
 from likewise.journal.redis.registration_store import RegistrationStore
-from likewise.journal.redis.streams import Names, remember
-from likewise.journal.tombstones import Tombstones
+from likewise.journal.redis.streams import Names
+from likewise.journal.withdrawals import Withdrawals
 from likewise.ports import Registrations
 from likewise.records import EntryBlock, Invalidated, Record, Registered, Unregistered
 from likewise.types import Clock, Entry
@@ -80,7 +81,8 @@ class RedisJournal:
         self._flush_timeout_s = flush_timeout_s
         self._close_timeout_s = close_timeout_s
         self._buffer = Buffer(buffer_records, buffer_bytes)
-        self._tombstones = Tombstones(max_tombstones, max_tombstone_tags)
+        steady = SteadyClock(clock, monotonic if clock is time.time else None)
+        self._withdrawals = Withdrawals(steady, max_ids=max_tombstones, max_tags=max_tombstone_tags)
         # A node that starts again is another origin: what it published before is news to it.
         origin = f"{node}/{uuid.uuid4().hex[:12]}"
         self._publisher = Publisher(
@@ -100,7 +102,7 @@ class RedisJournal:
             self._names,
             self._buffer,
             self._publisher,
-            self._tombstones,
+            self._withdrawals,
             self._registration_store,
             origin=origin,
             batch=batch,
@@ -130,7 +132,7 @@ class RedisJournal:
             return
         self._buffer.append(record)
         if isinstance(record, Invalidated):
-            remember(self._tombstones, record)
+            self._withdrawals.add(record)
         self._publisher.wake()
 
     async def flush(self) -> None:
@@ -205,8 +207,8 @@ class RedisJournal:
             "write_failures": self._publisher.write_failures,
             "resynchronized": self._follower.resynchronized,
             "republished": self._follower.republished,
-            "tombstones": len(self._tombstones),
-            "tombstones_merged": self._tombstones.merged,
+            "tombstones": len(self._withdrawals),
+            "tombstones_merged": self._withdrawals.merged,
             "refused": sum(stream.refused for stream in streams),
             "corrupt": sum(stream.corrupt for stream in streams) + self._registration_store.refused,
         }

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from likewise.errors import JournalError
 from likewise.journal import codec
-from likewise.journal.tombstones import Tombstones
+from likewise.journal.withdrawals import Withdrawals
 from likewise.records import Inserted, Invalidated, Record
 
 _log = logging.getLogger(__name__)
@@ -91,10 +91,10 @@ class Stream:
     """One function's stream as this node has read it.
 
     origin: how this process signs what it publishes; its own records are not let in again.
-    tombstones: invalidations known to this node, ordered by seconds; shared by all its streams.
+    withdrawals: invalidations known to this node; shared by all its streams.
     """
 
-    def __init__(self, function: str, origin: str, tombstones: Tombstones) -> None:
+    def __init__(self, function: str, origin: str, withdrawals: Withdrawals) -> None:
         self.function = function
         self.position = START
         self.epoch = ""
@@ -116,7 +116,7 @@ class Stream:
         """Entries that came after they had been invalidated."""
         self.corrupt = 0
         self._origin = origin.encode()
-        self._tombstones = tombstones
+        self._withdrawals = withdrawals
 
     @property
     def caught_up(self) -> bool:
@@ -163,24 +163,17 @@ class Stream:
 
     def _is_news(self, record: Record, again: bool) -> bool:
         if isinstance(record, Invalidated):
-            known = again and self._tombstones.knows(record)
-            remember(self._tombstones, record)
+            known = again and self._withdrawals.knows(record)
+            self._withdrawals.add(record)
             return not known
         if isinstance(record, Inserted):
             entry = record.entry
             if self.emptied:
                 self.seen.add(entry.id)
-            if self._tombstones.covers(self.function, entry.id, entry.created_at) or self._tombstones.covers_tags(
-                self.function, entry.tags, entry.created_at
-            ):
+            if self._withdrawals.covers(self.function, entry):
                 self.refused += 1
                 return False
         return True
-
-
-def remember(tombstones: Tombstones, record: Invalidated) -> None:
-    """Keep an invalidation: single entries never come back, others not if they were created before it."""
-    tombstones.add(record, record.at, ids_until=float("inf"))
 
 
 class Link(Protocol):

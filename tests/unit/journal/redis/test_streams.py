@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from journals import FUNCTION, make_entry
 
+from likewise.clocks import SteadyClock
 from likewise.journal.codec import encode
 from likewise.journal.redis.streams import START, Names, Standing, Stream, StreamId
-from likewise.journal.tombstones import Tombstones
+from likewise.journal.withdrawals import Withdrawals
 from likewise.records import Inserted, Invalidated, Record
 
 
@@ -37,7 +40,7 @@ def test_all_keys_of_a_function_share_a_hash_tag() -> None:
 
 def test_ones_own_records_and_other_functions_stay_out() -> None:
     """A node knows what it inserted."""
-    stream = Stream(FUNCTION, "me", Tombstones())
+    stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
     news = stream.admit(
         [
             entry(1, Inserted(FUNCTION, make_entry(1)), "me"),
@@ -52,7 +55,7 @@ def test_ones_own_records_and_other_functions_stay_out() -> None:
 
 def test_a_node_that_dropped_everything_takes_its_own_back() -> None:
     """Until it has caught up, also what it sent meanwhile; from then on its own are no news again."""
-    stream = Stream(FUNCTION, "me", Tombstones())
+    stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
     stream.rewind(Standing("e", StreamId(1, 0), StreamId(2, 0), False))
     stream.wiped = True
     news = stream.admit([entry(i, Inserted(FUNCTION, make_entry(i)), "me") for i in (1, 2, 3)])
@@ -63,7 +66,7 @@ def test_a_node_that_dropped_everything_takes_its_own_back() -> None:
 
 def test_a_lost_stream_is_searched_for_what_it_has() -> None:
     """One's own too, so that they are not sent twice; they are no news."""
-    stream = Stream(FUNCTION, "me", Tombstones())
+    stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
     stream.emptied = True
     news = stream.admit(
         [entry(1, Inserted(FUNCTION, make_entry(1)), "me"), entry(2, Inserted(FUNCTION, make_entry(2)))]
@@ -74,7 +77,7 @@ def test_a_lost_stream_is_searched_for_what_it_has() -> None:
 
 def test_an_invalidation_told_again_is_no_news_and_a_new_one_is() -> None:
     """Applying it twice would take out what came in between."""
-    stream = Stream(FUNCTION, "me", Tombstones())
+    stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
     record = Invalidated(FUNCTION, 5.0, tag="x")
     assert stream.admit([entry(1, record)]) == [record]
     assert stream.admit([entry(2, record, a=b"1")]) == []
@@ -95,7 +98,7 @@ def test_an_invalidation_told_again_is_no_news_and_a_new_one_is() -> None:
 )
 def test_a_node_sees_what_became_of_its_stream(standing: Standing, verdict: str) -> None:
     """From the epoch, the ends, and whether its own place is still there."""
-    stream = Stream(FUNCTION, "me", Tombstones())
+    stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
     stream.rewind(Standing("e", None, None, False))
     stream.position = StreamId(5, 0)
     assert stream.judge(standing) == verdict
@@ -103,7 +106,7 @@ def test_a_node_sees_what_became_of_its_stream(standing: Standing, verdict: str)
 
 def test_a_stream_that_was_never_read_has_lost_nothing() -> None:
     """A new node begins at the start."""
-    stream = Stream(FUNCTION, "me", Tombstones())
+    stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
     assert stream.judge(Standing("e", StreamId(50, 0), StreamId(60, 0), False)) == ""
     assert stream.position == START
     assert stream.caught_up
