@@ -158,7 +158,8 @@ class Settings:
     )
     max_held_bytes: int = _row(
         512 * _MIB,
-        "All request bodies together that a worker holds; beyond, the one that has been arriving longest is given up.",
+        "All request bodies together that a worker holds, no less than max_upload_bytes; beyond, the one that has been "
+        "arriving longest is given up.",
         unit="bytes",
         minimum=1024,
     )
@@ -257,11 +258,6 @@ class Settings:
             raise SettingsError(
                 f"Setting workers is {self.workers}, but the {self.journal} journal cannot be shared. "
                 "Set journal to redis with redis_url, or workers to 1."
-            )
-        if self.max_held_bytes < self.max_upload_bytes:
-            raise SettingsError(
-                f"Setting max_held_bytes ({self.max_held_bytes}) is less than max_upload_bytes "
-                f"({self.max_upload_bytes}). Raise the first or lower the second."
             )
         if self.max_upload_bytes < self.max_body_bytes:
             raise SettingsError(

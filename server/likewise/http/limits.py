@@ -41,7 +41,7 @@ def connection_limits(settings: Settings) -> Limits:
         head_timeout_s=settings.head_timeout_s,
         body_timeout_s=settings.body_timeout_s,
         body_bytes=settings.max_upload_bytes,
-        held_bytes=settings.max_held_bytes,
+        held_bytes=max(settings.max_held_bytes, settings.max_upload_bytes),
         min_rate=settings.min_rate,
         write_timeout_s=settings.write_timeout_s,
     )
