@@ -16,7 +16,10 @@ import httpx
 import numpy as np
 import pytest
 
+from likewise_demo.process import ServerProcess
+
 LOOKUP = b"POST /v1/functions/devices/lookup HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+CHUNKED = LOOKUP + b"Transfer-Encoding: chunked\r\n\r\n"
 KEY = np.array([1, 0, 0, 0], "<f4").tobytes()
 GET = b"GET /v1/functions HTTP/1.1\r\nHost: x\r\n\r\n"
 PATIENCE_S = 45.0
@@ -83,13 +86,15 @@ def wires() -> Iterator[Callable[[object], Wires]]:
         yield to
 
 
-@pytest.fixture
-def strict(process: Callable[..., object]) -> object:
+@pytest.fixture(scope="module")
+def strict(functions_dir: Path) -> Iterator[ServerProcess]:
     """A server whose deadlines are short."""
-    return process(
-        "--journal", "memory", "--head-timeout-s", "0.5", "--body-timeout-s", "0.5", "--write-timeout-s", "1",
-        "--keep-alive-s", "1", "--min-rate", "1MiB",
+    options = (
+        "--head-timeout-s", "1", "--body-timeout-s", "1", "--write-timeout-s", "2", "--keep-alive-s", "2",
+        "--min-rate", "1048576",
     )  # fmt: skip
+    with ServerProcess(functions_dir, 0.95, *options) as server:
+        yield server
 
 
 def test_what_does_not_arrive_in_time_is_closed(strict, wires) -> None:
@@ -304,8 +309,6 @@ def test_an_endless_body_in_chunks_is_refused_at_its_limit(process, wires) -> No
 
 def test_nothing_of_this_leaves_a_traceback(functions_dir: Path, tmp_path: Path, wires) -> None:
     """Clients that misbehave are no news."""
-    from likewise_demo.process import ServerProcess
-
     with ServerProcess(functions_dir, 0.95, "--journal", "memory") as server:
         to = wires(server)
         for data in (b"\x00", GET[:9], LOOKUP + b"Content-Length: 16\r\n\r\n", GET * 50):

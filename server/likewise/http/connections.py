@@ -60,10 +60,10 @@ class Connections:
 
     def add(self, connection: Connection, address: str) -> bool:
         """Take in a connection; False where all places or those of its address are taken, so that it is a spare one."""
-        if self._timer is None:
-            self._sweep()
         share = share_of(address)
         self._all.add(connection)
+        if self._timer is None:
+            self._sweep()
         taken = self._shares.get(share, 0)
         if len(self._all) - len(self._spare) <= self.limits.max_connections and taken < self.limits.max_per_address:
             self._shares[share] = taken + 1
