@@ -22,7 +22,7 @@ LOOKUP = b"POST /v1/functions/devices/lookup HTTP/1.1\r\nHost: x\r\nContent-Type
 CHUNKED = LOOKUP + b"Transfer-Encoding: chunked\r\n\r\n"
 KEY = np.array([1, 0, 0, 0], "<f4").tobytes()
 GET = b"GET /v1/functions HTTP/1.1\r\nHost: x\r\n\r\n"
-PATIENCE_S = 45.0
+PATIENCE_S = 300.0
 
 
 class Wires:
