@@ -51,6 +51,7 @@ class Stub:
 
     def __init__(self, kind: str = "auto") -> None:
         self.name, self.version, self.id = "f", "1", "f@1"
+        self.journal_id, self.retired = "f@1", False
         options = {"exact_limit": 1000} if kind == "auto" else {}
         self.namespace = Namespace("f@1", {"v": DIMENSION}, 50_000, 1 << 30, 60.0, lambda: 100.0, index_options=options)
         self.adopter = Adopter(self.namespace)
