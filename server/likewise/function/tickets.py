@@ -145,6 +145,6 @@ class Tickets:
         conduct.open.remove(ticket)
         conduct.held = conduct.held - pending.held if conduct.open else 0.0
         place = pending.session.account, pending.proven
-        left = self._held.pop(place) - pending.held
+        left = self._held.pop(place, 0.0) - pending.held  # gone where the rest was too little to count
         if left > 1e-9:
             self._held[place] = left
