@@ -72,7 +72,7 @@ class Exchange:
         if len(self._seen) > SENDERS:
             self._seen.popitem(last=False)
         policy = self._policies.get(record.key_type)
-        if policy is None or policy.evidence_schema != record.meaning:
+        if policy is None or policy.evidence_schema != record.evidence_schema:
             self.refused += len(record.samples)
             return
         try:
