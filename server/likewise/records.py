@@ -82,7 +82,7 @@ class Observed:
     function: str
     """`name@version`."""
     key_type: str
-    meaning: str
+    evidence_schema: str
     """How the evidence is to be read; a policy leaves alone what it does not know."""
     node: str
     """The process that saw it, by a name that no other ever has."""

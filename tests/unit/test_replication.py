@@ -111,7 +111,7 @@ def test_what_was_computed_is_told_to_others_where_there_are_any(keeper):
     (record,) = keeper.journal.records
     sample = Sample((1.0, 1.0, 0.0, 0.3, 0.0, 0.0), True, 1.0, 0.1)
     keeper.apply(
-        [Observed("f@1", "v", record.meaning, "other", 1, (sample,)), Observed("g@1", "v", "", "other", 1, ())]
+        [Observed("f@1", "v", record.evidence_schema, "other", 1, (sample,)), Observed("g@1", "v", "", "other", 1, ())]
     )
     assert keeper.fn.evidence.taken_in == 1
 

@@ -17,7 +17,7 @@ from likewise.decision.calibration import CAUTION, RECENT, Calibration, Evidence
 from likewise.decision.charges import ChargeCheck
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
-from likewise.decision.prices import DEAREST, FIRST_PRICE, PRUDENCE, dearest, price_after
+from likewise.decision.prices import FIRST_PRICE, MAX_ERROR, PRUDENCE, highest_acceptable_error, price_after
 from likewise.decision.repeats import RepeatPrior
 from likewise.decision.votes import Vote, adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
@@ -148,7 +148,9 @@ class Calibrated:
             foreseen = calibration.ratio * odds / (1.0 + odds)
             error = self._charge_check.factor * foreseen
             worth = self._epsilon * (1.0 + tokens)
-            if error > DEAREST or error * (worth + self._price) > worth:  # `dearest`, without the call
+            if (
+                error > MAX_ERROR or error * (worth + self._price) > worth
+            ):  # `highest_acceptable_error`, without the call
                 return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
             least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
             if limit < math.inf and least < (floor := max(ledger.deferred_floor(), 1.0 / (1.0 + limit))):
@@ -228,7 +230,7 @@ class Calibrated:
         tokens = ledger.tokens
         error = self._charge_check.factor * calibration.ratio / (1.0 + exp(min(z, 12.0)))
         least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
-        return error <= dearest(self._epsilon, tokens, self._price) and least < 1.0
+        return error <= highest_acceptable_error(self._epsilon, tokens, self._price) and least < 1.0
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
@@ -310,7 +312,9 @@ class Calibrated:
         accounts = len(self._budget)
         self._share = min(1.0, FAIR / accounts)
         self._charge_check.compare(calibration.clock)
-        calibration.refit(dearest(self._epsilon, self._budget.most_tokens, self._price) / self._charge_check.factor)
+        calibration.refit(
+            highest_acceptable_error(self._epsilon, self._budget.most_tokens, self._price) / self._charge_check.factor
+        )
 
     def abandon(self, verdict: Verdict) -> None:
         """Say that no answer will come: a reservation of the ledger is spent, or failing on purpose would be free."""

@@ -117,18 +117,18 @@ class Calibration:
             self._mixed += len(recent)
             self.fresh_mix.clear()
 
-    def refit(self, dearest: float | None = None) -> None:
+    def refit(self, max_error: float | None = None) -> None:
         """Fit weights, then bar and ratio.
 
-        dearest: largest probability of being wrong that is worth a hit now, for each hit by itself; None: the share of
-        wrong answers among all requests is held within ε instead.
+        max_error: highest acceptable probability of a wrong hit now, for each hit by itself; None: the share of wrong
+        answers among all requests is held within ε instead.
         """
         self.absorb()
         count = min(self._seen, CHECKED)
         if count == 0 or self._mixed == 0:
             return
         self._fit_weights(count)
-        self._set_bar(count, dearest)
+        self._set_bar(count, max_error)
 
     def _decay(self, count: int, half_life: float) -> Floats:
         half_life = max(_HALF_LIFE_LEAST, min(half_life, _FORGET * self.clock))
@@ -159,14 +159,14 @@ class Calibration:
             max(before, 0.0),
         )
 
-    def _set_bar(self, count: int, dearest: float | None) -> None:
+    def _set_bar(self, count: int, max_error: float | None) -> None:
         weights = np.array(self.weights)
         checked = self._evidence[:count] @ weights
         order = np.argsort(-checked)
         checked = checked[order]
         decay = self._decay(count, _HALF_LIFE_ERROR)[order]
         mix = self._mix[: min(self._mixed, RECENT)] @ weights
-        if dearest is not None:  # each hit is judged by itself: the bar may stand at what was computed, too
+        if max_error is not None:  # each hit is judged by itself: the bar may stand at what was computed, too
             mix = np.concatenate([mix, checked])
         mix = -np.sort(-mix)
         above = np.searchsorted(-checked, -mix, side="right")  # checked samples at or above each candidate bar
@@ -174,11 +174,11 @@ class Calibration:
         expected = np.concatenate([[0.0], np.cumsum(decay * error_probability(checked))])[above]
         caution = self._caution
         upper = observed + 0.5 * caution**2 + caution * np.sqrt(observed + 0.25 * caution**2)
-        belief = 0.0 if dearest is None else _BELIEF
+        belief = 0.0 if max_error is None else _BELIEF
         ratio = np.maximum((upper + belief) / np.maximum(expected + belief, 1e-12), _FLOOR)
         error = error_probability(mix)
         share = np.cumsum(error) / len(mix)
-        fits = ratio * share <= _RESERVE * self._epsilon if dearest is None else ratio * error <= dearest
+        fits = ratio * share <= _RESERVE * self._epsilon if max_error is None else ratio * error <= max_error
         fits[:-1] &= mix[:-1] > mix[1:]  # a bar takes in all requests that stand exactly at it
         fitting = np.flatnonzero(fits)
         if len(fitting) == 0:

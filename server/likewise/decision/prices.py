@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-DEAREST = 0.45
+MAX_ERROR = 0.45
 """Probability of being wrong above which no hit is worth it: computed, such requests are free evidence."""
 PRICE = 3.0
-"""Probes that spending one token of 1 + tokens costs in the end, times ε: see `dearest`."""
+"""Probes that spending one token of 1 + tokens costs in the end, times ε: see `highest_acceptable_error`."""
 FIRST_PRICE = 1.0
 """The same among the first requests, when being refused costs as much as being wrong: `PRICE` comes"""
 PRICE_AFTER = 500.0
@@ -19,7 +19,7 @@ def price_after(requests: int) -> float:
     return PRICE - (PRICE - FIRST_PRICE) / (1.0 + requests / PRICE_AFTER)
 
 
-def dearest(epsilon: float, tokens: float, price: float) -> float:
+def highest_acceptable_error(epsilon: float, tokens: float, price: float) -> float:
     """Return the largest probability of being wrong that is worth a hit at these tokens.
 
     A request is worth a hit while its chance to be right outweighs what the tokens that it may cost would save:
@@ -27,4 +27,4 @@ def dearest(epsilon: float, tokens: float, price: float) -> float:
     probes, and one token less costs about 1 / (ε·(1 + tokens)) more of them; `price` times that because what is
     charged is rarely one token, but many at once.
     """
-    return min(DEAREST, 1.0 / (1.0 + price / (epsilon * (1.0 + tokens))))
+    return min(MAX_ERROR, 1.0 / (1.0 + price / (epsilon * (1.0 + tokens))))

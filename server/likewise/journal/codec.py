@@ -12,7 +12,7 @@ A frame, little-endian throughout:
 ```
 
 The body of *inserted* is in `entry_codec.py`.
-*Observed* is a fixed head (three lengths), a JSON list `[function, key type, meaning, node,
+*Observed* is a fixed head (three lengths), a JSON list `[function, key type, evidence_schema, node,
 number]`, then a float32 table with a row for each sample: evidence, probability, scale, wrong (0 or 1). *Registered* is
 a fixed head (a length), a JSON list `[function, at, spec, [[file, size], ...]]` with the generation behind it where
 there is one, then the files. The others are JSON.
@@ -201,7 +201,7 @@ def _encode_observed(record: Observed, limits: Limits) -> bytes:
     if any(len(each.evidence) != width for each in samples):
         raise JournalError("The samples of one record have to have evidence of one width.")
     rows = [(*each.evidence, each.probability, each.scale, each.wrong) for each in samples]
-    described = _json((record.function, record.key_type, record.meaning, record.node, record.number))
+    described = _json((record.function, record.key_type, record.evidence_schema, record.node, record.number))
     head = _SAMPLES.pack(len(described), len(samples), width)
     return b"".join((head, described, np.array(rows, dtype=FLOAT32).tobytes()))
 
@@ -213,7 +213,7 @@ def _decode_observed(frame: bytes, limits: Limits) -> Observed:
         raise ValueError("more samples than fit")
     if start + described + 4 * count * (width + 3) != len(frame):
         raise ValueError("its lengths do not add up")
-    function, key_type, meaning, node, number = orjson.loads(frame[start : start + described])
+    function, key_type, evidence_schema, node, number = orjson.loads(frame[start : start + described])
     if type(number) is not int or number < 0:
         raise ValueError("its number is none")
     table = np.frombuffer(frame, dtype=FLOAT32, offset=start + described)
@@ -222,9 +222,9 @@ def _decode_observed(frame: bytes, limits: Limits) -> Observed:
     samples = tuple(
         Sample(tuple(row[:width]), row[-1] != 0.0, row[-3], row[-2]) for row in table.reshape(count, width + 3).tolist()
     )
-    if any(len(text(each)) > limits.name_bytes for each in (key_type, meaning, node)):
+    if any(len(text(each)) > limits.name_bytes for each in (key_type, evidence_schema, node)):
         raise ValueError("a name is too long")
-    return Observed(text(function), key_type, meaning, node, number, samples)
+    return Observed(text(function), key_type, evidence_schema, node, number, samples)
 
 
 def _encode_registered(record: Registered, limits: Limits) -> bytes:

@@ -69,7 +69,7 @@ class Exchange:
         if record.node == self.node or record.number <= self._seen.get((record.key_type, record.node), -1):
             return
         policy = self._policies.get(record.key_type)
-        if policy is None or policy.evidence_schema != record.meaning:
+        if policy is None or policy.evidence_schema != record.evidence_schema:
             self.refused += len(record.samples)
             return
         self._seen[record.key_type, record.node] = record.number

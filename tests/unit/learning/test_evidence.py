@@ -26,8 +26,8 @@ def exchange(policy):
 
 
 def observed(exchange, number=1, node="other", key_type="v", samples=(SAMPLE,), **more):
-    given = {"meaning": exchange._policies["v"].evidence_schema, **more}
-    return Observed("f@1", key_type, given["meaning"], node, number, samples)
+    given = {"evidence_schema": exchange._policies["v"].evidence_schema, **more}
+    return Observed("f@1", key_type, given["evidence_schema"], node, number, samples)
 
 
 def test_what_was_computed_is_told_once(exchange, policy):
@@ -80,8 +80,8 @@ def test_a_record_is_taken_in_once_and_never_ones_own(exchange, policy):
 
 
 def test_what_cannot_be_understood_is_refused_and_counted(exchange, policy):
-    """Another meaning, a key type without such a policy, numbers that no policy makes."""
-    exchange.take_in(observed(exchange, 1, meaning="of later times"))
+    """Another schema, a key type without such a policy, numbers that no policy makes."""
+    exchange.take_in(observed(exchange, 1, evidence_schema="of later times"))
     exchange.take_in(observed(exchange, 2, key_type="w"))
     exchange.take_in(observed(exchange, 3, key_type="x"))
     exchange.take_in(observed(exchange, 4, samples=(SAMPLE._replace(probability=0.0),)))

@@ -30,7 +30,7 @@ from likewise.journal import codec
 from likewise.journal.buffer import Buffer, Item
 from likewise.journal.redis.publisher import Publisher
 from likewise.journal.redis.registration_store import RegistrationStore
-from likewise.journal.redis.streams import START, Link, Names, Standing, Stream, StreamEntry, StreamId
+from likewise.journal.redis.streams import START, Link, Names, Stream, StreamEntry, StreamId, StreamStatus
 from likewise.journal.withdrawals import Withdrawals
 from likewise.records import Inserted, Invalidated, Record
 from likewise.types import Clock, Entry
@@ -87,7 +87,7 @@ class Follower:
         self.republished = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._anew: set[str] = set()
-        self._hurry = asyncio.Event()
+        self._wake = asyncio.Event()
 
     def expect(self, function: str) -> None:
         """Follow a function from its start; where it is followed already, begin again."""
@@ -95,11 +95,11 @@ class Follower:
             self.streams[function] = Stream(function, self._origin, self._withdrawals)
         elif self.streams[function].epoch:
             self._anew.add(function)
-        self.hurry()
+        self.wake()
 
-    def hurry(self) -> None:
+    def wake(self) -> None:
         """Look at once what there is to follow, and exchange what is registered."""
-        self._hurry.set()
+        self._wake.set()
 
     async def replay(self) -> AsyncIterator[list[Record]]:
         """Yield what is registered, then all from the streams' starts up to their present ends. Raises JournalError."""
@@ -107,7 +107,7 @@ class Follower:
             yield list(changes)
         self._anew.clear()
         for stream in await self._look():
-            stream.rewind(await self._standing(stream))
+            stream.rewind(await self._status(stream))
             stream.wiped = True  # a replay begins from nothing: this process's own records belong to it
             while not stream.caught_up:
                 entries = await self._range(stream)
@@ -125,8 +125,8 @@ class Follower:
         try:
             while True:
                 try:
-                    if looked < 0 or self._hurry.is_set() or time.monotonic() - looked >= self._block_ms / 1000:
-                        self._hurry.clear()
+                    if looked < 0 or self._wake.is_set() or time.monotonic() - looked >= self._block_ms / 1000:
+                        self._wake.clear()
                         if changes := await self._registration_store.exchange():
                             yield list(changes)
                         for stream in await self._look():
@@ -172,7 +172,7 @@ class Follower:
                 self.streams[name] = Stream(name, self._origin, self._withdrawals)
         return list(self.streams.values())
 
-    async def _standing(self, stream: Stream) -> Standing:
+    async def _status(self, stream: Stream) -> StreamStatus:
         key, at = self._names.stream(stream.function), str(stream.position)
         epoch_key = self._names.epoch(stream.function)
         epoch = await self._link.ask("GET", epoch_key)
@@ -190,7 +190,7 @@ class Follower:
             if isinstance(answer, JournalError):
                 raise answer
         position, first, last = answers
-        return Standing(
+        return StreamStatus(
             epoch.decode() if epoch else "",
             StreamId.parse(first[0][0]) if first else None,
             StreamId.parse(last[0][0]) if last else None,
@@ -201,20 +201,20 @@ class Follower:
         """Compare a stream with what this node has read of it; return what the node is to be told."""
         # Taken before the look: what is sent meanwhile may stand behind the end that is read up to.
         pending = self._pending(stream.function)
-        standing = await self._standing(stream)
+        status = await self._status(stream)
         known = bool(stream.epoch)
-        verdict = stream.judge(standing)
+        verdict = stream.judge(status)
         anew = stream.function in self._anew
         self._anew.discard(stream.function)
         if not known:
-            stream.rewind(standing)
+            stream.rewind(status)
         elif anew and not verdict:
-            stream.rewind(standing)
+            stream.rewind(status)
             stream.wiped = True
         elif verdict == "lost":
             _log.error("Redis lost the stream of %s; it is read from its start and completed.", stream.function)
             self.resynchronized += 1
-            stream.rewind(standing)
+            stream.rewind(status)
             stream.seen = set()
             stream.emptied = True
             wait_s = 0.0 if stream.begins else random.uniform(0.2, 1.0) * self._republish_within_s
@@ -228,7 +228,7 @@ class Follower:
                 stream.function,
             )
             self.resynchronized += 1
-            stream.rewind(standing)
+            stream.rewind(status)
             stream.wiped = True
             stream.unsent = _inserted(pending) | _inserted(self._pending(stream.function))
             return [Invalidated(stream.function, self._clock(), everything=True)]
@@ -302,13 +302,13 @@ class Follower:
         ]
 
     async def _finished(self, reads: _Reads) -> _Found:
-        hurry = asyncio.create_task(self._hurry.wait())
+        wake = asyncio.create_task(self._wake.wait())
         try:
             await asyncio.wait(
-                (*reads.values(), hurry), timeout=self._block_ms / 1000, return_when=asyncio.FIRST_COMPLETED
+                (*reads.values(), wake), timeout=self._block_ms / 1000, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            hurry.cancel()
+            wake.cancel()
         done = [group for group, task in reads.items() if task.done()]
         found: _Found = []
         failed: BaseException | None = None

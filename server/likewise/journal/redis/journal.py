@@ -128,7 +128,7 @@ class RedisJournal:
         """Buffer one record for sending. Raises JournalError only for a record that the codec refuses."""
         if isinstance(record, Registered | Unregistered):
             self._registration_store.publish(record)
-            self._follower.hurry()
+            self._follower.wake()
             return
         self._buffer.append(record)
         if isinstance(record, Invalidated):

@@ -3,7 +3,7 @@
 The keys of a function share a hash tag, so a cluster keeps them in one slot:
 
 - `PREFIX:{name@version}:stream`: records in order, fields `n` (origin), `r` (frame), `a` (published again).
-- `PREFIX:{name@version}:epoch`: a random word. Missing or changed: the stream was lost and begun anew.
+- `PREFIX:{name@version}:epoch`: a random string. Missing or changed: the stream was lost and begun anew.
 - `PREFIX:{name@version}:learned:NODE`: a hash by key type of what a node's policies learned.
 - `PREFIX:functions`: the set of all functions that have a stream.
 """
@@ -76,7 +76,7 @@ class Names(NamedTuple):
         return f"{self.prefix}:{{{function}}}:learned:{node}"
 
 
-class Standing(NamedTuple):
+class StreamStatus(NamedTuple):
     """What Redis says about a stream at one moment."""
 
     epoch: str
@@ -123,21 +123,21 @@ class Stream:
         """Whether all has been read that was there when the reading began."""
         return self.position >= self.catch_up_to
 
-    def judge(self, standing: Standing) -> str:
+    def judge(self, status: StreamStatus) -> str:
         """Return what has become of the stream: "", "trimmed" beyond the position, or "lost" in part or whole."""
-        if self.epoch and standing.epoch != self.epoch:
+        if self.epoch and status.epoch != self.epoch:
             return "lost"
-        if self.position == START or standing.has_position:
+        if self.position == START or status.has_position:
             return ""
-        if standing.first is None or standing.first <= self.position:
+        if status.first is None or status.first <= self.position:
             return "lost"
         return "trimmed"
 
-    def rewind(self, standing: Standing) -> None:
+    def rewind(self, status: StreamStatus) -> None:
         """Read it again from its start."""
         self.position = START
-        self.epoch = standing.epoch
-        self.catch_up_to = standing.last or START
+        self.epoch = status.epoch
+        self.catch_up_to = status.last or START
         self.generation += 1
 
     def admit(self, entries: Iterable[StreamEntry]) -> list[Record]:

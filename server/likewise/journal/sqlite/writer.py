@@ -103,7 +103,7 @@ class Writer:
     def stop(self, timeout_s: float) -> bool:
         """Write what waits and end the thread; False if that took longer. Blocks."""
         self._stopping.set()
-        self._hurry()
+        self._wake_up()
         if self._thread is not None:
             self._thread.join(timeout_s)
             return not self._thread.is_alive()
@@ -142,10 +142,10 @@ class Writer:
                 return
 
         self._tasks.append(_Task(job, self._buffer.dropped, done))
-        self._hurry()
+        self._wake_up()
         return await future
 
-    def _hurry(self) -> None:
+    def _wake_up(self) -> None:
         self._urgent.set()
         self._wake.set()
 

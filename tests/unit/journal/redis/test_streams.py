@@ -9,7 +9,7 @@ from journals import FUNCTION, make_entry
 
 from likewise.clocks import SteadyClock
 from likewise.journal.codec import encode
-from likewise.journal.redis.streams import START, Names, Standing, Stream, StreamId
+from likewise.journal.redis.streams import START, Names, Stream, StreamId, StreamStatus
 from likewise.journal.withdrawals import Withdrawals
 from likewise.records import Inserted, Invalidated, Record
 
@@ -56,7 +56,7 @@ def test_ones_own_records_and_other_functions_stay_out() -> None:
 def test_a_node_that_dropped_everything_takes_its_own_back() -> None:
     """Until it has caught up, also what it sent meanwhile; from then on its own are no news again."""
     stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
-    stream.rewind(Standing("e", StreamId(1, 0), StreamId(2, 0), False))
+    stream.rewind(StreamStatus("e", StreamId(1, 0), StreamId(2, 0), False))
     stream.wiped = True
     news = stream.admit([entry(i, Inserted(FUNCTION, make_entry(i)), "me") for i in (1, 2, 3)])
     assert ids(news) == [1, 2, 3]
@@ -85,28 +85,28 @@ def test_an_invalidation_told_again_is_no_news_and_a_new_one_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("standing", "verdict"),
+    ("status", "verdict"),
     [
-        (Standing("e", StreamId(1, 0), StreamId(9, 0), True), ""),
-        (Standing("e", StreamId(6, 0), StreamId(9, 0), False), "trimmed"),
-        (Standing("e", StreamId(1, 0), StreamId(4, 0), False), "lost"),
-        (Standing("e", StreamId(1, 0), StreamId(9, 0), False), "lost"),
-        (Standing("e", None, None, False), "lost"),
-        (Standing("f", StreamId(1, 0), StreamId(9, 0), True), "lost"),
+        (StreamStatus("e", StreamId(1, 0), StreamId(9, 0), True), ""),
+        (StreamStatus("e", StreamId(6, 0), StreamId(9, 0), False), "trimmed"),
+        (StreamStatus("e", StreamId(1, 0), StreamId(4, 0), False), "lost"),
+        (StreamStatus("e", StreamId(1, 0), StreamId(9, 0), False), "lost"),
+        (StreamStatus("e", None, None, False), "lost"),
+        (StreamStatus("f", StreamId(1, 0), StreamId(9, 0), True), "lost"),
     ],
     ids=["all well", "trimmed", "rewound", "rewound and written to", "emptied", "begun anew"],
 )
-def test_a_node_sees_what_became_of_its_stream(standing: Standing, verdict: str) -> None:
+def test_a_node_sees_what_became_of_its_stream(status: StreamStatus, verdict: str) -> None:
     """From the epoch, the ends, and whether its own place is still there."""
     stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
-    stream.rewind(Standing("e", None, None, False))
+    stream.rewind(StreamStatus("e", None, None, False))
     stream.position = StreamId(5, 0)
-    assert stream.judge(standing) == verdict
+    assert stream.judge(status) == verdict
 
 
 def test_a_stream_that_was_never_read_has_lost_nothing() -> None:
     """A new node begins at the start."""
     stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
-    assert stream.judge(Standing("e", StreamId(50, 0), StreamId(60, 0), False)) == ""
+    assert stream.judge(StreamStatus("e", StreamId(50, 0), StreamId(60, 0), False)) == ""
     assert stream.position == START
     assert stream.caught_up
