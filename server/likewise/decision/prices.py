@@ -8,7 +8,7 @@ PRICE = 3.0
 """Probes that spending one token of 1 + tokens costs in the end, times ε: see `highest_acceptable_error`."""
 FIRST_PRICE = 1.0
 """The same among the first requests, when being refused costs as much as being wrong: `PRICE` comes"""
-PRICE_AFTER = 500.0
+PRICE_AFTER = 120.0
 """with so many requests for half of the way."""
 PRUDENCE = 0.5
 """How much more often than it must a risky would-be hit is probed, so that one detection costs fewer tokens."""
