@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from likewise.decision.counters import Coin, Counting
-from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Reason, Session, Source, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Reason, Source, Verdict
 
 
 class Fixed(Counting):
@@ -29,13 +28,7 @@ class Fixed(Counting):
         self._threshold = threshold
         self._dropout = dropout
 
-    def decide(
-        self,
-        neighbors: Neighbors,
-        session: Session | None = None,
-        ledger: Ledger | None = None,
-        limit: float = math.inf,
-    ) -> Verdict:
+    def decide(self, neighbors: Neighbors, *_: object, **__: object) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1
@@ -50,7 +43,7 @@ class Fixed(Counting):
             return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout)
         return Verdict(Source.NEIGHBOR, Reason.WITHIN_THRESHOLD, neighbors, slot, label, False, self._dropout)
 
-    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
+    def confident(self, neighbors: Neighbors, *_: object, **__: object) -> bool:
         """Say whether such neighbors would be reused."""
         return bool(neighbors.labels) and neighbors.distances[0] <= self._threshold
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from likewise.decision.counters import Coin, Counting
-from likewise.decision.ledger import Ledger
 from likewise.decision.votes import homogeneity
 from likewise.errors import InvalidValue
-from likewise.types import Neighbors, PolicyStatistics, Reason, Session, Source, Verdict
+from likewise.types import Neighbors, PolicyStatistics, Reason, Source, Verdict
 
 
 class Hknn(Counting):
@@ -51,13 +48,7 @@ class Hknn(Counting):
             neighbors = Neighbors(distances[:within], neighbors.labels[:within], neighbors.slots[:within])
         return homogeneity(neighbors)
 
-    def decide(
-        self,
-        neighbors: Neighbors,
-        session: Session | None = None,
-        ledger: Ledger | None = None,
-        limit: float = math.inf,
-    ) -> Verdict:
+    def decide(self, neighbors: Neighbors, *_: object, **__: object) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1
@@ -73,7 +64,7 @@ class Hknn(Counting):
             return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout, share)
         return Verdict(Source.NEIGHBOR, Reason.HOMOGENEOUS, neighbors, slot, label, False, self._dropout, share)
 
-    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
+    def confident(self, neighbors: Neighbors, *_: object, **__: object) -> bool:
         """Say whether such neighbors would be reused."""
         vote = self._vote(neighbors)
         return vote is not None and vote[2] >= self._theta

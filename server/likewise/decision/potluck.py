@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.decision.counters import Coin, Counters, unusable
-from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Session, Source, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Verdict
 
 
 class Potluck:
@@ -32,13 +31,7 @@ class Potluck:
         self._computed = 0
         self._counters = Counters()
 
-    def decide(
-        self,
-        neighbors: Neighbors,
-        session: Session | None = None,
-        ledger: Ledger | None = None,
-        limit: float = math.inf,
-    ) -> Verdict:
+    def decide(self, neighbors: Neighbors, *_: object, **__: object) -> Verdict:
         """Return the verdict for one request and count it."""
         counters = self._counters
         counters.requests += 1
@@ -55,7 +48,7 @@ class Potluck:
             return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout)
         return Verdict(Source.NEIGHBOR, Reason.WITHIN_THRESHOLD, neighbors, slot, label, False, self._dropout)
 
-    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
+    def confident(self, neighbors: Neighbors, *_: object, **__: object) -> bool:
         """Say whether such neighbors would be reused."""
         active = self._computed >= self._warm_up
         return active and bool(neighbors.labels) and neighbors.distances[0] <= self._threshold

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.decision.counters import Coin, Counters, unusable
-from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Session, Source, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Verdict
 
 _KNOWN = ((0.0, 0.0), (1.0, 1.0))
 """What every entry knows of its curve: an orthogonal key has nothing to do with it, an equal one the same result."""
@@ -78,13 +77,7 @@ class Vcache:
         budget = 1.0 - self._target
         return 0.0 if 1.0 - best <= budget else 1.0 - budget / (1.0 - best)
 
-    def decide(
-        self,
-        neighbors: Neighbors,
-        session: Session | None = None,
-        ledger: Ledger | None = None,
-        limit: float = math.inf,
-    ) -> Verdict:
+    def decide(self, neighbors: Neighbors, *_: object, **__: object) -> Verdict:
         """Return the verdict for one request and count it."""
         self._counters.requests += 1
         if not neighbors.labels:
@@ -98,7 +91,7 @@ class Vcache:
             return Verdict(Source.NONE, Reason.EXPLORE, neighbors, slot, label, probability < 1.0, probability)
         return Verdict(Source.NEIGHBOR, Reason.EXPLOIT, neighbors, slot, label, False, probability)
 
-    def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
+    def confident(self, neighbors: Neighbors, *_: object, **__: object) -> bool:
         """Say whether such neighbors would rather be reused than not."""
         return bool(neighbors.labels) and self._exploration(neighbors) < 0.5
 

@@ -16,6 +16,7 @@ from likewise.index.outline import Outline
 from likewise.index.parts import Parts
 from likewise.index.saved import SavedIndex
 from likewise.index.trials import Measure, Measured, Trial, measure
+from likewise.index.wrapper import Wrapper
 from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 
@@ -31,7 +32,7 @@ SETTLED = 100_000
 """Keys among which a graph that wins need not be tried again as they grow: the others slow down more."""
 
 
-class AutoIndex:
+class AutoIndex(Wrapper):
     """Holds one index of another kind, and replaces it when it is worn or another kind answers cheaper.
 
     Few keys are scanned. Then, whenever they have doubled or quadrupled since the last time, or quartered, all kinds
@@ -86,19 +87,9 @@ class AutoIndex:
         return self._dimension
 
     @property
-    def kind(self) -> str:
-        """The kind in use now: exact, ivf or hnsw."""
-        return self._current.kind
-
-    @property
     def measured(self) -> dict[str, Measured]:
         """What the last trial found out about each kind; empty before the first."""
         return dict(self._measured)
-
-    @property
-    def effort(self) -> float | None:
-        """How much a search looks at, in the unit of the kind in use; None where that has no such thing."""
-        return self._current.effort
 
     @property
     def held(self) -> int | None:
@@ -126,9 +117,6 @@ class AutoIndex:
         """True while a replacement is on its way."""
         return self._move is not None
 
-    def __len__(self) -> int:
-        return len(self._current)
-
     def add(self, slots: Slots, keys: Keys) -> None:
         """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
         self._current.add(slots, keys)
@@ -155,26 +143,6 @@ class AutoIndex:
         if self._move is not None and (self._move.ready or self._move.rejected):
             self._tend_on_lookup()
         return self._current.search_one(key, k)
-
-    def slots(self) -> Slots:
-        """Return the live slots, in no order."""
-        return self._current.slots()
-
-    def keys(self, slots: Slots) -> Keys:
-        """Return a copy of the keys of live slots, shape (n, d)."""
-        return self._current.keys(slots)
-
-    def peek(self, slot: int) -> Keys | None:
-        """Return a copy of a slot's key, shape (1, d), or None; may be called in another thread while this changes."""
-        while True:
-            current = self._current
-            found = current.peek(slot)
-            if self._current is current:  # else its memory may have been given back before it was read
-                return found
-
-    def snapshot(self, chunk: int) -> Parts:
-        """Return the slots and keys as they are now, in parts."""
-        return self._current.snapshot(chunk)
 
     @property
     def worn(self) -> bool:

@@ -14,6 +14,7 @@ from likewise.index.outline import Outline, probes
 from likewise.index.parts import Parts
 from likewise.index.projection import Projected
 from likewise.index.saved import SavedIndex
+from likewise.index.wrapper import Wrapper
 from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 
@@ -21,7 +22,7 @@ Make = Callable[[int], KeyedIndex]
 """Dimension -> an empty index."""
 
 
-class ProjectedIndex:
+class ProjectedIndex(Wrapper):
     """Searches keys as they are or by a projection, and changes from one to the other without a pause.
 
     The index for a new projection is filled in a background thread from the keys as they came, brought up to date
@@ -45,16 +46,6 @@ class ProjectedIndex:
         return self._current.dimension
 
     @property
-    def kind(self) -> str:
-        """The kind in use now."""
-        return self._current.kind
-
-    @property
-    def effort(self) -> float | None:
-        """How much a search looks at, in the unit of the kind in use; None where that has no such thing."""
-        return self._current.effort
-
-    @property
     def projection(self) -> Projection | None:
         """What is searched by now; None: the keys as they are."""
         return self._current.projection if isinstance(self._current, Projected) else None
@@ -72,9 +63,6 @@ class ProjectedIndex:
     def moving(self) -> bool:
         """True while another projection, or another kind of index, is on its way."""
         return self._move is not None or self._current.moving
-
-    def __len__(self) -> int:
-        return len(self._current)
 
     def project(self, projection: Projection | None) -> None:
         """Begin to search by a projection, or by the keys as they are (None); one that is on its way is given up.
@@ -175,26 +163,6 @@ class ProjectedIndex:
         if self._move is not None:
             self._tend()
         return self._current.search_one(key, k)
-
-    def slots(self) -> Slots:
-        """Return the live slots, in no order."""
-        return self._current.slots()
-
-    def keys(self, slots: Slots) -> Keys:
-        """Return a copy of the keys of live slots as they came, shape (n, d)."""
-        return self._current.keys(slots)
-
-    def peek(self, slot: int) -> Keys | None:
-        """Return a copy of a slot's key as it came, shape (1, d), or None; see KeyedIndex."""
-        while True:
-            current = self._current
-            found = current.peek(slot)
-            if self._current is current:  # else its memory may have been given back before it was read
-                return found
-
-    def snapshot(self, chunk: int) -> Parts:
-        """Return the slots as they are now and their keys, in parts; see Projected."""
-        return self._current.snapshot(chunk)
 
     @property
     def worn(self) -> bool:
