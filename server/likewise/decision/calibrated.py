@@ -1,8 +1,7 @@
 """The default policy: a calibrated confidence says where reuse is safe, a ledger says how much may be spent.
 
-Evidence from the nearest neighbors becomes a log-odds that reuse is correct; a bar on it is set from checked
-requests; a few would-be hits are computed anyway (probes) to keep it honest. With a ledger the accuracy target is a
-theorem on any stream, see `ledger`; without one it is an estimate that held on the streams it was measured on.
+Evidence from neighbors becomes a log-odds that reuse is correct; a bar on it is set from checked requests; a few
+would-be hits are probed. With a ledger the accuracy target is a theorem on any stream; without one, an estimate.
 """
 
 from __future__ import annotations
@@ -19,12 +18,10 @@ from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.decision.prices import FIRST_PRICE, MAX_ERROR, PRUDENCE, highest_acceptable_error, price_after
 from likewise.decision.repeats import RepeatPrior
-from likewise.decision.votes import Vote, adds_something, take_vote, vote_for
+from likewise.decision.votes import adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Sample, Session, Source, Verdict
 
-EARLY = 10.0
-"""Requests after which "early" has fallen to 0.7; it goes on falling with the square root of their number."""
 REFIT_EVERY = 8
 """Checked requests between two fits; fewer at the start, when each one tells more."""
 BURST = 24
@@ -89,37 +86,19 @@ class Calibrated:
         self._share = 1.0  # of the evidence that one account may give
 
     def _judge(self, neighbors: Neighbors, last: int) -> tuple[int, int, Evidence, float]:
-        """Return winner, its nearest slot, the evidence for it, and the log-odds that it is right.
-
-        last: what the device was answered last, or -1.
-        """
-        vote = take_vote(neighbors)
+        """Return what `Calibration.weigh` does; last: what the device was answered last, or -1."""
+        vote, weigh = take_vote(neighbors), self._calibration.weigh
+        scale = self._scale or neighbors.distances[0] + 1e-6
         if last < 0:
-            return self._weigh(neighbors, vote, 0.0)
+            return weigh(vote, scale, 0.0)
         prior = self._repeat_prior
         if last == vote[0]:
-            return self._weigh(neighbors, vote, prior.same)
-        judged = self._weigh(neighbors, vote, prior.new)
+            return weigh(vote, scale, prior.same)
+        judged = weigh(vote, scale, prior.new)
         if prior.same > 0.5 and last in neighbors.labels:
-            other = self._weigh(neighbors, vote_for(neighbors, last), prior.same)
+            other = weigh(vote_for(neighbors, last), scale, prior.same)
             return other if other[3] > judged[3] else judged
         return judged
-
-    def _weigh(self, neighbors: Neighbors, vote: Vote, before: float) -> tuple[int, int, Evidence, float]:
-        label, slot, share, nearest, rival = vote
-        nearest += 1e-3
-        calibration = self._calibration
-        w0, w1, w2, w3, w4, w5 = calibration.weights
-        margin = log((rival + 1e-3) / nearest)
-        if not -1.0 < margin < 2.0:
-            margin = -1.0 if margin < 0.0 else 2.0
-        nearness = log(nearest / (self._scale or neighbors.distances[0] + 1e-6))
-        if nearness < -2.0:
-            nearness = -2.0
-        share -= 0.5
-        early = 1.0 / sqrt(1.0 + calibration.clock / EARLY)
-        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early + w5 * before
-        return label, slot, (1.0, margin, nearness, share, early, before), z
 
     def decide(
         self,

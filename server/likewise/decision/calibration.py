@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.decision.votes import Vote
 from likewise.types import Sample
 
 Evidence = tuple[float, float, float, float, float, float]
@@ -23,6 +24,8 @@ Evidence = tuple[float, float, float, float, float, float]
 before: a log-likelihood ratio, see `repeats`; 0 where nothing is known of it."""
 
 
+EARLY = 10.0
+"""Requests after which "early" has fallen to 0.7; it goes on falling with the square root of their number."""
 WIDTH = 6
 PRIOR: Evidence = (0.2, 6.3, -0.5, 6.5, -3.2, 0.7)
 """Weights before anything was seen, and what the fit is drawn to: the mean of fits on spoken digits and traffic signs.
@@ -94,6 +97,25 @@ class Calibration:
     def mixed(self) -> int:
         """Requests in the mix so far."""
         return self._mixed + len(self.fresh_mix)
+
+    def weigh(self, vote: Vote, scale: float, before: float) -> tuple[int, int, Evidence, float]:
+        """Return winner, its nearest slot, the evidence for it, and the log-odds that it is right.
+
+        scale: the distance that counts as usual; before: what the device's last answer says, see `Evidence`.
+        """
+        label, slot, share, nearest, rival = vote
+        nearest += 1e-3
+        w0, w1, w2, w3, w4, w5 = self.weights
+        margin = math.log((rival + 1e-3) / nearest)
+        if not -1.0 < margin < 2.0:
+            margin = -1.0 if margin < 0.0 else 2.0
+        nearness = math.log(nearest / scale)
+        if nearness < -2.0:
+            nearness = -2.0
+        share -= 0.5
+        early = 1.0 / math.sqrt(1.0 + self.clock / EARLY)
+        z = w0 + w1 * margin + w2 * nearness + w3 * share + w4 * early + w5 * before
+        return label, slot, (1.0, margin, nearness, share, early, before), z
 
     def check(self, evidence: Evidence, wrong: bool, probability: float) -> None:
         """Remember a computed request: what was seen, whether the winner was wrong, how probable the check was."""

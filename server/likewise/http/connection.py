@@ -1,8 +1,4 @@
-"""One HTTP/1.1 connection, whatever is asked over it: requests one after another, each within its limits.
-
-What a client sends ahead waits, up to a bound; then nothing more is read. One timer looks at all deadlines
-(`connections.py`).
-"""
+"""One HTTP/1.1 connection: requests one after another, each within its limits; its deadlines are `connections.py`'s."""
 
 from __future__ import annotations
 
@@ -23,8 +19,8 @@ from likewise.http.problems import render, unexpected
 
 AHEAD_BYTES = 65536
 """What a client may send ahead of an answer before it is not read any more."""
-STEPS = 64
-"""Requests of one connection, sent ahead, that are answered before others get their turn."""
+STEPS = 2
+"""Heads and bodies of one connection, sent ahead, that are taken before others get their turn: one request."""
 _NO_ROOM = "The bodies that arrive at once take more memory than max_held_bytes sets aside; try again."
 
 log = logging.getLogger("likewise.http")
