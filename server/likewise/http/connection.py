@@ -166,10 +166,8 @@ class HttpConnection(OutputSide):
                 if steps == STEPS:
                     self.loop.call_soon(self._advance)
                     return
-        except LikewiseError as error:
-            self.refuse(error)
         except Exception as error:  # nothing a client sends may end the server
-            self.refuse(unexpected(error))
+            self.refuse(error if isinstance(error, LikewiseError) else unexpected(error))
         finally:
             self._advancing = False
         if not self._blocked:
