@@ -27,7 +27,7 @@ AccuracyOf = Literal["answers", "reused"]
 RISK = 0.05
 """The certificate may be wrong with this probability, over all times together."""
 
-DEFERRED_SHARE = 0.25
+DEFERRED_SHARE = 0.5
 """Share of the cap that probes may hold whose result somebody else has to bring, and may never bring."""
 
 FREE = 200

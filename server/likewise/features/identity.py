@@ -32,6 +32,6 @@ def digest(value: Input) -> bytes:
         kind, numbers = f"audio {value.sample_rate}", value.samples
     else:
         kind, numbers = "array", value.values
-    state = sha256(f"{kind} {numbers.dtype.name} {numbers.shape};".encode(), usedforsecurity=False)
+    state = sha256(f"{kind} {numbers.dtype.str} {numbers.shape};".encode(), usedforsecurity=False)
     state.update(np.ascontiguousarray(numbers).data)
     return state.digest()[:16]

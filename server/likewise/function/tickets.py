@@ -19,6 +19,8 @@ from likewise.types import Session, Verdict
 
 STEP = 2.0
 """Tokens more that a device may hold for each probe that it redeemed."""
+AT_ONCE = 0.4
+"""Part of what is left that one probe may hold, so that others may be under way at the same time."""
 LEAST = 0.25
 """Fewest tokens that a device's limit falls to; what is left below half of it is nothing."""
 UNPROVEN = 0.25
@@ -52,7 +54,7 @@ class Tickets:
         *,
         limit: int = 10_000,
         ttl_s: float = 60.0,
-        share: float = 25.0,
+        share: float = 50.0,
         prefix: str = "",
     ) -> None:
         """Set up. clock: monotonic seconds; abandon: called for each ticket that is never redeemed.
@@ -87,12 +89,13 @@ class Tickets:
         conduct = session.conduct
         account, held = session.account, self._held
         if not held:
-            return min(conduct.limit, self._share if conduct.proven else UNPROVEN * self._share)
+            share = self._share if conduct.proven else UNPROVEN * self._share
+            return min(AT_ONCE * conduct.limit, AT_ONCE * share)
         unproven = held.get((account, False), 0.0)
         left = self._share - unproven - held.get((account, True), 0.0)
         if not conduct.proven:
             left = min(left, UNPROVEN * self._share - unproven)
-        left = min(left, conduct.limit - conduct.held)
+        left = AT_ONCE * min(left, conduct.limit - conduct.held)
         return left if left >= LEAST / 2 else 0.0
 
     def issue(self, key_type: str, verdict: Verdict, nearest_id: int, session: Session | None = None) -> str:

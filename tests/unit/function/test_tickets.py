@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from likewise.function.tickets import LEAST, STEP, UNPROVEN, Tickets
+from likewise.function.tickets import AT_ONCE, LEAST, STEP, UNPROVEN, Tickets
 from likewise.types import Reason, Session, Source, Verdict
 
 
@@ -84,10 +84,10 @@ def test_what_a_device_may_hold_grows_with_each_probe_that_it_redeems(clock):
     session = Session()
     first = tickets.allowance(session)
     tickets.redeem(tickets.issue("v", probe(first), 0, session))
-    assert tickets.allowance(session) == first + STEP
+    assert tickets.allowance(session) == pytest.approx(first + AT_ONCE * STEP)
     for _ in range(20):
         tickets.redeem(tickets.issue("v", probe(1.0), 0, session))
-    assert tickets.allowance(session) == 20.0
+    assert tickets.allowance(session) == pytest.approx(AT_ONCE * 20.0)
 
 
 def test_a_device_that_redeems_nothing_is_refused_and_costs_no_more(clock):
@@ -109,13 +109,16 @@ def test_a_device_that_comes_back_is_trusted_again_at_a_price(clock):
     abandoned = []
     tickets = Tickets(clock, abandoned.append, share=50.0)
     session = proven(tickets, 14)
-    before = tickets.allowance(session)
-    lost = probe(before)
-    tickets.issue("v", lost, 0, session)
-    assert tickets.allowance(session) == 0.0
-    assert tickets.redeem(tickets.issue("v", miss(), 0, session)) is not None
-    assert [each.verdict for each in abandoned] == [lost]
-    assert tickets.allowance(session) == before / 4
+    before = session.conduct.limit
+    lost = []
+    while allowance := tickets.allowance(session):
+        lost.append(probe(allowance))
+        tickets.issue("v", lost[-1], 0, session)
+    while not tickets.allowance(session):
+        assert tickets.redeem(tickets.issue("v", miss(), 0, session)) is not None
+    assert [each.verdict for each in abandoned] == lost[: len(abandoned)]
+    assert abandoned
+    assert session.conduct.limit == max(LEAST, before / 4 ** len(abandoned))
 
 
 def test_strangers_leave_room_for_devices_that_redeem(clock):
@@ -127,7 +130,7 @@ def test_strangers_leave_room_for_devices_that_redeem(clock):
         if allowance := tickets.allowance(stranger):
             tickets.issue("v", probe(allowance), 0, stranger)
     assert tickets.held <= UNPROVEN * 40.0 + 1e-9
-    assert tickets.allowance(known) == 4.0 + STEP
+    assert tickets.allowance(known) == pytest.approx(AT_ONCE * (4.0 + STEP))
 
 
 def test_a_device_that_may_not_insert_cannot_probe(clock):
@@ -176,7 +179,7 @@ def test_whatever_devices_do_the_tokens_held_are_those_of_open_tickets(steps):
     for session in sessions * 60:
         allowance = tickets.allowance(session)
         tickets.redeem(tickets.issue("v", probe(allowance) if allowance else miss(), 0, session))
-    assert all(tickets.allowance(each) > 4.0 for each in sessions)
+    assert all(tickets.allowance(each) > AT_ONCE * 4.0 for each in sessions)
 
 
 def test_next_to_nothing_is_held_until_it_is_redeemed(clock):
