@@ -151,7 +151,7 @@ def test_a_device_that_may_not_insert_cannot_probe(clock):
     )
 )
 def test_whatever_devices_do_the_tokens_held_are_those_of_open_tickets(steps):
-    """Never more than the share; each probe ends once, redeemed or abandoned; and a device that redeems recovers in time."""
+    """Never more than the share; each probe ends once, redeemed or abandoned; who redeems recovers in time."""
     clock, abandoned = Clock(), []
     tickets = Tickets(clock, abandoned.append, limit=20, ttl_s=10, share=30.0)
     sessions = [Session() for _ in range(4)]
