@@ -23,6 +23,8 @@ ASKERS, WATCHERS = 16, 4
 """Connections that share them, so that a request that has to be computed does not hold up those behind it."""
 LOST_S = 10.0
 """What a request that failed or was not answered counts as."""
+STARVED = 0.1
+"""Share of a quiet time that a server waits for a core from which on the machine itself is what is measured."""
 RECOVERY_S = 10.0
 """Within so long after an attack the server is as before."""
 
@@ -138,6 +140,8 @@ class Outcome:
     after: Seen
     stuck: tuple[str, ...]
     """What did not come back within the time to recover."""
+    starved: float
+    """Share of the quiet time that the server waited for a core."""
 
 
 def attacked(
@@ -147,7 +151,9 @@ def attacked(
 
     Raises Failed where the attack dies: then nothing was shown.
     """
+    waited, began = _waited_s(node.pid), time.monotonic()
     quiet = watch_for(node, ask, seconds)
+    starved = (_waited_s(node.pid) - waited) / (time.monotonic() - began)
     if quiet.hit_rate == 0:
         raise Failed("nothing hits before the attack")
     before, end = Held.by(node.pid), time.monotonic() + seconds
@@ -170,7 +176,15 @@ def attacked(
     after = watch_for(node, ask, seconds)
     if after.hit_rate < 0.9 * quiet.hit_rate:
         stuck.append(f"hit rate {after.hit_rate:.0%} of {quiet.hit_rate:.0%}")
-    return Outcome(quiet, during, after, tuple(stuck))
+    return Outcome(quiet, during, after, tuple(stuck), starved)
+
+
+def _waited_s(pid: int) -> float:
+    """Return for how long the event loop's thread could have run and did not get a core; 0 where nobody says."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def _try(ask: Callable[[Talk], bool], talk: Talk) -> bool:
@@ -183,8 +197,13 @@ def _try(ask: Callable[[Talk], bool], talk: Talk) -> bool:
 def figures(outcome: Outcome, bars: tuple[Bar, Bar, Bar]) -> list[Figure]:
     """Return the three rows of an attack: tail of hits, `/livez`, what is stuck."""
     tail, livez, stuck = bars
-    return [
-        Figure(tail, [outcome.during.p99_ms], [outcome.quiet.p99_ms], note=f"hit rate {outcome.during.hit_rate:.0%}"),
+    note = f"hit rate {outcome.during.hit_rate:.0%}"
+    if starved := outcome.starved > STARVED:
+        note += f"; the machine is busy: the server waited for a core for {outcome.starved:.0%} of the quiet time"
+    rows = [
+        Figure(tail, [outcome.during.p99_ms], [outcome.quiet.p99_ms], note=note),
         Figure(livez, [outcome.during.livez_ms], [1.0]),
-        Figure(stuck, [float(len(outcome.stuck))], [1.0], note=", ".join(outcome.stuck)),
     ]
+    for row in rows:
+        row.blind = starved and not row.bar.holds(row.ratio)
+    return [*rows, Figure(stuck, [float(len(outcome.stuck))], [1.0], note=", ".join(outcome.stuck))]

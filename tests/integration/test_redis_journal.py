@@ -407,7 +407,7 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         for i in range(3):
             folder = tmp_path_factory.mktemp(f"cluster{i}")
-            servers.append(RedisServer(folder, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"))
+            servers.append(RedisServer(folder, "--cluster-enabled", "yes", "--cluster-node-timeout", "60000"))
         addresses = [f"127.0.0.1:{server.port}" for server in servers]
         made = subprocess.run(
             [str(cli), "--cluster", "create", *addresses, "--cluster-yes"], capture_output=True, text=True, timeout=600

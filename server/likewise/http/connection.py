@@ -50,7 +50,7 @@ class HttpConnection(OutputSide, TakesTurns):
         """True beyond the limits on connections: to be told so, and closed."""
         self.exchange: Exchange | None = None
         self.body: framing.Body | None = None
-        """The body that is being received."""
+        """What is being received."""
         self._input = b""
         self._at = 0  # what of it has been taken
         self._looked = 0  # bytes of a head in which its end was looked for
@@ -282,8 +282,7 @@ class HttpConnection(OutputSide, TakesTurns):
     def write_answer(self, data: bytes) -> None:
         """Send a whole answer to a request after which the next one is welcome."""
         super().write_answer(data)
-        if self._body_bytes:
-            self._release()
+        self._release()
 
     def end(self) -> None:
         """Go on to the next request after an answer, or close."""
