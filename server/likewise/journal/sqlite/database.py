@@ -234,7 +234,8 @@ class Database:
 
     def give_back(self, pages: int) -> None:
         """Return at most so many free pages to the file system."""
-        self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        # a row without columns stands for each page; `execute` takes it for the end after the first
+        self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def set_fact(self, name: str, value: str | int) -> None:
         """Remember one value under a name."""

@@ -52,6 +52,12 @@ class Syncer:
         with self._lock:
             self._unfolded_bytes += size_bytes
 
+    def fold(self) -> None:
+        """Fold the log into the file soon: only then does the file become smaller."""
+        with self._lock:
+            self._unfolded_bytes = FOLD_BYTES
+        self._asked.set()
+
     def sync(self, done: Done | None = None) -> None:
         """Bring all that was committed before this call to the disk, then call `done` on the thread."""
         with self._lock:

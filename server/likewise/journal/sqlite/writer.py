@@ -283,6 +283,7 @@ class Writer:
                     self._counts["removed"] += next(self._chores[0])
                 except StopIteration:
                     self._chores.popleft()
+                    self._syncer.fold()
             if not self._chores and self._invalidations >= self._options.compact_after:
                 self.compact(database, 0, {})
             if not self._chores and self.file_bytes > self._options.max_bytes:
