@@ -25,6 +25,8 @@ from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
 from likewise.http.limits import connection_limits
 from likewise.inference.batching import Workers
+from likewise.inference.memory import available_bytes
+from likewise.inference.model import limit_memory
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
@@ -45,6 +47,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     clock = time.time
     readers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "likewise-read")
     slots, threads = inference_shape(settings)
+    limit_memory(settings.model_memory_bytes or available_bytes() // 2)
     runners = ThreadPoolExecutor(slots, "likewise-infer")
     # a seeded coin can be foreseen: for tests alone
     coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random
@@ -110,7 +113,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     if place is not None:
         workers = WorkerLink(
             place,
-            lambda function, ticket, result: pipeline.redeem(registry.resolve(function), ticket, result),
+            lambda function, ticket, result: pipeline.redeem(registry.get(function), ticket, result),
             lambda what: operations.report(edge, what),
             max_result_bytes=settings.max_body_bytes,
         )

@@ -127,6 +127,12 @@ class Settings:
         0, "Inferences that run at once; 0 fits the machine.", minimum=0, maximum=256, group="Inference"
     )
     inference_threads: int = _row(1, "Threads of each inference; 0 fits the machine.", minimum=0, maximum=256)
+    model_memory_bytes: int = _row(
+        0,
+        "Memory for all models of a worker together, weights and what they compute; 0: half of what there is.",
+        unit="bytes",
+        minimum=0,
+    )
     batch_max: int = _row(16, "Inputs in one batch, where the model's batch axis is dynamic.", minimum=1, maximum=1024)
     queue_limit: int = _row(
         256, "Inputs of a function that may wait for an inference; more are answered with 503.", minimum=1

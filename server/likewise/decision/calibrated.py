@@ -335,12 +335,12 @@ class Calibrated:
                 raise ValueError(f"scale {scale}, typical {typical}")
             counters.restore(state["counters"])
             calibration.restore(state["calibration"])
-            prior.restore(state["repeats"] if "repeats" in state else state["habit"])
-            check.restore(state["charge_check"] if "charge_check" in state else state["surprise"], calibration.clock)
+            prior.restore(state["repeats"])
+            check.restore(state["charge_check"], calibration.clock)
         except (KeyError, TypeError, ValueError) as error:
             raise unusable(self._name, error) from error
         if self._budget is not None:
-            self._budget.restore(state.get("budget") or state.get("ledger") or {})
+            self._budget.restore(state.get("budget") or {})
         self._counters, self._repeat_prior, self._charge_check = counters, prior, check
         self._calibration.restore(state["calibration"])
         self._scale, self._typical = scale, typical

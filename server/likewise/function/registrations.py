@@ -102,7 +102,7 @@ class Registrations:
         async with self._changing:
             name, at_sign, _ = address.partition("@")
             damaged = not at_sign and _place(name) in self._degraded and self._registry.find(name) is None
-            function = None if damaged else self._registry.resolve(address)
+            function = None if damaged else self._registry.get(address)
             at = self._next_moment(name)
             await asyncio.to_thread(self._forget, name, at)
             if function is not None:

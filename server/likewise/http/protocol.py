@@ -19,6 +19,7 @@ from likewise.http import framing
 from likewise.http.connection import HttpConnection
 from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
 from likewise.http.problems import unexpected
+from likewise.http.turns import HEAVIEST, HEAVY
 from likewise.http.wire import JSON
 from likewise.requests import Answer, Outcome
 
@@ -71,7 +72,13 @@ class HotProtocol(HttpConnection):
             if head is not None:
                 digits = data[at:after]
                 length = len(data) - end
-                if digits.isdigit() and len(digits) < 10 and int(digits) == length and length <= head.max_bytes:
+                if (
+                    digits.isdigit()
+                    and len(digits) < 10
+                    and int(digits) == length
+                    and length <= head.max_bytes
+                    and (self.load < HEAVY or self.turns.take())
+                ):
                     try:
                         self._answer(head, data[end:])
                     except Exception as error:  # nothing a device sends may end the server
@@ -143,6 +150,8 @@ class HotProtocol(HttpConnection):
         assert hot is not None
         answer = hot.answer_now(head, body, self._name)
         if isinstance(answer, Answer):
+            if self.load:
+                self.load -= 1
             plain = answer.outcome is Outcome.HIT and answer.result.media_type == JSON and answer.ttl_s < 1e12
             if plain and not self.leaving:
                 content = answer.result.body
@@ -152,6 +161,7 @@ class HotProtocol(HttpConnection):
             else:
                 self.respond(*answered(answer, head.control))
         elif isinstance(answer, Begun):
+            self.load = min(HEAVIEST, self.load + 1)
             self.ready = False
             self.start(self.loop.create_task(self._finish(hot, answer)))
         else:

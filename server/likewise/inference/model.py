@@ -34,6 +34,18 @@ Bound = tuple[onnxruntime.IOBinding, Tensor, Tensor]
 """A binding with the buffers that it reads its input from and writes its output to, without the batch axis."""
 
 
+def limit_memory(size_bytes: int) -> None:
+    """Let all models that are loaded from now on take at most so many bytes together, weights and tensors.
+
+    One that wants more raises before it gets any. The limit is the process's: a later one counts for later models.
+    """
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    arena = onnxruntime.OrtArenaCfg({"max_mem": size_bytes, "arena_extend_strategy": 1})  # no more than is asked for
+    onnxruntime.create_and_register_allocator(place, arena)
+
+
 class OnnxModel:
     """A loaded ONNX model with one input whose first axis is the batch.
 
@@ -53,6 +65,7 @@ class OnnxModel:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # Spinning workers would take the event loop's core between two inferences.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.use_env_allocators", "1")  # see `limit_memory`
         options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
@@ -159,4 +172,6 @@ class OnnxModel:
 
 
 def _first_line(error: Exception) -> str:
+    if "Available memory of" in str(error):
+        return "it wants more memory than is left of model_memory_bytes; raise that, or let it take less"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
