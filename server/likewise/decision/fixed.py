@@ -8,6 +8,9 @@ from likewise.decision.counters import Coin, Counting
 from likewise.errors import InvalidValue
 from likewise.types import Neighbors, PolicyStatistics, Reason, Source, Verdict
 
+_NONE, _NEIGHBOR = Source.NONE, Source.NEIGHBOR
+_BEYOND, _WITHIN = Reason.BEYOND_THRESHOLD, Reason.WITHIN_THRESHOLD
+
 
 class Fixed(Counting):
     """Reuses the nearest entry within `threshold`.
@@ -33,15 +36,15 @@ class Fixed(Counting):
         counters = self._counters
         counters.requests += 1
         if not neighbors.labels:
-            return Verdict(Source.NONE, Reason.NO_NEIGHBORS, neighbors)
+            return Verdict(_NONE, Reason.NO_NEIGHBORS, neighbors)
         label, slot = neighbors.labels[0], neighbors.slots[0]
         if neighbors.distances[0] > self._threshold:
-            return Verdict(Source.NONE, Reason.BEYOND_THRESHOLD, neighbors, slot, label)
+            return Verdict(_NONE, _BEYOND, neighbors, slot, label)
         counters.would_be_hits += 1
         if self._dropout and self._coin() < self._dropout:
             counters.probes += 1
-            return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout)
-        return Verdict(Source.NEIGHBOR, Reason.WITHIN_THRESHOLD, neighbors, slot, label, False, self._dropout)
+            return Verdict(_NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout)
+        return Verdict(_NEIGHBOR, _WITHIN, neighbors, slot, label, False, self._dropout)
 
     def confident(self, neighbors: Neighbors, *_: object, **__: object) -> bool:
         """Say whether such neighbors would be reused."""

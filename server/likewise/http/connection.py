@@ -272,7 +272,9 @@ class HttpConnection(OutputSide):
 
     def write_answer(self, data: bytes) -> None:
         """Send a whole answer to a request after which the next one is welcome."""
-        super().write_answer(data)
+        self.deadline = self.shared.idle_until
+        self.transport.write(data)
+        self.server_state.total_requests += 1
         if self._body_bytes:
             self._release()
 

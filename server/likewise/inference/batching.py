@@ -142,7 +142,7 @@ class Batcher:
     @property
     def takes_probes(self) -> bool:
         """Whether one more probe would be settled soon: with the next batch."""
-        return len(self._probes) < self._probes_soon
+        return len(self._probes.jobs) < self._probes_soon
 
     async def infer(self, value: Input, *, probe: bool = False) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
