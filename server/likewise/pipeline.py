@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from time import perf_counter
@@ -13,6 +12,7 @@ from likewise.errors import NotCached, TooLarge
 from likewise.events import Answered
 from likewise.function.function import Function
 from likewise.ports import Journal
+from likewise.randomness import system_ids
 from likewise.records import Inserted, Invalidated, Learned
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
 from likewise.types import Clock, Entry, Key, Keys, Lesson, Reason, Result, Session, Source, Verdict
@@ -40,6 +40,7 @@ class Pipeline:
         self._journal = journal
         self._clock = clock
         self._max_result_bytes = max_result_bytes
+        self._new_id = system_ids()
         self._background: set[asyncio.Task[Any]] = set()
 
     # ── raw inputs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -225,8 +226,7 @@ class Pipeline:
         now = self._clock()
         limit = fn.namespace.default_ttl_s
         expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
-        id = secrets.randbits(63)
-        return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
+        return Entry(self._new_id(), keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
 
     async def flush(self) -> None:
         """Return once everything so far is as durable as the journal makes it."""
