@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from time import perf_counter
@@ -13,6 +12,7 @@ from likewise.errors import NotCached, TooLarge
 from likewise.events import Answered
 from likewise.function.function import Function
 from likewise.ports import Journal
+from likewise.randomness import system_ids
 from likewise.records import Inserted, Invalidated, Learned
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
 from likewise.types import Clock, Entry, Key, Keys, Lesson, Reason, Result, Session, Source, Verdict
@@ -20,6 +20,12 @@ from likewise.types import Clock, Entry, Key, Keys, Lesson, Reason, Result, Sess
 T = TypeVar("T")
 
 NOTHING = Verdict(Source.NONE, Reason.NO_OFFER)
+
+# What every hit needs at hand: reading an enumeration's member costs as much as a call, and a named tuple's class takes
+# twice as long to call as what it calls.
+_HIT = Outcome.HIT
+_NONE = Source.NONE
+_new = tuple.__new__
 
 CLOCKS_DIFFER_S = 5.0
 """How far the clocks of two nodes may be apart: after an invalidation, what a peer stamped up to so much later is not
@@ -34,6 +40,7 @@ class Pipeline:
         self._journal = journal
         self._clock = clock
         self._max_result_bytes = max_result_bytes
+        self._new_id = system_ids()
         self._background: set[asyncio.Task[Any]] = set()
 
     # ── raw inputs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -66,7 +73,7 @@ class Pipeline:
             asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
         if fn.in_flight and not asked.control.no_cache:
             return self._join(fn, asked)
-        return self._decide(fn, asked, Outcome.HIT)
+        return self._decide(fn, asked, _HIT)
 
     def _decide(self, fn: Function, asked: Asked, outcome: Outcome) -> Answer | Coroutine[Any, Any, Answer]:
         control = asked.control
@@ -76,12 +83,16 @@ class Pipeline:
             if offer is None:
                 continue
             verdict = offer
-            if offer.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(offer.slot, control)):
+            if (
+                offer.source is not _NONE
+                and not control.no_cache
+                and (control is NO_CONTROL or fn.fresh(offer.slot, control))
+            ):
                 if rung is fn.repeats:
                     outcome = Outcome.EXACT
                     if asked.session is not None:
                         asked.session.last = offer.label
-                return self._finish(fn, asked, self._reuse(fn, offer, outcome))
+                return self._reuse(fn, asked, offer, outcome)
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
                 self._run(self._compute(fn, asked, verdict))
@@ -90,10 +101,10 @@ class Pipeline:
 
     async def _join(self, fn: Function, asked: Asked) -> Answer:
         """Wait for an inference in flight where that promises an answer, then decide as ever."""
-        outcome = Outcome.HIT
+        outcome = _HIT
         while (same := fn.in_flight.same(asked.body)) is not None:
             if (answer := await self._wait(fn, same.done)) is not None:
-                return self._finish(fn, asked, self._share(fn, answer))
+                return self._share(fn, asked, answer)
         near = fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
         if near is not None:
             await self._wait(fn, near.done)
@@ -141,19 +152,20 @@ class Pipeline:
         name = key_type or fn.key_type
         answers: list[Answer | Ticket] = []
         for key, neighbors in zip(keys, fn.neighbors.look_up_many(name, keys), strict=True):
-            asked = Asked(name, key, session, control, -1.0, fn.tickets.allowance(session), neighbors=neighbors)
+            asked = Asked(name, key, session, control, -1.0, fn.tickets.allowance(session))
+            asked.neighbors = neighbors
             answers.append(self._hand_out(fn, asked, fn.neighbors.offer(asked)))
         return answers
 
     def _hand_out(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer | Ticket:
         control = asked.control
-        if verdict.reuse:
+        if verdict.source is not _NONE:
             if not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
-                return self._finish(fn, asked, self._reuse(fn, verdict, Outcome.HIT))
+                return self._reuse(fn, asked, verdict, _HIT)
             verdict = fn.observe(verdict)
         outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
         ticket = fn.tickets.issue(asked.key_type, verdict, fn.nearest_id(verdict), asked.session)
-        self._tell(fn, asked, outcome, verdict.reason)
+        fn.tell(asked, outcome, verdict.reason)
         return Ticket(ticket, outcome)
 
     def _turn_away(self, fn: Function) -> Ticket:
@@ -214,8 +226,7 @@ class Pipeline:
         now = self._clock()
         limit = fn.namespace.default_ttl_s
         expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
-        id = secrets.randbits(63)
-        return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
+        return Entry(self._new_id(), keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
 
     async def flush(self) -> None:
         """Return once everything so far is as durable as the journal makes it."""
@@ -228,15 +239,18 @@ class Pipeline:
 
     # ── the two ends of the flow ───────────────────────────────────────────────────────────────────────────
 
-    def _reuse(self, fn: Function, verdict: Verdict, outcome: Outcome) -> tuple[Answer, float]:
+    def _reuse(self, fn: Function, asked: Asked, verdict: Verdict, outcome: Outcome) -> Answer:
         result, id, age_s, ttl_s, cost_s = fn.namespace.use(verdict.slot)
-        return Answer(result, outcome, verdict.reason, id, age_s, ttl_s, True, verdict.confidence), cost_s
+        reason = verdict.reason
+        fn.tell(asked, outcome, reason, cost_s)
+        return _new(Answer, (result, outcome, reason, id, age_s, ttl_s, True, verdict.confidence))
 
     async def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
-        if not verdict.probe:
-            return self._finish(fn, asked, (await self._compute(fn, asked, verdict), 0.0))
+        work = self._compute(fn, asked, verdict)
         # What a probe finds out settles the budget, so it goes on when its client has gone, or cannot wait any longer.
-        return self._finish(fn, asked, (await self._wait(fn, self._run(self._compute(fn, asked, verdict))), 0.0))
+        answer = await (self._wait(fn, self._run(work)) if verdict.probe else work)
+        fn.tell(asked, answer.outcome, answer.reason)
+        return answer
 
     async def _compute(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
         nearest_id = fn.nearest_id(verdict)
@@ -271,7 +285,8 @@ class Pipeline:
         assert asked.value is not None
         result, _ = await fn.infer(asked.value, probe=False)
         self._check_size(result)
-        return self._finish(fn, asked, (Answer(result, Outcome.BYPASS, "no-store"), 0.0))
+        fn.tell(asked, Outcome.BYPASS, "no-store")
+        return Answer(result, Outcome.BYPASS, "no-store")
 
     # ── small steps ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -298,13 +313,11 @@ class Pipeline:
             fn.adopter.withdraw(record)
             self._journal.append(record)
 
-    def _share(self, fn: Function, answer: Answer) -> tuple[Answer, float]:
-        """Return a leader's answer as that of a follower with the very same input, and the seconds saved."""
-        saved_s = fn.runner.mean_cost_s if fn.runner else 0.0
-        shared = Answer(
-            answer.result, Outcome.COALESCED, "same input in flight", answer.entry_id, 0.0, answer.ttl_s, answer.stored
-        )
-        return shared, saved_s
+    def _share(self, fn: Function, asked: Asked, answer: Answer) -> Answer:
+        """Return a leader's answer as that of a follower with the very same input."""
+        reason = "same input in flight"
+        fn.tell(asked, Outcome.COALESCED, reason, fn.runner.mean_cost_s if fn.runner else 0.0)
+        return Answer(answer.result, Outcome.COALESCED, reason, answer.entry_id, 0.0, answer.ttl_s, answer.stored)
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         """Start work that goes on whoever stops waiting for it."""
@@ -331,14 +344,3 @@ class Pipeline:
                 f"The result has {result.size_bytes} bytes, the limit is {self._max_result_bytes}; "
                 "raise max_result_bytes, or return less."
             )
-
-    def _finish(self, fn: Function, asked: Asked, found: tuple[Answer, float]) -> Answer:
-        answer, saved_s = found
-        self._tell(fn, asked, answer.outcome, answer.reason, saved_s)
-        return answer
-
-    def _tell(self, fn: Function, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0) -> None:
-        total_s = perf_counter() - asked.started if asked.started >= 0.0 else -1.0
-        account = asked.session.account if asked.session else ""
-        stages = asked.read_s, asked.lookup_s, asked.decide_s, asked.infer_s
-        fn.emit(Answered(fn.id, outcome, reason, total_s, *stages, saved_s, account))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -65,9 +65,12 @@ class Control:
 NO_CONTROL = Control()
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Asked:
-    """One request as the pipeline sees it: what is asked for, by whom, and how long its stages took so far."""
+    """One request as the pipeline sees it: what is asked for, by whom, and how long its stages took so far.
+
+    Made for each request, so what most of them leave at its default stays with the class.
+    """
 
     key_type: str
     key: Key
@@ -78,16 +81,16 @@ class Asked:
     """When it came, by perf_counter; it is over when it is answered."""
     limit: float = float("inf")
     """Tokens that a probe of it may reserve at most."""
-    body: bytes = b""
-    value: Input | None = None
+    body: bytes = field(default=b"", init=False)
+    value: Input | None = field(default=None, init=False)
     """The decoded input; None for a lookup by key."""
-    digest: bytes = b""
+    digest: bytes = field(default=b"", init=False)
     """Stands for what the model sees, 16 bytes; empty: not known, so nothing is an exact repeat of it."""
-    signature: str = ""
+    signature: str = field(default="", init=False)
     """Type and shape of an input that may have several; only entries with the same one are its neighbors."""
-    neighbors: Neighbors | None = None
+    neighbors: Neighbors | None = field(default=None, init=False)
     """Its neighbors, once they were looked up."""
-    read_s: float = -1.0
-    lookup_s: float = -1.0
-    decide_s: float = -1.0
-    infer_s: float = -1.0
+    read_s: float = field(default=-1.0, init=False)
+    lookup_s: float = field(default=-1.0, init=False)
+    decide_s: float = field(default=-1.0, init=False)
+    infer_s: float = field(default=-1.0, init=False)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from math import sqrt
 
 import numpy as np
@@ -18,12 +17,20 @@ NEW_LABEL = -2
 
 
 class Leader:
-    """An inference in flight that others may wait for."""
+    """An inference in flight that others may wait for, while a block runs."""
 
-    __slots__ = ("done",)
+    __slots__ = ("_in_flight", "_place", "done")
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: InFlight, identity: Hashable, row: int) -> None:
         self.done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._in_flight = in_flight
+        self._place = identity, row
+
+    def __enter__(self) -> Leader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight.end(self, *self._place)
 
 
 class InFlight:
@@ -65,23 +72,23 @@ class InFlight:
         )
         return leader if confident(with_leader) else None
 
-    @contextmanager
-    def lead(self, identity: Hashable, key: Key) -> Iterator[Leader]:
-        """Be the leader for an input while the block runs; followers wake when it ends, however it ends."""
+    def lead(self, identity: Hashable, key: Key) -> Leader:
+        """Be the leader for an input while a `with` block runs; followers wake when it ends, however it ends."""
         if self._keys is None:
             self._keys = np.full((self._limit, len(key)), np.inf, np.float32)
         row = self._free.pop() if self._free else -1  # -1: too many are compared already
-        leader = Leader()
+        leader = Leader(self, identity, row)
         if row >= 0:
             self._keys[row], self._at[row] = key, leader
         self._leaders.setdefault(identity, leader)
-        try:
-            yield leader
-        finally:
-            if row >= 0:
-                self._keys[row], self._at[row] = np.inf, None
-                self._free.append(row)
-            if self._leaders.get(identity) is leader:
-                del self._leaders[identity]
-            if not leader.done.done():
-                leader.done.set_result(None)
+        return leader
+
+    def end(self, leader: Leader, identity: Hashable, row: int) -> None:
+        """Forget a leader, and wake those that still wait for it."""
+        if row >= 0 and self._keys is not None:
+            self._keys[row], self._at[row] = np.inf, None
+            self._free.append(row)
+        if self._leaders.get(identity) is leader:
+            del self._leaders[identity]
+        if not leader.done.done():
+            leader.done.set_result(None)

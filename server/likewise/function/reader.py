@@ -73,16 +73,11 @@ class Reader:
         """Return what `read` does, on the calling thread."""
         started = perf_counter()
         value, signature = self._normalize(self._decode(media_type, body))
-        asked = Asked(
-            self._key_type,
-            self._extract(value),
-            session,
-            control,
-            started,
-            body=body,
-            value=value,
-            digest=digest(value) if self._deterministic else b"",
-            signature=signature,
-        )
+        asked = Asked(self._key_type, self._extract(value), session, control, started)
+        asked.body, asked.value = body, value
+        if signature:
+            asked.signature = signature
+        if self._deterministic:
+            asked.digest = digest(value)
         asked.read_s = perf_counter() - started
         return asked

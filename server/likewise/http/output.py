@@ -102,12 +102,6 @@ class OutputSide(asyncio.Protocol):
         begun, self._begun = self._begun, 0
         return (b"%b%b%b\r\n" % (STATUS_LINE[status], self.fixed(), lines))[begun:]
 
-    def write_answer(self, data: bytes) -> None:
-        """Send a whole answer to a request after which the next one is welcome."""
-        self.deadline = self.shared.idle_until
-        self.transport.write(data)
-        self.server_state.total_requests += 1
-
     def write(self, data: bytes) -> None:
         """Send a piece of a body."""
         if not self._closing:

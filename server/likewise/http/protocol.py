@@ -30,6 +30,7 @@ HEAD_BYTES = 2048
 WAITING_BYTES = 65536
 """Longest body that is waited for here; of longer ones the application is asked first whether it wants them."""
 
+_REUSED = Outcome.HIT
 _MARK = b"POST " + PREFIX.encode()
 _LENGTH = b"\r\ncontent-length: "
 _HIT = (
@@ -152,12 +153,9 @@ class HotProtocol(HttpConnection):
         if isinstance(answer, Answer):
             if self.load:
                 self.load -= 1
-            plain = answer.outcome is Outcome.HIT and answer.result.media_type == JSON and answer.ttl_s < 1e12
-            if plain and not self.leaving:
-                content = answer.result.body
-                self.write_answer(
-                    _HIT % (self.fixed(), len(content), answer.ttl_s, answer.age_s, answer.entry_id, content)
-                )
+            (content, media_type), outcome, _, entry_id, age_s, ttl_s, _, _ = answer
+            if outcome is _REUSED and media_type == JSON and ttl_s < 1e12 and not self.leaving:
+                self.write_answer(_HIT % (self.fixed(), len(content), ttl_s, age_s, entry_id, content))
             else:
                 self.respond(*answered(answer, head.control))
         elif isinstance(answer, Begun):

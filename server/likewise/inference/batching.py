@@ -55,6 +55,8 @@ class _Job:
     value: Input
     size_bytes: int
     future: asyncio.Future[tuple[list[Tensor], float]]
+    due: float
+    """When a user's is refused, by the loop's clock."""
 
 
 class _Lane:
@@ -123,6 +125,7 @@ class Batcher:
         self._probes = _Lane(queue_limit, queue_bytes)
         self._probes_soon = max(2, self._batch_max)
         self._yielded = 0
+        self._timer: asyncio.TimerHandle | None = None
         self.is_waiting = False
         self.mean_cost_s = 0.05
         """Moving average of the seconds that one input takes."""
@@ -142,7 +145,7 @@ class Batcher:
     @property
     def takes_probes(self) -> bool:
         """Whether one more probe would be settled soon: with the next batch."""
-        return len(self._probes) < self._probes_soon
+        return len(self._probes.jobs) < self._probes_soon
 
     async def infer(self, value: Input, *, probe: bool = False) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
@@ -160,18 +163,16 @@ class Batcher:
             if not oldest.future.done():
                 oldest.future.set_exception(self.overloaded(f"{len(lane) + 1} probes wait for inference already"))
         loop = asyncio.get_running_loop()
-        job = _Job(value, size, loop.create_future())
+        job = _Job(value, size, loop.create_future(), loop.time() + self.queue_timeout_s)
         lane.put(job)
         self.start()
-        timer = None if probe else loop.call_later(self.queue_timeout_s, self._expire, job)
+        if self._timer is None and not probe:
+            self._timer = loop.call_at(job.due, self._expire, loop)
         try:
             return await job.future
         except asyncio.CancelledError:
             lane.drop(job)
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     def start(self) -> None:
         """Start batches while there are inputs and free workers."""
@@ -198,11 +199,18 @@ class Batcher:
                     batch.append(job)
         return batch
 
-    def _expire(self, job: _Job) -> None:
-        """Refuse a user's input that still waits when its time is over."""
-        if job in self._users.jobs and not job.future.done():
-            self._users.drop(job)
-            job.future.set_exception(self.overloaded(f"waited over {self.queue_timeout_s:g} s for inference"))
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse users' inputs that still wait when their time is over; one timer serves all, for the oldest is first.
+
+        It is not stopped where nothing waits any more: most inputs are taken at once, and a timer for each would cost
+        more than what is looked at here.
+        """
+        jobs, now = self._users.jobs, loop.time()
+        while jobs and jobs[0].due <= now:
+            job = self._users.take()
+            if not job.future.done():
+                job.future.set_exception(self.overloaded(f"waited over {self.queue_timeout_s:g} s for inference"))
+        self._timer = loop.call_at(jobs[0].due, self._expire, loop) if jobs else None
 
     def _work(self, batch: Sequence[_Job], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""

@@ -120,7 +120,7 @@ class Namespace:
         if self._sweep.soonest <= self._clock() and self._withdraw_expired(slots):
             return self.lookup(key_type, key, k, signature)
         label_of = self._label_of
-        return Neighbors(list(map(sqrt, l2_sq)), [label_of[slot] for slot in slots], slots)
+        return tuple.__new__(Neighbors, (list(map(sqrt, l2_sq)), [label_of[slot] for slot in slots], slots))
 
     def lookup_many(self, key_type: str, keys: Keys, k: int, signature: str = "") -> list[Neighbors]:
         """Return what `lookup` would for each key, by one search; keys has shape (n, d)."""

@@ -31,11 +31,13 @@ def label_encoder(labels: Sequence[str]) -> Encode:
                 f"The model's first output has shape {list(outputs[0].shape)} for one input; a label needs one score "
                 "for each class."
             )
-        if scores.size == 0 or not isfinite(scores.sum(dtype=np.float64)):
+        few = scores.size <= FEW
+        plain: list[float] = scores.tolist() if few else []
+        if scores.size == 0 or not isfinite(sum(plain) if few else scores.sum(dtype=np.float64)):
             raise ModelFailed("The model's first output holds NaN, infinity or nothing; check the input and the model.")
         if names and len(names) != scores.size:
             raise ModelFailed(f"The model's first output has {scores.size} classes, the labels name {len(names)}.")
-        best, confidence = (_top if scores.size <= FEW else _top_of_many)(scores)
+        best, confidence = _top(plain) if few else _top_of_many(scores)
         return Result(
             orjson.dumps({"label": names[best] if names else str(best), "confidence": round(confidence, 6)}),
         )
@@ -47,9 +49,8 @@ FEW = 256
 """Classes up to which plain numbers are faster than arrays: an array's operation costs what thirty numbers do."""
 
 
-def _top(scores: Tensor) -> tuple[int, float]:
+def _top(plain: list[float]) -> tuple[int, float]:
     """Return the best class and its confidence, from the logits or the distribution of few classes."""
-    plain: list[float] = scores.tolist()
     top = max(plain)
     if min(plain) >= 0.0 and abs(sum(plain) - 1.0) < 1e-3:
         return plain.index(top), top
