@@ -138,7 +138,7 @@ class KeySpec(Preparation):
     """With extractor `onnx`: the file in the version's folder."""
     dimension: Annotated[int, Field(gt=0, le=4096)] | None = None
     """With extractor `vector`: length of the key."""
-    index: Literal["auto", "exact", "hnsw", "ivf", "alsh"] = "auto"
+    index: Literal["auto", "exact", "hnsw", "ivf", "ivf-sq8", "alsh"] = "auto"
     precision: Literal["float32", "float16", "int8"] = "float32"
     """How exactly indexes `auto` and `hnsw` hold keys at norm 1 once a scan is too slow: 4, 2 or 1 byte a number."""
     projection: Literal["auto", "off"] | None = None

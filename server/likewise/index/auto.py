@@ -26,7 +26,7 @@ TRIED_AT = 64_000
 """Numbers in all keys from which on something may be faster than a scan: 1,000 keys of 64 dimensions."""
 LEAST, MOST = 64, 2000
 """Keys among which the first trial is made at the earliest and at the latest."""
-AGAIN = {"exact": 2, "ivf": 4, "hnsw": 4}
+AGAIN = {"exact": 2, "ivf": 4, "ivf-sq8": 4, "hnsw": 4}
 """Times as many keys as at the last trial, when the kind that won it has to face the next."""
 SETTLED = 100_000
 """Keys among which a graph that wins need not be tried again as they grow: the others slow down more."""

@@ -30,6 +30,8 @@ SCANNED = 32_768
 """Keys that a scan is timed among; its time among more is in proportion."""
 FEW = 16
 """Searches that faiss answers without multiplying matrices, which is less accurate."""
+STRIDE = 4
+"""Efforts that are passed over at first."""
 ADDING = 0.1
 """Insertions that a search is charged with: one search in ten finds nothing and is followed by one."""
 
@@ -44,6 +46,10 @@ class Measured:
     """Seconds of a search and a tenth of an insertion, as a multiple of what a scan of all keys takes for both."""
     effort: float | None = None
     """What it was searched with; None where the kind has no such thing."""
+
+
+MISSED = Measured(0.0, inf)
+"""What stands for a kind that was not tried."""
 
 
 class Questions:
@@ -114,10 +120,18 @@ def measure(kind: str, index: KeyedIndex, questions: Questions, clock: Callable[
 def _least(index: KeyedIndex, questions: Questions) -> tuple[float, float | None]:
     if not isinstance(index, TombstonedIndex):
         return questions.recall(index), None
+
+    def found(at: int) -> float:
+        index.effort = index.efforts[at]
+        return questions.recall(index)
+
+    # in strides first: there may be forty efforts, and the most take longest
+    last = len(index.efforts) - 1
+    strides = [*range(0, last, STRIDE), last]
+    end = next((at for at in strides if found(at) >= RECALL), last)
     recall = 0.0
-    for effort in index.efforts:
-        index.effort = effort
-        recall = questions.recall(index)
+    for at in range(max(0, end - STRIDE + 1), end + 1):
+        recall = found(at)
         if recall >= RECALL:
             break
     return recall, index.effort
@@ -146,11 +160,13 @@ class Trial:
         step = max(8, self.count // QUESTIONS)
         slots, keys = every(parts, step)
         rest = _Rest(parts, step)
-        kinds = self._contenders.kinds
+        kinds = self._contenders.among(self.count)
         measured = {"exact": Measured(1.0, 1.0)}
         questions: Questions | None = None
         index: KeyedIndex | None = None
         for kind in kinds:
+            if kind == "ivf" and measured.get("ivf-sq8", MISSED).recall >= RECALL:
+                continue
             if index is not None:
                 index.discard()
             index = None  # before the next takes its place in memory
