@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -177,6 +179,28 @@ class OnnxModel:
             if not isinstance(output, np.ndarray) or output.ndim == 0 or output.shape[0] != len(batch):
                 raise ModelFailed(f"{self.path.name}: output `{name}` has no batch axis of {len(batch)}")
         return list(outputs)
+
+    def profile(self, one: Tensor) -> list[Mapping[str, Any]]:
+        """Return what ONNX Runtime tells of each operator that it ran for one input, without its batch axis.
+
+        `op_name`, `input_type_shape` and `output_type_shape` say what was computed: lists of `{type: shape}`.
+        Raises ModelFailed.
+        """
+        options = onnxruntime.SessionOptions()
+        options.enable_profiling = True
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")  # so that weights are inputs
+        options.log_severity_level = 4
+        with tempfile.TemporaryDirectory(prefix="likewise-") as folder:
+            options.profile_file_prefix = f"{folder}/profile"
+            try:
+                session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+                given = one if self._batch == "none" else one[None]
+                session.run(None, {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed})
+                events = json.loads(Path(session.end_profiling()).read_bytes())
+            except Exception as error:  # as above
+                raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
+        return [each["args"] for each in events if str(each.get("name", "")).endswith("_kernel_time")]
 
     def run_one(self) -> Callable[[Tensor], Tensor]:
         """Return a function from one input to the first output for it, both without the batch axis, copied.
