@@ -93,8 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def report(added: Added) -> str:
     """Return what was found, tried and assumed, for a person to read."""
     graph, draft, attempt = added.graph, added.draft, added.attempt
-    size = added.size_bytes + sum(each.stat().st_size for each in added.external)
-    facts = [_size(size), f"{_count(graph.parameters)} parameters"]
+    facts = [_size(added.size_bytes), f"{_count(graph.parameters)} parameters"]
     if attempt["multiply_adds"]:
         facts.append(f"{_count(attempt['multiply_adds'])} multiply-adds")
     facts.append(f"opset {graph.opsets.get('', '?')}")

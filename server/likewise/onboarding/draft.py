@@ -20,6 +20,7 @@ class Origin(StrEnum):
     GIVEN = "as told"
     FILE = "from the model"
     INPUTS = "from the inputs"
+    TRIED = "from a trial"
     ASSUMED = "assumed"
 
 
@@ -34,6 +35,8 @@ class Choice:
 
 TABLES = ("", "input", "model", "model.fixed", "result", "keys", "reuse", "capacity")
 """Tables of a spec in the order in which they are written; "" is the top, `keys` the first key type."""
+_FIRST = frozenset({"file", "kind", "extractor"})
+"""Fields that are written before the others of their table."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -95,7 +98,8 @@ class Draft:
                 continue
             if table:
                 lines += ["", f"[[{table}]]" if table == "keys" else f"[{table}]"]
-            lines += [_line(name, choice) for name, choice in choices.items()]
+            ordered = sorted(choices.items(), key=lambda each: each[0] not in _FIRST)
+            lines += [_line(name, choice) for name, choice in ordered]
         return "\n".join(lines) + "\n"
 
 

@@ -36,16 +36,14 @@ class Output:
     """Whether all its numbers were from 0 to 1."""
 
 
-def names_in(graph: Graph) -> tuple[tuple[str, ...], str]:
-    """Return the names of classes, or characters, that a file has in its metadata, and under which entry."""
+def names_in(graph: Graph) -> tuple[str, ...]:
+    """Return the names of classes, or characters, that a file has in its metadata."""
     for key in ("names", "labels", "classes", "class_names", "character"):
         text = graph.metadata.get(key, "").strip("\0")
-        if not text:
-            continue
-        found = _parsed(text)
+        found = _parsed(text) if text else ()
         if found and len(found) <= MAX_NAMES:
-            return found, key
-    return (), ""
+            return found
+    return ()
 
 
 def _parsed(text: str) -> tuple[str, ...]:
@@ -76,15 +74,8 @@ def last_operator(graph: Graph, output: str) -> str:
 
 def without_states(outputs: Sequence[Value], fixed: Sequence[str]) -> list[Value]:
     """Return the outputs that are no new state: those that are not called like a fixed input."""
-    states = [name for name in fixed if len(name) > 1 or name in ("h", "c")]
-    kept = [
-        each
-        for each in outputs
-        if not any(
-            re.fullmatch(rf"{re.escape(name)}(_?out|_?n|N|_?\d)?|n(ew)?_?{re.escape(name)}", each.name)
-            for name in states
-        )
-    ]
+    called = [rf"{re.escape(name)}(_?out|_?n|N|_?\d)?|n(ew)?_?{re.escape(name)}" for name in fixed]
+    kept = [each for each in outputs if not any(re.fullmatch(pattern, each.name) for pattern in called)]
     return kept or list(outputs)
 
 
@@ -123,7 +114,7 @@ def _kind(graph: Graph, found: Sequence[Output], names: Sequence[str]) -> tuple[
             return "tensors", single, Origin.FILE
     if not many:
         if last == "Sigmoid" or first.unit:
-            return "multi-label", "one score from 0 to 1", Origin.FILE if last == "Sigmoid" else Origin.INPUTS
+            return "multi-label", "one score from 0 to 1", Origin.FILE if last == "Sigmoid" else Origin.TRIED
         return "tensors", "one number", Origin.FILE
     if len(many) == 1:
         if _EMBEDDING.search(first.name) or last in ("LpNormalization",):
@@ -149,9 +140,9 @@ def _scores(draft: Draft, graph: Graph, first: Output, kind: str) -> None:
     if last in ("Softmax", "Sigmoid"):
         draft.choose("result", "scores", "probabilities", f"a {last} makes them")
     elif first.shares if kind == "label" else first.unit:
-        draft.choose("result", "scores", "probabilities", "they were each time", Origin.INPUTS)
+        draft.choose("result", "scores", "probabilities", "they were each time", Origin.TRIED)
     else:
-        draft.choose("result", "scores", "logits", "they are no probabilities", Origin.INPUTS)
+        draft.choose("result", "scores", "logits", "they are no probabilities", Origin.TRIED)
 
 
 def _boxes(draft: Draft, found: Sequence[Output], names: Sequence[str]) -> None:

@@ -108,11 +108,23 @@ def candidates(draft: Draft, kind: Kind, main: Value) -> list[tuple[str, Mapping
     return found
 
 
-def adopt(draft: Draft, name: str, fields: Mapping[str, Any], why: str, origin: Origin) -> None:
+def adopt(draft: Draft, candidate: tuple[str, Mapping[str, Any]], why: str, origin: Origin) -> None:
     """Take over one of the candidates; what it does not say goes back to the default."""
+    name, fields = candidate
     for each in FIELDS:
         draft.drop("model", each)
     if not fields:
         draft.choose("model", "scale", 255.0, f"pixels {name}; {why}", origin)
     for at, (each, value) in enumerate(fields.items()):
         draft.choose("model", each, value, f"pixels {name}; {why}" if not at else "", origin)
+
+
+def other_sizes(draft: Draft, kind: Kind) -> list[Mapping[str, Any]]:
+    """Return sizes to try, one after another, where a model that takes pictures of any size does not take those."""
+    if kind != "image" or draft.get("model", "resize") != "free" or draft.is_given("model", "resize", "multiple"):
+        return []
+    squares = (224, 256, 299, 320, 416, 512, 640, 128, 64, 32)
+    return [
+        *({"resize": "height", "size": [320, high]} for high in (48, 32, 64)),
+        *({"resize": "stretch", "size": [side, side]} for side in squares),
+    ]

@@ -24,13 +24,15 @@ from likewise.inference.model import OnnxModel
 from likewise.onboarding.measures import information, little_changes, shares
 from likewise.onboarding.operations import multiply_adds
 from likewise.results.labels import Labels
-from likewise.types import Image, Input, Tensor
+from likewise.types import Array, Audio, Image, Input, Tensor
 
 try:
     import resource
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
+MAX_CHANGED = 32
+"""Pictures that are changed a little, to see how steady a preparation makes the model."""
 MAX_REFUSED = 3
 """Inputs that cannot be read of which the reason is kept."""
 
@@ -110,7 +112,9 @@ def _probe(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     tables = [ModelSpec.model_validate(each) for each in request["preparations"]]
     first = tables[0]
     model = OnnxModel(path, input=first.input, fixed=first.fixed_inputs, outputs=request["outputs"], batch=first.batch)
-    made = [prepared(request["kind"], table, model, str(path)) for table in tables]
+    kind: Kind = request["kind"]
+    tables, sized = _computing(model, kind, tables, request["sizes"], limits)
+    made = [prepared(kind, table, model, str(path)) for table in tables]
     inputs = _Inputs(request, limits)
     values = []
     for name, value in inputs:
@@ -125,13 +129,14 @@ def _probe(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     pictures = [value for value in values if isinstance(value, Image)]
     many = [axis for axis in outputs[0][0].shape if axis != 1]
     comparable = len(tables) > 1 and len(pictures) >= 2 and len(many) == 1 and outputs[0][0].dtype.kind == "f"
-    told = [_told(model, each, pictures) for each in made] if comparable else []
+    told, best = _compared(model, made, pictures) if comparable else ([], [])
     return {
         "outputs": [
             _described(name, rows) for name, rows in zip(model.outputs, zip(*outputs, strict=True), strict=True)
         ],
+        "sized": sized,
         "told": told,
-        "by_input": _best(model, made, pictures) if comparable else [],
+        "by_input": best,
         "read": len(values),
         "refused": inputs.refused,
         "count_refused": inputs.count_refused,
@@ -139,17 +144,57 @@ def _probe(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     }
 
 
-def _outputs(model: OnnxModel, made: Prepared, values: Sequence[Input], limits: Limits) -> list[list[Tensor]]:
-    """Return the outputs for each input, without the batch axis; for one of zeros where there is none."""
-    if values:
-        return [_single(model, made.prepare(value), made.windows) for value in values]
+def _computing(
+    model: OnnxModel, kind: Kind, tables: list[ModelSpec], sizes: Sequence[Mapping[str, Any]], limits: Limits
+) -> tuple[list[ModelSpec], Mapping[str, Any]]:
+    """Return the preparations in a size that the model computes zeros of, and what that is where it is another.
+
+    Raises InvalidFunction where there is none.
+    """
+    failed: LikewiseError | None = None
+    for size in ({}, *sizes):
+        changed = [_resized(table, size) for table in tables]
+        try:
+            made = prepared(kind, changed[0], model, str(model.path))
+            _single(model, _zeros(model, made, limits), windows=False)
+        except ModelFailed as error:
+            failed = failed or error
+        else:
+            return changed, size
+    assert failed is not None
+    free = None in model.shape
+    remedy = {
+        "image": "say what it takes: --set model.size=[WIDTH,HEIGHT], with --set model.resize=…",
+        "audio": "say how long its input is: --set model.samples=N",
+    }.get(kind, "export it with a fixed shape")
+    raise InvalidFunction(
+        f"{failed.detail}; {remedy if free else 'check the values of its fixed inputs, or export it again'}"
+    )
+
+
+def _resized(table: ModelSpec, size: Mapping[str, Any]) -> ModelSpec:
+    if not size:
+        return table
+    kept = table.model_dump(exclude_unset=True, exclude={"resize", "multiple", "min_side", "max_side"})
+    return ModelSpec.model_validate({**kept, **size})
+
+
+def _zeros(model: OnnxModel, made: Prepared, limits: Limits) -> Tensor:
+    """Return an input of zeros. Raises InvalidFunction where that is larger than the server takes."""
     shape = made.trial or tuple(axis or 16 for axis in model.shape)
-    if np.prod(shape, dtype=np.float64) > limits.max_elements:
+    if np.prod(shape, dtype=np.float64) > max(limits.max_elements, 3 * limits.max_pixels):
         raise InvalidFunction(
             f"{model.path}: takes an input of {'×'.join(map(str, shape))}, and this server at most "
             f"{limits.max_elements} numbers; raise max_elements, or export it for a smaller input"
         )
-    return [_single(model, np.zeros(shape, model.dtype), windows=False)]
+    return np.zeros(shape, model.dtype)
+
+
+def _outputs(model: OnnxModel, made: Prepared, values: Sequence[Input], limits: Limits) -> list[list[Tensor]]:
+    """Return the outputs for each input, without the batch axis; for one of zeros where there is none."""
+    if values:
+        return [_single(model, made.prepare(value), made.windows) for value in values]
+    return [_single(model, _zeros(model, made, limits), windows=False)]
 
 
 def _single(model: OnnxModel, tensor: Tensor, windows: bool) -> list[Tensor]:
@@ -175,15 +220,28 @@ def _scores(model: OnnxModel, made: Prepared, pictures: Sequence[Image]) -> np.n
     return np.nan_to_num(np.array(rows, np.float64), nan=0.0, posinf=1e6, neginf=-1e6)
 
 
-def _told(model: OnnxModel, made: Prepared, pictures: Sequence[Image]) -> float:
-    changed = zip(*(little_changes(each) for each in pictures), strict=True)
-    found = shares(_scores(model, made, pictures))
-    return information(found, [shares(_scores(model, made, each)) for each in changed])
+def _compared(
+    model: OnnxModel, made: Sequence[Prepared], pictures: Sequence[Image]
+) -> tuple[list[float], list[list[int]]]:
+    """Return for each preparation how much is told of the pictures, and the best class of each.
 
-
-def _best(model: OnnxModel, made: Sequence[Prepared], pictures: Sequence[Image]) -> list[list[int]]:
-    """Return the best class of each picture, for each preparation."""
-    return [_scores(model, each, pictures).argmax(axis=1).tolist() for each in made]
+    Only the better half is asked of changed pictures as well; 0 for the others.
+    """
+    some = [pictures[at * len(pictures) // MAX_CHANGED] for at in range(min(len(pictures), MAX_CHANGED))]
+    if len(pictures) <= MAX_CHANGED:
+        some = list(pictures)
+    changed = [list(each) for each in zip(*map(little_changes, some), strict=True)]
+    found = [shares(_scores(model, each, pictures)) for each in made]
+    first = [information(each, []) for each in found]
+    least = sorted(first)[len(first) // 2 - (len(first) % 2 == 0)]
+    told = []
+    for so, plain in zip(made, first, strict=True):
+        if plain < least:
+            told.append(0.0)
+            continue
+        alike = shares(_scores(model, so, some))
+        told.append(information(alike, [shares(_scores(model, so, group)) for group in changed]))
+    return told, [each.argmax(axis=1).tolist() for each in found]
 
 
 def _attempt(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
@@ -206,7 +264,8 @@ def _attempt(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     steady = True
     shown = ""
     operations = 0
-    for name, value in inputs:
+    shape = parts.models[spec.model.file].shape
+    for name, value in inputs if request["inputs"] else [("an input of zeros", _nothing(request["kind"], shape))]:
         try:
             tensor = found.prepare(value)
             started = perf_counter()
@@ -224,11 +283,8 @@ def _attempt(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
         except ModelFailed as error:
             raise InvalidFunction(f"{name}: {error.detail}") from error
         if len(seconds) == 1:
-            operations = multiply_adds(
-                parts.models[spec.model.file].profile(
-                    tensor[0] if tensor.ndim > len(parts.models[spec.model.file].shape) else tensor
-                )
-            )
+            model = parts.models[spec.model.file]
+            operations = multiply_adds(model.profile(tensor[0] if spec.model.overlap is not None else tensor))
             again = found.encode([output[0] for output in found.model.run(tensor[None])], value)
             steady = labels.label(again) == labels.label(result)
             shown = result.body[:300].decode("utf-8", "replace")
@@ -236,7 +292,7 @@ def _attempt(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
         seen[label] = seen.get(label, 0) + 1
     inputs.check(len(seconds))
     return {
-        "read": len(seconds),
+        "read": len(seconds) if request["inputs"] else 0,
         "refused": inputs.refused,
         "count_refused": inputs.count_refused,
         "different": len(seen),
@@ -246,6 +302,17 @@ def _attempt(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
         "key_s": float(np.median(key_seconds)) if key_seconds else 0.0,
         "multiply_adds": operations,
     }
+
+
+def _nothing(kind: Kind, shape: Sequence[int | None]) -> Input:
+    """Return an input that says nothing: a gray picture, silence, zeros, white space."""
+    if kind == "image":
+        return Image(np.full((480, 640, 3), 128, np.uint8))
+    if kind == "audio":
+        return Audio(np.zeros(16_000, np.float32), 16_000)
+    if kind == "bytes":
+        return Array(np.full(4096, 32, np.uint8))
+    return Array(np.zeros([axis or 16 for axis in shape]))
 
 
 if __name__ == "__main__":
