@@ -30,7 +30,7 @@ examples:
 A value of --set is written as in function.toml; docs/functions.md has all fields."""
 
 _MEMORY = Setting("max_memory", int, 4 << 30, "what trying a model may take", "", "bytes", minimum=1 << 26)
-LIMITS = ("functions", "max_pixels", "max_audio_s", "max_elements", "max_body_bytes")
+LIMITS = ("functions", "max_pixels", "max_audio_s", "max_elements", "max_body_bytes", "max_result_bytes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
             timeout_s=args.timeout,
             limits=Limits(settings.max_pixels, settings.max_audio_s, settings.max_elements),
             max_body_bytes=settings.max_body_bytes,
+            max_result_bytes=settings.max_result_bytes,
         ),
         write=not args.dry_run,
     )

@@ -54,6 +54,8 @@ class ResultSpec(Table):
     """boxes, rows `map`: how far a box is grown on each side, in units of its area by its circumference."""
     normalize: bool = True
     """embedding: brought to norm 1."""
+    decimals: Annotated[int, Field(ge=0, le=15)] | None = None
+    """tensors, embedding: floats are rounded to so many decimals; default: as they are."""
     windows: Merge | None = None
     """Audio with `overlap`: how the outputs for windows come together; default: by kind."""
     equality: Literal["label", "labels", "text", "bytes", "close", "boxes", "cosine"] = "label"
@@ -160,6 +162,7 @@ class ResultSpec(Table):
             threshold=self.threshold,
             blank=self.blank,
             normalize=self.normalize,
+            decimals=self.decimals,
             rows=self.rows,
             row_options=RowOptions(
                 corners=self.corners,

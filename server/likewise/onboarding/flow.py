@@ -50,6 +50,7 @@ class Wanted:
     timeout_s: float = 300.0
     limits: Limits = field(default_factory=Limits)
     max_body_bytes: int = 16 << 20
+    max_result_bytes: int = 1 << 20
 
 
 @dataclass(slots=True)
@@ -151,6 +152,7 @@ def _common(wanted: Wanted, kind: Kind, inputs: Sequence[InputFile]) -> dict[str
         "inputs": [(str(each.path), each.media_type) for each in inputs],
         "limits": asdict(wanted.limits),
         "max_bytes": wanted.max_body_bytes,
+        "max_result_bytes": wanted.max_result_bytes,
         "max_memory": wanted.max_memory,
     }
 

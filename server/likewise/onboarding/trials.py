@@ -282,6 +282,12 @@ def _attempt(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
             result = found.encode(outputs, value)
         except ModelFailed as error:
             raise InvalidFunction(f"{name}: {error.detail}") from error
+        if result.size_bytes > request["max_result_bytes"]:
+            raise InvalidFunction(
+                f"{name}: its result has {result.size_bytes} bytes, and the server keeps "
+                f"{request['max_result_bytes']}; name fewer outputs (--set result.outputs=[…]), round them "
+                "(--set result.decimals=3), or raise max_result_bytes"
+            )
         if len(seconds) == 1:
             model = parts.models[spec.model.file]
             operations = multiply_adds(model.profile(tensor[0] if spec.model.overlap is not None else tensor))

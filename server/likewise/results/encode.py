@@ -115,21 +115,28 @@ def _shares(scores: Tensor, kind: Scores) -> Tensor:
     return powers
 
 
-def tensor_encoder(names: Sequence[str]) -> Encode:
-    """Return an encoder to `{"outputs": {name: {"shape", "data"}}}`, the data flat in C order."""
+def tensor_encoder(names: Sequence[str], *, decimals: int | None = None) -> Encode:
+    """Return an encoder to `{"outputs": {name: {"shape", "data"}}}`, the data flat in C order.
+
+    decimals: floats are rounded to so many; None: as they are.
+    """
 
     def encode(outputs: Sequence[Tensor], value: Input | None = None) -> Result:
         document = {}
         for name, output in zip(names, outputs, strict=True):
             check_finite(name, output)
             flat = np.ascontiguousarray(output).ravel()
-            document[name] = {
-                "shape": list(output.shape),
-                "data": flat.astype(np.float32) if flat.dtype == np.float16 else flat,
-            }
+            document[name] = {"shape": list(output.shape), "data": rounded(flat, decimals)}
         return Result(orjson.dumps({"outputs": document}, option=orjson.OPT_SERIALIZE_NUMPY))
 
     return encode
+
+
+def rounded(values: Tensor, decimals: int | None) -> Tensor:
+    """Return values as JSON is made of them: floats rounded to so many decimals, where that is asked for."""
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    return values if decimals is None or values.dtype.kind != "f" else np.round(values, decimals)
 
 
 def check_finite(name: str, output: Tensor) -> None:

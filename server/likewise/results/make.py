@@ -32,6 +32,7 @@ class ResultOptions:
     threshold: float | None = None
     blank: Blank = "first"
     normalize: bool = True
+    decimals: int | None = None
     rows: Rows = "score-class"
     row_options: RowOptions = field(default_factory=RowOptions)
     unit: Unit = "pixels"
@@ -84,9 +85,9 @@ KINDS: Mapping[str, ResultKind] = {
         "all classes whose score is enough",
     ),
     "tensors": ResultKind(
-        lambda _, names, __: tensor_encoder(names),
+        lambda options, names, _: tensor_encoder(names, decimals=options.decimals),
         ("close", "bytes"),
-        frozenset({"tolerance"}),
+        frozenset({"tolerance", "decimals"}),
         False,
         None,
         "join",
@@ -122,9 +123,9 @@ KINDS: Mapping[str, ResultKind] = {
         "text, from scores of characters by step (CTC)",
     ),
     "embedding": ResultKind(
-        lambda options, _, __: embedding_encoder(normalize=options.normalize),
+        lambda options, _, __: embedding_encoder(normalize=options.normalize, decimals=options.decimals),
         ("cosine", "close", "bytes"),
-        frozenset({"normalize", "similarity", "tolerance"}),
+        frozenset({"normalize", "similarity", "tolerance", "decimals"}),
         True,
         1,
         "mean",

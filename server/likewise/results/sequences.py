@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from likewise.errors import ModelFailed
-from likewise.results.encode import Encode, Scores, check_finite
+from likewise.results.encode import Encode, Scores, check_finite, rounded
 from likewise.types import Input, Result, Tensor
 
 Blank = Literal["first", "last"]
@@ -78,8 +78,11 @@ def read_alphabet(text: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def embedding_encoder(*, normalize: bool = True) -> Encode:
-    """Return an encoder to `{"embedding": [...]}` from the first output, flat; normalize: at Euclidean norm 1."""
+def embedding_encoder(*, normalize: bool = True, decimals: int | None = None) -> Encode:
+    """Return an encoder to `{"embedding": [...]}` from the first output, flat; normalize: at Euclidean norm 1.
+
+    decimals: as for `tensor_encoder`.
+    """
 
     def encode(outputs: Sequence[Tensor], value: Input | None = None) -> Result:
         flat = np.ascontiguousarray(outputs[0], np.float32).ravel()
@@ -87,6 +90,6 @@ def embedding_encoder(*, normalize: bool = True) -> Encode:
         norm = float(np.linalg.norm(flat.astype(np.float64)))
         if normalize and norm > 1e-12:
             flat = flat / np.float32(norm)
-        return Result(orjson.dumps({"embedding": flat}, option=orjson.OPT_SERIALIZE_NUMPY))
+        return Result(orjson.dumps({"embedding": rounded(flat, decimals)}, option=orjson.OPT_SERIALIZE_NUMPY))
 
     return encode
