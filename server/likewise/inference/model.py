@@ -254,7 +254,15 @@ def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
                 f"{path}: uses the operator `{strange[0]}`, which ONNX Runtime does not have by itself; export it with "
                 "standard operators, or with the operator as a function in the model"
             ) from error
-        raise InvalidFunction(f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; export it again") from error
+        remedy = "export it again"
+        if _is_unknown_operator(error):
+            remedy = "export it with standard operators of an opset that the installed ONNX Runtime has, or update that"
+        raise InvalidFunction(f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; {remedy}") from error
+
+
+def _is_unknown_operator(error: Exception) -> bool:
+    """Say whether loading failed for an operator that is not known: ONNX Runtime says so in its text alone."""
+    return "No Op registered for" in str(error) or "is not a registered function/op" in str(error)
 
 
 def _input(path: Path, inputs: Sequence[Any], name: str) -> Any:

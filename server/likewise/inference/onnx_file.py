@@ -37,13 +37,13 @@ MAX_DENSE = 1 << 28
 """Elements that a sparse tensor may have, written out, or a tensor that a node fills."""
 
 
-def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> tuple[str, ...]:
-    """Return the names of the files that hold external data of an ONNX file, as it writes them; each once.
+def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> dict[str, int]:
+    """Return the names of the files that hold external data of an ONNX file, as it writes them, and their least size.
 
     content: the file's bytes; name: how errors call it. Raises InvalidFunction for what is no ONNX file, is cut off,
     or claims more elements than its bytes can hold.
     """
-    found: dict[str, None] = {}
+    found: dict[str, int] = {}
     with memoryview(content) as view:
         try:
             graphs = 0
@@ -51,7 +51,8 @@ def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> tuple[
             while todo:
                 message, span = todo.pop()
                 if message == _TENSOR:
-                    found.update(dict.fromkeys(_tensor(view, span)))
+                    for location, end in _tensor(view, span):
+                        found[location] = max(end, found.get(location, 0))
                     continue
                 graphs += message == _GRAPH
                 children = _CHILDREN[message]
@@ -73,23 +74,29 @@ def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> tuple[
         except (ValueError, IndexError) as error:
             reason = str(error) if isinstance(error, ValueError) else "it is cut off"
             raise InvalidFunction(f"{name}: is no whole ONNX file ({reason}); export or copy it again") from None
-    return tuple(found)
+    return found
 
 
-def _tensor(view: memoryview, span: Span) -> Iterator[str]:
-    """Yield where a tensor's data lie outside the file; check that those within can fill its shape."""
+def _tensor(view: memoryview, span: Span) -> Iterator[tuple[str, int]]:
+    """Yield where a tensor's data lie outside the file, and up to which byte; check that others fill its shape."""
     dims: list[int] = []
-    outside = False
+    locations: list[bytes] = []
+    end = 0
     for field, kind, value in fields(view, span):
         if field == _DIMS:
             dims += numbers(view, kind, value)
         elif field == _EXTERNAL_DATA and kind == BYTES:
             entry = {at: bytes(view[slice(*text)]) for at, wire, text in fields(view, value) if wire == BYTES}
-            if entry.get(1) == b"location":
-                outside = True
-                yield entry.get(2, b"").decode("utf-8")
-    if any(dim < 0 for dim in dims) or (not outside and math.prod(dims) > _ELEMENTS_PER_BYTE * (span[1] - span[0])):
+            key, text = entry.get(1, b""), entry.get(2, b"")
+            if key == b"location":
+                locations.append(text)
+            elif key in (b"offset", b"length"):
+                end += int(text)
+    count = math.prod(dims)
+    if any(dim < 0 for dim in dims) or (not locations and count > _ELEMENTS_PER_BYTE * (span[1] - span[0])):
         raise ValueError(f"a tensor claims a shape of {'×'.join(map(str, dims[:8]))}, and has not so many numbers")
+    for location in locations:
+        yield location.decode("utf-8"), max(end, count // _ELEMENTS_PER_BYTE)
 
 
 def external_paths(path: Path, folder: Path) -> tuple[Path, ...]:
@@ -100,7 +107,7 @@ def external_paths(path: Path, folder: Path) -> tuple[Path, ...]:
     names = _names(path)
     root = folder.resolve()
     paths: list[Path] = []
-    for name in names:
+    for name, least in names.items():
         written = PurePosixPath(name)
         outside = not name or "\\" in name or "\0" in name or written.is_absolute() or ".." in written.parts
         found = path.parent / name if not outside else path
@@ -111,11 +118,15 @@ def external_paths(path: Path, folder: Path) -> tuple[Path, ...]:
             )
         if not found.is_file():
             raise InvalidFunction(f"{path}: keeps data in `{name[:200]}`, which is not there; put it beside the model")
+        if found.stat().st_size < least:
+            raise InvalidFunction(
+                f"{path}: keeps {least} bytes in `{name[:200]}`, which has {found.stat().st_size}; copy it again"
+            )
         paths.append(found)
     return tuple(paths)
 
 
-def _names(path: Path) -> tuple[str, ...]:
+def _names(path: Path) -> dict[str, int]:
     if path.suffix == ".ort":  # ONNX Runtime goes by the name, and would read it as a format that is not checked here
         raise InvalidFunction(f"{path}: is in ONNX Runtime's own format; export it as .onnx")
     try:

@@ -99,7 +99,10 @@ def add(wanted: Wanted, *, write: bool = True) -> Added:
         made = place / folder.name
         _write(made, draft.text(head), path, external, draft, names)
         request = {"do": "attempt", "folder": str(made), **_common(wanted, kind, inputs)}
-        attempt = ask(request, str(path), wanted.timeout_s)
+        try:
+            attempt = ask(request, str(path), wanted.timeout_s)
+        except InvalidFunction as error:  # what is staged is gone when somebody reads of it
+            raise InvalidFunction(error.detail.replace(str(made), str(folder))) from error
         if not attempt["steady"]:
             notes.append("the same input came to two results, so repeats are decided like others")
             draft.choose("model", "deterministic", False, "the same input came to two results", Origin.TRIED)

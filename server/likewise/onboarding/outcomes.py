@@ -98,6 +98,10 @@ def choose_result(draft: Draft, graph: Graph, found: Sequence[Output], names: Se
                 "--labels FILE"
             )
         _scores(draft, graph, first, kind)
+    elif kind == "text" and not names and draft.get("result", "alphabet") is None:
+        raise InvalidFunction(
+            f"{path}: has no alphabet in its metadata; name a file with its characters: --labels FILE"
+        )
     elif kind == "boxes":
         _boxes(draft, found, names)
 

@@ -19,6 +19,7 @@ _OVERLAP = re.compile(r"iou|nms|overlap", re.I)
 _SCORE = re.compile(r"score|conf|thresh", re.I)
 LONG = 1600
 """Numbers of one axis from which on they are taken for samples of a sound: a tenth of a second."""
+LONGEST = 60 * 48_000
 NUMERIC = frozenset(
     {"float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "bool"}
 )
@@ -92,7 +93,7 @@ def kind_of(main: Value, others: Sequence[Value], of_files: Kind | None) -> tupl
     if len(many) == 1 and main.dtype.startswith("float"):
         if any(_RATE.match(each.name) for each in others):
             return "audio", "it takes a sample rate", Origin.FILE
-        if _AUDIO.search(main.name) or (many[0] or 0) >= LONG:
+        if _AUDIO.search(main.name) or LONG <= (many[0] or 0) <= LONGEST:
             return "audio", "a long list of numbers", Origin.ASSUMED
     if of_files == "bytes" and len(many) == 1 and many[0] is not None and main.dtype.startswith(("int", "uint")):
         return "bytes", "what the inputs are", Origin.INPUTS
