@@ -202,7 +202,7 @@ def test_data_beside_the_model_are_as_long_as_it_says(tmp_path):
     """A file that was cut off is found before anything is loaded."""
     (tmp_path / "m.onnx").write_bytes(with_external("w.bin"))
     (tmp_path / "w.bin").write_bytes(bytes(23))
-    with pytest.raises(InvalidFunction, match="24 bytes in `w.bin`, which has 23"):
+    with pytest.raises(InvalidFunction, match="24 bytes in `w\\.bin`, which has 23"):
         OnnxModel(tmp_path / "m.onnx")
     (tmp_path / "w.bin").write_bytes(bytes(24))
     assert OnnxModel(tmp_path / "m.onnx").run(np.ones((1, 2)))[0].tolist() == [[0, 0, 0]]
