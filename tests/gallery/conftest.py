@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from gallery_models import MODELS
+from gallery_models import MODELS, documented
 
 from likewise.__main__ import main
+from likewise.function.spec_text import parse_toml
 
 SUFFIX = {"image": ".png", "audio": ".wav", "bytes": ".bin"}
 MEDIA = {"image": "image/png", "audio": "audio/wav", "bytes": "application/octet-stream"}
@@ -38,6 +39,8 @@ def gallery(tmp_path: Path, live: Callable[..., Any], capsys: pytest.CaptureFixt
         code = main([*arguments, *model.arguments, *more])
         said = capsys.readouterr()
         assert code == 0, said.err
+        spec = (functions / name / "function.toml").read_text()
+        assert parse_toml(spec, "written") == parse_toml(documented()[name][1], "documented")
         server = live(functions=functions)
 
         def ask(body: bytes) -> dict[str, Any]:
@@ -46,9 +49,7 @@ def gallery(tmp_path: Path, live: Callable[..., Any], capsys: pytest.CaptureFixt
             assert answer.status_code == 200, answer.text
             return dict(answer.json())
 
-        return SimpleNamespace(
-            path=path, said=said.out, spec=(functions / name / "function.toml").read_text(), ask=ask, model=model
-        )
+        return SimpleNamespace(path=path, said=said.out, ask=ask)
 
     return added
 

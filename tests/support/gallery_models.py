@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "gallery.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,14 @@ MODELS = {
         ),
     ),
 }
+
+
+def documented() -> dict[str, tuple[list[str], str]]:
+    """Return what docs/gallery.md has of each model: the words of the command behind the file, and the spec."""
+    blocks = re.findall(r"```console\n\$ likewise add (.*?)```\n\n```toml\n(.*?)```", DOCUMENT.read_text(), re.S)
+    found = {}
+    for command, spec in blocks:
+        file, option, name, *words = shlex.split(command.replace("\\\n", " "))
+        assert option == "--name"
+        found[name] = ([file.removeprefix("$P/"), *words], spec)
+    return found
