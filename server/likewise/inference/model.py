@@ -46,8 +46,9 @@ Bound = tuple[onnxruntime.IOBinding, Tensor, Tensor]
 class OnnxModel:
     """A loaded ONNX model of which one input comes from a request, with the batch as its first axis.
 
-    `shape` is that input's shape without the batch axis; None stands for an axis of any length. `outputs` are the names
-    of the outputs that are computed, `files` its own and those beside it that hold some of its numbers.
+    `shape` is that input's shape without the batch axis; None stands for an axis of any length. `batch` says what has
+    one. `outputs` are the names of the outputs that are computed, `files` its own and those beside it that hold some of
+    its numbers.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class OnnxModel:
             raise InvalidFunction(f"{path}: input `{taken.name}` is a scalar; the first axis has to be the batch")
         if batch != "none" and isinstance(axes[0], int) and axes[0] not in (-1, 1):
             raise InvalidFunction(f"{path}: has a fixed batch of {axes[0]}; export it with a dynamic batch axis, or 1")
-        self._batch = batch
+        self.batch = batch
         # fixed inputs whose own axes may have any length could have the batch among them: one at a time is right
         bound = all(isinstance(axis, int) for each in inputs if each.name in self._fixed for axis in each.shape)
         self.dynamic_batch = batch == "both" and bound and not (isinstance(axes[0], int) and axes[0] == 1)
@@ -167,13 +168,13 @@ class OnnxModel:
         batch: shape (n, ...), converted to the model's dtype; n is 1 unless `dynamic_batch`.
         Raises ModelFailed where the model raises, or an output has no batch axis of n.
         """
-        given = batch[0] if self._batch == "none" else batch
+        given = batch[0] if self.batch == "none" else batch
         try:
             feed = {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed}
             outputs = self._session.run(self._fetched, feed)
         except Exception as error:  # ONNX Runtime raises a family without a common base
             raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
-        if self._batch != "both":
+        if self.batch != "both":
             return [np.asarray(output)[None] for output in outputs]
         for name, output in zip(self.outputs, outputs, strict=True):
             if not isinstance(output, np.ndarray) or output.ndim == 0 or output.shape[0] != len(batch):
@@ -195,7 +196,7 @@ class OnnxModel:
             options.profile_file_prefix = f"{folder}/profile"
             try:
                 session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
-                given = one if self._batch == "none" else one[None]
+                given = one if self.batch == "none" else one[None]
                 session.run(None, {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed})
                 events = json.loads(Path(session.end_profiling()).read_bytes())
             except Exception as error:  # as above
@@ -209,7 +210,7 @@ class OnnxModel:
         Where the input may have any length, or the model only takes what is not float32, it is `run`. A lone number
         comes out as shape (1,). Raises as `run`.
         """
-        if None in self.shape or self._fixed or self._batch != "both":
+        if None in self.shape or self._fixed or self.batch != "both":
             return lambda one: np.atleast_1d(self.run(one[None])[0][0])
         zeros = np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
         first = self.run(zeros)[0]

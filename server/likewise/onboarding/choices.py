@@ -32,6 +32,8 @@ def choose_input(draft: Draft, graph: Graph, files: Sequence[InputFile], path: s
     """
     main = shapes.main_input(graph.inputs, draft.get("model", "input"), path)
     others = [each for each in graph.inputs if each.name != main.name]
+    if not shapes.has_batch(main):
+        draft.choose("model", "batch", "none", "its input has no batch axis")
     draft.choose("input", "kind", *shapes.kind_of(main, others, main_kind(files) if files else None))
     kind: Kind = draft.get("input", "kind")
     if kind not in MEDIA_TYPES:
@@ -87,6 +89,8 @@ def choose_preparation(
 
     Returns what there is to say about it.
     """
+    if probe["batch"] != "both":
+        draft.choose("model", "batch", probe["batch"], "its outputs have no batch axis", Origin.TRIED)
     for field in ("multiple", "max_side") if probe["sized"] else ():
         draft.drop("model", field)
     for field, value in probe["sized"].items():

@@ -11,6 +11,7 @@ from typing import Any
 from likewise.errors import InvalidFunction
 from likewise.inference.onnx_graph import Graph, Value
 from likewise.onboarding.draft import Draft, Origin
+from likewise.results.boxes import MAX_BOXES
 from likewise.results.encode import read_labels
 
 _PASSES = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
@@ -19,6 +20,8 @@ _EMBEDDING = re.compile(r"embed|feature|vector|repr", re.I)
 _BOXES = re.compile(r"box", re.I)
 _SCORES = re.compile(r"score|conf|prob", re.I)
 _CLASSES = re.compile(r"class|label|categor", re.I)
+_NEW_STATE = ("{}", "{}n", "{}_n", "n{}", "{}out", "{}_out", "out_{}", "new_{}", "next_{}", "{}_new", "{}_next", "{}_1")
+"""What the new value of a state is called, by the name of the old one."""
 MAX_NAMES = 100_000
 
 
@@ -74,8 +77,8 @@ def last_operator(graph: Graph, output: str) -> str:
 
 def without_states(outputs: Sequence[Value], fixed: Sequence[str]) -> list[Value]:
     """Return the outputs that are no new state: those that are not called like a fixed input."""
-    called = [rf"{re.escape(name)}(_?out|_?n|N|_?\d)?|n(ew)?_?{re.escape(name)}" for name in fixed]
-    kept = [each for each in outputs if not any(re.fullmatch(pattern, each.name) for pattern in called)]
+    called = {form.format(name).lower() for name in fixed for form in _NEW_STATE}
+    kept = [each for each in outputs if each.name.lower() not in called]
     return kept or list(outputs)
 
 
@@ -130,7 +133,7 @@ def _kind(graph: Graph, found: Sequence[Output], names: Sequence[str]) -> tuple[
     if len(many) == 2:
         if names and many[1] in (len(names) + 1, len(names) + 2):
             return "text", "scores of characters by step", Origin.FILE
-        if many[1] in (6, 7):
+        if many[1] in (6, 7) and many[0] <= MAX_BOXES:
             return "boxes", "rows of box, score and class", Origin.ASSUMED
         if names and len(names) + 4 in many:
             return "boxes", "rows of box and a score for each class", Origin.FILE
@@ -160,13 +163,13 @@ def _boxes(draft: Draft, found: Sequence[Output], names: Sequence[str]) -> None:
         draft.choose("result", "rows", "apart", "boxes, scores and classes are outputs of their own")
         draft.choose("result", "outputs", [name for name in ordered if name], "boxes, scores, classes", Origin.ASSUMED)
         return
-    if names and len(names) + 4 in many:
+    if len(many) < 2 or (many[1] in (6, 7) and many[0] <= MAX_BOXES):
+        rows, corners = "score-class", "xyxy"
+    elif names and len(names) + 4 in many:
         rows, corners = "classes", "cxcywh"
     elif names and len(names) + 5 in many:
         rows, corners = "objectness", "cxcywh"
-    elif many[-1:] in ([6], [7]) or len(many) < 2:
-        rows, corners = "score-class", "xyxy"
-    elif abs(many[0]) >= 16 and many[1] >= 16 and not names:
+    elif min(many) >= 16 and not names:
         rows, corners = "map", ""
     else:
         rows, corners = "classes", "cxcywh"

@@ -28,8 +28,16 @@ Axes = tuple[int | None, ...]
 
 
 def axes_of(value: Value) -> Axes:
-    """Return an input's or output's shape without the batch axis; None for any length."""
-    return tuple(axis if isinstance(axis, int) else None for axis in (value.shape or ())[1:])
+    """Return an input's shape without the batch axis; None for any length."""
+    shape = value.shape or ()
+    return tuple(axis if isinstance(axis, int) else None for axis in shape[has_batch(value) :])
+
+
+def has_batch(value: Value) -> bool:
+    """Say whether an input has a batch axis: it is of any length, or 1, unless there is no other."""
+    shape = value.shape or ()
+    fixed = isinstance(shape[0], int) and shape[0] > 1 if shape else True
+    return len(shape) > 3 or not (fixed or len(shape) == 1)
 
 
 def main_input(inputs: Sequence[Value], name: str | None, path: str) -> Value:

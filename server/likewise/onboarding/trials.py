@@ -110,10 +110,8 @@ def _probe(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     """
     path = Path(request["model"])
     tables = [ModelSpec.model_validate(each) for each in request["preparations"]]
-    first = tables[0]
-    model = OnnxModel(path, input=first.input, fixed=first.fixed_inputs, outputs=request["outputs"], batch=first.batch)
     kind: Kind = request["kind"]
-    tables, sized = _computing(model, kind, tables, request["sizes"], limits)
+    model, tables, sized = _computing(path, request["outputs"], kind, tables, request["sizes"], limits)
     made = [prepared(kind, table, model, str(path)) for table in tables]
     inputs = _Inputs(request, limits)
     values = []
@@ -135,6 +133,7 @@ def _probe(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
             _described(name, rows) for name, rows in zip(model.outputs, zip(*outputs, strict=True), strict=True)
         ],
         "sized": sized,
+        "batch": model.batch,
         "told": told,
         "by_input": best,
         "read": len(values),
@@ -145,22 +144,30 @@ def _probe(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
 
 
 def _computing(
-    model: OnnxModel, kind: Kind, tables: list[ModelSpec], sizes: Sequence[Mapping[str, Any]], limits: Limits
-) -> tuple[list[ModelSpec], Mapping[str, Any]]:
-    """Return the preparations in a size that the model computes zeros of, and what that is where it is another.
+    path: Path,
+    outputs: Sequence[str],
+    kind: Kind,
+    tables: list[ModelSpec],
+    sizes: Sequence[Mapping[str, Any]],
+    limits: Limits,
+) -> tuple[OnnxModel, list[ModelSpec], Mapping[str, Any]]:
+    """Return the model, the preparations in a size that it computes zeros of, and what that is where it is another.
 
-    Raises InvalidFunction where there is none.
+    Where outputs have no batch axis the model is taken so. Raises InvalidFunction where nothing can be computed.
     """
+    first = tables[0]
     failed: LikewiseError | None = None
-    for size in ({}, *sizes):
-        changed = [_resized(table, size) for table in tables]
-        try:
-            made = prepared(kind, changed[0], model, str(model.path))
-            _single(model, _zeros(model, made, limits), windows=False)
-        except ModelFailed as error:
-            failed = failed or error
-        else:
-            return changed, size
+    for batch in (first.batch, "input") if first.batch == "both" else (first.batch,):
+        model = OnnxModel(path, input=first.input, fixed=first.fixed_inputs, outputs=outputs, batch=batch)
+        for size in ({}, *sizes):
+            changed = [_resized(table, size) for table in tables]
+            try:
+                made = prepared(kind, changed[0], model, str(path))
+                _single(model, _zeros(model, made, limits), windows=False)
+            except ModelFailed as error:
+                failed = failed or error
+            else:
+                return model, changed, size
     assert failed is not None
     free = None in model.shape
     remedy = {

@@ -14,7 +14,9 @@ from models import FLOAT, onnx_model, scores, with_external
 from onnx import TensorProto, helper, numpy_helper
 
 from likewise.__main__ import main
+from likewise.function.parts import Parts
 from likewise.function.spec_text import read_spec
+from likewise.types import Image
 
 NODE, UINT8 = helper.make_node, TensorProto.UINT8
 Run = Callable[..., tuple[int, str]]
@@ -454,3 +456,61 @@ def test_functions_are_listed_checked_and_removed(run: Run, tmp_path: Path, caps
         assert "there are: m" in said
     assert functions("remove", "m")[0] == 0
     assert "likewise add MODEL.onnx" in functions("list")[1]
+
+
+def detector(output: list[Any], nodes: list[Any], shape: list[Any], weights: dict[str, Any] | None = None) -> bytes:
+    """Return a model of pictures with one output of any shape, and the names of two classes."""
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [info("images", FLOAT, shape)],
+        [info("output0", FLOAT, output)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in (weights or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "names", "{0: 'cat', 1: 'dog'}"
+    return model.SerializeToString()
+
+
+def always(name: str) -> list[Any]:
+    """Return nodes that say what a weight holds, whatever the picture."""
+    nodes = [NODE("ReduceMax", ["images"], ["m"], keepdims=0), NODE("Mul", ["m", "none"], ["z"])]
+    return [*nodes, NODE("Add", ["z", name], ["output0"])]
+
+
+def test_a_detector_that_knows_its_classes_needs_no_word(run: Run, tmp_path: Path) -> None:
+    """Columns of box and scores, as YOLO exports them."""
+    rows = np.zeros((1, 6, 40), np.float32)
+    rows[0, :, 3] = [16, 16, 8, 8, 0.1, 0.9]
+    nodes = always("rows")
+    code, said = run(detector([1, 6, 40], nodes, [1, 3, 32, 32], {"rows": rows, "none": np.float32(0)}))
+    assert code == 0, said
+    result = read_spec(tmp_path / "functions" / "m")[0].result
+    assert (result.kind, result.rows, result.corners, result.nms) == ("boxes", "classes", "cxcywh", 0.45)
+    assert '"box":[0.375,0.375,0.625,0.625],"score":0.9,"label":"dog"' in run_once(tmp_path)
+
+
+def run_once(tmp_path: Path) -> str:
+    """Return the result for a gray picture of the function that was added."""
+    folder = tmp_path / "functions" / "m"
+    spec, version = read_spec(folder)
+    assert spec.model is not None
+    found = Parts(spec, folder, version).computation(spec.model, 1)
+    value = Image(np.full((32, 32, 3), 90, np.uint8))
+    outputs = [output[0] for output in found.model.run(found.prepare(value)[None])]
+    return found.encode(outputs, value).body.decode()
+
+
+@pytest.mark.parametrize(("shape", "batch"), [([1, 3, 32, 32], "input"), ([3, 32, 32], "none")])
+def test_what_has_no_batch_axis_is_found_out(run: Run, tmp_path: Path, shape: list[int], batch: str) -> None:
+    """Outputs alone, as detectors with suppression have it, or the input as well."""
+    rows = np.array([[8, 8, 24, 24, 0.9, 1], [0, 0, 8, 8, 0.8, 0]], np.float32)
+    nodes = always("rows")
+    code, said = run(detector([2, 6], nodes, shape, {"rows": rows, "none": np.float32(0)}))
+    assert code == 0, said
+    spec, _ = read_spec(tmp_path / "functions" / "m")
+    assert spec.model is not None
+    assert (spec.model.batch, spec.result.rows) == (batch, "score-class")
+    assert '"box":[0.25,0.25,0.75,0.75],"score":0.9,"label":"dog"' in run_once(tmp_path)
