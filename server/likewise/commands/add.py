@@ -15,6 +15,7 @@ from likewise.options import add_arguments as add_settings
 from likewise.options import read_settings
 from likewise.results.make import KINDS
 from likewise.setting import Setting
+from likewise.settings import Settings
 
 _DESCRIPTION = """\
 Makes a function of an ONNX file: looks into the file for inputs, outputs, layout and names, finds out the rest by
@@ -64,7 +65,23 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(vars(args), os.environ)
     if args.most < 1 or args.timeout <= 0:
         raise SettingsError("--most and --timeout have to be above 0.")
-    added = add(
+    try:
+        added = _add(args, settings)
+    except OSError as error:
+        raise SettingsError(
+            f"{error.filename or settings.functions}: {error.strerror or error}; nothing was added. Check permissions "
+            "and room, or name another folder with --functions."
+        ) from error
+    print(report(added))
+    if args.dry_run:
+        print(f"\n{added.text}\nNothing was written.")
+    else:
+        print(f"\nWrote {added.folder / 'function.toml'}. Serve it:\n  likewise serve --functions {settings.functions}")
+    return 0
+
+
+def _add(args: argparse.Namespace, settings: Settings) -> Added:
+    return add(
         Wanted(
             model=args.model,
             functions=settings.functions,
@@ -83,12 +100,6 @@ def run(args: argparse.Namespace) -> int:
         ),
         write=not args.dry_run,
     )
-    print(report(added))
-    if args.dry_run:
-        print(f"\n{added.text}\nNothing was written.")
-    else:
-        print(f"\nWrote {added.folder / 'function.toml'}. Serve it:\n  likewise serve --functions {settings.functions}")
-    return 0
 
 
 def report(added: Added) -> str:

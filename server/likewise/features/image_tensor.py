@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InvalidFunction
 from likewise.features.prepare import Prepare, gray, image_pixels, rgb
-from likewise.features.resizing import Resizing, placed, planner
+from likewise.features.resizing import Resizing, placed, planner, resize
 from likewise.types import Input, Tensor
 
 Layout = Literal["nchw", "nhwc", "nhw"]
@@ -90,7 +90,14 @@ def image_tensor(
         mean=[*(-offset.astype(np.float64) / factor.astype(np.float64))],
         swapRB=swapped,
     )
-    return lambda value: cv2.dnn.blobFromImageWithParams(shown(value)[0], settings)[0]
+    exact = plan_for(1, 1).canvas
+
+    def stretched(value: Input) -> Tensor:
+        pixels = image_pixels(value)
+        pixels = resize(gray(pixels) if channels == 1 else rgb(pixels), exact, interpolation)
+        return cv2.dnn.blobFromImageWithParams(pixels, settings)[0]  # type: ignore[no-any-return]
+
+    return stretched
 
 
 def _linear(

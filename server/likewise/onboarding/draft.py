@@ -37,6 +37,7 @@ TABLES = ("", "input", "model", "model.fixed", "result", "keys", "reuse", "capac
 """Tables of a spec in the order in which they are written; "" is the top, `keys` the first key type."""
 _FIRST = frozenset({"file", "kind", "extractor"})
 """Fields that are written before the others of their table."""
+_FIXED = "model.fixed."
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -132,6 +133,8 @@ def given(settings: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
     for each in settings:
         place, sign, text = each.partition("=")
         table, dot, name = place.strip().rpartition(".")
+        if place.strip().startswith(_FIXED):  # names of inputs may have dots
+            table, name = "model.fixed", place.strip().removeprefix(_FIXED)
         if not sign or table not in TABLES or not name or (not dot and table):
             known = ", ".join(table for table in TABLES if table)
             raise InvalidValue(f"--set {each[:80]}: write TABLE.FIELD=VALUE, with a table of {known}")

@@ -514,3 +514,30 @@ def test_what_has_no_batch_axis_is_found_out(run: Run, tmp_path: Path, shape: li
     assert spec.model is not None
     assert (spec.model.batch, spec.result.rows) == (batch, "score-class")
     assert '"box":[0.25,0.25,0.75,0.75],"score":0.9,"label":"dog"' in run_once(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
+    """A file stands where the functions would go."""
+    (tmp_path / "functions").write_text("")
+    code, said = run(scores())
+    assert code == 2
+    assert f"{tmp_path / 'functions'}" in said
+    assert "nothing was added" in said
+
+
+def test_values_of_inputs_with_dots_and_colons_in_their_names(run: Run, tmp_path: Path) -> None:
+    """As exporters call them."""
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [NODE("Add", ["input.1", "serving:0"], ["y"])],
+        "g",
+        [info("input.1", FLOAT, ["n", 4]), info("serving:0", FLOAT, [1, 4])],
+        [info("y", FLOAT, ["n", 4])],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    assert run(content, "--set", "model.fixed.serving:0=[[1, 2, 3, 4]]")[0] == 0
+    model = read_spec(tmp_path / "functions" / "m")[0].model
+    assert model is not None
+    assert model.fixed == {"serving:0": [[1, 2, 3, 4]]}
+    other = ("--set", "model.input=serving:0", "--set", "model.fixed.input.1=[[1, 2, 3, 4]]")
+    assert run(content, "--name", "other", *other)[0] == 0
