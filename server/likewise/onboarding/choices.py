@@ -18,6 +18,8 @@ from likewise.results.sequences import read_alphabet
 
 CLOSE = 0.97
 """Share of the most told from which on the likelier of two preparations is taken."""
+LITTLE = 0.1
+"""Nats, or share of right answers, below which the inputs say nothing about preparations."""
 LABELS_FILE, ALPHABET_FILE = "labels.txt", "alphabet.txt"
 KEYS: Mapping[Kind, str] = {"image": "hog", "audio": "mfcc", "array": "vector", "bytes": "bytes"}
 """The extractor that is taken for each kind of input until something better is measured."""
@@ -103,6 +105,9 @@ def choose_preparation(
         return []
     right = [] if probe["count_refused"] else _accuracy(probe["by_input"], inputs, names)
     score, by = (right, "right by sub-folder") if right else (told, "nats told")
+    if max(score) < LITTLE:
+        preparations.adopt(draft, found[0], "usual; the inputs do not tell", Origin.ASSUMED)
+        return [f"the model tells too little of {probe['read']} inputs to say how pixels are scaled; give others"]
     at = next(place for place, each in enumerate(score) if each >= CLOSE * max(score))
     preparations.adopt(draft, found[at], f"{score[at]:.2f} {by}, of {len(found)} tried", Origin.INPUTS)
     ranked = sorted(zip(score, [name for name, _ in found], strict=True), reverse=True)[:3]

@@ -541,3 +541,14 @@ def test_values_of_inputs_with_dots_and_colons_in_their_names(run: Run, tmp_path
     assert model.fixed == {"serving:0": [[1, 2, 3, 4]]}
     other = ("--set", "model.input=serving:0", "--set", "model.fixed.input.1=[[1, 2, 3, 4]]")
     assert run(content, "--name", "other", *other)[0] == 0
+
+
+def test_inputs_that_are_all_alike_tell_nothing(run: Run, tmp_path: Path) -> None:
+    """What is usual is assumed then, and said."""
+    body = cv2.imencode(".png", np.full((4, 4), 127, np.uint8))[1].tobytes()
+    code, said = run(
+        trained_for(0.5, 0.5), "--inputs", written(tmp_path / "in", {f"{at}.png": body for at in range(4)})
+    )
+    assert code == 0, said
+    assert "tells too little of 4 inputs" in said
+    assert "model.scale" in said.partition("assumed:")[2]
