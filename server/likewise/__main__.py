@@ -20,6 +20,8 @@ GROUP = "likewise.commands"
 
 VERBS = {
     "serve": ("likewise.commands.serve", "answer requests, from reuse or from the model"),
+    "add": ("likewise.commands.add", "make a function of an ONNX file"),
+    "functions": ("likewise.commands.functions", "list, check and remove functions"),
     "keys": ("likewise.commands.keys", "add, list and remove access keys"),
     "settings": ("likewise.commands.settings", "print all settings with the values that would be used"),
     "evaluate": ("likewise.evaluation", "replay a workload through a policy, without a server, and report accuracy"),
@@ -34,6 +36,7 @@ _EPILOG = """\
 examples:
   likewise serve                              serve the folder ./functions on http://127.0.0.1:8080
   likewise serve --port 0 --functions DIR     another folder, on any free port
+  likewise add model.onnx --inputs DIR        make a function of a model of your own
   likewise keys add --name cam-1 --scope infer,insert
   likewise demo                               see what reuse saves, on real input
 

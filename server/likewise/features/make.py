@@ -7,6 +7,7 @@ from typing import Any
 
 from likewise.errors import InvalidFunction
 from likewise.features.audio import LogMelExtractor, MfccExtractor
+from likewise.features.content import BytesExtractor, PoolExtractor
 from likewise.features.embedding import OnnxExtractor
 from likewise.features.image import ColorExtractor, DctExtractor, GrayExtractor, HogExtractor
 from likewise.features.vector import VectorExtractor
@@ -20,6 +21,8 @@ _CLASSES: Mapping[str, Callable[..., Extractor]] = {
     "mfcc": MfccExtractor,
     "logmel": LogMelExtractor,
     "vector": VectorExtractor,
+    "pool": PoolExtractor,
+    "bytes": BytesExtractor,
     "onnx": OnnxExtractor,
 }
 KINDS: Mapping[str, str] = {
@@ -30,6 +33,8 @@ KINDS: Mapping[str, str] = {
     "mfcc": "audio",
     "logmel": "audio",
     "vector": "array",
+    "pool": "array",
+    "bytes": "bytes",
 }
 """The kind of input that an extractor takes; `onnx` takes any."""
 EXTRACTORS = tuple(_CLASSES)
@@ -37,7 +42,7 @@ METRICS = ("cosine", "l2")
 
 
 def make_extractor(name: str, kind: str, metric: str = "cosine", **options: Any) -> Extractor:
-    """Return the feature extractor of that name for inputs of that kind ("image", "audio" or "array").
+    """Return the feature extractor of that name for inputs of that kind ("image", "audio", "array" or "bytes").
 
     options: hog: color_weight; mfcc: sample_rate, coefficients, segments, bands; logmel: sample_rate, segments,
     bands; vector: dimension; onnx: run, prepare, dimension (see OnnxExtractor).

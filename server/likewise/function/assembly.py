@@ -124,7 +124,7 @@ class Assembler:
                 inline_values=defaults.inline_values,
             ),
             namespace=namespace,
-            labels=Labels(spec.result.equality, tolerance, tolerances=tolerances),
+            labels=Labels(spec.result.equality, tolerance, tolerances=tolerances, least=spec.result.least),
             policies=policies,
             runner=self._runner(computation) if computation else None,
             max_body_bytes=defaults.max_body_bytes,
@@ -170,7 +170,7 @@ def _normalize(kind: str, computation: Computation | None) -> Normalize:
     def normalize(value: Input) -> tuple[Input, str]:
         if computation is not None:
             tensor = computation.prepare(value)
-            return Array(tensor), "x".join(map(str, tensor.shape)) if None in computation.model.shape else ""
+            return Array(tensor), "x".join(map(str, tensor.shape)) if computation.free else ""
         plain = isinstance(value, Array) and value.values.ndim == 1 and value.values.dtype.kind == "f"
         return value, "" if plain else signature(value)
 

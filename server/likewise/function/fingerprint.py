@@ -9,10 +9,14 @@ from pathlib import Path
 import orjson
 
 from likewise.errors import InvalidFunction
-from likewise.function.spec import FunctionSpec, Preparation
+from likewise.function.preparation_spec import Preparation
+from likewise.function.spec import FunctionSpec
 
 REVISION = 1
 """Goes up whenever the same spec and files come to make other results or keys: what was kept is then left out."""
+_ALWAYS = ("size", "sample_rate", "seconds")
+_TOLD_APART = {"kind", "labels", "alphabet", "equality", "tolerance"}
+"""Fields of results that are described by themselves: what the names' file holds, and the tolerance where it counts."""
 SHORT = 16
 """Hex digits of a fingerprint in the id under which records of a function are journaled."""
 
@@ -35,7 +39,9 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
         return found
 
     def prepared(table: Preparation) -> dict[str, object]:
-        fields = table.model_dump(include=set(Preparation.model_fields))
+        # a field that is as if it were not there takes no part: a spec keeps its fingerprint as fields come to be
+        given = table.model_dump(include=set(Preparation.model_fields), exclude_defaults=True)
+        fields = {**dict.fromkeys(_ALWAYS), "channels": 3, "mean": (), "std": (), **given}
         for field, neutral in (("mean", 0.0), ("std", 1.0)):
             values = fields[field] or (neutral,)
             fields[field] = list(values * table.channels if len(values) == 1 else values)
@@ -44,11 +50,12 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
     result = spec.result
     common, single = result.tolerances
     close = [list(common), sorted([name, *each] for name, each in single.items())]
+    own = result.model_dump(exclude_defaults=True, exclude=_TOLD_APART)
     described = {
         "revision": REVISION,
         "input": spec.input.kind,
         "model": spec.model and [prepared(spec.model), content(spec.model.file)],
-        "result": [result.kind, list(labels), result.equality],
+        "result": [result.kind, list(labels), result.equality, *([own] if own else [])],
         "tolerance": close if result.equality == "close" else None,
         "keys": sorted(
             [key.label, key.extractor, key.metric, key.dimension, prepared(key), content(key.file)] for key in spec.keys

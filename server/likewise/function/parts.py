@@ -9,13 +9,20 @@ from typing import Any
 
 from likewise.errors import InvalidFunction
 from likewise.features.make import make_extractor
-from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.function.key_type import KeyType
-from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec, Preparation, check_labels
+from likewise.function.preparation_spec import Preparation
+from likewise.function.preparing import prepared
+from likewise.function.result_spec import ResultSpec, check_labels
+from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec
 from likewise.function.spec_text import decode_text, read_file
-from likewise.function.trial import check_key, check_scores, outputs_of
+from likewise.function.trial import check_key, check_outputs, outputs_of
 from likewise.inference.model import OnnxModel
-from likewise.results.encode import Encode, label_encoder, read_labels, tensor_encoder
+from likewise.inference.windows import WindowedModel
+from likewise.ports import Model
+from likewise.results.encode import Encode, read_labels
+from likewise.results.make import KINDS
+from likewise.results.sequences import read_alphabet
+from likewise.results.windows import over_windows
 from likewise.types import Input, Tensor
 
 
@@ -32,9 +39,11 @@ class Limits:
 class Computation:
     """A model with what comes before and after it."""
 
-    model: OnnxModel
+    model: Model
     prepare: Callable[[Input], Tensor]
     encode: Encode
+    free: bool = False
+    """Whether the model takes arrays of several shapes."""
 
 
 class Parts:
@@ -44,7 +53,7 @@ class Parts:
         """Set up. folder: the function's, with one for its version in it."""
         self.spec = spec
         self.origin = str(folder / SPEC_FILE)
-        self.labels = _labels(spec.result.labels, folder / str(version))
+        self.labels = _names(spec.result, folder / str(version))
         self.models: dict[str, OnnxModel] = {}
         """Those loaded so far, by the name of their file."""
         self._files = folder / str(version)
@@ -52,15 +61,10 @@ class Parts:
 
     def computation(self, table: ModelSpec, threads: int) -> Computation:
         """Return the function's model, its outputs checked against what the spec says of results."""
-        result = self.spec.result
-        by_label = result.kind == "label"
-        model = self._load(table.file, threads, first_output=by_label)
-        prepare, shape = _prepare(self.spec.input.kind, table, model, self.origin)
-        outputs = self._outputs(model, table, shape)
-        if by_label:
-            if outputs is not None:
-                check_scores(model, outputs[0], self.labels, self.origin)
-            return Computation(model, prepare, label_encoder(self.labels))
+        result, kind = self.spec.result, KINDS[self.spec.result.kind]
+        model = self._load(table, table.file, threads, first_output=kind.first_output, outputs=result.outputs)
+        made = prepared(self.spec.input.kind, table, model, self.origin)
+        outputs = self._outputs(model, table, made.trial)
         strange = [name for name in result.tolerances[1] if name not in model.outputs]
         if strange:
             there = ", ".join(f"`{name}`" for name in model.outputs)
@@ -68,30 +72,47 @@ class Parts:
                 f"{self.origin}: result.tolerance names `{strange[0]}`, and the model's outputs are {there}; "
                 "correct the name"
             )
-        return Computation(model, prepare, tensor_encoder(model.outputs))
+        encode = kind.make(result.options(self.labels), model.outputs, made.place)
+        if outputs is not None:
+            check_outputs(model, result.kind, outputs, self.labels, encode, self.origin)
+        if not made.windows:
+            return Computation(model, made.prepare, encode, None in model.shape)
+        count = max(made.trial or (1,))
+        how = result.windows or kind.windows
+        return Computation(WindowedModel(model), made.prepare, over_windows(encode, how, (table.overlap or 0) / count))
 
     def key_type(self, key: KeySpec, function: str) -> KeyType:
         """Return a key type. function: `name@version`, for messages."""
         options: dict[str, Any] = {}
         kind = self.spec.input.kind
         if key.extractor == "onnx":
-            model = self._load(str(key.file), 1, first_output=True)
-            prepare, shape = _prepare(kind, key, model, self.origin)
-            outputs = self._outputs(model, key, shape)
+            model = self._load(key, str(key.file), 1, first_output=True)
+            made = prepared(kind, key, model, self.origin)
+            outputs = self._outputs(model, key, made.trial)
             if outputs is None:
                 raise InvalidFunction(
                     f"{self.origin}: {model.path.name} computes nothing from zeros of the lengths that were tried for "
                     "its free axes; export it with a fixed shape"
                 )
             dimension = check_key(model, outputs[0], self.origin)
-            options = {"run": model.run_one(), "prepare": prepare, "dimension": dimension}
+            options = {"run": model.run_one(), "prepare": made.prepare, "dimension": dimension}
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
         return KeyType(key.label, extractor, extractor.dimension, key.metric, function)
 
-    def _load(self, file: str, threads: int, *, first_output: bool) -> OnnxModel:
-        self.models[file] = OnnxModel(self._files / file, threads, first_output=first_output)
+    def _load(
+        self, table: Preparation, file: str, threads: int, *, first_output: bool, outputs: Sequence[str] = ()
+    ) -> OnnxModel:
+        self.models[file] = OnnxModel(
+            self._files / file,
+            threads,
+            first_output=first_output,
+            input=table.input,
+            fixed=table.fixed_inputs,
+            outputs=outputs,
+            batch=table.batch,
+        )
         return self.models[file]
 
     def _outputs(self, model: OnnxModel, table: Preparation, shape: tuple[int, ...] | None) -> Sequence[Tensor] | None:
@@ -100,49 +121,22 @@ class Parts:
             "image": (limits.max_pixels * table.channels, "raise max_pixels"),
             "audio": (round(limits.max_audio_s * (table.sample_rate or 1)), "raise max_audio_s"),
             "array": (limits.max_elements, "raise max_elements"),
+            "bytes": (1 << 21, "take fewer bytes"),
         }[self.spec.input.kind]
         return outputs_of(model, shape, most, self.origin, remedy)
 
 
-def _labels(labels: str | tuple[str, ...] | None, folder: Path) -> tuple[str, ...]:
-    if not isinstance(labels, str):
-        return labels or ()
-    path = folder / labels
-    names = read_labels(decode_text(read_file(path, "check file and permissions"), str(path)))
+def _names(result: ResultSpec, folder: Path) -> tuple[str, ...]:
+    """Return the names of the classes, or the characters of the alphabet."""
+    if result.names_file is None:
+        return result.labels if isinstance(result.labels, tuple) else ()
+    path = folder / result.names_file
+    text = decode_text(read_file(path, "check file and permissions"), str(path))
+    if result.alphabet is not None:
+        return read_alphabet(text)
+    names = read_labels(text)
     try:
-        check_labels(names)
+        check_labels(names, least=2 if result.kind == "label" else 1)
     except ValueError as error:
         raise InvalidFunction(f"{path}: {error}; correct the file, one name per line") from None
     return names
-
-
-def _prepare(
-    kind: str, table: Preparation, model: OnnxModel, origin: str
-) -> tuple[Callable[[Input], Tensor], tuple[int, ...] | None]:
-    """Return what turns an input into the model's, checked against the model's own shape.
-
-    And the shape that comes out, without the batch axis; None: as the array is sent.
-    """
-    dtype = str(model.dtype)
-    try:
-        if kind == "image":
-            width, height = table.size or (0, 0)
-            shape: tuple[int, ...] = (table.channels, height, width)
-            mean, std = (table.mean or (0.0,)), (table.std or (1.0,))
-            prepare = image_tensor(
-                (width, height), table.channels, _spread(mean, table), _spread(std, table), dtype=dtype
-            )
-        elif kind == "audio":
-            rate, seconds = table.sample_rate or 1, table.seconds or 1.0
-            shape = (round(rate * seconds),)
-            prepare = audio_tensor(rate, seconds, dtype=dtype)
-        else:
-            return array_tensor(model.shape, dtype), None
-    except InvalidFunction as error:
-        raise InvalidFunction(f"{origin}: {model.path.name}: {error.detail}") from error
-    model.check(shape, origin)
-    return prepare, shape
-
-
-def _spread(values: tuple[float, ...], table: Preparation) -> tuple[float, ...]:
-    return values * table.channels if len(values) == 1 else values
