@@ -281,8 +281,11 @@ class HttpConnection(OutputSide, TakesTurns):
 
     def write_answer(self, data: bytes) -> None:
         """Send a whole answer to a request after which the next one is welcome."""
-        super().write_answer(data)
-        self._release()
+        self.deadline = self.shared.idle_until
+        self.transport.write(data)
+        self.server_state.total_requests += 1
+        if self._body_bytes:
+            self._release()
 
     def end(self) -> None:
         """Go on to the next request after an answer, or close."""
