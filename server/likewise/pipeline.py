@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from likewise.errors import NotCached, TooLarge
 from likewise.events import Answered
+from likewise.function.coalescing import Leader
 from likewise.function.function import Function
 from likewise.ports import Journal
 from likewise.randomness import system_ids
@@ -71,7 +72,7 @@ class Pipeline:
             return self._bypass(fn, asked)
         if fn.runner is not None and not fn.runner.takes_probes:
             asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
-        if fn.in_flight and not asked.control.no_cache:
+        if fn.in_flight and not asked.control.no_cache and self._promising(fn, asked) is not None:
             return self._join(fn, asked)
         return self._decide(fn, asked, _HIT)
 
@@ -98,6 +99,11 @@ class Pipeline:
                 self._run(self._compute(fn, asked, verdict))
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
+
+    def _promising(self, fn: Function, asked: Asked) -> Leader | None:
+        """Return the inference in flight that is worth waiting for, if there is one."""
+        same = fn.in_flight.same(asked.body)
+        return same or fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
 
     async def _join(self, fn: Function, asked: Asked) -> Answer:
         """Wait for an inference in flight where that promises an answer, then decide as ever."""

@@ -16,7 +16,7 @@ from likewise.http import framing
 from likewise.http.exchange import App, Exchange, scope_of
 from likewise.http.output import OutputSide
 from likewise.http.problems import render, unexpected
-from likewise.http.turns import HEAVIEST, TakesTurns
+from likewise.http.turns import TakesTurns
 
 AHEAD_BYTES = 65536
 """What a client may send ahead of an answer before it is not read any more."""
@@ -256,7 +256,6 @@ class HttpConnection(OutputSide, TakesTurns):
 
     def hand_over(self, request: framing.Request) -> None:
         """Let the application answer a request whose head was read."""
-        self.load = min(HEAVIEST, self.load + 1)
         self._no_content = request.method == "HEAD"
         self.keep_alive = request.keep_alive and not self.spare
         scope = scope_of(request, self.client, self.server, self.root_path, self.app_state)

@@ -18,8 +18,8 @@ from likewise.errors import Overloaded
 from likewise.http import framing
 from likewise.http.connection import HttpConnection
 from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
-from likewise.http.problems import unexpected
-from likewise.http.turns import HEAVIEST, HEAVY
+from likewise.http.problems import Headers, unexpected
+from likewise.http.turns import HEAVY
 from likewise.http.wire import JSON
 from likewise.requests import Answer, Outcome
 
@@ -78,7 +78,7 @@ class HotProtocol(HttpConnection):
                     and len(digits) < 10
                     and int(digits) == length
                     and length <= head.max_bytes
-                    and (self.load < HEAVY or self.turns.take())
+                    and (self.load < HEAVY or self.turns.take(self.load))
                 ):
                     try:
                         self._answer(head, data[end:])
@@ -159,11 +159,16 @@ class HotProtocol(HttpConnection):
             else:
                 self.respond(*answered(answer, head.control))
         elif isinstance(answer, Begun):
-            self.load = min(HEAVIEST, self.load + 1)
             self.ready = False
             self.start(self.loop.create_task(self._finish(hot, answer)))
         else:
             self.respond(*answer)
+
+    def respond(self, status: int, content: bytes, headers: Headers) -> None:
+        """Send a whole answer, and go on to the next request."""
+        if self.task is not None:
+            self.weigh(headers)
+        super().respond(status, content, headers)
 
     async def _finish(self, hot: Hot, begun: Begun) -> None:
         """Send what was computed."""

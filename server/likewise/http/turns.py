@@ -3,7 +3,8 @@
 All state belongs to one event loop, so what is begun there delays everybody. Connections whose requests lately were
 hits are served as they come: that takes microseconds. Those that have others do the work (requests that are computed,
 or that the ASGI application answers) begin as many of them in one round of the loop as take `ROUND_S`; the others
-wait, first come, first served, while the loop looks after everybody else.
+wait, first come, first served, while the loop looks after everybody else. Connections of which little is known yet, new
+ones above all, wait in a lane of their own that goes ahead.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import asyncio
 import math
 from collections import deque
 from time import perf_counter
+
+from likewise.http.problems import Headers
 
 ROUND_S = 0.004
 """What a round of the loop may take before fewer requests are begun in the next one."""
@@ -26,15 +29,18 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[TakesTurns] = deque()
+        self._little_known: deque[TakesTurns] = deque()
+        self._heavy: deque[TakesTurns] = deque()
         self._most = MOST
         self._left = MOST
         self._began = 0.0
         self._counting = False
 
-    def take(self) -> bool:
-        """Take a turn in this round; False where there is none left: `wait`."""
-        if self._waiting or not self._left or (self._counting and perf_counter() - self._began > ROUND_S):
+    def take(self, load: int = HEAVIEST) -> bool:
+        """Take a turn in this round for a connection of that load; False where there is none left: `wait`."""
+        if self._little_known or not self._left or (load == HEAVIEST and self._heavy):
+            return False
+        if self._counting and perf_counter() - self._began > ROUND_S:
             return False
         self._left -= 1
         self._count()
@@ -42,7 +48,7 @@ class Turns:
 
     def wait(self, connection: TakesTurns) -> None:
         """Have `take_turn` called in one of the next rounds."""
-        self._waiting.append(connection)
+        (self._heavy if connection.load == HEAVIEST else self._little_known).append(connection)
         self._count()
 
     def _count(self) -> None:
@@ -56,10 +62,12 @@ class Turns:
         self._most = max(1, self._most // 2) if now - self._began > ROUND_S else min(MOST, self._most + 1)
         self._began = now
         self._left = self._most
-        while self._left and self._waiting and perf_counter() - now < ROUND_S:
+        lane = self._heavy or self._little_known  # one of those that do much, whoever else there is
+        while self._left and lane and perf_counter() - now < ROUND_S:
             self._left -= 1
-            self._waiting.popleft().take_turn()
-        self._counting = bool(self._waiting) or self._left < self._most
+            lane.popleft().take_turn()
+            lane = self._little_known or self._heavy
+        self._counting = bool(lane) or self._left < self._most
         if self._counting:
             self._loop.call_soon(self._next_round)
 
@@ -77,13 +85,18 @@ class TakesTurns:
 
     def may_begin(self) -> bool:
         """Say whether the request at hand may be begun now; otherwise it waits for its turn, without a deadline."""
-        if self.load < HEAVY or self.has_turn or self.turns.take():
+        if self.load < HEAVY or self.has_turn or self.turns.take(self.load):
             self.has_turn = True
             return True
         self.waits = True
         self.deadline = math.inf
         self.turns.wait(self)
         return False
+
+    def weigh(self, headers: Headers) -> None:
+        """Take note of an answer that was not given at once: a hit after all, or work."""
+        hit = any(name == b"cache-status" and value.startswith(b"likewise; hit") for name, value in headers)
+        self.load = max(0, self.load - 1) if hit else min(HEAVIEST, self.load + 1)
 
     def take_turn(self) -> None:
         """Begin the request that waited."""

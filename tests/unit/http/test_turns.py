@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from likewise.http import turns
-from likewise.http.turns import HEAVY, MOST, ROUND_S, TakesTurns, Turns
+from likewise.http.turns import HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
 
 
 class Loop:
@@ -34,7 +34,8 @@ class Loop:
 class Asker(TakesTurns):
     """A connection with one request."""
 
-    def __init__(self, loop: Loop, taking: Turns, name: int) -> None:
+    def __init__(self, loop: Loop, taking: Turns, name: int, load: int = HEAVY) -> None:
+        self.load = load
         self.turns, self.deadline, self._loop, self._name = taking, 1.0, loop, name
         if self.may_begin():
             self.take_turn()
@@ -92,6 +93,24 @@ def test_connections_that_hit_do_not_wait(loop: Loop) -> None:
     assert not Asker(loop, taking, 100).may_begin()
 
 
+def test_new_connections_go_ahead_of_those_that_do_much_and_do_not_stop_them(loop: Loop) -> None:
+    """A hundred that always have others do the work wait; one that has just come is begun in the next round."""
+    taking = Turns(loop)
+    for number in range(100):
+        Asker(loop, taking, number, HEAVIEST)
+    for number in range(200, 300):
+        Asker(loop, taking, number, HEAVY)
+    before = len(loop.begun)
+    loop.round()
+    begun = loop.begun[before:]
+    assert begun[0] < 100
+    assert begun[1:]
+    assert all(number >= 200 for number in begun[1:])
+    while loop.soon:
+        loop.round()
+    assert sorted(loop.begun) == [*range(100), *range(200, 300)]
+
+
 def test_an_idle_loop_is_left_alone(loop: Loop) -> None:
     """Nothing is scheduled for ever."""
     Asker(loop, Turns(loop), 0)
@@ -116,7 +135,7 @@ REQUESTS = (SIZED, CHUNKED, STATS, JSON + b"Content-Length: %d\r\n\r\n" % len(MA
 def crowded(server, monkeypatch: pytest.MonkeyPatch):
     entry = {"key": [1, 0, 0, 0], "result": {"label": "cat"}}
     assert server.http.post("/v1/functions/devices/entries", json=entry).status_code == 201
-    monkeypatch.setattr(Turns, "take", lambda _self: False)
+    monkeypatch.setattr(Turns, "take", lambda _self, _load=0: False)
     monkeypatch.setattr("likewise.http.protocol.HotProtocol.may_begin", _always_wait)
     return server
 
