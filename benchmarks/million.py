@@ -17,8 +17,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from time import perf_counter, process_time, thread_time
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,10 +113,11 @@ def _get(port: int, path: str) -> Any:
 
 
 class Watched:
-    """The server's application, with routes more: what it weighs before, its facts, and pauses since one last asked."""
+    """A server's application with routes more: what it weighs before, its facts, and pauses since one last asked."""
 
     def __init__(self, app: Any, entries: int, runs: int) -> None:
         self._app = app
+        self._rest = app.rest
         self._entries = entries
         self._runs = runs
         self._before = 0
@@ -125,7 +126,7 @@ class Watched:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] not in ("/before", "/facts", "/pauses"):
-            await self._app(scope, receive, send)
+            await self._rest(scope, receive, send)
             return
         if self._pulse is None:
             self._pulse = asyncio.create_task(self._beat())
@@ -162,13 +163,35 @@ class Watched:
         return facts
 
     async def _beat(self) -> None:
-        """Sleep a millisecond at a time, and note by how much each sleep was too long."""
-        last = perf_counter()
+        """Sleep a millisecond at a time, and note by how much each sleep was too long, less what others took."""
+        before = Moment.now()
         while True:
             await asyncio.sleep(0.001)
-            now = perf_counter()
-            self._longest = max(self._longest, now - last - 0.001)
-            last = now
+            now = Moment.now()
+            self._longest = max(self._longest, now.at - before.at - 0.001 - now.taken_since(before))
+            before = now
+
+
+class Moment(NamedTuple):
+    """What the clocks of the event loop's thread say. All in seconds."""
+
+    at: float
+    waiting: float
+    """For how long the thread could have run and did not, since its start."""
+    beside: float
+    """CPU time of the other threads of this process."""
+
+    @classmethod
+    def now(cls) -> Moment:
+        """Return what they say now."""
+        waiting = 0.0
+        with suppress(OSError):
+            waiting = int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+        return cls(perf_counter(), waiting, process_time() - thread_time())
+
+    def taken_since(self, before: Moment) -> float:
+        """Return for how long other processes had the core while this thread could have run."""
+        return max(0.0, self.waiting - before.waiting - (self.beside - before.beside))
 
 
 def resident_bytes() -> int:
@@ -197,14 +220,16 @@ def main() -> None:
     import uvicorn
 
     from likewise.commands.serve import QuietServer
+    from likewise.http.protocol import HotProtocol
 
     port, entries, runs, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     room = entries + 200_000
     app = function_of(folder, {"small": spec(FIXED, 2 * SMALL), "large": spec(FIXED, room)})
+    app.rest = Watched(app, entries, runs)
     config = uvicorn.Config(
-        Watched(app, entries, runs),
+        app,
         port=port,
-        http="httptools",
+        http=HotProtocol,
         loop="uvloop",
         ws="none",
         lifespan="on",

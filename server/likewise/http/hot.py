@@ -64,7 +64,8 @@ class Hot:
     def __init__(self, edge: Edge, rest: Asgi, limits: Limits) -> None:
         self.edge = edge
         self.limits = limits
-        self._rest = rest
+        self.rest = rest
+        """Answers everything but the hot routes."""
         self._pipeline = edge.pipeline
         self._registry = edge.registry
         self._access = edge.access
@@ -85,7 +86,7 @@ class Hot:
                         return await self._serve(path[14:-7], False, scope, receive, send)
             elif scope["method"] == "HEAD":  # whoever sends the answer leaves its body out
                 scope = {**scope, "method": "GET"}
-        return await self._rest(scope, receive, send)
+        return await self.rest(scope, receive, send)
 
     async def _serve(self, address: str, infers: bool, scope: Scope, receive: Receive, send: Send) -> None:
         fn: Function | None = None
