@@ -33,25 +33,24 @@ def reach(places, width, kernel, stride, pads, dilation, height_out, width_out, 
     for at in range(len(places)):
         y = places[at] // width + top
         x = places[at] % width + left
+        if dh == 1 and dw == 1:
+            y0, y1 = max(0, (y - kh + sh) // sh), min(height_out - 1, y // sh)
+            x0, x1 = max(0, (x - kw + sw) // sw), min(width_out - 1, x // sw)
+            low = min(low, y0)
+            high = max(high, y1)
+            for oy in range(y0, y1 + 1):
+                for to in range(oy * width_out + x0, oy * width_out + x1 + 1):
+                    flags[to] = 1
+            continue
         for ky in range(kh):
-            ty = y - ky * dh
-            if ty < 0:
-                break
-            if ty % sh:
-                continue
-            oy = ty // sh
-            if oy >= height_out:
+            oy = (y - ky * dh) // sh
+            if oy < 0 or oy >= height_out or oy * sh != y - ky * dh:
                 continue
             low = min(low, oy)
             high = max(high, oy)
             for kx in range(kw):
-                tx = x - kx * dw
-                if tx < 0:
-                    break
-                if tx % sw:
-                    continue
-                ox = tx // sw
-                if ox < width_out:
+                ox = (x - kx * dw) // sw
+                if 0 <= ox < width_out and ox * sw == x - kx * dw:
                     flags[oy * width_out + ox] = 1
     return _collect(low * width_out, (high + 1) * width_out, flags, out)
 
@@ -235,6 +234,17 @@ def combine(source, pad, places, width, times, out):  # type: ignore[no-untyped-
 
 
 @jit
+def add(one, pad_one, other, pad_other, places, width, out):  # type: ignore[no-untyped-def]
+    """Write the sum of the activations of two tensors at places to the rows of `out`."""
+    size = one.shape[2]
+    for at in range(len(places)):
+        y, x = places[at] // width, places[at] % width
+        a, b, row = one[y + pad_one, x + pad_one], other[y + pad_other, x + pad_other], out[at]
+        for j in range(size):
+            row[j] = a[j] + b[j]
+
+
+@jit
 def scale(rows, factor):  # type: ignore[no-untyped-def]
     """Multiply rows by one factor for each channel."""
     for at in range(len(rows)):
@@ -326,55 +336,78 @@ def resize(source, pad, places, width_out, rows_y, rows_x, share_y, share_x, out
 
 
 @jit
-def changed_blocks(given, kept, pad, block, threshold, pixels, low, blocks, out):  # type: ignore[no-untyped-def]
-    """Write to `out` the places of pixels to take over; mark dirty blocks; return (places, blocks).
+def changed_blocks(given, kept, block, threshold, pixels, mean, flags, blocks):  # type: ignore[no-untyped-def]
+    """Mark the blocks of block × block pixels of a picture that differ from the stored one; return how many.
 
-    given: the new picture, float32, shape (channels, height, width); kept: the stored one, channels last, padded.
-    threshold: by channel, how far a pixel differs at least to count; pixels: of a block that have to count for it to be
-    dirty. low: by channel, how far a pixel of a dirty block has to differ to be taken over; below 0: all are.
-    blocks: uint8, one for each block of block × block pixels; all are written.
+    given, kept: float32, shape (channels, height, width). threshold: by channel, above which a pixel differs; pixels:
+    of a block that differ for the block to be dirty. mean: by channel, how far the mean of a block differs at least for
+    it to be dirty whatever its pixels do; inf: never. flags: uint8, one for each column of the picture.
+    blocks: uint8, one for each block; all are written.
     """
     channels, height, width = given.shape
     columns = (width + block - 1) // block
+    sums = np.empty((channels, width), np.float32)
+    counts = np.empty(width, np.uint8)
     dirty = 0
     for by in range((height + block - 1) // block):
         top, bottom = by * block, min(height, (by + 1) * block)
+        counts[:] = 0
+        sums[:] = 0
+        for y in range(top, bottom):
+            for x in range(width):
+                flags[x] = 0
+            for c in range(channels):
+                new, old, bound, total = given[c, y], kept[c, y], threshold[c], sums[c]
+                for x in range(width):
+                    d = new[x] - old[x]
+                    total[x] += d
+                    flags[x] |= abs(d) > bound
+            for x in range(width):
+                counts[x] += flags[x]
         for bx in range(columns):
             left, right = bx * block, min(width, (bx + 1) * block)
             count = 0
-            for y in range(top, bottom):
-                for x in range(left, right):
-                    over = False
-                    for c in range(channels):
-                        over |= abs(given[c, y, x] - kept[y + pad, x + pad, c]) > threshold[c]
-                    count += over
-                if count >= pixels:
-                    break
-            blocks[by * columns + bx] = count >= pixels
-            dirty += count >= pixels
-    count = 0
-    if dirty:
-        for y in range(height):
-            for x in range(width):
-                if not blocks[(y // block) * columns + x // block]:
-                    continue
-                over = False
+            for x in range(left, right):
+                count += counts[x]
+            over = count >= pixels
+            if not over:
+                area = (bottom - top) * (right - left)
                 for c in range(channels):
-                    over |= abs(given[c, y, x] - kept[y + pad, x + pad, c]) > low[c]
-                if over:
-                    out[count] = y * width + x
-                    count += 1
-    return count, dirty
+                    total_ = np.float32(0.0)
+                    for x in range(left, right):
+                        total_ += sums[c, x]
+                    over |= abs(total_) > mean[c] * area
+            blocks[by * columns + bx] = over
+            dirty += over
+    return dirty
 
 
 @jit
-def take_over(given, places, kept, pad):  # type: ignore[no-untyped-def]
-    """Write the pixels of a picture, shape (channels, height, width), to the stored one at places."""
-    channels, _, width = given.shape
-    for at in range(len(places)):
-        y, x = places[at] // width, places[at] % width
-        for c in range(channels):
-            kept[y + pad, x + pad, c] = given[c, y, x]
+def take_over(given, kept, block, low, blocks, target, pad, out):  # type: ignore[no-untyped-def]
+    """Write the pixels of dirty blocks to the stored pictures and their places to `out`; return how many.
+
+    given, kept: float32, shape (channels, height, width); target: the same as kept, channels last and padded.
+    low: by channel, how far a pixel has to differ to be taken over; below 0: all are.
+    """
+    channels, height, width = given.shape
+    columns = (width + block - 1) // block
+    count = 0
+    for by in range((height + block - 1) // block):
+        for y in range(by * block, min(height, (by + 1) * block)):
+            for bx in range(columns):
+                if not blocks[by * columns + bx]:
+                    continue
+                for x in range(bx * block, min(width, (bx + 1) * block)):
+                    over = False
+                    for c in range(channels):
+                        over |= abs(given[c, y, x] - kept[c, y, x]) > low[c]
+                    if over:
+                        for c in range(channels):
+                            kept[c, y, x] = given[c, y, x]
+                            target[y + pad, x + pad, c] = given[c, y, x]
+                        out[count] = y * width + x
+                        count += 1
+    return count
 
 
 @jit

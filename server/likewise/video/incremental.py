@@ -29,6 +29,8 @@ class State:
     """What is kept of one stream: all activations, and what the model answered last."""
 
     kept: dict[str, Floats]
+    frame: Floats
+    """The input once more, shape (channels, height, width)."""
     scales: dict[str, float] = field(default_factory=dict)
     """Root mean square of each activation, as of the last refresh."""
     outputs: dict[str, Tensor] = field(default_factory=dict)
@@ -37,7 +39,7 @@ class State:
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return sum(each.nbytes for each in (*self.kept.values(), *self.outputs.values()))
+        return sum(each.nbytes for each in (self.frame, *self.kept.values(), *self.outputs.values()))
 
 
 @dataclass(eq=False)
@@ -78,13 +80,15 @@ class Network:
         for name, size in self.plan.sizes.items():
             pad = self.pads[name]
             kept[name] = np.zeros((size.height + 2 * pad, size.width + 2 * pad, size.channels), np.float32)
-        return State(kept)
+        size = self.plan.sizes[self.plan.input]
+        return State(kept, np.zeros((size.channels, size.height, size.width), np.float32))
 
     # ── steps ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def refresh(self, state: State, frame: Floats) -> None:
         """Compute a frame, shape (channels, height, width), as a whole."""
         size = self.plan.sizes[self.plan.input]
+        state.frame[...] = frame
         self.interior(state, self.plan.input)[...] = frame.transpose(1, 2, 0)
         self.step(state, np.arange(size.height * size.width, dtype=np.int32), WRITE_ALL)
         for name in self.plan.sizes:
@@ -221,9 +225,14 @@ class Network:
         elif isinstance(layer, Resize):
             kernels.resize(source, pad, places, size.width, *layer.rows, *layer.share, rows)
         else:
-            kernels.fetch(source, pad, places, size.width, rows)
+            others = layer.inputs[1:] if isinstance(layer, Join) else ()
+            if isinstance(layer, Join) and layer.how == "add":
+                kernels.add(source, pad, state.kept[others[0]], self.pads[others[0]], places, size.width, rows)
+                others = others[1:]
+            else:
+                kernels.fetch(source, pad, places, size.width, rows)
             if isinstance(layer, Join):
-                for other in layer.inputs[1:]:
+                for other in others:
                     kernels.combine(
                         state.kept[other], self.pads[other], places, size.width, layer.how == "multiply", rows
                     )
