@@ -45,7 +45,10 @@ class Pipeline:
 
         session: that of the device that asks; None where it is not known.
         """
-        found = self._climb(fn, await fn.reader.read(media_type, body, control, session))
+        asked = await fn.reader.read(media_type, body, control, session)
+        if control.stream is not None and fn.streams is not None and not control.no_store:
+            await fn.streams.follow(asked)
+        found = self._climb(fn, asked)
         return found if isinstance(found, Answer) else await found
 
     def begin(
@@ -55,7 +58,7 @@ class Pipeline:
 
         What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        if not fn.reader.is_small(media_type, body):
+        if control.stream is not None or not fn.reader.is_small(media_type, body):
             return self.answer(fn, media_type, body, control, session)
         return self._climb(fn, fn.reader.read_now(media_type, body, control, session))
 
@@ -64,7 +67,7 @@ class Pipeline:
             return self._bypass(fn, asked)
         if fn.runner is not None and not fn.runner.takes_probes:
             asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
-        if fn.in_flight and not asked.control.no_cache:
+        if fn.in_flight and not asked.control.no_cache and asked.offered is None:
             return self._join(fn, asked)
         return self._decide(fn, asked, Outcome.HIT)
 
@@ -76,6 +79,11 @@ class Pipeline:
             if offer is None:
                 continue
             verdict = offer
+            if offer.origin is not None:
+                if offer.reuse and not control.no_cache and fn.streams is not None:
+                    full_s = fn.runner.mean_cost_s if fn.runner else 0.0
+                    return self._finish(fn, asked, fn.streams.take(asked, offer, full_s))
+                break  # one coin for each request
             if offer.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(offer.slot, control)):
                 if rung is fn.repeats:
                     outcome = Outcome.EXACT
@@ -246,7 +254,10 @@ class Pipeline:
             started = perf_counter()
             try:
                 assert asked.value is not None
-                result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
+                if asked.offered is not None and asked.offered.full:
+                    result, cost_s = asked.offered.result, asked.offered.cost_s
+                else:
+                    result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)

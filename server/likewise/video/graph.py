@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from likewise.video import reading
-from likewise.video.layers import Activation, Concat, Conv, Join, Layer, Pool, Scale, Size
+from likewise.video.layers import Activation, Concat, Layer, Pool, Size
 
 MAX_SIDE = 16_384
 
@@ -39,7 +39,9 @@ class Plan:
     @property
     def work(self) -> int:
         """Multiply-adds of all layers for a whole picture."""
-        return sum(layer.work * self.sizes[layer.output].height * self.sizes[layer.output].width for layer in self.layers)
+        return sum(
+            layer.work * self.sizes[layer.output].height * self.sizes[layer.output].width for layer in self.layers
+        )
 
 
 def with_shape(model: onnx.ModelProto, shape: Sequence[int]) -> onnx.ModelProto:
@@ -75,9 +77,7 @@ class _Reader:
                 self._constants[node.output[0]] = node.attribute[0].t
         self._outputs = tuple(outputs)
         (self._input,) = [each.name for each in graph.input if each.name not in self._constants]
-        self._shapes = {
-            each.name: _shape(each) for each in (*graph.input, *graph.value_info, *graph.output)
-        }
+        self._shapes = {each.name: _shape(each) for each in (*graph.input, *graph.value_info, *graph.output)}
         self._uses: Counter[str] = Counter(name for node in self._nodes for name in node.input)
         self._uses.update(self._outputs)
         self._readers: dict[str, list[onnx.NodeProto]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
@@ -14,7 +14,7 @@ from likewise.inference.graphs import Piece, Product, product
 from likewise.types import Tensor
 from likewise.video.graph import Plan
 from likewise.video.kernels import Kernels
-from likewise.video.layers import Concat, Conv, Floats, Function, Ints, Join, Layer, Pool, Resize, Scale, Size
+from likewise.video.layers import Concat, Conv, Floats, Function, Ints, Join, Layer, Pool, Resize, Scale
 
 CHUNK_BYTES = 1 << 20
 """Of windows that are gathered before they are multiplied: what stays in the second level cache."""
@@ -48,9 +48,6 @@ class _Scratch:
     places: list[Ints]
     rows: Floats
     out: Floats
-
-
-
 
 
 class Network:
@@ -124,7 +121,11 @@ class Network:
                 if moved is None and not any(map(len, given)):
                     changed[layer.output] = NONE
                     continue
-                limit = alpha * state.scales.get(layer.output, 0.0) if alpha > 0 and layer.output in self._limited else alpha
+                limit = (
+                    alpha * state.scales.get(layer.output, 0.0)
+                    if alpha > 0 and layer.output in self._limited
+                    else alpha
+                )
                 if alpha > 0 and layer.output not in self._limited:
                     limit = 0.0
                 written, count = self._layer(layer, given, state, scratch, limit, moved)
@@ -206,9 +207,7 @@ class Network:
             found = out[: kernels.merge(found, each, scratch.flags, out)]
         return found
 
-    def _compute(
-        self, layer: Layer, group: int, state: State, places: Ints, scratch: _Scratch, rows: Floats
-    ) -> None:
+    def _compute(self, layer: Layer, group: int, state: State, places: Ints, scratch: _Scratch, rows: Floats) -> None:
         kernels: Any = self._kernels
         name = layer.inputs[0]
         source, pad, size = state.kept[name], self.pads[name], self.plan.sizes[layer.output]
@@ -331,4 +330,5 @@ def _product(weights: Floats) -> bytes:
         [numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content

@@ -82,9 +82,9 @@ class Conv(Layer):
     @property
     def depthwise(self) -> bool:
         """Whether each channel is convolved by itself."""
-        return self.weights.shape[0] > 1 and self.weights.shape[1] == self.window.kernel[0] * self.window.kernel[1] and (
-            self.weights.shape[2] == 1
-        )
+        groups, taps, filters = self.weights.shape
+        kh, kw = self.window.kernel
+        return bool(groups > 1 and taps == kh * kw and filters == 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from onnx import helper
 
 from likewise.video.layers import (
     LINEAR,
-    POINT,
     Activation,
     Concat,
     Conv,
@@ -28,11 +27,14 @@ from likewise.video.layers import (
     Window,
 )
 
+Doubles = np.ndarray[Any, np.dtype[np.float64]]
 Constant = Callable[[str], np.ndarray[Any, Any] | None]
 EMPTY = np.zeros(0, np.float32)
 
 
-def layer(node: onnx.NodeProto, given: Sequence[str], sizes: Sequence[Size], size: Size, constant: Constant) -> Layer | None:
+def layer(
+    node: onnx.NodeProto, given: Sequence[str], sizes: Sequence[Size], size: Size, constant: Constant
+) -> Layer | None:
     """Return the layer of a node, None where there is none like it.
 
     given: its inputs that are no constants, with their sizes; size: its output's.
@@ -82,7 +84,9 @@ def activation(node: onnx.NodeProto, constant: Constant) -> Activation | None:
     if kind == "LeakyRelu":
         return Activation(Function.LEAKY, float(attributes.get("alpha", 0.01)))
     if kind == "HardSigmoid":
-        return Activation(Function.HARD_SIGMOID, float(attributes.get("alpha", 0.2)), float(attributes.get("beta", 0.5)))
+        return Activation(
+            Function.HARD_SIGMOID, float(attributes.get("alpha", 0.2)), float(attributes.get("beta", 0.5))
+        )
     if kind == "Elu":
         return Activation(Function.ELU, float(attributes.get("alpha", 1.0)))
     if kind == "Clip":
@@ -137,7 +141,12 @@ def _window(attributes: dict[str, Any], kernel: Pair, given: Size) -> Window | N
 
 
 def _conv(
-    node: onnx.NodeProto, names: tuple[str, ...], given: Size, size: Size, attributes: dict[str, Any], constant: Constant
+    node: onnx.NodeProto,
+    names: tuple[str, ...],
+    given: Size,
+    size: Size,
+    attributes: dict[str, Any],
+    constant: Constant,
 ) -> Layer | None:
     weights = constant(node.input[1])
     bias = constant(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(size.channels, np.float32)
@@ -196,7 +205,9 @@ def _scale(
         return Scale(names, output, LINEAR, work, _floats(numbers_ if kind == "Mul" else 1.0 / numbers_), EMPTY)
     if kind == "Sub":
         factor = np.ones(size.channels) if first else -np.ones(size.channels)
-        return Scale(names, output, LINEAR, work, EMPTY if first else _floats(factor), _floats(-numbers_ if first else numbers_))
+        return Scale(
+            names, output, LINEAR, work, EMPTY if first else _floats(factor), _floats(-numbers_ if first else numbers_)
+        )
     return Scale(names, output, LINEAR, work, EMPTY, _floats(numbers_))
 
 
@@ -205,14 +216,21 @@ def _floats(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32
 
 
 def _resize(
-    node: onnx.NodeProto, names: tuple[str, ...], given: Size, size: Size, attributes: dict[str, Any], constant: Constant
+    node: onnx.NodeProto,
+    names: tuple[str, ...],
+    given: Size,
+    size: Size,
+    attributes: dict[str, Any],
+    constant: Constant,
 ) -> Layer | None:
     kind, output = node.op_type, node.output[0]
     scales = [value for name in node.input[1:3] if name and (value := constant(name)) is not None and value.size == 4]
     if scales and not np.allclose(scales[-1].ravel()[2:] * given[:2], size[:2], rtol=0, atol=1e-6):
         return None
     mode = attributes.get("mode", b"nearest").decode()
-    how = attributes.get("coordinate_transformation_mode", b"asymmetric" if kind == "Upsample" else b"half_pixel").decode()
+    how = attributes.get(
+        "coordinate_transformation_mode", b"asymmetric" if kind == "Upsample" else b"half_pixel"
+    ).decode()
     nearest = attributes.get("nearest_mode", b"floor" if kind == "Upsample" else b"round_prefer_floor").decode()
     odd = attributes.get("antialias", 0) or attributes.get("axes") or attributes.get("exclude_outside", 0)
     if mode not in ("nearest", "linear") or odd or given.channels != size.channels:
@@ -246,7 +264,7 @@ def _resize(
     return Resize(names, output, LINEAR, 4 * size.channels, tuple(rows), tuple(shares), tuple(spans))  # type: ignore[arg-type]
 
 
-def _positions(side: int, target: int, how: str) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+def _positions(side: int, target: int, how: str) -> Doubles | None:
     """Return where each output lies among the inputs. Source: the Resize operator of ONNX."""
     at = np.arange(target, dtype=np.float64)
     if how == "half_pixel" or (how == "pytorch_half_pixel" and target > 1):
@@ -258,9 +276,11 @@ def _positions(side: int, target: int, how: str) -> np.ndarray[Any, np.dtype[np.
     return None
 
 
-def _rounded(at: np.ndarray[Any, np.dtype[np.float64]], how: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if how == "floor":
-        return np.floor(at)
-    if how == "ceil":
-        return np.ceil(at)
-    return np.ceil(at - 0.5) if how == "round_prefer_floor" else np.floor(at + 0.5)
+def _rounded(at: Doubles, how: str) -> Doubles:
+    steps: dict[str, Callable[[Doubles], Doubles]] = {
+        "floor": np.floor,
+        "ceil": np.ceil,
+        "round_prefer_floor": lambda each: np.ceil(each - 0.5),
+        "round_prefer_ceil": lambda each: np.floor(each + 0.5),
+    }
+    return steps[how](at)

@@ -28,7 +28,11 @@ class Auto:
     """The default method."""
 
     def __init__(
-        self, model: VideoModel, epsilon: float = 0.05, fixed: Thresholds | None = None, refresh_every: int = REFRESH_EVERY
+        self,
+        model: VideoModel,
+        epsilon: float = 0.05,
+        fixed: Thresholds | None = None,
+        refresh_every: int = REFRESH_EVERY,
     ) -> None:
         """Set up. fixed: thresholds that stay; None: a controller sets them. refresh_every: frames."""
         self._model = model
