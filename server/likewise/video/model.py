@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import onnx
+import onnx.utils
 
 from likewise.inference.graphs import Piece, simplified
 from likewise.types import Clock, Tensor
@@ -41,7 +43,7 @@ class VideoModel:
         loaded = onnx.load(model) if isinstance(model, Path) else onnx.load_from_string(model)
         name = str(model) if isinstance(model, Path) else "the model"
         fixed = with_shape(loaded, (1, *shape))
-        reduced = simplified(fixed.SerializeToString(), name)
+        reduced = self._reduced = simplified(fixed.SerializeToString(), name)
         self.shape = tuple(shape)
         self.outputs = tuple(outputs)
         self.plan: Plan = read(onnx.load_from_string(reduced), outputs)
@@ -55,6 +57,29 @@ class VideoModel:
         self._full = full
         self.plain_s = 0.0
         """What a full run takes; measured by `warm`."""
+
+    @cached_property
+    def cut(self) -> str | None:
+        """The last tensor through which alone all outputs see the input, before those that are outputs themselves."""
+        plan = self.plan
+        for layer in reversed(plan.layers):
+            if layer.output in plan.outputs:
+                continue
+            seen = {plan.input}
+            for each in plan.layers:
+                if each.output != layer.output and any(name in seen for name in each.inputs):
+                    seen.add(each.output)
+            if not any(name in seen for name in plan.frontier):
+                return layer.output
+        return None
+
+    def halves(self, cut: str) -> tuple[Piece, Piece]:
+        """Return the model up to a tensor, which comes out last, and from there on. Raises InvalidFunction."""
+        first = onnx.load_from_string(self._reduced)
+        first.graph.output.append(onnx.helper.make_tensor_value_info(cut, onnx.TensorProto.FLOAT, None))
+        inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(self._reduced))
+        second = onnx.utils.Extractor(inferred).extract_model([cut], list(self.outputs))
+        return Piece(first.SerializeToString()), Piece(second.SerializeToString())
 
     @property
     def fits(self) -> bool:

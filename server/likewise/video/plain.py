@@ -72,24 +72,27 @@ def gather(
 
 def _activate(rows: Numbers, code: int, low: Any, high: Any) -> Numbers:
     one = np.float32(1.0)
+    found: Numbers
     with np.errstate(over="ignore"):
         if code == 1:
-            return np.maximum(rows, np.float32(0.0))
-        if code == 2:
-            return np.where(rows >= 0, rows, rows * low)
-        if code == 3:
-            return np.clip(rows, low, high)
-        if code == 4:
-            return one / (one + np.exp(-rows))
-        if code == 5:
-            return rows / (one + np.exp(-rows))
-        if code == 6:
-            return np.clip(rows * low + high, np.float32(0.0), one)
-        if code == 7:
-            return rows * np.clip(rows * low + high, np.float32(0.0), one)
-        if code == 8:
-            return np.tanh(rows)
-        return np.where(rows >= 0, rows, low * (np.exp(np.minimum(rows, 0)) - one))
+            found = np.maximum(rows, np.float32(0.0))
+        elif code == 2:
+            found = np.where(rows >= 0, rows, rows * low)
+        elif code == 3:
+            found = np.clip(rows, low, high)
+        elif code == 4:
+            found = one / (one + np.exp(-rows))
+        elif code == 5:
+            found = rows / (one + np.exp(-rows))
+        elif code == 6:
+            found = np.clip(rows * low + high, np.float32(0.0), one)
+        elif code == 7:
+            found = rows * np.clip(rows * low + high, np.float32(0.0), one)
+        elif code == 8:
+            found = np.tanh(rows)
+        else:
+            found = np.where(rows >= 0, rows, low * (np.exp(np.minimum(rows, 0)) - one))
+    return found
 
 
 def settle(

@@ -8,10 +8,19 @@ from typing import Final
 from likewise.errors import InvalidValue
 from likewise.video.method import Method
 from likewise.video.methods.auto import Auto
+from likewise.video.methods.cbinfer import CBinfer
+from likewise.video.methods.deepcache import DeepCache
+from likewise.video.methods.deepmon import DeepMon
+from likewise.video.methods.whole import KeyFrame, Skip
 from likewise.video.model import VideoModel
 
 METHODS: Final[Mapping[str, Callable[[VideoModel, float], Method]]] = {
     "auto": Auto,
+    "cbinfer": CBinfer,
+    "deepmon": DeepMon,
+    "deepcache": DeepCache,
+    "skip": Skip,
+    "keyframe": KeyFrame,
 }
 """By name: makes one for a stream of a model; the number is the share of answers that may be wrong."""
 
