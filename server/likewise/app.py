@@ -70,6 +70,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
             inline_values=settings.inline_values,
             invalidated_tags=settings.invalidated_tags,
             max_devices=settings.max_devices,
+            stream_bytes=settings.stream_bytes,
             ticket_prefix=place.prefix if place else "",
         ),
         Workers(runners, slots),

@@ -53,7 +53,10 @@ class Pipeline:
 
         session: that of the device that asks; None where it is not known.
         """
-        found = self._climb(fn, await fn.reader.read(media_type, body, control, session))
+        asked = await fn.reader.read(media_type, body, control, session)
+        if control.stream is not None and fn.streams is not None and not control.no_store:
+            await fn.streams.follow(asked)
+        found = self._climb(fn, asked)
         return found if isinstance(found, Answer) else await found
 
     def begin(
@@ -63,7 +66,7 @@ class Pipeline:
 
         What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        if not fn.reader.is_small(media_type, body):
+        if control.stream is not None or not fn.reader.is_small(media_type, body):
             return self.answer(fn, media_type, body, control, session)
         return self._climb(fn, fn.reader.read_now(media_type, body, control, session))
 
@@ -72,7 +75,12 @@ class Pipeline:
             return self._bypass(fn, asked)
         if fn.runner is not None and not fn.runner.takes_probes:
             asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
-        if fn.in_flight and not asked.control.no_cache and self._promising(fn, asked) is not None:
+        if (
+            fn.in_flight
+            and not asked.control.no_cache
+            and asked.offered is None
+            and self._promising(fn, asked) is not None
+        ):
             return self._join(fn, asked)
         return self._decide(fn, asked, _HIT)
 
@@ -84,6 +92,13 @@ class Pipeline:
             if offer is None:
                 continue
             verdict = offer
+            if offer.origin is not None:
+                if offer.source is not _NONE and not control.no_cache and fn.streams is not None:
+                    full_s = fn.runner.mean_cost_s if fn.runner else 0.0
+                    taken, saved_s = fn.streams.take(asked, offer, full_s)
+                    fn.tell(asked, taken.outcome, taken.reason, saved_s)
+                    return taken
+                break  # one coin for each request
             if (
                 offer.source is not _NONE
                 and not control.no_cache
@@ -266,7 +281,10 @@ class Pipeline:
             started = perf_counter()
             try:
                 assert asked.value is not None
-                result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
+                if asked.offered is not None and asked.offered.full:
+                    result, cost_s = asked.offered.result, asked.offered.cost_s
+                else:
+                    result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)

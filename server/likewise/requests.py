@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from likewise.types import Input, Key, Neighbors, Result, Session
 
@@ -46,9 +46,19 @@ class Ticket(NamedTuple):
     """Miss; or probe: reuse looked safe, but is to be checked; or bypass."""
 
 
+class StreamTag(NamedTuple):
+    """Which stream a frame belongs to."""
+
+    name: str
+    number: int = -1
+    """Its place in the stream, ascending; -1: frames are taken in the order in which they come."""
+    drop_late: bool = False
+    """Whether a frame that comes after a newer one is refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What a request's Cache-Control asks for. Source: RFC 9111, section 5.2.1."""
+    """What a request's Cache-Control asks for (RFC 9111, section 5.2.1), and the stream that it belongs to."""
 
     no_cache: bool = False
     """Compute, then learn from it and keep it."""
@@ -60,6 +70,8 @@ class Control:
     """Reuse only entries at most this old."""
     min_fresh_s: float = 0.0
     """Reuse only entries that stay valid for at least this long."""
+    stream: StreamTag | None = None
+    """The camera that the input is a frame of."""
 
 
 NO_CONTROL = Control()
@@ -90,6 +102,8 @@ class Asked:
     """Type and shape of an input that may have several; only entries with the same one are its neighbors."""
     neighbors: Neighbors | None = field(default=None, init=False)
     """Its neighbors, once they were looked up."""
+    offered: Any = field(default=None, init=False)
+    """What its stream has for it; the streams' business."""
     read_s: float = field(default=-1.0, init=False)
     lookup_s: float = field(default=-1.0, init=False)
     decide_s: float = field(default=-1.0, init=False)

@@ -279,6 +279,13 @@ class Settings:
         minimum=1,
     )
 
+    stream_bytes: int = _row(
+        1024 * _MIB,
+        "Memory for the state of streams, over all functions of a worker; the one not used for longest starts anew.",
+        unit="bytes",
+        minimum=1 << 20,
+    )
+
     def __post_init__(self) -> None:
         """Check each value against its row, and those that depend on each other."""
         for setting in TABLE or table():

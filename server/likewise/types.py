@@ -94,6 +94,8 @@ class Source(StrEnum):
     """The entry of the very same input."""
     NEIGHBOR = "neighbor"
     """An entry whose key is near."""
+    STREAM = "stream"
+    """The frame itself, computed from what changed since the one before."""
 
 
 class Reason(StrEnum):
@@ -148,6 +150,8 @@ class Verdict:
     """Whose tokens it was decided by; the policy's business."""
     deferred: bool = False
     """True: somebody else computes it and may never bring the result."""
+    origin: Any = None
+    """The stream whose offer it is about; None: that of near neighbors."""
 
     @property
     def reuse(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
+from likewise.decision.frames import FramePolicy
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.decode import decoder
 from likewise.features.identity import signature
@@ -18,12 +19,14 @@ from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
+from likewise.function.streams import Streams, unit_of
 from likewise.inference.batching import Batcher, Workers
 from likewise.inference.runner import ModelRunner
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
 from likewise.results.labels import Labels
 from likewise.types import Array, Clock, Input
+from likewise.video.stream import StreamStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Defaults:
     inline_values: int = 1 << 18
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
+    stream_bytes: int = 1 << 30
     ticket_prefix: str = ""
 
 
@@ -64,6 +68,7 @@ class Assembler:
         self._clock = clock
         self._coin = coin
         self._learning = learning_executor()
+        self._stream_store = StreamStore(defaults.stream_bytes)
 
     def build(self, folder: Path, version: int | None = None, generation: str = "") -> Function:
         """Return the function in a folder. Raises InvalidFunction naming file, field and remedy.
@@ -109,6 +114,7 @@ class Assembler:
             max_values=defaults.max_elements,
         )
         tolerance, tolerances = spec.result.tolerances
+        labels = Labels(spec.result.equality, tolerance, tolerances=tolerances, least=spec.result.least)
         return Function(
             name,
             version,
@@ -124,7 +130,7 @@ class Assembler:
                 inline_values=defaults.inline_values,
             ),
             namespace=namespace,
-            labels=Labels(spec.result.equality, tolerance, tolerances=tolerances, least=spec.result.least),
+            labels=labels,
             policies=policies,
             runner=self._runner(computation) if computation else None,
             max_body_bytes=defaults.max_body_bytes,
@@ -134,6 +140,7 @@ class Assembler:
             ticket_prefix=defaults.ticket_prefix,
             fingerprint=identity,
             budget=budget,
+            streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
             key_types=key_types,
             projectors={
                 key.label: Projector(namespace, key.label, self._learning)
@@ -141,6 +148,29 @@ class Assembler:
                 # the other policies compare distances with thresholds that hold for keys as they are
                 if key.may_be_projected and spec.reuse.policy.startswith("calibrated")
             },
+        )
+
+    def _streams(
+        self,
+        function: str,
+        spec: FunctionSpec,
+        computation: Computation | None,
+        budget: Budget | None,
+        labels: Labels,
+        target: float,
+    ) -> Streams | None:
+        if computation is None or spec.model is None or spec.video.method == "off" or spec.input.kind == "audio":
+            return None
+        return Streams(
+            function,
+            computation,
+            FramePolicy(budget or _budget(spec, target), target, self._coin),
+            labels,
+            self._stream_store,
+            self._workers.executor,
+            method=spec.video.method,
+            epsilon=1.0 - target,
+            unit=unit_of(spec.model.std, spec.model.channels) if spec.input.kind == "image" else None,
         )
 
     def _runner(self, computation: Computation) -> ModelRunner:

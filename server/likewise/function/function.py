@@ -19,6 +19,7 @@ from likewise.function.reader import Reader
 from likewise.function.rungs import ExactRepeats, NearNeighbors
 from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
+from likewise.function.streams import Streams
 from likewise.function.tickets import Pending, Tickets
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
@@ -55,6 +56,7 @@ class Function:
         max_devices: int = 10_000,
         fingerprint: str = "",
         budget: Budget | None = None,
+        streams: Streams | None = None,
         monotonic: Clock = monotonic,
         ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
@@ -63,6 +65,7 @@ class Function:
 
         runner: computes results; None: devices do. projectors: of the key types whose keys may be projected.
         invalidated_tags, max_devices: how many are remembered. budget: that the policies share, if they have one.
+        streams: frames of cameras, where the model can be computed in parts.
         sinks: told how each request ended, beside the metrics.
         """
         self.name = name
@@ -95,7 +98,9 @@ class Function:
         self.reader = reader
         self.neighbors = NearNeighbors(namespace, policies, self.k, budget)
         self.repeats = ExactRepeats(namespace)
-        self.ladder: tuple[Rung, ...] = (self.repeats, self.neighbors)
+        self.streams = streams
+        middle: tuple[Rung, ...] = () if streams is None else (streams,)
+        self.ladder: tuple[Rung, ...] = (self.repeats, *middle, self.neighbors)
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
         self.retired = False
         """Whether it is served no more: what is still computed is answered, and leaves no trace."""
@@ -166,6 +171,9 @@ class Function:
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)
+        if verdict.origin is not None and self.streams is not None:
+            wrong = self.streams.learn(verdict, label)
+            return Lesson(wrong or not verdict.probe, -1, wrong), label, -1
         lesson = self.policies[key_type].learn(verdict, label)
         self.evidence.note(key_type, verdict, lesson.wrong)
         contradicted = -1
@@ -184,6 +192,9 @@ class Function:
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""
+        if verdict.origin is not None and self.streams is not None:
+            self.streams.policy.abandon(verdict)
+            return
         self.policies[key_type or self.key_type].abandon(verdict)
 
     def _abandon(self, pending: Pending) -> None:

@@ -59,6 +59,7 @@ def statistics(fn: Function) -> dict[str, object]:
             for name, projector in fn.projectors.items()
         },
         "hit_rate": metrics.hits / metrics.answers if metrics.answers else 0.0,
+        "video": None if fn.streams is None else fn.streams.statistics(),
         "saved_s": metrics.saved_s,
         "latency_p50_s": metrics.stages["total"].quantile(0.5),
         "latency_p99_s": metrics.stages["total"].quantile(0.99),

@@ -97,6 +97,13 @@ class ReuseSpec(Table):
         return value
 
 
+class VideoSpec(Table):
+    """How frames of a stream are computed."""
+
+    method: Literal["auto", "cbinfer", "deepmon", "deepcache", "skip", "keyframe", "off"] = "auto"
+    """`off`: each in full."""
+
+
 class CapacitySpec(Table):
     """How much is kept, and how long."""
 
@@ -117,6 +124,7 @@ class FunctionSpec(Table):
     keys: Annotated[tuple[KeySpec, ...], Field(min_length=1, max_length=8)]
     reuse: ReuseSpec = ReuseSpec()
     capacity: CapacitySpec = CapacitySpec()
+    video: VideoSpec = VideoSpec()
 
     @model_validator(mode="after")
     def _coherent(self) -> FunctionSpec:

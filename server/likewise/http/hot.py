@@ -97,6 +97,8 @@ class Hot:
                 raise UnsupportedMediaType("Content-Encoding is not supported here; send the body as it is.")
             fn = self._registry.get(address)
             control = wire.parse_control(fields.get(b"cache-control", b""))
+            if infers:
+                control = wire.with_stream(control, fields.get(b"likewise-stream", b""))
             media_type = wire.media_type(fields.get(b"content-type", b""))
             device = wire.device(fields.get(b"likewise-device", b""))
             asker = Asker(control, _session(fn, device, connection_name(scope.get("client")), control, principal))
@@ -148,6 +150,10 @@ class Hot:
             if not found.get(b"authorization"):
                 self.edge.origins.check(found)
             control = wire.parse_control(found.get(b"cache-control", b""))
+            if infers:
+                control = wire.with_stream(control, found.get(b"likewise-stream", b""))
+                if control.stream is not None and control.stream.number >= 0:
+                    return None  # another head for each frame
             device = wire.device(found.get(b"likewise-device", b""))
             if infers:
                 max_bytes = self._registry.get(address).reader.inline_bytes

@@ -1,0 +1,237 @@
+"""Streams: frames of cameras through the pipeline, at the function's budget."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from graphs import GraphBuilder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from likewise.errors import BadRequest, LateFrame
+from likewise.function.assembly import Assembler, Defaults
+from likewise.function.function import Function
+from likewise.http import wire
+from likewise.inference.batching import Workers
+from likewise.journal.memory import MemoryJournal
+from likewise.pipeline import Pipeline
+from likewise.requests import NO_CONTROL, Answer, Control, Outcome, StreamTag
+from likewise.types import Session
+from likewise.video.stream import StreamStore
+
+SPEC = """
+[input]
+kind = "array"
+[model]
+[result]
+kind = "tensors"
+tolerance = [1e-4, 1e-4]
+[[keys]]
+extractor = "vector"
+dimension = 1728
+"""
+SHAPE = (3, 24, 24)
+
+
+class Coin:
+    """Falls as the test says: 0.0 probes wherever a probe is possible, 0.999 nowhere."""
+
+    def __init__(self) -> None:
+        self.next = 0.999
+
+    def __call__(self) -> float:
+        return self.next
+
+
+class Cameras:
+    """A function, its pipeline, and a way to send frames."""
+
+    def __init__(self, fn: Function, coin: Coin) -> None:
+        self.fn = fn
+        self.coin = coin
+        self.pipeline = Pipeline(MemoryJournal(), time.time, 1 << 20)
+
+    async def send(self, frame: np.ndarray, name: str = "cam", **more: int | bool) -> Answer:
+        buffer = io.BytesIO()
+        np.save(buffer, frame)
+        control = Control(stream=StreamTag(name, int(more.get("number", -1)), bool(more.get("drop_late", False))))
+        return await self.pipeline.answer(self.fn, "application/x-npy", buffer.getvalue(), control, Session())
+
+    def full(self, frame: np.ndarray) -> bytes:
+        computation = self.fn.streams._computation  # type: ignore[union-attr]
+        return computation.encode([each[0] for each in computation.model.run(frame[None])]).body
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    net = GraphBuilder(1, *SHAPE)
+    x = net.add("Relu", [net.conv("x", 8, 3, 1)], (8, 24, 24))
+    x = net.pool(x, "MaxPool", 2, 2)
+    model = net.model([net.conv(x, 2, 1, 1)])
+    folder = tmp_path_factory.mktemp("functions") / "cars"
+    (folder / "1").mkdir(parents=True)
+    (folder / "function.toml").write_text(SPEC)
+    (folder / "1" / "model.onnx").write_bytes(model)
+    return folder
+
+
+@pytest.fixture
+def cameras(folder: Path) -> Iterator[Cameras]:
+    yield from _cameras(folder)
+
+
+def _cameras(folder: Path, **defaults: int) -> Iterator[Cameras]:
+    coin = Coin()
+    with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(1) as readers:
+        fn = Assembler(Defaults(**defaults), Workers(pool, 2), readers, time.time, coin).build(folder)  # type: ignore[arg-type]
+        yield Cameras(fn, coin)
+
+
+def video(seed: int, count: int) -> list[np.ndarray]:
+    """Return frames in which a small patch changes each time, far above any threshold."""
+    rng = np.random.default_rng(seed)
+    frame = rng.random(SHAPE).astype(np.float32)
+    found = []
+    for _ in range(count):
+        y, x = rng.integers(0, 20, 2)
+        frame = frame.copy()
+        frame[:, y : y + 4, x : x + 4] = rng.random((3, 4, 4))
+        found.append(frame)
+    return found
+
+
+def exact(fn: Function) -> None:
+    """Let all streams that are open compute without any threshold, however fast a full run of so small a model is."""
+    for model in fn.streams._models.values():  # type: ignore[union-attr]
+        if model is not None:
+            model.plain_s = 10.0
+    for stream in fn.streams._store.of(fn.id):  # type: ignore[union-attr]
+        if stream.method is not None:
+            stream.method._controller.level = 0  # type: ignore[attr-defined]
+
+
+async def test_frames_of_a_stream_are_answered_from_what_changed(cameras: Cameras) -> None:
+    """The first is computed in full, later ones are hits, and at threshold 0 they are what a full run says."""
+    frames = video(1, 8)
+    assert (await cameras.send(frames[0])).outcome is Outcome.MISS
+    outcomes = []
+    for frame in frames[1:]:
+        answer = await cameras.send(frame)
+        exact(cameras.fn)
+        outcomes.append(answer.outcome)
+    assert Outcome.HIT in outcomes
+    statistics = cameras.fn.statistics()["video"]
+    assert isinstance(statistics, dict)
+    assert statistics["streams"] == 1
+    assert statistics["frames"] == 8
+    assert statistics["bytes"] > 0
+    assert statistics["taken"] == outcomes.count(Outcome.HIT)
+
+
+async def test_a_probe_is_computed_in_full_and_settles_the_budget(cameras: Cameras) -> None:
+    """Its reservation comes back, and the stream's controller hears that it was right."""
+    frames = video(2, 12)
+    for frame in frames[:8]:
+        await cameras.send(frame)
+        exact(cameras.fn)
+    cameras.coin.next = 0.0
+    policy = cameras.fn.streams.policy  # type: ignore[union-attr]
+    before = policy.probes
+    answer = await cameras.send(frames[8])
+    assert answer.outcome is Outcome.PROBE
+    assert answer.result.body == cameras.full(frames[8])
+    assert policy.probes == before + 1
+    assert policy.wrong == 0
+    assert policy._budget.ledger().reserved == 0.0
+
+
+async def test_streams_do_not_mix(cameras: Cameras) -> None:
+    """Sixteen cameras at once, each with a scene of its own: every answer is about its own frame."""
+    scenes = {f"cam-{n}": video(10 + n, 5) for n in range(16)}
+
+    async def watch(name: str) -> None:
+        for frame in scenes[name]:
+            answer = await cameras.send(frame, name)
+            exact(cameras.fn)
+            if answer.outcome is Outcome.HIT and answer.entry_id < 0:  # else it came from a near frame's entry
+                assert _close(answer.result.body, cameras.full(frame))
+
+    await asyncio.gather(*map(watch, scenes))
+    assert cameras.fn.streams.policy.taken > 16  # type: ignore[union-attr]
+
+
+def _close(one: bytes, other: bytes) -> bool:
+    first, second = (
+        np.concatenate([np.ravel(each["data"]) for each in orjson.loads(body)["outputs"].values()])
+        for body in (one, other)
+    )
+    return bool(np.abs(first - second).max() < 0.2 * np.abs(second).max())
+
+
+async def test_late_frames_are_refused_on_request(cameras: Cameras) -> None:
+    """A number that was passed already, or a newer frame that waits: 409 with `late=drop`, else a full run."""
+    frames = video(3, 4)
+    await cameras.send(frames[0], number=5)
+    with pytest.raises(LateFrame):
+        await cameras.send(frames[1], number=4, drop_late=True)
+    late = await cameras.send(frames[1], number=4)
+    assert late.outcome is Outcome.MISS
+    assert late.result.body == cameras.full(frames[1])
+
+
+async def test_state_is_bounded_and_a_lost_stream_starts_anew(folder: Path) -> None:
+    """Over the limit the stream not used for longest goes; its next frame is computed in full."""
+    for cameras in _cameras(folder, stream_bytes=60_000):
+        for name in ("a", "b", "c", "d"):
+            for frame in video(4, 3):
+                await cameras.send(frame, name)
+        store = cameras.fn.streams._store  # type: ignore[union-attr]
+        assert store.evictions
+        assert store.nbytes <= 60_000
+        assert store.nbytes == sum(stream.nbytes for stream in store.of(cameras.fn.id))
+        assert (await cameras.send(video(5, 1)[0], "a")).outcome is Outcome.MISS
+
+
+async def test_no_store_leaves_no_trace(cameras: Cameras) -> None:
+    """Such a frame is computed in full, and no stream is opened for it."""
+    buffer = io.BytesIO()
+    np.save(buffer, video(1, 1)[0])
+    control = Control(no_store=True, stream=StreamTag("cam"))
+    answer = await cameras.pipeline.answer(cameras.fn, "application/x-npy", buffer.getvalue(), control, None)
+    assert answer.outcome is Outcome.BYPASS
+    assert not len(cameras.fn.streams._store)  # type: ignore[union-attr]
+
+
+@given(st.text("abc-:./_", min_size=1, max_size=20), st.integers(0, 10**15 - 1), st.booleans())
+@settings(max_examples=50)
+def test_the_header_is_read_both_ways(name: str, number: int, drop: bool) -> None:
+    """Parameters come in any order; what is neither is refused."""
+    text = f"{name}; late=drop ;frame={number}" if drop else f"{name};frame={number}"
+    assert wire.stream_tag(text.encode()) == StreamTag(name, number, drop)
+    assert wire.with_stream(NO_CONTROL, name.encode()).stream == StreamTag(name)
+
+
+@pytest.mark.parametrize("text", ["", " ", "cam 1", "cam;frame=-1", "cam;frame=x", "cam;late=keep", "c" * 129, "ü"])
+def test_a_bad_header_is_refused(text: str) -> None:
+    """With 400; an empty one is none at all."""
+    if not text:
+        assert wire.with_stream(NO_CONTROL, b"") is NO_CONTROL
+        return
+    with pytest.raises(BadRequest):
+        wire.stream_tag(text.encode("latin-1"))
+
+
+def test_accounts_have_streams_of_their_own() -> None:
+    """Two accounts that use one name share nothing."""
+    store = StreamStore()
+    assert store.get(("f@1", "a", "cam")) is not store.get(("f@1", "b", "cam"))
+    store.forget("f@1")
+    assert not len(store)
