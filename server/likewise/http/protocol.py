@@ -19,7 +19,7 @@ from likewise.http import framing
 from likewise.http.connection import HttpConnection
 from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
 from likewise.http.problems import Headers, unexpected
-from likewise.http.turns import HEAVY
+from likewise.http.turns import HEAVY, HIT
 from likewise.http.wire import JSON
 from likewise.requests import Answer, Outcome
 
@@ -151,7 +151,7 @@ class HotProtocol(HttpConnection):
         answer = hot.answer_now(head, body, self._name)
         if isinstance(answer, Answer):
             if self.load:
-                self.load -= 1
+                self.load = max(0, self.load + HIT)
             plain = answer.outcome is Outcome.HIT and answer.result.media_type == JSON and answer.ttl_s < 1e12
             if plain and not self.leaving:
                 content = answer.result.body
