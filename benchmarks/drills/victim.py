@@ -19,7 +19,7 @@ from benchmarks.processes import Failed
 
 RATE = 50
 """Requests and looks at `/livez` a second."""
-ASKERS, WATCHERS = 16, 4
+ASKERS, WATCHERS = 64, 4
 """Connections that share them, so that a request that has to be computed does not hold up those behind it."""
 LOST_S = 10.0
 """What a request that failed or was not answered counts as."""

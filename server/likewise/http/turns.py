@@ -20,8 +20,10 @@ ROUND_S = 0.004
 """What a round of the loop may take before fewer requests are begun in the next one."""
 MOST = 64
 """Requests begun in one round at most."""
-HEAVY, HEAVIEST = 3, 4
-"""Requests that were no hits, less those that were, from which on a connection has to wait; and how far they count."""
+HEAVY, HEAVIEST = 8, 12
+"""Load from which on a connection has to wait, which is a new one's, too; and the most that is counted."""
+HIT, WORK = -2, 1
+"""What an answer adds to the load. A crowded server has hits computed as well, so some of that in a row is no fault."""
 
 
 class Turns:
@@ -38,7 +40,7 @@ class Turns:
 
     def take(self, load: int = HEAVIEST) -> bool:
         """Take a turn in this round for a connection of that load; False where there is none left: `wait`."""
-        if self._little_known or not self._left or (load == HEAVIEST and self._heavy):
+        if self._little_known or not self._left or (load > HEAVY and self._heavy):
             return False
         if self._counting and perf_counter() - self._began > ROUND_S:
             return False
@@ -48,7 +50,7 @@ class Turns:
 
     def wait(self, connection: TakesTurns) -> None:
         """Have `take_turn` called in one of the next rounds."""
-        (self._heavy if connection.load == HEAVIEST else self._little_known).append(connection)
+        (self._heavy if connection.load > HEAVY else self._little_known).append(connection)
         self._count()
 
     def _count(self) -> None:
@@ -78,7 +80,7 @@ class TakesTurns:
     turns: Turns
     deadline: float
     load = HEAVY
-    """Requests that were no hits, less those that were, from 0 to `HEAVIEST`."""
+    """How much work its requests lately were, from 0 to `HEAVIEST`."""
     waits = False
     has_turn = False
     """True for the request at hand, while its pieces arrive together."""
@@ -96,7 +98,7 @@ class TakesTurns:
     def weigh(self, headers: Headers) -> None:
         """Take note of an answer that was not given at once: a hit after all, or work."""
         hit = any(name == b"cache-status" and value.startswith(b"likewise; hit") for name, value in headers)
-        self.load = max(0, self.load - 1) if hit else min(HEAVIEST, self.load + 1)
+        self.load = max(0, self.load + HIT) if hit else min(HEAVIEST, self.load + WORK)
 
     def take_turn(self) -> None:
         """Begin the request that waited."""
