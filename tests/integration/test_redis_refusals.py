@@ -108,7 +108,7 @@ async def test_what_it_refuses_waits_and_is_told_once(
     assert remedy in a.journal.failure
     sender = [each.getMessage() for each in caplog.records if each.name.endswith("publisher")]
     assert sum(remedy in each for each in sender) == 1
-    assert len(sender) <= 2  # a connection may break before it is refused
+    assert len(sender) < 6  # fewer than failures: connections may break before they are refused
     await mend(ask)
     await flushed(a, 60.0)
     await until(lambda: {1, *range(202, 302)} <= set(b.model.ids))

@@ -49,6 +49,7 @@ class Job:
     projection: bool | None = None
     anonymous: bool = False
     first: int = 500
+    held_out: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--key-type", metavar="NAME", help="default: the function's first; an extractor's name tries it")
     add("--index", default="exact", metavar="KIND", help="index kind (default exact)")
     add("--projection", choices=("spec", "auto", "off"), default="spec",
-        help="learn a projection of the keys where it helps (default: as the function's spec has it)")  # fmt: skip
+        help="projection of the keys: as the spec has it (default), learned where it helps, or off")  # fmt: skip
     add("--anonymous", action="store_true", help="do not tell policies which device asks")
+    add("--held-out", action="store_true", help="play only what nothing was trained on (the signs always do)")
     add("--first", type=int, default=500, metavar="N",
         help="also print the harvest over the first N requests (default 500)")  # fmt: skip
     add("--processes", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="streams played at once")
@@ -115,6 +117,7 @@ def play(job: Job) -> list[Run]:
         functions=job.functions,
         truth=job.truth,
         key_type=job.key_type,
+        held_out_only=job.held_out,
     )
     return [
         replay(
@@ -206,7 +209,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         Job(
             workload, seed, policies, targets, args.requests, args.capacity, args.devices, args.truth, data,
             args.functions, args.key_type, args.index, {"spec": None, "auto": True, "off": False}[args.projection],
-            args.anonymous, args.first,
+            args.anonymous, args.first, args.held_out,
         )
         for workload in workloads
         for seed in range(args.seeds)

@@ -92,7 +92,8 @@ def replay(
     """Play a stream from an empty cache.
 
     policy: as `parse_policy` takes it. capacity: entries. coin: the policy's; drawn from all arguments where None.
-    projection: whether to learn one from what is computed, as the server does; None: as the function's spec has it.
+    projection: whether to learn one from what is computed, as the server does; None: as the function's spec has it,
+    which may also name one to begin with.
     It is learned and taken over between two requests, so that the same arguments give the same run.
     anonymous: whether the policy is not told which device asks.
     first: requests that the first impression is taken from.
@@ -113,6 +114,9 @@ def replay(
         index,
     )
     projector = Projector(space, _KEY_TYPE, None) if (stream.projected if projection is None else projection) else None
+    if stream.prior is not None and projection is None:
+        space.project(_KEY_TYPE, stream.prior)
+        space.settle()
     holders: dict[int, list[int]] = {}  # by label: ids of entries, dead ones dropped when they come up
     hits = false_hits = correct = opportunities = probes = 0
     decide_ns, hit_ns, computed_ns = [], [], []
@@ -173,7 +177,7 @@ def replay(
         decide_us=_median_us(decide_ns),
         hit_us=_median_us(hit_ns),
         computed_us=_median_us(computed_ns),
-        dimension=projector.projection.dimension if projector and projector.projection else stream.keys.shape[1],
+        dimension=searched.dimension if (searched := space.projections.get(_KEY_TYPE)) else stream.keys.shape[1],
         accuracy_so_far=tuple(course),
     )
 

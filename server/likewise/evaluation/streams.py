@@ -15,6 +15,7 @@ from likewise.features.make import KINDS
 from likewise.function.parts import Parts
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec
 from likewise.function.spec_text import read_spec
+from likewise.ports import Projection
 from likewise.types import Input, Keys
 from likewise.workloads.make import open_workload
 
@@ -39,6 +40,8 @@ class Stream:
     """k, as the function's spec has it."""
     projected: bool = False
     """Whether the spec lets a projection of these keys be learned from what is computed."""
+    prior: Projection | None = None
+    """The projection that lookups go by from the start, where the spec names one."""
 
 
 def load_stream(
@@ -51,16 +54,18 @@ def load_stream(
     functions: Path,
     truth: str,
     key_type: str | None = None,
+    held_out_only: bool = False,
 ) -> Stream:
     """Return a workload's stream with the keys of its function.
 
     truth: "label": what the data set says is computed; "model": what the function's model says.
     key_type: one of the function's, its first where None; or any extractor's name, to see what it would do here.
+    held_out_only: whether only inputs are played that nothing was trained on.
     Raises LikewiseError, naming the remedy, where data, function or model are missing.
     """
     if truth not in TRUTHS:
         raise InvalidValue(f"truth is `{truth}`; give one of {', '.join(TRUTHS)}.")
-    source = open_workload(workload, data)
+    source = open_workload(workload, data, held_out_only=held_out_only)
     folder = functions / source.function
     if not (folder / SPEC_FILE).is_file():
         raise InvalidFunction(
@@ -69,7 +74,8 @@ def load_stream(
     spec, version = read_spec(folder)
     parts = Parts(spec, folder, version)
     table = _key_spec(spec, key_type, source.function)
-    extract = parts.key_type(table, source.function).extractor
+    found = parts.key_type(table, source.function)
+    extract, prior = found.extractor, parts.projection(table, found.dimension)
     decode = decoder(spec.input.kind, max_pixels=_MAX_PIXELS, max_seconds=_MAX_SECONDS, max_values=_MAX_VALUES)
     samples = source.stream(requests, seed, devices)
     inputs = [decode(sample.media_type, sample.body) for sample in samples]
@@ -78,7 +84,7 @@ def load_stream(
     ids: dict[str, int] = {}
     labels = [ids.setdefault(name, len(ids)) for name in names]
     askers = [sample.device for sample in samples]
-    return Stream(workload, seed, keys, labels, askers, spec.reuse.neighbors, table.may_be_projected)
+    return Stream(workload, seed, keys, labels, askers, spec.reuse.neighbors, table.may_be_projected, prior)
 
 
 def _key_spec(spec: FunctionSpec, key_type: str | None, function: str) -> KeySpec:

@@ -107,6 +107,11 @@ class Assembler:
             precision={key.label: key.precision for key in spec.keys if key.precision != "float32"},
             eviction=spec.capacity.eviction or defaults.eviction,
         )
+        # the other policies compare distances with thresholds that hold for keys as they are
+        by_projection = [key for key in spec.keys if spec.reuse.policy.startswith("calibrated")]
+        for key, key_type in zip(spec.keys, key_types, strict=True):
+            if (prior := parts.projection(key, key_type.dimension)) is not None and key in by_projection:
+                namespace.project(key.label, prior)
         decode = decoder(
             spec.input.kind,
             max_pixels=defaults.max_pixels,
@@ -144,9 +149,8 @@ class Assembler:
             key_types=key_types,
             projectors={
                 key.label: Projector(namespace, key.label, self._learning)
-                for key in spec.keys
-                # the other policies compare distances with thresholds that hold for keys as they are
-                if key.may_be_projected and spec.reuse.policy.startswith("calibrated")
+                for key in by_projection
+                if key.may_be_projected
             },
         )
 

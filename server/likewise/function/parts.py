@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from likewise.errors import InvalidFunction
+import orjson
+
+from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.make import make_extractor
 from likewise.function.key_type import KeyType
 from likewise.function.preparation_spec import Preparation
@@ -18,6 +20,7 @@ from likewise.function.spec_text import decode_text, read_file
 from likewise.function.trial import check_key, check_outputs, outputs_of
 from likewise.inference.model import OnnxModel
 from likewise.inference.windows import WindowedModel
+from likewise.learning.lda import Projection
 from likewise.ports import Model
 from likewise.results.encode import Encode, read_labels
 from likewise.results.make import KINDS
@@ -100,6 +103,22 @@ class Parts:
             options = {"dimension": key.dimension}
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
         return KeyType(key.label, extractor, extractor.dimension, key.metric, function)
+
+    def projection(self, key: KeySpec, dimension: int) -> Projection | None:
+        """Return what lookups by a key type of this dimension go by from the start; None: the keys as they are."""
+        if key.projection_file is None:
+            return None
+        path = self._files / key.projection_file
+        try:
+            projection = Projection.restored(orjson.loads(read_file(path, "check file and permissions")))
+        except (InvalidValue, orjson.JSONDecodeError) as error:
+            raise InvalidFunction(f"{path}: holds no projection, `mean` and `matrix`; make it anew") from error
+        if len(projection.mean) != dimension:
+            raise InvalidFunction(
+                f"{path}: takes keys of {len(projection.mean)} numbers, key type `{key.label}` has {dimension}; "
+                "make it anew from such keys"
+            )
+        return projection
 
     def _load(
         self, table: Preparation, file: str, threads: int, *, first_output: bool, outputs: Sequence[str] = ()

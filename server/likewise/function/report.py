@@ -55,8 +55,8 @@ def statistics(fn: Function) -> dict[str, object]:
         "problems": dict(metrics.failed),
         "indexes": fn.namespace.kinds(),
         "projections": {
-            name: projector.projection.dimension if projector.projection else None
-            for name, projector in fn.projectors.items()
+            name: projection.dimension if (projection := fn.namespace.projections.get(name)) else None
+            for name in (*fn.projectors, *(name for name in fn.namespace.projections if name not in fn.projectors))
         },
         "hit_rate": metrics.hits / metrics.answers if metrics.answers else 0.0,
         "video": None if fn.streams is None else fn.streams.statistics(),

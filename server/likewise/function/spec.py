@@ -50,8 +50,9 @@ class KeySpec(Preparation):
     index: Literal["auto", "exact", "hnsw", "ivf", "ivf-sq8", "alsh"] = "auto"
     precision: Literal["float32", "float16", "int8"] = "float32"
     """How exactly indexes `auto` and `hnsw` hold keys at norm 1 once a scan is too slow: 4, 2 or 1 byte a number."""
-    projection: Literal["auto", "off"] | None = None
-    """Search by a projection learned from computed results where it helps; default: auto, for `onnx` off."""
+    projection: FileName | None = None
+    """Search by a projection of the keys. "auto": learned from computed results where it helps; "off"; or the file that
+    holds one, in the version's folder. Default: auto, for `onnx` off."""
 
     @model_validator(mode="after")
     def _complete(self) -> KeySpec:
@@ -59,6 +60,8 @@ class KeySpec(Preparation):
             raise ValueError("extractor `onnx` needs `file`, the ONNX file that makes the key")
         if self.extractor == "vector" and self.dimension is None:
             raise ValueError("extractor `vector` needs `dimension`, the length of the key")
+        if self.projection_file is not None and not self.projection_file.endswith(".json"):
+            raise ValueError(f"projection is `{self.projection}`; give auto, off, or the name of a .json file")
         if self.precision != "float32" and (self.metric != "cosine" or self.index not in ("auto", "hnsw")):
             raise ValueError(f"precision `{self.precision}` is for metric `cosine` and index `auto` or `hnsw`")
         return self
@@ -72,6 +75,11 @@ class KeySpec(Preparation):
     def may_be_projected(self) -> bool:
         """True where a projection may be learned. A network trained for the function stretches what matters already."""
         return (self.projection or ("off" if self.extractor == "onnx" else "auto")) == "auto"
+
+    @property
+    def projection_file(self) -> str | None:
+        """The file of a projection that was learned before, if any."""
+        return None if self.projection in (None, "auto", "off") else self.projection
 
 
 class ReuseSpec(Table):
@@ -162,4 +170,5 @@ class FunctionSpec(Table):
     def files(self) -> tuple[str, ...]:
         """Names of all files that the spec refers to."""
         names = [self.result.names_file] if self.result.names_file else []
-        return tuple(dict.fromkeys([*self.onnx_files, *names]))
+        projections = [key.projection_file for key in self.keys if key.projection_file]
+        return tuple(dict.fromkeys([*self.onnx_files, *names, *projections]))

@@ -152,20 +152,10 @@ class HotProtocol(HttpConnection):
         answer = hot.answer_now(head, body, self._name)
         if isinstance(answer, Answer):
             if self.load:
-<<<<<<< HEAD
-                self.load -= 1
+                self.load = max(0, self.load + HIT)
             (content, media_type), outcome, _, entry_id, age_s, ttl_s, _, _ = answer
             if outcome is _REUSED and media_type == JSON and ttl_s < 1e12 and not self.leaving:
                 self.write_answer(_HIT % (self.fixed(), len(content), ttl_s, age_s, entry_id, content))
-=======
-                self.load = max(0, self.load + HIT)
-            plain = answer.outcome is Outcome.HIT and answer.result.media_type == JSON and answer.ttl_s < 1e12
-            if plain and not self.leaving:
-                content = answer.result.body
-                self.write_answer(
-                    _HIT % (self.fixed(), len(content), answer.ttl_s, answer.age_s, answer.entry_id, content)
-                )
->>>>>>> h/drills
             else:
                 self.respond(*answered(answer, head.control))
         elif isinstance(answer, Begun):

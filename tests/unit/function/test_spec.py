@@ -25,6 +25,18 @@ def test_equality_fits_the_kind(result, equality):
     assert parse_spec({**BASE, "result": result}, "spec").result.equality == equality
 
 
+def test_a_projection_is_learned_off_or_a_file():
+    """A file is one of those that have to be there; any other word is none."""
+
+    def parsed(projection):
+        return parse_spec({**BASE, "keys": [{**BASE["keys"][0], "projection": projection}]}, "spec")
+
+    assert [parsed(word).keys[0].may_be_projected for word in ("auto", "off", "key.json")] == [True, False, False]
+    assert [parsed(word).files for word in ("auto", "off", "key.json")] == [(), (), ("key.json",)]
+    with pytest.raises(InvalidFunction, match=r"projection is `on`; give auto, off, or the name of a .json file"):
+        parsed("on")
+
+
 def test_tolerance_has_one_number_two_or_some_for_each_output():
     """Absolute, absolute and relative, or such by output."""
 
