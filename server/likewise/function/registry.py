@@ -63,5 +63,7 @@ class Registry:
         old = self._by_name.pop(name, None)
         if old is not None:
             old.retired = True
+            if old.streams is not None:
+                old.streams.close()
             self._by_journal_id.pop(old.journal_id, None)
         return old

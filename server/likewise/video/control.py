@@ -7,11 +7,11 @@ from likewise.video.method import EXACT, Thresholds
 LEVELS: tuple[Thresholds, ...] = (
     EXACT,
     Thresholds(0.02, 6.0, 2, 1.0),
-    Thresholds(0.05, 10.0, 4, 1.5),
-    Thresholds(0.05, 15.0, 4, 2.0),
-    Thresholds(0.1, 15.0, 4, 3.0),
-    Thresholds(0.1, 20.0, 6, 4.0),
-    Thresholds(0.2, 25.0, 8, 6.0),
+    Thresholds(0.05, 10.0, 4, 3.0),
+    Thresholds(0.05, 15.0, 4, 8.0),
+    Thresholds(0.1, 15.0, 4, 12.0),
+    Thresholds(0.15, 20.0, 4, 16.0),
+    Thresholds(0.2, 25.0, 8, 16.0),
 )
 """From exact to coarse."""
 START = 3
