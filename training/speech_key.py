@@ -52,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with fsdd/recordings")
     parser.add_argument("--speakers", action="store_true", help="also measure it on speakers that it was not fitted on")
+    parser.add_argument("--out", type=Path, default=FILE)
     args = parser.parse_args()
     recordings = find_recordings(args.data)
     decode = decoder("audio", max_pixels=1, max_seconds=60.0, max_values=1)
@@ -72,8 +73,8 @@ def main() -> None:
         projected = right_neighbors(fitted.many(keys[where]), digits[where])
         print(f"{name}: {plain:.3f} of the nearest neighbors are right by MFCCs, {projected:.3f} with discriminants")
     state = {name: np.round(np.float64(numbers), 6).tolist() for name, numbers in projection.state().items()}
-    FILE.write_bytes(orjson.dumps(state))
-    print(f"{FILE}: {FILE.stat().st_size} bytes")
+    args.out.write_bytes(orjson.dumps(state))
+    print(f"{args.out}: {args.out.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
