@@ -152,9 +152,10 @@ class Pipeline:
                 return self._finish(fn, asked, self._reuse(fn, verdict, Outcome.HIT))
             verdict = fn.observe(verdict)
         outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
-        ticket = fn.tickets.issue(asked.key_type, verdict, fn.nearest_id(verdict), asked.session)
-        self._tell(fn, asked, outcome, verdict.reason)
-        return Ticket(ticket, outcome)
+        token = fn.tickets.issue(asked.key_type, verdict, fn.nearest_id(verdict), asked.session)
+        ticket = Ticket(token, outcome)
+        self._tell(fn, asked, ticket, verdict.reason)
+        return ticket
 
     def _turn_away(self, fn: Function) -> Ticket:
         """Return the answer to a lookup that is to leave no trace: compute it yourself, and bring nothing."""
@@ -333,12 +334,13 @@ class Pipeline:
             )
 
     def _finish(self, fn: Function, asked: Asked, found: tuple[Answer, float]) -> Answer:
-        answer, saved_s = found
-        self._tell(fn, asked, answer.outcome, answer.reason, saved_s)
-        return answer
+        self._tell(fn, asked, found[0], found[0].reason, found[1])
+        return found[0]
 
-    def _tell(self, fn: Function, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0) -> None:
+    def _tell(self, fn: Function, asked: Asked, given: Answer | Ticket, reason: str, saved_s: float = 0.0) -> None:
         total_s = perf_counter() - asked.started if asked.started >= 0.0 else -1.0
         account = asked.session.account if asked.session else ""
         stages = asked.read_s, asked.lookup_s, asked.decide_s, asked.infer_s
-        fn.emit(Answered(fn.id, outcome, reason, total_s, *stages, saved_s, account))
+        told = None if asked.control.no_store else asked  # else it is to leave no trace
+        result = given.result if isinstance(given, Answer) else None
+        fn.emit(Answered(fn.id, given.outcome, reason, total_s, *stages, saved_s, account, told, result))

@@ -78,6 +78,7 @@ class Asked:
     """When it came, by perf_counter; it is over when it is answered."""
     limit: float = float("inf")
     """Tokens that a probe of it may reserve at most."""
+    media_type: str = ""
     body: bytes = b""
     value: Input | None = None
     """The decoded input; None for a lookup by key."""

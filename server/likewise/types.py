@@ -81,6 +81,8 @@ class Session:
     """Whose budget: an access key's, or that of a group of keys; empty where all share one."""
     may_insert: bool = True
     """Whether it can bring the result of a probe: without, nothing that would have to be probed is reused for it."""
+    device: str = ""
+    """The name that the device gives itself, or the address of its connection."""
     conduct: Conduct = field(default_factory=Conduct)
     """Its own, or that of all devices behind its address where it does not name itself."""
 

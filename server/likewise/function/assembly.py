@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
 from likewise.errors import InvalidFunction, InvalidValue
+from likewise.events import Sink
 from likewise.features.decode import decoder
 from likewise.features.identity import signature
 from likewise.function.fingerprint import fingerprint, journal_id
@@ -55,9 +56,19 @@ class Assembler:
     """Builds functions from their folders."""
 
     def __init__(
-        self, defaults: Defaults, workers: Workers, executor: Executor, clock: Clock, coin: Callable[[], float]
+        self,
+        defaults: Defaults,
+        workers: Workers,
+        executor: Executor,
+        clock: Clock,
+        coin: Callable[[], float],
+        sinks: Iterable[Sink] = (),
     ) -> None:
-        """Set up. executor: for reading large inputs; coin: uniform numbers in [0, 1), private to this server."""
+        """Set up. executor: for reading large inputs; coin: uniform numbers in [0, 1), private to this server.
+
+        sinks: told how each request of any function ended.
+        """
+        self._sinks = tuple(sinks)
         self._defaults = defaults
         self._workers = workers
         self._executor = executor
@@ -135,6 +146,7 @@ class Assembler:
             fingerprint=identity,
             budget=budget,
             key_types=key_types,
+            sinks=self._sinks,
             projectors={
                 key.label: Projector(namespace, key.label, self._learning)
                 for key in spec.keys

@@ -79,6 +79,7 @@ class Reader:
             session,
             control,
             started,
+            media_type=media_type,
             body=body,
             value=value,
             digest=digest(value) if self._deterministic else b"",

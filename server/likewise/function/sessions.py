@@ -32,7 +32,9 @@ class Sessions:
         if session is None:
             if len(self._sessions) >= self._limit:
                 self._sessions.popitem(last=False)
-            session = self._sessions[name] = Session(-1, account, may_insert, self._of(account, address or device))
+            session = self._sessions[name] = Session(
+                -1, account, may_insert, device, self._of(account, address or device)
+            )
         elif session.may_insert is not may_insert:
             session.may_insert = may_insert
         return session

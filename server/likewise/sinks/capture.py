@@ -1,0 +1,126 @@
+"""The sink that records requests in a capture: handed over on the event loop, encoded and written by a thread."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from likewise.captures.files import CaptureWriter
+from likewise.captures.record import Recorded, encode, encode_lost
+from likewise.errors import SettingsError
+from likewise.events import Answered
+from likewise.types import Clock
+
+log = logging.getLogger("likewise.sinks.capture")
+
+PERIOD_S = 0.1
+"""Time between two writes: about as much is lost where the process is killed."""
+_OVERHEAD_BYTES = 512
+"""What a request that waits takes beside its input and its result."""
+
+
+class CaptureSink:
+    """Records what it is told of; a `likewise.events.Sink`.
+
+    Requests that are to leave no trace are left out. What the disk does not take in time is left out and counted.
+    """
+
+    def __init__(self, writer: CaptureWriter, *, inputs: bool, pending_bytes: int, clock: Clock = time.time) -> None:
+        """Set up. inputs: keep them, and the devices' names; else keys alone, and pseudonyms that nobody can resolve.
+
+        pending_bytes: of requests that may wait to be written.
+        """
+        self._writer = writer
+        self._inputs = inputs
+        self._limit = pending_bytes
+        self._clock = clock
+        self._salt = secrets.token_bytes(32)  # of this process, and never written
+        self._waiting: deque[tuple[float, Answered, int]] = deque()
+        self._taken = self._done = 0  # bytes: one counts on the loop, the other on the thread
+        self._refused = 0
+        self._told = 0
+        self._stop = threading.Event()
+
+    def __call__(self, event: Answered) -> None:
+        """Take in how a request ended."""
+        asked, result = event.asked, event.result
+        if asked is None and event.outcome is not None:  # it is to leave no trace
+            return
+        size = _OVERHEAD_BYTES + (len(asked.body) if asked else 0) + (len(result.body) if result else 0)
+        if self._taken - self._done + size > self._limit:
+            self._refused += 1
+            return
+        self._taken += size
+        self._waiting.append((self._clock(), event, size))
+
+    @property
+    def lost(self) -> int:
+        """Requests that were left out so far."""
+        return self._refused
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Write while the block runs, and all that is left at its end."""
+        thread = threading.Thread(target=self._run, name="likewise-capture", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            self._write()
+        self._write()
+        try:
+            self._writer.close()
+        except OSError as error:
+            log.error("The capture could not be brought to disk: %s", error)
+
+    def _write(self) -> None:
+        waiting = self._waiting
+        frames: list[bytes] = []
+        size = 0
+        for _ in range(len(waiting)):
+            at, event, each = waiting.popleft()
+            size += each
+            frames.append(encode(self._recorded(at, event)))
+        refused = self._refused
+        if refused > self._told:
+            log.warning("%d requests came faster than the capture could be written; they are not in it", refused)
+            frames.append(encode_lost(self._clock(), refused - self._told))
+        try:
+            self._writer.write(frames)
+            self._told = refused
+        except (OSError, SettingsError) as error:
+            log.error("Requests could not be written to the capture, and are not in it: %s", error)
+            self._refused += len(frames)
+        self._done += size
+
+    def _recorded(self, at: float, event: Answered) -> Recorded:
+        came = at - max(0.0, event.total_s)
+        outcome = "" if event.outcome is None else event.outcome.value
+        asked = event.asked
+        if asked is None:
+            return Recorded(came, event.function, "", outcome, event.reason)
+        device = self._device(asked.session.device if asked.session else "", event.account)
+        if self._inputs and asked.body:
+            return Recorded(
+                came, event.function, device, outcome, event.reason, asked.media_type, asked.body, result=event.result
+            )
+        return Recorded(
+            came, event.function, device, outcome, event.reason,
+            key_type=asked.key_type, key=asked.key, result=event.result,
+        )  # fmt: skip
+
+    def _device(self, name: str, account: str) -> str:
+        if self._inputs or not name:
+            return name
+        return hashlib.blake2b(f"{account}\0{name}".encode(), key=self._salt, digest_size=8).hexdigest()
