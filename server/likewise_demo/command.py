@@ -64,6 +64,12 @@ class Command:
         parser.add_argument(
             "--output", type=Path, default=Path("likewise-demo"), help="folder for plots and page [likewise-demo]"
         )
+        parser.add_argument(
+            "--capture",
+            type=Path,
+            metavar="FILE",
+            help="record what the phones send there, for likewise evaluate, tune and replay",
+        )
         parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures there as JSON")
 
     def run(self, args: argparse.Namespace) -> int:
@@ -83,7 +89,8 @@ class Command:
         with console.status("preparing what the phones will send"):
             stream = await asyncio.to_thread(workload.stream, args.requests, args.seed, args.devices)
         pace_s = args.interval_ms / 1000
-        with ServerProcess(args.functions, args.target) as server:
+        options = ("--capture", str(args.capture)) if args.capture else ()
+        with ServerProcess(args.functions, args.target, *options) as server:
             console.print(
                 f"[bold]likewise[/] serves [bold]{workload.function}[/] on {server.url} (process {server.pid}); "
                 f"{args.devices} phones send {len(stream)} inputs, accuracy target {args.target:.0%}"

@@ -12,9 +12,9 @@ A frame, little-endian throughout:
 16  -  the list; then, for a request, the input, the key (float32) and the result, one behind the other
 ```
 
-The list of a request is `[at, function, device, outcome, reason, media type, key type, result's media type, bytes of
-the input, numbers of the key, bytes of the result or -1]`; that of *lost* is `[at, count]`: so many requests could not
-be written in time. A file is frames and nothing else, so files may be put one behind the other.
+The list of a request is `[at, took, function, device, outcome, reason, media type, key type, result's media type,
+bytes of the input, numbers of the key, bytes of the result or -1]`; that of *lost* is `[at, count]`: so many requests
+could not be written in time. A file is frames and nothing else, so files may be put one behind the other.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Recorded:
 
     at: float
     """When it came, in seconds since the Unix epoch."""
+    took_s: float
+    """From then to its answer, in seconds."""
     function: str
     """`name@version`."""
     device: str
@@ -71,7 +73,7 @@ def encode(record: Recorded) -> bytes:
     result, media_type, size = b"", "", -1
     if record.result is not None:
         result, media_type, size = record.result.body, record.result.media_type, record.result.size_bytes
-    facts = [record.at, record.function, record.device, record.outcome, record.reason, record.media_type]
+    facts = [record.at, record.took_s, record.function, record.device, record.outcome, record.reason, record.media_type]
     facts += [record.key_type, media_type, len(record.body), len(key) // 4, size]
     return frame(REQUEST, facts, record.body, key, result)
 
@@ -134,11 +136,12 @@ def decode(content: Any, at: int, length: int) -> Recorded | int:
         if len(facts) != 2 or not isinstance(facts[1], int):
             raise ValueError("a frame does not say how many were lost")
         return max(0, facts[1])
-    if kind != REQUEST or len(facts) != 11:
+    if kind != REQUEST or len(facts) != 12:
         raise ValueError(f"a frame of kind {kind} has {len(facts)} facts")
-    when, *texts = facts[:8]
-    sizes = facts[8:]
-    if not isinstance(when, int | float) or not math.isfinite(when) or not all(isinstance(each, str) for each in texts):
+    times, texts, sizes = facts[:2], facts[2:9], facts[9:]
+    if not all(isinstance(each, int | float) and math.isfinite(each) for each in times):
+        raise ValueError("a frame has times that cannot be")
+    if not all(isinstance(each, str) for each in texts):
         raise ValueError("a frame has facts of other types")
     if not all(type(each) is int for each in sizes) or sizes[0] < 0 or not 0 <= sizes[1] <= MAX_DIMENSION:
         raise ValueError("a frame has lengths that cannot be")
@@ -150,4 +153,6 @@ def decode(content: Any, at: int, length: int) -> Recorded | int:
     body = bytes(content[blobs:body_end])
     key = np.frombuffer(content[body_end:key_end], "<f4").astype(np.float32) if sizes[1] else None
     result = Result(bytes(content[key_end:end]), result_type) if sizes[2] >= 0 else None
-    return Recorded(float(when), function, device, outcome, reason, media_type, body, key_type, key, result)
+    return Recorded(
+        float(times[0]), float(times[1]), function, device, outcome, reason, media_type, body, key_type, key, result
+    )

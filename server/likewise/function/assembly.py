@@ -129,7 +129,7 @@ class Assembler:
                 decode,
                 key_types[0],
                 self._executor,
-                normalize=_normalize(spec.input.kind, computation),
+                normalize=normalizer(spec.input.kind, computation),
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
@@ -169,7 +169,7 @@ class Assembler:
         return ModelRunner(batcher, computation.encode)
 
 
-def _normalize(kind: str, computation: Computation | None) -> Normalize:
+def normalizer(kind: str, computation: Computation | None) -> Normalize:
     """Return what brings an input to the form in which inputs are compared, and says what its key does not.
 
     An array becomes the very tensor that the model takes, so that what it would refuse is refused before anything is

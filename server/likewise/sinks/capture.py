@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from likewise.captures.files import CaptureWriter
 from likewise.captures.record import Recorded, encode, encode_lost
@@ -105,20 +106,17 @@ class CaptureSink:
         self._done += size
 
     def _recorded(self, at: float, event: Answered) -> Recorded:
-        came = at - max(0.0, event.total_s)
+        took = max(0.0, event.total_s)
+        came = at - took
         outcome = "" if event.outcome is None else event.outcome.value
         asked = event.asked
         if asked is None:
-            return Recorded(came, event.function, "", outcome, event.reason)
+            return Recorded(came, took, event.function, "", outcome, event.reason)
         device = self._device(asked.session.device if asked.session else "", event.account)
+        ended = Recorded(came, took, event.function, device, outcome, event.reason, result=event.result)
         if self._inputs and asked.body:
-            return Recorded(
-                came, event.function, device, outcome, event.reason, asked.media_type, asked.body, result=event.result
-            )
-        return Recorded(
-            came, event.function, device, outcome, event.reason,
-            key_type=asked.key_type, key=asked.key, result=event.result,
-        )  # fmt: skip
+            return replace(ended, media_type=asked.media_type, body=asked.body)
+        return replace(ended, key_type=asked.key_type, key=asked.key)
 
     def _device(self, name: str, account: str) -> str:
         if self._inputs or not name:
