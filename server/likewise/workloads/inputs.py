@@ -34,6 +34,7 @@ MEDIA_TYPES = {
     "array": {".npy": "application/x-npy", ".json": "application/json"},
 }
 """By kind of input: the endings of files, in lower case."""
+ANY_KIND = {ending: media_type for types in MEDIA_TYPES.values() for ending, media_type in types.items()}
 
 _DATE = re.compile(
     r"(?<!\d)(?P<date>(?:19|20)\d\d[-_.]?\d\d[-_.]?\d\d)[T_ .-]?"
@@ -67,7 +68,7 @@ class Inputs:
     """
 
     def __init__(self, path: Path, function: str, kind: str, order: Order = "auto") -> None:
-        """Set up. function: its name, without a version; kind: what it takes.
+        """Set up. function: its name, without a version; kind: what it takes, or empty for whatever there is.
 
         order: of the files in a folder: by the `time` stamps in their names, by `name`, or (auto) by time where all
         names have a stamp.
@@ -115,7 +116,7 @@ class Inputs:
                 if record.outcome and record.function.partition("@")[0] == self._function:
                     yield record
             return
-        types = MEDIA_TYPES[self._kind]
+        types = MEDIA_TYPES.get(self._kind, ANY_KIND)
         for at, device, path in self._files:
             try:
                 body = path.read_bytes()
@@ -132,7 +133,7 @@ class Inputs:
             self.notes.append(f"{capture.lost} requests are missing from the capture.")
 
     def _find_files(self) -> None:
-        types = MEDIA_TYPES[self._kind]
+        types = MEDIA_TYPES.get(self._kind, ANY_KIND)
         by_device: dict[str, list[Path]] = {}
         others = 0
         for folder, folders, names in os.walk(self.path):
@@ -148,7 +149,7 @@ class Inputs:
         found = [(device, path) for device, paths in by_device.items() for path in paths]
         if not found:
             raise InvalidValue(
-                f"{self.path} holds no file of kind {self._kind}; `{self._function}` takes {', '.join(types)}."
+                f"{self.path} holds no file of kind {self._kind or 'image, audio or array'}; `{self._function}` takes {', '.join(types)}."
             )
         if others:
             self.notes.append(f"{others} files of other kinds are left out.")
