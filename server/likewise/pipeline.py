@@ -246,8 +246,7 @@ class Pipeline:
         with fn.in_flight.lead(asked.body, asked.key) as leader:
             started = perf_counter()
             try:
-                assert asked.value is not None
-                result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
+                result, cost_s = await fn.infer(asked, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)
@@ -269,8 +268,7 @@ class Pipeline:
             return answer
 
     async def _bypass(self, fn: Function, asked: Asked) -> Answer:
-        assert asked.value is not None
-        result, _ = await fn.infer(asked.value, probe=False)
+        result, _ = await fn.infer(asked, probe=False)
         self._check_size(result)
         return self._finish(fn, asked, (Answer(result, Outcome.BYPASS, "no-store"), 0.0))
 

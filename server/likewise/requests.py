@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from likewise.types import Input, Key, Neighbors, Result, Session
+from likewise.types import Halfway, Input, Key, Neighbors, Result, Session
 
 
 class Outcome(StrEnum):
@@ -82,6 +82,8 @@ class Asked:
     body: bytes = b""
     value: Input | None = None
     """The decoded input; None for a lookup by key."""
+    halfway: Halfway | None = None
+    """How far the model has come with it, where an early layer of the model made the key."""
     digest: bytes = b""
     """Stands for what the model sees, 16 bytes; empty: not known, so nothing is an exact repeat of it."""
     signature: str = ""

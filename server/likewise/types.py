@@ -269,6 +269,21 @@ Input = Image | Audio | Array
 
 
 @dataclass(frozen=True, slots=True)
+class Halfway:
+    """An input that the model has begun with: the tensor from which the rest of the model goes on, without batch axis.
+
+    Its key came out on the way.
+    """
+
+    tensor: Tensor
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return int(self.tensor.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of entries, in insertion order."""
 

@@ -175,7 +175,7 @@ class Subject:
         tensors: dict[int, Tensor] = {}
         for at, value in enumerate(values):
             with suppress(LikewiseError):
-                tensors[at] = computation.prepare(value)
+                tensors[at] = computation.feed(value)
         groups: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
         for at, tensor in tensors.items():
             groups[tensor.shape].append(at)

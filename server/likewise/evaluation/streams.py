@@ -114,6 +114,6 @@ def _computed(parts: Parts, inputs: Sequence[Input]) -> list[str]:
     size = _BATCH if found.model.dynamic_batch else 1
     names = []
     for start in range(0, len(inputs), size):
-        outputs = found.model.run(np.stack([found.prepare(value) for value in inputs[start : start + size]]))
+        outputs = found.model.run(np.stack([found.feed(value) for value in inputs[start : start + size]]))
         names += [str(orjson.loads(found.encode([row]).body)["label"]) for row in outputs[0]]
     return names

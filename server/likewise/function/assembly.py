@@ -12,6 +12,7 @@ from likewise.decision import Budget, make_policy
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.events import Sink
 from likewise.features.decode import decoder
+from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
 from likewise.function.fingerprint import fingerprint, journal_id
 from likewise.function.function import Function
@@ -89,8 +90,9 @@ class Assembler:
     def _build(self, name: str, version: int, parts: Parts, generation: str) -> Function:
         defaults, spec = self._defaults, parts.spec
         target = spec.reuse.accuracy_target or defaults.accuracy_target
-        key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
         computation = parts.computation(spec.model, defaults.inference_threads) if spec.model else None
+        key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
+        layer = key_types[0].extractor
         names = [key.name for key in key_types]
         # all key types of a function spend one budget, so the promise holds for the function as a whole
         budget = _budget(spec, target) if spec.reuse.policy == "calibrated+ledger" else None
@@ -100,7 +102,7 @@ class Assembler:
             policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in names}
         except InvalidValue as error:
             raise InvalidFunction(f"{parts.origin}: [reuse] options: {error.detail}") from error
-        identity = fingerprint(spec, parts.labels, {file: model.files for file, model in parts.models.items()})
+        identity = fingerprint(spec, parts.labels, parts.files)
         namespace = Namespace(
             journal_id(name, version, identity, generation),
             {key.name: key.dimension for key in key_types},
@@ -133,6 +135,7 @@ class Assembler:
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
+                begin=layer.begin if isinstance(layer, LayerExtractor) else None,
             ),
             namespace=namespace,
             labels=Labels(spec.result.equality, tolerance, tolerances=tolerances),
@@ -159,7 +162,7 @@ class Assembler:
         defaults = self._defaults
         batcher = Batcher(
             computation.model,
-            computation.prepare,
+            computation.feed,
             self._workers,
             batch_max=defaults.batch_max,
             queue_limit=defaults.queue_limit,
@@ -182,7 +185,7 @@ def normalizer(kind: str, computation: Computation | None) -> Normalize:
     def normalize(value: Input) -> tuple[Input, str]:
         if computation is not None:
             tensor = computation.prepare(value)
-            return Array(tensor), "x".join(map(str, tensor.shape)) if None in computation.model.shape else ""
+            return Array(tensor), "x".join(map(str, tensor.shape)) if None in computation.shape else ""
         plain = isinstance(value, Array) and value.values.ndim == 1 and value.values.dtype.kind == "f"
         return value, "" if plain else signature(value)
 

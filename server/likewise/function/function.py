@@ -26,7 +26,7 @@ from likewise.ports import Policy, Rung, Runner
 from likewise.requests import Asked, Control
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
-from likewise.types import Clock, Entry, Input, Key, Lesson, Neighbors, Result, Source, Verdict
+from likewise.types import Clock, Entry, Key, Lesson, Neighbors, Result, Source, Verdict
 
 
 class Function:
@@ -133,13 +133,14 @@ class Function:
 
     # ── computing and learning ─────────────────────────────────────────────────────────────────────────────
 
-    async def infer(self, value: Input, *, probe: bool) -> tuple[Result, float]:
-        """Return the result and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
+    async def infer(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
+        """Return the result of a raw input and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
         if self.runner is None:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
-        return await self.runner.run(value, probe=probe)
+        assert asked.value is not None
+        return await self.runner.run(asked.halfway or asked.value, probe=probe)
 
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from likewise.errors import InvalidFunction
 from likewise.features.make import make_extractor
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.function.key_type import KeyType
+from likewise.function.layers import Trunk, check_source, checked_layer, outputs_after
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec, Preparation, check_labels
 from likewise.function.spec_text import decode_text, read_file
 from likewise.function.trial import check_key, check_scores, outputs_of
 from likewise.inference.model import OnnxModel
+from likewise.inference.onnx_file import external_paths
 from likewise.results.encode import Encode, label_encoder, read_labels, tensor_encoder
-from likewise.types import Input, Tensor
+from likewise.types import Halfway, Input, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,14 @@ class Computation:
     """A model with what comes before and after it."""
 
     model: OnnxModel
+    """What runs in batches: the model, or the rest of it where an early layer makes the key."""
     prepare: Callable[[Input], Tensor]
+    """An input as the whole model takes it."""
     encode: Encode
+    feed: Callable[[Input | Halfway], Tensor]
+    """An input as `model` takes it: prepared, or as far as the model has come with it."""
+    shape: tuple[int | None, ...]
+    """Of what `prepare` returns, where None is any length."""
 
 
 class Parts:
@@ -45,30 +53,63 @@ class Parts:
         self.spec = spec
         self.origin = str(folder / SPEC_FILE)
         self.labels = _labels(spec.result.labels, folder / str(version))
-        self.models: dict[str, OnnxModel] = {}
-        """Those loaded so far, by the name of their file."""
+        self.files: dict[str, Sequence[Path]] = {}
+        """By the name of each ONNX file that was loaded so far: that file, and those of its external data."""
+        self._trunk: Trunk | None = None
         self._files = folder / str(version)
         self._limits = limits
 
     def computation(self, table: ModelSpec, threads: int) -> Computation:
         """Return the function's model, its outputs checked against what the spec says of results."""
-        result = self.spec.result
-        by_label = result.kind == "label"
-        model = self._load(table.file, threads, first_output=by_label)
+        if (layer := self.spec.layer) is not None:
+            return self._layered(table, layer, threads)
+        model = self._load(table.file, threads, first_output=self._by_label)
         prepare, shape = _prepare(self.spec.input.kind, table, model, self.origin)
-        outputs = self._outputs(model, table, shape)
-        if by_label:
+        encode = self._encoder(model, self._outputs(model, table, shape))
+        return Computation(model, prepare, encode, cast(Any, prepare), model.shape)
+
+    def _layered(self, table: ModelSpec, layer: KeySpec, threads: int) -> Computation:
+        """Return the rest of the model, which goes on from where its early layer, the key, left off."""
+        trunk = self._begin(table, layer, threads)
+        rest = self._load(str(layer.rest), threads, first_output=self._by_label)
+        check_source(rest, self._files / table.file, self.origin)
+        encode = self._encoder(rest, outputs_after(trunk, rest, self.origin))
+
+        def feed(value: Input | Halfway) -> Tensor:
+            return value.tensor if isinstance(value, Halfway) else trunk.run(trunk.prepare(value))[1]
+
+        return Computation(rest, trunk.prepare, encode, feed, trunk.model.shape)
+
+    def _begin(self, table: ModelSpec, layer: KeySpec, threads: int) -> Trunk:
+        """Return the model up to its early layer, loaded once."""
+        if self._trunk is None:
+            whole = self._files / table.file
+            self.files[table.file] = whole, *external_paths(whole, whole.parent)
+            model = self._load(str(layer.file), threads, first_output=False)
+            check_source(model, whole, self.origin)
+            prepare, shape = _prepare(self.spec.input.kind, table, model, self.origin)
+            outputs = self._outputs(model, table, shape)
+            self._trunk = Trunk(model, prepare, model.run_each(), checked_layer(model, outputs, self.origin))
+        return self._trunk
+
+    @property
+    def _by_label(self) -> bool:
+        return self.spec.result.kind == "label"
+
+    def _encoder(self, model: OnnxModel, outputs: Sequence[Tensor] | None) -> Encode:
+        """Return what turns a model's outputs into results, checked against those for one input where there are any."""
+        if self._by_label:
             if outputs is not None:
                 check_scores(model, outputs[0], self.labels, self.origin)
-            return Computation(model, prepare, label_encoder(self.labels))
-        strange = [name for name in result.tolerances[1] if name not in model.outputs]
+            return label_encoder(self.labels)
+        strange = [name for name in self.spec.result.tolerances[1] if name not in model.outputs]
         if strange:
             there = ", ".join(f"`{name}`" for name in model.outputs)
             raise InvalidFunction(
                 f"{self.origin}: result.tolerance names `{strange[0]}`, and the model's outputs are {there}; "
                 "correct the name"
             )
-        return Computation(model, prepare, tensor_encoder(model.outputs))
+        return tensor_encoder(model.outputs)
 
     def key_type(self, key: KeySpec, function: str) -> KeyType:
         """Return a key type. function: `name@version`, for messages."""
@@ -85,14 +126,19 @@ class Parts:
                 )
             dimension = check_key(model, outputs[0], self.origin)
             options = {"run": model.run_one(), "prepare": prepare, "dimension": dimension}
+        elif key.extractor == "layer":
+            assert self.spec.model is not None
+            trunk = self._begin(self.spec.model, key, 1)
+            options = {"run": trunk.run, "prepare": trunk.prepare, "dimension": trunk.outputs[0].size}
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
         return KeyType(key.label, extractor, extractor.dimension, key.metric, function)
 
     def _load(self, file: str, threads: int, *, first_output: bool) -> OnnxModel:
-        self.models[file] = OnnxModel(self._files / file, threads, first_output=first_output)
-        return self.models[file]
+        model = OnnxModel(self._files / file, threads, first_output=first_output)
+        self.files[file] = model.files
+        return model
 
     def _outputs(self, model: OnnxModel, table: Preparation, shape: tuple[int, ...] | None) -> Sequence[Tensor] | None:
         limits = self._limits

@@ -30,8 +30,8 @@ _OUTPUTS = {*_DTYPES, "tensor(uint16)", "tensor(uint32)", "tensor(uint64)", "ten
 """What an output may be: what NumPy has a type for, and JSON numbers."""
 
 
-Bound = tuple[onnxruntime.IOBinding, Tensor, Tensor]
-"""A binding with the buffers that it reads its input from and writes its output to, without the batch axis."""
+Bound = tuple[onnxruntime.IOBinding, Tensor, list[Tensor]]
+"""A binding with the buffers that it reads its input from and writes its outputs to, without the batch axis."""
 
 
 class OnnxModel:
@@ -89,6 +89,7 @@ class OnnxModel:
         self.outputs: tuple[str, ...] = tuple(each.name for each in outputs)
         self._fetched = None if not first_output else list(self.outputs)
         self._input_name = inputs[0].name
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def check(self, shape: Sequence[int], origin: str) -> None:
         """Raise InvalidFunction unless a tensor of that shape, without the batch axis, can be its input."""
@@ -124,28 +125,42 @@ class OnnxModel:
         return list(outputs)
 
     def run_one(self) -> Callable[[Tensor], Tensor]:
-        """Return a function from one input to the first output for it, both without the batch axis, copied.
+        """Return a function from one input to the first output for it; see `run_each`. A lone number has shape (1,)."""
+        run_each = self.run_each(1)
+        return lambda one: np.atleast_1d(run_each(one)[0])
 
-        Faster than `run` where the model is small: input and output stay bound between calls, on each thread its own.
-        Where the input may have any length, or the model only takes what is not float32, it is `run`. A lone number
-        comes out as shape (1,). Raises as `run`.
+    def run_each(self, count: int | None = None) -> Callable[[Tensor], list[Tensor]]:
+        """Return a function from one input to its outputs, all without the batch axis, copied.
+
+        count: the first so many outputs alone. Faster than `run` where the model is small: inputs and outputs stay
+        bound between calls, on each thread its own. Where the input may have any length, or the model takes or gives
+        what is not float32, it is `run`. Raises as `run`.
         """
+
+        def plain(one: Tensor) -> list[Tensor]:
+            return [output[0] for output in self.run(one[None])[:count]]
+
         if None in self.shape:
-            return lambda one: np.atleast_1d(self.run(one[None])[0][0])
+            return plain
         zeros = np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
-        first = self.run(zeros)[0]
-        if zeros.dtype != np.float32 or first.dtype != np.float32:
-            return lambda one: np.atleast_1d(self.run(one[None])[0][0])
+        first = self.run(zeros)[:count]
+        if {zeros.dtype, *(each.dtype for each in first)} != {np.dtype(np.float32)}:
+            return plain
         session, threads = self._session, threading.local()
 
         def bind() -> Bound:
-            binding, given, taken = session.io_binding(), np.zeros_like(zeros), np.zeros_like(first)
+            binding, given, taken = session.io_binding(), np.zeros_like(zeros), [np.zeros_like(each) for each in first]
             binding.bind_input(self._input_name, "cpu", 0, np.float32, given.shape, given.ctypes.data)
-            binding.bind_output(self.outputs[0], "cpu", 0, np.float32, taken.shape, taken.ctypes.data)
-            threads.bound = bound = binding, given.reshape(given.shape[1:]), taken.reshape(taken.shape[1:] or 1)
+            for name, each in zip(self.outputs, taken, strict=False):
+                binding.bind_output(name, "cpu", 0, np.float32, each.shape, each.ctypes.data)
+            threads.bound = bound = (
+                binding,
+                given.reshape(given.shape[1:]),
+                [each.reshape(each.shape[1:]) for each in taken],
+            )
             return bound
 
-        def run_one(one: Tensor) -> Tensor:
+        def run_each(one: Tensor) -> list[Tensor]:
             bound: Bound = getattr(threads, "bound", None) or bind()
             binding, given, taken = bound
             try:
@@ -153,9 +168,9 @@ class OnnxModel:
                 session.run_with_iobinding(binding)
             except Exception as error:  # as above
                 raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
-            return taken.copy()
+            return [each.copy() for each in taken]
 
-        return run_one
+        return run_each
 
 
 def _first_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from likewise.errors import Overloaded
 from likewise.inference.batching import Batcher
-from likewise.types import Input, Result, Tensor
+from likewise.types import Halfway, Input, Result, Tensor
 
 
 class ModelRunner:
@@ -17,7 +17,7 @@ class ModelRunner:
         self._batcher = batcher
         self._encode = encode
 
-    async def run(self, value: Input, *, probe: bool) -> tuple[Result, float]:
+    async def run(self, value: Input | Halfway, *, probe: bool) -> tuple[Result, float]:
         """Return the result for an input and the seconds that computing it took; see `Batcher.infer`."""
         outputs, cost_s = await self._batcher.infer(value, probe=probe)
         return self._encode(outputs), cost_s

@@ -16,7 +16,7 @@ from likewise.captures.files import CaptureWriter
 from likewise.captures.record import Recorded, encode, encode_lost
 from likewise.errors import SettingsError
 from likewise.events import Answered
-from likewise.types import Clock
+from likewise.types import Clock, Key
 
 log = logging.getLogger("likewise.sinks.capture")
 
@@ -42,7 +42,7 @@ class CaptureSink:
         self._limit = pending_bytes
         self._clock = clock
         self._salt = secrets.token_bytes(32)  # of this process, and never written
-        self._waiting: deque[tuple[float, Answered, int]] = deque()
+        self._waiting: deque[tuple[Recorded, str, int]] = deque()
         self._taken = self._done = 0  # bytes: one counts on the loop, the other on the thread
         self._refused = 0
         self._told = 0
@@ -58,7 +58,7 @@ class CaptureSink:
             self._refused += 1
             return
         self._taken += size
-        self._waiting.append((self._clock(), event, size))
+        self._waiting.append((self._recorded(event), event.account, size))  # decoded inputs are not held
 
     @property
     def lost(self) -> int:
@@ -90,9 +90,11 @@ class CaptureSink:
         frames: list[bytes] = []
         size = 0
         for _ in range(len(waiting)):
-            at, event, each = waiting.popleft()
+            record, account, each = waiting.popleft()
             size += each
-            frames.append(encode(self._recorded(at, event)))
+            if not self._inputs and record.device:
+                record = replace(record, device=self._pseudonym(record.device, account))
+            frames.append(encode(record))
         refused = self._refused
         if refused > self._told:
             log.warning("%d requests came faster than the capture could be written; they are not in it", refused)
@@ -105,20 +107,21 @@ class CaptureSink:
             self._refused += len(frames)
         self._done += size
 
-    def _recorded(self, at: float, event: Answered) -> Recorded:
+    def _recorded(self, event: Answered) -> Recorded:
         took = max(0.0, event.total_s)
-        came = at - took
+        came = self._clock() - took
         outcome = "" if event.outcome is None else event.outcome.value
         asked = event.asked
         if asked is None:
             return Recorded(came, took, event.function, "", outcome, event.reason)
-        device = self._device(asked.session.device if asked.session else "", event.account)
-        ended = Recorded(came, took, event.function, device, outcome, event.reason, result=event.result)
+        device = asked.session.device if asked.session else ""
+        what: tuple[str, bytes, str, Key | None]
         if self._inputs and asked.body:
-            return replace(ended, media_type=asked.media_type, body=asked.body)
-        return replace(ended, key_type=asked.key_type, key=asked.key)
+            what = asked.media_type, asked.body, "", None
+        else:
+            what = "", b"", asked.key_type, asked.key
+        facts = event.function, device, outcome, event.reason
+        return Recorded(came, took, *facts, *what, event.result)
 
-    def _device(self, name: str, account: str) -> str:
-        if self._inputs or not name:
-            return name
-        return hashlib.blake2b(f"{account}\0{name}".encode(), key=self._salt, digest_size=8).hexdigest()
+    def _pseudonym(self, device: str, account: str) -> str:
+        return hashlib.blake2b(f"{account}\0{device}".encode(), key=self._salt, digest_size=8).hexdigest()

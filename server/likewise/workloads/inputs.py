@@ -148,8 +148,9 @@ class Inputs:
                     others += 1
         found = [(device, path) for device, paths in by_device.items() for path in paths]
         if not found:
+            kind = self._kind or "image, audio or array"
             raise InvalidValue(
-                f"{self.path} holds no file of kind {self._kind or 'image, audio or array'}; `{self._function}` takes {', '.join(types)}."
+                f"{self.path} holds no file of kind {kind}; `{self._function}` takes {', '.join(types)}."
             )
         if others:
             self.notes.append(f"{others} files of other kinds are left out.")
