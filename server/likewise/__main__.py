@@ -23,6 +23,7 @@ VERBS = {
     "keys": ("likewise.commands.keys", "add, list and remove access keys"),
     "settings": ("likewise.commands.settings", "print all settings with the values that would be used"),
     "evaluate": ("likewise.evaluation", "replay a workload, or inputs of your own, without a server; report accuracy"),
+    "tune": ("likewise.tuning", "find the key that brings most on inputs of your own, and write it into the spec"),
     "replay": ("likewise.commands.replay", "play what a server recorded against a server, at its own pace or faster"),
 }
 """By verb: its module, and the help that the list of verbs shows."""

@@ -75,6 +75,7 @@ class Subject:
                 f"{self.folder / SPEC_FILE}: is not there; name the folder that holds `{name}/` with --functions DIR"
             )
         self.name = name
+        self.threads = threads
         self.spec, self.version = read_spec(self.folder)
         self.parts = Parts(self.spec, self.folder, self.version)
         model = self.spec.model

@@ -34,6 +34,10 @@ Bound = tuple[onnxruntime.IOBinding, Tensor, list[Tensor]]
 """A binding with the buffers that it reads its input from and writes its outputs to, without the batch axis."""
 
 
+_LARGE_BYTES = 1 << 15
+"""An output that is handed over in the very memory that it was written to."""
+
+
 class OnnxModel:
     """A loaded ONNX model with one input whose first axis is the batch.
 
@@ -147,6 +151,8 @@ class OnnxModel:
         if {zeros.dtype, *(each.dtype for each in first)} != {np.dtype(np.float32)}:
             return plain
         session, threads = self._session, threading.local()
+        larges = [each.nbytes > _LARGE_BYTES for each in first]
+        fresh = [at for at, large in enumerate(larges) if large]
 
         def bind() -> Bound:
             binding, given, taken = session.io_binding(), np.zeros_like(zeros), [np.zeros_like(each) for each in first]
@@ -164,13 +170,41 @@ class OnnxModel:
             bound: Bound = getattr(threads, "bound", None) or bind()
             binding, given, taken = bound
             try:
+                for at in fresh:  # a new one each time is cheaper than a copy
+                    taken[at] = np.empty_like(taken[at])
+                    binding.bind_output(
+                        self.outputs[at], "cpu", 0, np.float32, (1, *taken[at].shape), taken[at].ctypes.data
+                    )
                 given[...] = one
                 session.run_with_iobinding(binding)
             except Exception as error:  # as above
                 raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
-            return [each.copy() for each in taken]
+            return [each if large else each.copy() for each, large in zip(taken, larges, strict=True)]
 
         return run_each
+
+
+def peeker(content: bytes, threads: int = 1) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Return a function from a batch to all outputs by name, of a model that was just put together in memory.
+
+    Raises InvalidFunction where ONNX Runtime does not load it; the function raises ModelFailed.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above
+        raise InvalidFunction(f"ONNX Runtime cannot load a part of the model: {_first_line(error)}") from error
+    (given,), names = session.get_inputs(), [each.name for each in session.get_outputs()]
+
+    def run(batch: Tensor) -> dict[str, Tensor]:
+        try:
+            return dict(zip(names, session.run(None, {given.name: batch}), strict=True))
+        except Exception as error:  # as above
+            raise ModelFailed(f"A part of the model raised: {_first_line(error)}") from error
+
+    return run
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from likewise.captures.files import CaptureWriter
 from likewise.captures.record import Recorded, encode, encode_lost
 from likewise.errors import SettingsError
 from likewise.events import Answered
-from likewise.types import Clock, Key
+from likewise.types import Clock
 
 log = logging.getLogger("likewise.sinks.capture")
 
@@ -115,13 +115,20 @@ class CaptureSink:
         if asked is None:
             return Recorded(came, took, event.function, "", outcome, event.reason)
         device = asked.session.device if asked.session else ""
-        what: tuple[str, bytes, str, Key | None]
-        if self._inputs and asked.body:
-            what = asked.media_type, asked.body, "", None
-        else:
-            what = "", b"", asked.key_type, asked.key
-        facts = event.function, device, outcome, event.reason
-        return Recorded(came, took, *facts, *what, event.result)
+        kept = self._inputs and len(asked.body) > 0
+        return Recorded(
+            came,
+            took,
+            event.function,
+            device,
+            outcome,
+            event.reason,
+            asked.media_type if kept else "",
+            asked.body if kept else b"",
+            "" if kept else asked.key_type,
+            None if kept else asked.key,
+            event.result,
+        )
 
     def _pseudonym(self, device: str, account: str) -> str:
         return hashlib.blake2b(f"{account}\0{device}".encode(), key=self._salt, digest_size=8).hexdigest()

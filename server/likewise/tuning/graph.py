@@ -20,10 +20,16 @@ from likewise.function.fingerprint import file_digest
 from likewise.function.layers import SOURCE
 from likewise.types import Tensor
 
+_MADE = "likewise_"
+"""What names of nodes and weights begin with that are added here."""
 MAX_BYTES = (1 << 31) - (1 << 20)
 """The largest model that one protobuf file holds."""
 _CHEAP = frozenset({"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout"})
 """Operators after which a cut tells no more than before them."""
+_ACTIVATIONS = frozenset(
+    {"Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Clip", "HardSwish", "Sigmoid", "Tanh", "Mish"}
+    | {"BatchNormalization", "LayerNormalization"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class Graph:
             if len(alive) == 1 and node.op_type not in _CHEAP:
                 (name,) = alive
                 if self._made_by.get(name) == at and name not in outputs:
+                    if found and found[-1].tensor in node.input and node.op_type in _ACTIVATIONS:
+                        found.pop()  # the two are computed as one, and what comes after says more
                     found.append(Cut(name, (at + 1) / len(self._nodes)))
         return found
 
@@ -186,51 +194,46 @@ def pooled(tensor: Tensor, pool: Pool) -> Tensor:
 def _pooling(
     cut: str, pool: Pool, shape: Sequence[int], mean: Tensor, matrix: Tensor
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], str]:
-    """Return nodes and weights that make the key of a tensor, and the name that it has then.
-
-    Means over a grid are one product with a matrix along each axis; without a grid, one reduction.
-    """
-    made = "likewise_"
+    """Return nodes and weights that make the key of a tensor, and the name that it has then."""
+    weights = {f"{_MADE}mean": mean.astype(np.float32), f"{_MADE}matrix": matrix.astype(np.float32)}
+    rank = len(shape)
+    trailing = (
+        rank > 1 and pool.axes == tuple(range(1, rank)) and not any(shape[axis] % pool.grid for axis in pool.axes)
+    )
     nodes: list[onnx.NodeProto] = []
-    weights = {f"{made}mean": mean.astype(np.float32), f"{made}matrix": matrix.astype(np.float32)}
     last = cut
-    if pool.axes and pool.grid == 1:
-        # over all at once: ONNX Runtime has a kernel for the last axes, and opsets differ in how axes are told
-        keep = [axis for axis in range(len(shape)) if axis not in pool.axes]
-        order = [0, *(axis + 1 for axis in keep), *(axis + 1 for axis in pool.axes)]
-        if order != sorted(order):
-            nodes.append(helper.make_node("Transpose", [last], [f"{made}turned"], perm=order))
-            last = f"{made}turned"
-        count = int(np.prod([shape[axis] for axis in keep])) if keep else 1
-        weights[f"{made}rows"] = np.array([-1, count, int(np.prod([shape[axis] for axis in pool.axes]))], np.int64)
-        nodes.append(helper.make_node("Reshape", [last, f"{made}rows"], [f"{made}flat"]))
-        share = np.full((int(weights[f"{made}rows"][2]), 1), 1 / weights[f"{made}rows"][2], np.float32)
-        weights[f"{made}share"] = share
-        nodes.append(helper.make_node("MatMul", [f"{made}flat", f"{made}share"], [f"{made}means"]))
-        last = f"{made}means"
+    if trailing:  # the form for which ONNX Runtime has the fastest kernel
+        kernel = [shape[axis] // pool.grid for axis in pool.axes]
+        last = f"{_MADE}means"
+        nodes.append(helper.make_node("AveragePool", [cut], [last], kernel_shape=kernel, strides=kernel))
     else:
-        rank = len(shape)
         for axis in pool.axes:
-            share = np.zeros((shape[axis], pool.grid), np.float32)
-            for part, places in enumerate(np.array_split(np.arange(shape[axis]), pool.grid)):
-                share[places, part] = 1 / len(places)
-            name = f"{made}axis{axis}"
-            order = list(range(rank + 1))
-            order[axis + 1], order[-1] = order[-1], order[axis + 1]
-            turn = axis + 1 != rank
-            if turn:
-                nodes.append(helper.make_node("Transpose", [last], [f"{name}_turned"], perm=order))
-                last = f"{name}_turned"
-            weights[f"{name}_share"] = share
-            nodes.append(helper.make_node("MatMul", [last, f"{name}_share"], [f"{name}_means"]))
-            last = f"{name}_means"
-            if turn:
-                nodes.append(helper.make_node("Transpose", [last], [f"{name}_back"], perm=order))
-                last = f"{name}_back"
-    weights[f"{made}row"] = np.array([-1, len(mean)], np.int64)
+            last = _means_along(nodes, weights, last, axis, pool.grid, shape)
+    weights[f"{_MADE}row"] = np.array([-1, len(mean)], np.int64)
     nodes += [
-        helper.make_node("Reshape", [last, f"{made}row"], [f"{made}numbers"]),
-        helper.make_node("Sub", [f"{made}numbers", f"{made}mean"], [f"{made}centered"]),
-        helper.make_node("MatMul", [f"{made}centered", f"{made}matrix"], [f"{made}key"]),
+        helper.make_node("Reshape", [last, f"{_MADE}row"], [f"{_MADE}numbers"]),
+        helper.make_node("Sub", [f"{_MADE}numbers", f"{_MADE}mean"], [f"{_MADE}centered"]),
+        helper.make_node("MatMul", [f"{_MADE}centered", f"{_MADE}matrix"], [f"{_MADE}key"]),
     ]
-    return nodes, [numpy_helper.from_array(value, name) for name, value in weights.items()], f"{made}key"
+    return nodes, [numpy_helper.from_array(value, name) for name, value in weights.items()], f"{_MADE}key"
+
+
+def _means_along(
+    nodes: list[onnx.NodeProto], weights: dict[str, Tensor], last: str, axis: int, grid: int, shape: Sequence[int]
+) -> str:
+    """Add the means over parts of one axis, which need not be equal: a product with a matrix of shares."""
+    name, rank = f"{_MADE}axis{axis}", len(shape)
+    share = np.zeros((shape[axis], grid), np.float32)
+    for part, places in enumerate(np.array_split(np.arange(shape[axis]), grid)):
+        share[places, part] = 1 / len(places)
+    weights[f"{name}_share"] = share
+    order = list(range(rank + 1))
+    order[axis + 1], order[-1] = order[-1], order[axis + 1]
+    if axis + 1 != rank:
+        nodes.append(helper.make_node("Transpose", [last], [f"{name}_turned"], perm=order))
+        last = f"{name}_turned"
+    nodes.append(helper.make_node("MatMul", [last, f"{name}_share"], [f"{name}_means"]))
+    if axis + 1 == rank:
+        return f"{name}_means"
+    nodes.append(helper.make_node("Transpose", [f"{name}_means"], [f"{name}_back"], perm=order))
+    return f"{name}_back"
