@@ -52,17 +52,17 @@ class Split:
 
 
 def split(devices: Sequence[int]) -> Split:
-    """Return every other block of each device for fitting, the others for playing."""
+    """Return two blocks in three of each device for fitting, the others for playing."""
     sent: dict[int, int] = {}
     fitted: list[int] = []
     played: list[int] = []
     for at, device in enumerate(devices):
         count = sent[device] = sent.get(device, -1) + 1
-        # devices take turns in whose first block is fitted on, so that short streams are in both parts
-        (fitted if (count // BLOCK + device) % 2 else played).append(at)
+        # devices take turns in whose first block is played, so that short streams are in both parts
+        (played if (count // BLOCK + device) % 3 == 0 else fitted).append(at)
     if not fitted or not played:
-        half = len(devices) // 2
-        return Split(np.arange(half), np.arange(half, len(devices)))
+        most = 2 * len(devices) // 3
+        return Split(np.arange(most), np.arange(most, len(devices)))
     return Split(np.array(fitted), np.array(played))
 
 
@@ -76,12 +76,14 @@ def sample_inputs(subject: Subject, inputs: Inputs, read: Read, count: int = 40)
     return found
 
 
-def measured(contenders: Sequence[Callable[[Input], object]], sample: Sequence[Input]) -> list[float]:
+def measured(
+    contenders: Sequence[Callable[[Input], object]], sample: Sequence[Input], count: int = ROUNDS
+) -> list[float]:
     """Return the seconds of processor time that each takes for one input, measured in turns."""
     for contender in contenders:
         contender(sample[0])
     rounds: list[list[float]] = [[] for _ in contenders]
-    for _ in range(ROUNDS):
+    for _ in range(count):
         for contender, times in zip(contenders, rounds, strict=True):
             started = thread_time()
             for value in sample:

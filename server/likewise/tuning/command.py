@@ -20,6 +20,7 @@ from likewise.evaluation.own import Read, Subject
 from likewise.evaluation.streams import Stream
 from likewise.function.spec import SPEC_FILE
 from likewise.tuning.candidates import Candidate, Split, extractors, measured, sample_inputs, split
+from likewise.tuning.distill import distilled
 from likewise.tuning.layers import early_layers
 from likewise.tuning.play import Played, choose, play
 from likewise.tuning.spec_edit import write_key
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--functions", type=Path, default=Path("functions"), metavar="DIR", help="folder of the functions")
     add("--order", choices=ORDERS, default="auto",
         help="of files: by the time stamps in their names, by name, or (auto) by time where all have one")  # fmt: skip
-    add("--requests", type=int, default=4000, metavar="N", help="the first N inputs (default 4,000)")
+    add("--requests", type=int, default=10_000, metavar="N", help="the first N inputs (default 10,000)")
     add("--target", metavar="SHARES", default="0.95,0.98,0.99",
         help="accuracy targets with commas; the first decides (default 0.95,0.98,0.99)")  # fmt: skip
     add("--most", type=float, default=0.25, metavar="SHARE",
@@ -55,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--within", type=float, default=0.03, metavar="HARVEST",
         help="of keys so near to the best harvest, the one with the least time a request (default 0.03)")  # fmt: skip
     add("--coins", type=int, default=3, metavar="N", help="times that each stream is played (default 3)")
+    add("--train-minutes", type=float, default=3.0, metavar="MINUTES",
+        help="to train a network that makes keys, where PyTorch is installed; 0: none (default 3)")  # fmt: skip
     add("--dry-run", action="store_true", help="measure and print, and write nothing")
     add("--json", type=Path, metavar="FILE", help="write the figures there")
 
@@ -115,6 +118,10 @@ def _candidates(
         candidates += early_layers(
             subject, inputs, read, parts, sample, args.most * model_s, target, advance, notes.append
         )
+    with _progress(round(args.train_minutes * 60), "training") as advance:
+        candidates += distilled(
+            subject, inputs, read, parts, sample, model_s, args.train_minutes * 60, notes.append, advance
+        )
     affordable = [each for each in candidates if each.key_s <= args.most * model_s]
     return affordable or [min(candidates, key=lambda each: each.key_s)]
 
@@ -158,6 +165,8 @@ def _targets(args: argparse.Namespace) -> tuple[float, ...]:
         raise InvalidValue(f"--target is `{args.target}`; an accuracy target lies between 0 and 1.")
     if args.coins < 1 or args.requests < 2 or not 0 < args.most <= 1 or not 0 <= args.within < 1:
         raise InvalidValue("--coins is at least 1, --requests 2; --most is above 0, --within from 0, both up to 1.")
+    if not 0 <= args.train_minutes <= 10_000:
+        raise InvalidValue("--train-minutes is from 0 to 10,000.")
     return targets
 
 
@@ -231,7 +240,7 @@ def _write_json(
 
 
 @contextmanager
-def _progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
+def _progress(total: int, what: str) -> Iterator[Callable[[float], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)

@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from likewise.errors import LikewiseError
 from likewise.evaluation.own import BATCH, Read, Subject
 from likewise.files import PUBLIC, write_atomic
 from likewise.inference.model import OnnxModel, peeker
-from likewise.learning.lda import Projection, fit_lda, safe_share
-from likewise.tuning.candidates import Candidate, Split, measured
+from likewise.learning.lda import Projection, fit_lda
+from likewise.tuning.candidates import ROUNDS, Candidate, Split, measured
 from likewise.tuning.graph import Cut, Graph, Pool, pooled
+from likewise.tuning.play import hindsight
 from likewise.types import Input, Keys, Tensor
 from likewise.workloads.inputs import Inputs
 
@@ -28,7 +30,9 @@ MOST_NUMBERS = 1024
 GRIDS = (1, 2, 4)
 MOST_WHOLE = 1.03
 """Key and rest together may take this much of the time of the model alone."""
-_JUDGED = 1000
+IN_DOUBT = 1.1
+"""Up to here it is measured again, for longer."""
+_JUDGED = 2000
 """Requests by which pools and projections of one layer are compared; the comparison takes their square."""
 TOLERANCE = 1e-3
 """Of outputs of the two parts against the model's own, relative to the largest."""
@@ -69,18 +73,18 @@ def early_layers(
         return []
     features = _features(subject, inputs, read, graph, places, advance)
     labels = np.array(read.labels)
+    judged = parts.played[:_JUDGED]
     found = []
     for place in places:
         best: tuple[float, Pool, Fit] | None = None
         for pool in _pools(place.shape):
             numbers = features[place.cut.tensor, pool]
             fit: Fit
-            for fit in (_discriminant, _principal):
+            for fit in FITS:
                 projection = fit(numbers[parts.fitted], labels[parts.fitted])
                 if projection is None:
                     continue
-                judged = parts.played[-_JUDGED:]
-                share = safe_share(projection.many(numbers[judged]), labels[judged], 1 - target)
+                share = hindsight(projection.many(numbers[judged]), labels[judged], 1 - target)
                 if best is None or share > best[0] + 1e-9:
                     best = share, pool, fit
         if best is None:
@@ -118,10 +122,6 @@ def _pools(shape: Sequence[int]) -> list[Pool]:
     return found
 
 
-def _discriminant(numbers: Keys, labels: Any) -> Projection | None:
-    return fit_lda(numbers, labels, dimension=DIMENSION, shrinkage=0.1)
-
-
 def _principal(numbers: Keys, _: Any) -> Projection | None:
     """Return the directions of most variance, as they are: nothing is learned from the results."""
     mean = numbers.mean(axis=0)
@@ -131,6 +131,14 @@ def _principal(numbers: Keys, _: Any) -> Projection | None:
     if kept < 1:
         return None
     return Projection(mean, np.ascontiguousarray(axes[:, -kept:], np.float32))
+
+
+FITS: tuple[Fit, ...] = (
+    partial(fit_lda, dimension=DIMENSION, shrinkage=0.1),
+    partial(fit_lda, dimension=DIMENSION, shrinkage=0.4),
+    _principal,
+)
+"""What is tried to make pooled numbers short."""
 
 
 def _places(
@@ -166,14 +174,14 @@ def _places(
                 begin = before.run_each()
                 tensors = {id(value): computation.prepare(value) for value in sample}
                 middles = {at: begin(tensor)[1] for at, tensor in tensors.items()}
-                key_s, rest_s, whole_s = measured(
-                    [
-                        lambda value: begin(tensors[id(value)]),  # noqa: B023 - called before the loop goes on
-                        lambda value: after.run(middles[id(value)][None]),  # noqa: B023
-                        lambda value: whole.run(tensors[id(value)][None]),  # noqa: B023
-                    ],
-                    sample,
+                contenders = (
+                    partial(_begin_with, begin, tensors),
+                    partial(_go_on_with, after, middles),
+                    partial(_go_on_with, whole, tensors),
                 )
+                key_s, rest_s, whole_s = measured(contenders, sample)
+                if MOST_WHOLE < (key_s + rest_s) / whole_s < IN_DOUBT:
+                    key_s, rest_s, whole_s = measured(contenders, sample, 4 * ROUNDS)
             except LikewiseError:  # a part that ONNX Runtime does not take is no place to cut
                 continue
             if key_s > most_s:
@@ -183,6 +191,14 @@ def _places(
     if not found:
         note("No early layer of the model is cheap enough to be the key.")
     return found
+
+
+def _begin_with(run: Callable[[Tensor], object], tensors: Mapping[int, Tensor], value: Input) -> object:
+    return run(tensors[id(value)])
+
+
+def _go_on_with(model: OnnxModel, tensors: Mapping[int, Tensor], value: Input) -> object:
+    return model.run(tensors[id(value)][None])
 
 
 def _shapes(graph: Graph, cuts: Sequence[Cut], tensor: Tensor) -> dict[str, tuple[int, ...]]:

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
+import numpy as np
+from numpy.typing import NDArray
+
 from likewise.evaluation.replay import Run, replay
 from likewise.evaluation.streams import Stream
+from likewise.types import Keys
 
 _T = 2.02
 """Student's t, two-sided 95 %, with 39 degrees of freedom: the parts of a stream less one."""
@@ -74,6 +78,27 @@ def interval(runs: Sequence[Run]) -> float:
     harvest = sum(correct) / total
     spread = sum((hit - harvest * chance) ** 2 for hit, chance in zip(correct, chances, strict=True))
     return _T * math.sqrt(counts / (counts - 1) * spread) / total
+
+
+def hindsight(keys: Keys, labels: NDArray[np.int64], budget: float) -> float:
+    """Return the harvest of a stream answered by the nearest key so far, with the best bar known in hindsight.
+
+    keys: shape (n, d), in order. labels: shape (n,). budget: share of requests that may be answered wrongly. The bar is
+    on the margin: how much farther the nearest rival label is. A quick measure to compare keys by; quadratic.
+    """
+    count = len(labels)
+    squared = np.einsum("ij,ij->i", keys, keys)
+    distances = np.sqrt(np.maximum(squared[:, None] + squared[None, :] - 2 * (keys @ keys.T), 0))
+    distances[np.triu_indices(count)] = np.inf  # only what came before
+    nearest = distances.argmin(axis=1)
+    best = distances[np.arange(count), nearest]
+    answers = labels[nearest]
+    distances[labels[None, :] == answers[:, None]] = np.inf
+    margins = (np.minimum(distances.min(axis=1), 1e6) + 1e-3) / (best + 1e-3)
+    right = (answers == labels)[1:][np.argsort(-margins[1:], kind="stable")]
+    allowed = np.flatnonzero(np.cumsum(~right) <= budget * count)
+    opportunities = count - len(np.unique(labels))
+    return float(np.count_nonzero(right[: allowed[-1] + 1]) / opportunities) if len(allowed) and opportunities else 0.0
 
 
 def choose(played: Sequence[Played], within: float) -> Played:
