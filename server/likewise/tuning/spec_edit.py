@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.items import AoT
+from tomlkit.items import AoT, InlineTable
 
 from likewise.errors import InvalidFunction
 from likewise.files import PUBLIC, write_atomic
@@ -30,8 +30,14 @@ def with_key(text: str, key: Mapping[str, Any], comment: str, origin: str) -> st
     name = key.get("name") or key["extractor"]
     others = [each for each in list(document.get("keys", []))[1:] if (each.get("name") or each["extractor"]) != name]
     keys = tomlkit.aot()
-    for each in (table, *others):
-        keys.append(each)
+    keys.append(table)
+    for each in others:
+        if isinstance(each, InlineTable):
+            other = tomlkit.table()
+            other.update(each.unwrap())
+            keys.append(other)
+        else:
+            keys.append(each)
     old = document.get("keys")
     if old is not None and not isinstance(old, AoT):  # a list in one line: tables stand behind all plain fields
         document.remove("keys")
