@@ -28,7 +28,7 @@ from likewise.evaluation.summary import CAPTION, Summary, mean_rows, rows, summa
 from likewise.workloads.inputs import ORDERS, Inputs
 from likewise.workloads.make import WORKLOAD_NAMES
 
-WIDTH = 150
+WIDTH = 170
 """Characters of a line that goes to a file or a pipe."""
 DEFAULT_WORKLOADS = "speech,speech-block,signs-junction,signs-drift,signs-cold"
 

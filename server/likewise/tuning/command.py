@@ -26,7 +26,7 @@ from likewise.tuning.play import Played, choose, play
 from likewise.tuning.spec_edit import write_key
 from likewise.workloads.inputs import ORDERS, Inputs
 
-WIDTH = 150
+WIDTH = 170
 FEW = 600
 """Requests below which the figures say little."""
 
@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="accuracy targets with commas; the first decides (default 0.95,0.98,0.99)")  # fmt: skip
     add("--most", type=float, default=0.25, metavar="SHARE",
         help="the most that a key may cost, of the model's time (default 0.25)")  # fmt: skip
-    add("--within", type=float, default=0.03, metavar="HARVEST",
-        help="of keys so near to the best harvest, the one with the least time a request (default 0.03)")  # fmt: skip
+    add("--within", type=float, default=0.01, metavar="HARVEST",
+        help="of keys so near to the best harvest, the one with the least time a request (default 0.01)")  # fmt: skip
     add("--coins", type=int, default=3, metavar="N", help="times that each stream is played (default 3)")
     add("--train-minutes", type=float, default=3.0, metavar="MINUTES",
         help="to train a network that makes keys, where PyTorch is installed; 0: none (default 3)")  # fmt: skip
