@@ -49,8 +49,8 @@ def test_what_fits_is_computed(tmp_path: Path) -> None:
 
 
 def test_a_small_file_with_huge_tensors_is_refused_before_they_are_made(tmp_path: Path) -> None:
-    """2 GB on the way: the remedy is named, nothing is allocated, and the next model is fine."""
-    model = greedy(tmp_path / "huge.onnx", 1 << 29)
+    """1 GB on the way: the remedy is named, nothing is allocated, and the next model is fine."""
+    model = greedy(tmp_path / "huge.onnx", 1 << 28)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelFailed, match="model_memory_bytes"):
         model.run(np.ones((1, 1), np.float32))
