@@ -80,6 +80,14 @@ def test_a_folder_without_fitting_files_says_what_fits(tmp_path: Path) -> None:
         played(tmp_path)
 
 
+def test_a_file_of_any_name_is_bytes(tmp_path: Path) -> None:
+    """Whatever its ending, and without one."""
+    fill(tmp_path, "a.exe", "b", "c.png")
+    with Inputs(tmp_path, "f", "bytes") as inputs:
+        assert [each.body for each in inputs] == [b"a.exe", b"b", b"c.png"]
+        assert {each.media_type for each in inputs} == {"application/octet-stream"}
+
+
 def test_a_capture_plays_the_functions_answered_requests(tmp_path: Path) -> None:
     """What was refused, and what others were asked, is left out; a wrong name says what is there."""
     path = tmp_path / "c"
