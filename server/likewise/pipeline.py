@@ -263,14 +263,14 @@ class Pipeline:
     def _reuse(self, fn: Function, asked: Asked, verdict: Verdict, outcome: Outcome) -> Answer:
         result, id, age_s, ttl_s, cost_s = fn.namespace.use(verdict.slot)
         reason = verdict.reason
-        fn.tell(asked, outcome, reason, cost_s)
+        fn.tell(asked, outcome, reason, cost_s, result)
         return _new(Answer, (result, outcome, reason, id, age_s, ttl_s, True, verdict.confidence))
 
     async def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
         work = self._compute(fn, asked, verdict)
         # What a probe finds out settles the budget, so it goes on when its client has gone, or cannot wait any longer.
         answer = await (self._wait(fn, self._run(work)) if verdict.probe else work)
-        fn.tell(asked, answer.outcome, answer.reason)
+        fn.tell(asked, answer.outcome, answer.reason, 0.0, answer.result)
         return answer
 
     async def _compute(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
@@ -280,11 +280,10 @@ class Pipeline:
         with fn.in_flight.lead(asked.body, asked.key) as leader:
             started = perf_counter()
             try:
-                assert asked.value is not None
                 if asked.offered is not None and asked.offered.full:
                     result, cost_s = asked.offered.result, asked.offered.cost_s
                 else:
-                    result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
+                    result, cost_s = await fn.infer(asked, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)
@@ -306,8 +305,7 @@ class Pipeline:
             return answer
 
     async def _bypass(self, fn: Function, asked: Asked) -> Answer:
-        assert asked.value is not None
-        result, _ = await fn.infer(asked.value, probe=False)
+        result, _ = await fn.infer(asked, probe=False)
         self._check_size(result)
         fn.tell(asked, Outcome.BYPASS, "no-store")
         return Answer(result, Outcome.BYPASS, "no-store")
@@ -340,7 +338,7 @@ class Pipeline:
     def _share(self, fn: Function, asked: Asked, answer: Answer) -> Answer:
         """Return a leader's answer as that of a follower with the very same input."""
         reason = "same input in flight"
-        fn.tell(asked, Outcome.COALESCED, reason, fn.runner.mean_cost_s if fn.runner else 0.0)
+        fn.tell(asked, Outcome.COALESCED, reason, fn.runner.mean_cost_s if fn.runner else 0.0, answer.result)
         return Answer(answer.result, Outcome.COALESCED, reason, answer.entry_id, 0.0, answer.ttl_s, answer.stored)
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from likewise.types import Input, Key, Neighbors, Result, Session
+from likewise.types import Halfway, Input, Key, Neighbors, Result, Session
 
 
 class Outcome(StrEnum):
@@ -93,9 +93,12 @@ class Asked:
     """When it came, by perf_counter; it is over when it is answered."""
     limit: float = float("inf")
     """Tokens that a probe of it may reserve at most."""
+    media_type: str = field(default="", init=False)
     body: bytes = field(default=b"", init=False)
     value: Input | None = field(default=None, init=False)
     """The decoded input; None for a lookup by key."""
+    halfway: Halfway | None = field(default=None, init=False)
+    """How far the model has come with it, where an early layer of the model made the key."""
     digest: bytes = field(default=b"", init=False)
     """Stands for what the model sees, 16 bytes; empty: not known, so nothing is an exact repeat of it."""
     signature: str = field(default="", init=False)

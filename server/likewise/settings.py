@@ -93,6 +93,25 @@ class Settings:
     )
     access_log: bool = _row(False, "Log a line for each request; costs time on the hot path.")
 
+    capture: str = _row(
+        "",
+        "File that records requests and answers, to evaluate and play them again; empty: none. no-store is never kept.",
+    )
+    capture_keeps: str = _row(
+        "inputs",
+        "What a capture keeps beside results: inputs and names of devices, or keys alone, with pseudonyms for devices.",
+        choices=("inputs", "keys"),
+    )
+    capture_bytes: int = _row(
+        1 << 30,
+        "All files of a worker's capture together; the oldest quarter makes room for what comes.",
+        unit="bytes",
+        minimum=1 << 16,
+    )
+    capture_pending_bytes: int = _row(
+        16 * _MIB, "Requests that wait to be recorded; more are left out and counted.", unit="bytes", minimum=1 << 16
+    )
+
     accuracy_target: float = _row(
         0.95,
         "Of all answers given, at least this share is what the model would have answered. A function may set its own.",
@@ -104,10 +123,7 @@ class Settings:
         20_000, "Entries kept for each function that does not set its own capacity.", minimum=1
     )
     capacity_bytes: int = _row(
-        256 * _MIB,
-        "Memory for the entries of each function that does not set its own.",
-        unit="bytes",
-        minimum=1 << 16,
+        256 * _MIB, "Memory for the entries of each function that does not set its own.", unit="bytes", minimum=1 << 16
     )
     ttl_s: float = _row(
         3600.0,
@@ -144,11 +160,7 @@ class Settings:
         minimum=1 << 20,
     )
     queue_timeout_s: float = _row(
-        10.0,
-        "An input that waited this long is answered with 503.",
-        unit="seconds",
-        minimum=0.01,
-        maximum=3600,
+        10.0, "An input that waited this long is answered with 503.", unit="seconds", minimum=0.01, maximum=3600
     )
 
     max_head_bytes: int = _row(

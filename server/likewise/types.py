@@ -81,6 +81,8 @@ class Session:
     """Whose budget: an access key's, or that of a group of keys; empty where all share one."""
     may_insert: bool = True
     """Whether it can bring the result of a probe: without, nothing that would have to be probed is reused for it."""
+    device: str = ""
+    """The name that the device gives itself, or the address of its connection."""
     conduct: Conduct = field(default_factory=Conduct)
     """Its own, or that of all devices behind its address where it does not name itself."""
 
@@ -268,6 +270,23 @@ class Array:
 
 Input = Image | Audio | Array
 """A decoded input, as feature extractors and models take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halfway:
+    """An input that the model has begun with: the tensor from which the rest of the model goes on, without batch axis.
+
+    Its key came out on the way.
+    """
+
+    tensor: Tensor
+    value: Input
+    """The input itself: results may refer to it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return int(self.tensor.nbytes) + self.value.size_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
+import numpy as np
+
 from likewise.decision import make_policy
 from likewise.errors import InvalidValue
 from likewise.evaluation.streams import Stream
+from likewise.function.coalescing import worth_waiting
+from likewise.function.rungs import ExactRepeats
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
-from likewise.types import Entry, Result, Session
+from likewise.requests import Asked
+from likewise.types import Entry, Key, Neighbors, Result, Session, Verdict
 
 _KEY_TYPE = "key"
 _RESULT = Result(b'{"label": 0}')
 _POINTS = 100
 """Moments at which the accuracy so far is kept for the plot."""
+BLOCKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class Run:
     hit_accuracy: float
     """1 - false hits ÷ hits; 1 without hits."""
     hits: int
+    exact: int
+    """Hits for the very input that was computed before."""
     probes: int
     entries: int
     decide_us: float
@@ -55,10 +65,23 @@ class Run:
     """Numbers of a key as it was searched at the end: fewer than it has where a projection was on."""
     accuracy_so_far: tuple[float, ...]
     """At 100 moments, evenly spaced."""
+    blocks: tuple[tuple[int, int], ...] = ()
+    """Correct hits and opportunities up to the end of each of 40 equal parts of the stream."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the run without its course, for a file."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "accuracy_so_far"}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in ("accuracy_so_far", "blocks")}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _UnderWay:
+    """An inference, or, without a verdict, a request that waits for one."""
+
+    done: float
+    order: int
+    at: int
+    verdict: Verdict | None = field(default=None, compare=False)
+    took_ns: int = field(default=0, compare=False)
 
 
 def parse_policy(text: str) -> tuple[str, dict[str, Any]]:
@@ -118,47 +141,112 @@ def replay(
         space.project(_KEY_TYPE, stream.prior)
         space.settle()
     holders: dict[int, list[int]] = {}  # by label: ids of entries, dead ones dropped when they come up
-    hits = false_hits = correct = opportunities = probes = 0
+    hits = exact = false_hits = correct = opportunities = probes = 0
+    blocks: list[tuple[int, int]] = []
     decide_ns, hit_ns, computed_ns = [], [], []
     course = []
     first_harvest = 0.0
     sessions: defaultdict[int, Session] = defaultdict(Session)
+    repeats = ExactRepeats(space)
+    under_way: list[_UnderWay] = []
+    nearest_ids: dict[int, int] = {}
     moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
-    for at, (key, truth, device) in enumerate(zip(stream.keys, stream.labels, stream.devices, strict=True)):
-        now = float(at)
-        opportunities += _cached(space, holders, truth)
-        neighbors = space.lookup(_KEY_TYPE, key, stream.neighbors)
-        session = None if anonymous else sessions[device]
+
+    def finish(at: int, verdict: Verdict, took: int) -> None:
+        """Learn from a result that was computed, and keep it."""
+        key, truth = stream.keys[at], stream.labels[at]
+        digest = stream.digests[at] if stream.digests else b""
+        nearest_id = nearest_ids.pop(at)
         started = perf_counter_ns()
-        verdict = chooser.decide(neighbors, session)
-        took = perf_counter_ns() - started
-        decide_ns.append(took)
+        lesson = chooser.learn(verdict, truth)
+        computed_ns.append(took + perf_counter_ns() - started)
+        if lesson.evict_slot >= 0 and space.slot_of(nearest_id) == lesson.evict_slot:
+            space.remove(lesson.evict_slot)
+        if lesson.insert:
+            signature = stream.signatures[at] if stream.signatures else ""
+            space.insert(
+                Entry(at, {_KEY_TYPE: key}, _RESULT, 0.01, now, float("inf"), digest=digest, signature=signature), truth
+            )
+            holders.setdefault(truth, []).append(at)
+            if projector is not None:
+                projector.tend()
+                space.settle()
+        else:  # its nearest neighbor has an equal result
+            repeats.note(digest, nearest_id)
+
+    def leader_of(key: Key, neighbors: Neighbors) -> float:
+        """Return when an inference ends that is worth waiting for; NaN where none is."""
+        flying = [each for each in under_way if each.verdict is not None]
+        if not flying or chooser.confident(neighbors):
+            return math.nan
+        apart = np.linalg.norm(stream.keys[[each.at for each in flying]] - key, axis=1)
+        best = int(apart.argmin())
+        return flying[best].done if worth_waiting(neighbors, float(apart[best]), chooser.confident) else math.nan
+
+    def ask(at: int, waited: bool) -> None:
+        """Answer a request from the cache, have it computed, or let it wait for an inference that is under way."""
+        nonlocal exact, hits, probes, correct, false_hits
+        key, truth = stream.keys[at], stream.labels[at]
+        session = None if anonymous or stream.anonymous else sessions[stream.devices[at]]
+        asked = Asked(_KEY_TYPE, key)
+        asked.digest = stream.digests[at] if stream.digests else b""
+        repeat = repeats.offer(asked)
+        if repeat is not None:  # the very same input: no policy is asked
+            exact += 1
+            verdict, took = repeat, 0
+            if session is not None:
+                session.last = repeat.label
+        else:
+            signature = stream.signatures[at] if stream.signatures else ""
+            neighbors = space.lookup(_KEY_TYPE, key, stream.neighbors, signature)
+            if under_way and not waited and not math.isnan(done := leader_of(key, neighbors)):
+                heappush(under_way, _UnderWay(done, 1, at))
+                return
+            started = perf_counter_ns()
+            verdict = chooser.decide(neighbors, session)
+            took = perf_counter_ns() - started
+            decide_ns.append(took)
         if verdict.reuse:
-            hit_ns.append(took)
+            if repeat is None:
+                hit_ns.append(took)
             hits += 1
             space.touch(verdict.slot)
-            if verdict.label == truth:
-                correct += 1
-            else:
-                false_hits += 1
+            correct += verdict.label == truth
+            false_hits += verdict.label != truth
+            return
+        probes += verdict.probe
+        slots = verdict.neighbors.slots
+        nearest_ids[at] = space.entry_id(slots[0]) if slots else -1
+        if stream.times:
+            heappush(under_way, _UnderWay(now + stream.costs_s[at], 0, at, verdict, took))
         else:
-            probes += verdict.probe
-            started = perf_counter_ns()
-            lesson = chooser.learn(verdict, truth)
-            computed_ns.append(took + perf_counter_ns() - started)
-            if lesson.evict_slot >= 0:
-                space.remove(lesson.evict_slot)
-            if lesson.insert:
-                entry = Entry(at, {_KEY_TYPE: key}, _RESULT, 0.01, now, float("inf"))
-                space.insert(entry, truth)
-                holders.setdefault(truth, []).append(at)
-                if projector is not None:
-                    projector.tend()
-                    space.settle()
+            finish(at, verdict, took)
+
+    def go_on(until: float) -> None:
+        """Let everything happen that happens before a moment."""
+        nonlocal now
+        while under_way and under_way[0].done <= until:
+            event = heappop(under_way)
+            now = event.done
+            if event.verdict is None:
+                ask(event.at, True)
+            else:
+                finish(event.at, event.verdict, event.took_ns)
+
+    for at, truth in enumerate(stream.labels):
+        arrives = stream.times[at] if stream.times else float(at)
+        go_on(arrives)
+        now = arrives
+        opportunities += _cached(space, holders, truth)
+        ask(at, False)
+        if at + 1 == len(stream.labels):
+            go_on(math.inf)
         if at < first:
             first_harvest = correct / max(1, opportunities)
         if at + 1 in moments:
             course.append(1.0 - false_hits / (at + 1))
+        if (at + 1) * BLOCKS // len(stream.labels) > len(blocks):
+            blocks.append((correct, opportunities))
     requests = len(stream.labels)
     return Run(
         workload=stream.workload,
@@ -172,6 +260,7 @@ def replay(
         first_harvest=first_harvest,
         hit_accuracy=1.0 - false_hits / max(1, hits),
         hits=hits,
+        exact=exact,
         probes=probes,
         entries=len(space),
         decide_us=_median_us(decide_ns),
@@ -179,6 +268,7 @@ def replay(
         computed_us=_median_us(computed_ns),
         dimension=searched.dimension if (searched := space.projections.get(_KEY_TYPE)) else stream.keys.shape[1],
         accuracy_so_far=tuple(course),
+        blocks=tuple(blocks),
     )
 
 

@@ -21,7 +21,7 @@ from likewise.workloads.make import open_workload
 
 TRUTHS = ("label", "model")
 _BATCH = 64
-_MAX_PIXELS, _MAX_SECONDS, _MAX_VALUES = 16_000_000, 60.0, 4_000_000
+MAX_PIXELS, MAX_SECONDS, MAX_VALUES = 16_000_000, 60.0, 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,16 @@ class Stream:
     """k, as the function's spec has it."""
     projected: bool = False
     """Whether the spec lets a projection of these keys be learned from what is computed."""
+    digests: Sequence[bytes] = ()
+    """What tells equal inputs, as the server has it; empty, as a whole or each: nothing does."""
+    signatures: Sequence[str] = ()
+    """Only entries of the same signature are neighbors; empty: all are."""
+    times: Sequence[float] = ()
+    """When each comes, in seconds; empty: each waits for the one before it."""
+    costs_s: Sequence[float] = ()
+    """How long each takes where it is computed, in seconds; as many as times."""
+    anonymous: bool = False
+    """Whether nothing says which device asks."""
     prior: Projection | None = None
     """The projection that lookups go by from the start, where the spec names one."""
 
@@ -73,10 +83,10 @@ def load_stream(
         )
     spec, version = read_spec(folder)
     parts = Parts(spec, folder, version)
-    table = _key_spec(spec, key_type, source.function)
+    table = key_spec(spec, key_type, source.function)
     found = parts.key_type(table, source.function)
     extract, prior = found.extractor, parts.projection(table, found.dimension)
-    decode = decoder(spec.input.kind, max_pixels=_MAX_PIXELS, max_seconds=_MAX_SECONDS, max_values=_MAX_VALUES)
+    decode = decoder(spec.input.kind, max_pixels=MAX_PIXELS, max_seconds=MAX_SECONDS, max_values=MAX_VALUES)
     samples = source.stream(requests, seed, devices)
     inputs = [decode(sample.media_type, sample.body) for sample in samples]
     keys = np.ascontiguousarray([extract(value) for value in inputs], np.float32)
@@ -84,10 +94,14 @@ def load_stream(
     ids: dict[str, int] = {}
     labels = [ids.setdefault(name, len(ids)) for name in names]
     askers = [sample.device for sample in samples]
-    return Stream(workload, seed, keys, labels, askers, spec.reuse.neighbors, table.may_be_projected, prior)
+    return Stream(workload, seed, keys, labels, askers, spec.reuse.neighbors, table.may_be_projected, prior=prior)
 
 
-def _key_spec(spec: FunctionSpec, key_type: str | None, function: str) -> KeySpec:
+def key_spec(spec: FunctionSpec, key_type: str | None, function: str) -> KeySpec:
+    """Return a key type's table by its name: the first of a spec's where None, or of any extractor that fits.
+
+    Raises InvalidValue for others, naming those.
+    """
     for key in spec.keys:
         if key_type in (None, key.label):
             return key
@@ -106,6 +120,6 @@ def _computed(parts: Parts, inputs: Sequence[Input]) -> list[str]:
     size = _BATCH if found.model.dynamic_batch else 1
     names = []
     for start in range(0, len(inputs), size):
-        outputs = found.model.run(np.stack([found.prepare(value) for value in inputs[start : start + size]]))
+        outputs = found.model.run(np.stack([found.feed(value) for value in inputs[start : start + size]]))
         names += [str(orjson.loads(found.encode([row]).body)["label"]) for row in outputs[0]]
     return names

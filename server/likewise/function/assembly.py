@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,9 @@ from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
 from likewise.decision.frames import FramePolicy
 from likewise.errors import InvalidFunction, InvalidValue
+from likewise.events import Sink
 from likewise.features.decode import decoder
+from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
 from likewise.function.fingerprint import fingerprint, journal_id
 from likewise.function.function import Function
@@ -59,9 +61,19 @@ class Assembler:
     """Builds functions from their folders."""
 
     def __init__(
-        self, defaults: Defaults, workers: Workers, executor: Executor, clock: Clock, coin: Callable[[], float]
+        self,
+        defaults: Defaults,
+        workers: Workers,
+        executor: Executor,
+        clock: Clock,
+        coin: Callable[[], float],
+        sinks: Iterable[Sink] = (),
     ) -> None:
-        """Set up. executor: for reading large inputs; coin: uniform numbers in [0, 1), private to this server."""
+        """Set up. executor: for reading large inputs; coin: uniform numbers in [0, 1), private to this server.
+
+        sinks: told how each request of any function ended.
+        """
+        self._sinks = tuple(sinks)
         self._defaults = defaults
         self._workers = workers
         self._executor = executor
@@ -83,8 +95,9 @@ class Assembler:
     def _build(self, name: str, version: int, parts: Parts, generation: str) -> Function:
         defaults, spec = self._defaults, parts.spec
         target = spec.reuse.accuracy_target or defaults.accuracy_target
-        key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
         computation = parts.computation(spec.model, defaults.inference_threads) if spec.model else None
+        key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
+        layer = key_types[0].extractor
         names = [key.name for key in key_types]
         # all key types of a function spend one budget, so the promise holds for the function as a whole
         budget = _budget(spec, target) if spec.reuse.policy == "calibrated+ledger" else None
@@ -94,7 +107,7 @@ class Assembler:
             policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in names}
         except InvalidValue as error:
             raise InvalidFunction(f"{parts.origin}: [reuse] options: {error.detail}") from error
-        identity = fingerprint(spec, parts.labels, {file: model.files for file, model in parts.models.items()})
+        identity = fingerprint(spec, parts.labels, parts.files)
         namespace = Namespace(
             journal_id(name, version, identity, generation),
             {key.name: key.dimension for key in key_types},
@@ -129,10 +142,11 @@ class Assembler:
                 decode,
                 key_types[0],
                 self._executor,
-                normalize=_normalize(spec.input.kind, computation),
+                normalize=normalizer(spec.input.kind, computation),
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
+                begin=layer.begin if isinstance(layer, LayerExtractor) else None,
             ),
             namespace=namespace,
             labels=labels,
@@ -147,6 +161,7 @@ class Assembler:
             budget=budget,
             streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
             key_types=key_types,
+            sinks=self._sinks,
             projectors={
                 key.label: Projector(namespace, key.label, self._learning)
                 for key in by_projection
@@ -181,7 +196,7 @@ class Assembler:
         defaults = self._defaults
         batcher = Batcher(
             computation.model,
-            computation.prepare,
+            computation.feed,
             self._workers,
             batch_max=defaults.batch_max,
             queue_limit=defaults.queue_limit,
@@ -191,7 +206,7 @@ class Assembler:
         return ModelRunner(batcher, computation.encode)
 
 
-def _normalize(kind: str, computation: Computation | None) -> Normalize:
+def normalizer(kind: str, computation: Computation | None) -> Normalize:
     """Return what brings an input to the form in which inputs are compared, and says what its key does not.
 
     An array becomes the very tensor that the model takes, so that what it would refuse is refused before anything is

@@ -16,6 +16,23 @@ NEW_LABEL = -2
 """Stands for the label of a result that is not there yet."""
 
 
+def worth_waiting(neighbors: Neighbors, distance: float, confident: Callable[[Neighbors], bool]) -> bool:
+    """Say whether the result of an inference in flight would be reused, were it an entry already.
+
+    distance: to its key. Its label is unknown as yet, so it counts as a rival to all cached labels: the cautious
+    reading.
+    """
+    if neighbors.distances and distance >= neighbors.distances[0]:
+        return False
+    place = bisect_left(neighbors.distances, distance)
+    with_leader = Neighbors(
+        [*neighbors.distances[:place], distance, *neighbors.distances[place:]],
+        [*neighbors.labels[:place], NEW_LABEL, *neighbors.labels[place:]],
+        [*neighbors.slots[:place], -1, *neighbors.slots[place:]],
+    )
+    return confident(with_leader)
+
+
 class Leader:
     """An inference in flight that others may wait for, while a block runs."""
 
@@ -52,25 +69,16 @@ class InFlight:
         return self._leaders.get(identity)
 
     def near(self, key: Key, neighbors: Neighbors, confident: Callable[[Neighbors], bool]) -> Leader | None:
-        """Return a leader whose result, were it an entry already, would be reused; None where waiting promises nothing.
-
-        Its label is unknown as yet, so it counts as a rival to all cached labels: the cautious reading.
-        """
+        """Return a leader whose result, were it an entry already, would be reused; None where that promises nothing."""
         if self._keys is None or not self._leaders or confident(neighbors):
             return None
         apart = self._keys - key
         l2_sq = np.einsum("ij,ij->i", apart, apart)
         best = int(l2_sq.argmin())
         leader, distance = self._at[best], sqrt(l2_sq[best])
-        if leader is None or (neighbors.distances and distance >= neighbors.distances[0]):
+        if leader is None or not worth_waiting(neighbors, distance, confident):
             return None
-        place = bisect_left(neighbors.distances, distance)
-        with_leader = Neighbors(
-            [*neighbors.distances[:place], distance, *neighbors.distances[place:]],
-            [*neighbors.labels[:place], NEW_LABEL, *neighbors.labels[place:]],
-            [*neighbors.slots[:place], -1, *neighbors.slots[place:]],
-        )
-        return leader if confident(with_leader) else None
+        return leader
 
     def lead(self, identity: Hashable, key: Key) -> Leader:
         """Be the leader for an input while a `with` block runs; followers wake when it ends, however it ends."""

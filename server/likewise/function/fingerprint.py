@@ -34,7 +34,7 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
         found = []
         for at, path in enumerate(files[name] if name else ()):
             if path not in read:
-                read[path] = _digest(path)
+                read[path] = file_digest(path)
             found.append(["" if at == 0 else path.name, read[path]])  # a model calls its data by their names
         return found
 
@@ -58,7 +58,9 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
         "result": [result.kind, list(labels), result.equality, *([own] if own else [])],
         "tolerance": close if result.equality == "close" else None,
         "keys": sorted(
-            [key.label, key.extractor, key.metric, key.dimension, prepared(key), content(key.file)] for key in spec.keys
+            [key.label, key.extractor, key.metric, key.dimension, prepared(key), content(key.file)]
+            + ([content(key.rest)] if key.rest else [])
+            for key in spec.keys
         ),
     }
     return hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -72,7 +74,8 @@ def journal_id(name: str, version: int, fingerprint: str, generation: str = "") 
     return f"{name}@{version}#{fingerprint[:SHORT]}" + (f".{generation}" if generation else "")
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hex. Raises InvalidFunction where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -28,7 +28,7 @@ from likewise.ports import Policy, Rung, Runner
 from likewise.requests import Asked, Control, Outcome
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
-from likewise.types import Clock, Entry, Input, Key, Lesson, Neighbors, Result, Source, Verdict
+from likewise.types import Clock, Entry, Key, Lesson, Neighbors, Result, Source, Verdict
 
 
 class Function:
@@ -112,8 +112,13 @@ class Function:
         for sink in self._sinks:
             sink(event)
 
-    def tell(self, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0) -> None:
-        """Tell all sinks how a request ended that got an answer or a ticket. saved_s: inference not necessary."""
+    def tell(
+        self, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0, result: Result | None = None
+    ) -> None:
+        """Tell all sinks how a request ended that got an answer or a ticket.
+
+        saved_s: inference not necessary. result: the answer; None with a ticket, or where it is to leave no trace.
+        """
         started, session = asked.started, asked.session
         event = tuple.__new__(  # half the price of calling the class
             Answered,
@@ -128,6 +133,8 @@ class Function:
                 asked.infer_s,
                 saved_s,
                 "" if session is None else session.account,
+                None if asked.control.no_store else asked,
+                result,
             ),
         )
         for sink in self._sinks:
@@ -160,13 +167,14 @@ class Function:
 
     # ── computing and learning ─────────────────────────────────────────────────────────────────────────────
 
-    async def infer(self, value: Input, *, probe: bool) -> tuple[Result, float]:
-        """Return the result and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
+    async def infer(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
+        """Return the result of a raw input and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
         if self.runner is None:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
-        return await self.runner.run(value, probe=probe)
+        assert asked.value is not None
+        return await self.runner.run(asked.halfway or asked.value, probe=probe)
 
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""

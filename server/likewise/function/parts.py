@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.make import make_extractor
 from likewise.function.key_type import KeyType
+from likewise.function.layers import Trunk, check_source, checked_layer, outputs_after
 from likewise.function.preparation_spec import Preparation
-from likewise.function.preparing import prepared
+from likewise.function.preparing import Prepared, prepared
 from likewise.function.result_spec import ResultSpec, check_labels
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec
 from likewise.function.spec_text import decode_text, read_file
 from likewise.function.trial import check_key, check_outputs, outputs_of
 from likewise.inference.model import OnnxModel
+from likewise.inference.onnx_file import external_paths
 from likewise.inference.windows import WindowedModel
 from likewise.learning.lda import Projection
 from likewise.ports import Model
@@ -26,7 +28,7 @@ from likewise.results.encode import Encode, read_labels
 from likewise.results.make import KINDS
 from likewise.results.sequences import read_alphabet
 from likewise.results.windows import over_windows
-from likewise.types import Input, Tensor
+from likewise.types import Halfway, Input, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,12 @@ class Computation:
     """A model with what comes before and after it."""
 
     model: Model
+    """What runs in batches: the model, or the rest of it where an early layer makes the key."""
     prepare: Callable[[Input], Tensor]
+    """An input as the whole model takes it."""
     encode: Encode
+    feed: Callable[[Input | Halfway], Tensor]
+    """An input as `model` takes it: prepared, or as far as the model has come with it."""
     free: bool = False
     """Whether the model takes arrays of several shapes."""
 
@@ -59,15 +65,56 @@ class Parts:
         self.labels = _names(spec.result, folder / str(version))
         self.models: dict[str, OnnxModel] = {}
         """Those loaded so far, by the name of their file."""
+        self.files: dict[str, Sequence[Path]] = {}
+        """By the name of each ONNX file that was loaded so far, or cut: that file, and those of its external data."""
+        self._trunk: Trunk | None = None
         self._files = folder / str(version)
         self._limits = limits
 
     def computation(self, table: ModelSpec, threads: int) -> Computation:
         """Return the function's model, its outputs checked against what the spec says of results."""
+        if (layer := self.spec.layer) is not None:
+            return self._layered(table, layer, threads)
         result, kind = self.spec.result, KINDS[self.spec.result.kind]
         model = self._load(table, table.file, threads, first_output=kind.first_output, outputs=result.outputs)
         made = prepared(self.spec.input.kind, table, model, self.origin)
-        outputs = self._outputs(model, table, made.trial)
+        encode = self._encoder(model, self._outputs(model, table, made.trial), made)
+        feed = cast(Any, made.prepare)
+        if not made.windows:
+            return Computation(model, made.prepare, encode, feed, None in model.shape)
+        count = max(made.trial or (1,))
+        how = result.windows or kind.windows
+        encode = over_windows(encode, how, (table.overlap or 0) / count)
+        return Computation(WindowedModel(model), made.prepare, encode, feed)
+
+    def _layered(self, table: ModelSpec, layer: KeySpec, threads: int) -> Computation:
+        """Return the rest of the model, which goes on from where its early layer, the key, left off."""
+        trunk = self._begin(table, layer, threads)
+        result, kind = self.spec.result, KINDS[self.spec.result.kind]
+        rest = self._load(None, str(layer.rest), threads, first_output=kind.first_output, outputs=result.outputs)
+        check_source(rest, self._files / table.file, self.origin)
+        encode = self._encoder(rest, outputs_after(trunk, rest, self.origin), trunk.made)
+
+        def feed(value: Input | Halfway) -> Tensor:
+            return value.tensor if isinstance(value, Halfway) else trunk.run(trunk.made.prepare(value))[1]
+
+        return Computation(rest, trunk.made.prepare, encode, feed, None in trunk.model.shape)
+
+    def _begin(self, table: ModelSpec, layer: KeySpec, threads: int) -> Trunk:
+        """Return the model up to its early layer, loaded once."""
+        if self._trunk is None:
+            whole = self._files / table.file
+            self.files[table.file] = whole, *external_paths(whole, whole.parent)
+            model = self._load(table, str(layer.file), threads, first_output=False)
+            check_source(model, whole, self.origin)
+            made = prepared(self.spec.input.kind, table, model, self.origin)
+            outputs = self._outputs(model, table, made.trial)
+            self._trunk = Trunk(model, made, model.run_each(), checked_layer(model, outputs, self.origin))
+        return self._trunk
+
+    def _encoder(self, model: OnnxModel, outputs: Sequence[Tensor] | None, made: Prepared) -> Encode:
+        """Return what turns a model's outputs into results, checked against those for one input where there are any."""
+        result = self.spec.result
         strange = [name for name in result.tolerances[1] if name not in model.outputs]
         if strange:
             there = ", ".join(f"`{name}`" for name in model.outputs)
@@ -75,14 +122,10 @@ class Parts:
                 f"{self.origin}: result.tolerance names `{strange[0]}`, and the model's outputs are {there}; "
                 "correct the name"
             )
-        encode = kind.make(result.options(self.labels), model.outputs, made.place)
+        encode = KINDS[result.kind].make(result.options(self.labels), model.outputs, made.place)
         if outputs is not None:
             check_outputs(model, result.kind, outputs, self.labels, encode, self.origin)
-        if not made.windows:
-            return Computation(model, made.prepare, encode, None in model.shape)
-        count = max(made.trial or (1,))
-        how = result.windows or kind.windows
-        return Computation(WindowedModel(model), made.prepare, over_windows(encode, how, (table.overlap or 0) / count))
+        return encode
 
     def key_type(self, key: KeySpec, function: str) -> KeyType:
         """Return a key type. function: `name@version`, for messages."""
@@ -99,6 +142,10 @@ class Parts:
                 )
             dimension = check_key(model, outputs[0], self.origin)
             options = {"run": model.run_one(), "prepare": made.prepare, "dimension": dimension}
+        elif key.extractor == "layer":
+            assert self.spec.model is not None
+            trunk = self._begin(self.spec.model, key, 1)
+            options = {"run": trunk.run, "prepare": trunk.made.prepare, "dimension": trunk.outputs[0].size}
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
@@ -121,18 +168,20 @@ class Parts:
         return projection
 
     def _load(
-        self, table: Preparation, file: str, threads: int, *, first_output: bool, outputs: Sequence[str] = ()
+        self, table: Preparation | None, file: str, threads: int, *, first_output: bool, outputs: Sequence[str] = ()
     ) -> OnnxModel:
-        self.models[file] = OnnxModel(
+        """Return a model, loaded. table: what says how its inputs are given; None: it has one."""
+        model = OnnxModel(
             self._files / file,
             threads,
             first_output=first_output,
-            input=table.input,
-            fixed=table.fixed_inputs,
+            input=table.input if table else None,
+            fixed=table.fixed_inputs if table else None,
             outputs=outputs,
-            batch=table.batch,
+            batch=table.batch if table else "both",
         )
-        return self.models[file]
+        self.models[file], self.files[file] = model, model.files
+        return model
 
     def _outputs(self, model: OnnxModel, table: Preparation, shape: tuple[int, ...] | None) -> Sequence[Tensor] | None:
         limits = self._limits

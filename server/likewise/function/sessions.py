@@ -33,7 +33,7 @@ class Sessions:
             if len(self._sessions) >= self._limit:
                 self._sessions.popitem(last=False)
             holder = address.rpartition(":")[0] or device
-            session = self._sessions[name] = Session(-1, account, may_insert, self._of(account, holder))
+            session = self._sessions[name] = Session(-1, account, may_insert, device, self._of(account, holder))
         elif session.may_insert is not may_insert:
             session.may_insert = may_insert
         return session

@@ -41,10 +41,12 @@ class KeySpec(Preparation):
     """A key type: the extractor that makes the key, and the metric."""
 
     name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")] = ""
-    extractor: Literal["onnx", "gray", "color", "dct", "hog", "mfcc", "logmel", "vector", "pool", "bytes"]
+    extractor: Literal["onnx", "gray", "color", "dct", "hog", "mfcc", "logmel", "vector", "pool", "bytes", "layer"]
     metric: Literal["cosine", "l2"] = "cosine"
     file: FileName | None = None
-    """With extractor `onnx`: the file in the version's folder."""
+    """With extractor `onnx` or `layer`: the file in the version's folder."""
+    rest: FileName | None = None
+    """With extractor `layer`: the file with which the model goes on from there."""
     dimension: Annotated[int, Field(gt=0, le=4096)] | None = None
     """With extractor `vector`: length of the key."""
     index: Literal["auto", "exact", "hnsw", "ivf", "ivf-sq8", "alsh"] = "auto"
@@ -52,12 +54,14 @@ class KeySpec(Preparation):
     """How exactly indexes `auto` and `hnsw` hold keys at norm 1 once a scan is too slow: 4, 2 or 1 byte a number."""
     projection: FileName | None = None
     """Search by a projection of the keys. "auto": learned from computed results where it helps; "off"; or the file that
-    holds one, in the version's folder. Default: auto, for `onnx` off."""
+    holds one, in the version's folder. Default: auto, for `onnx`, `layer` off."""
 
     @model_validator(mode="after")
     def _complete(self) -> KeySpec:
         if self.extractor == "onnx" and self.file is None:
             raise ValueError("extractor `onnx` needs `file`, the ONNX file that makes the key")
+        if (self.extractor == "layer") != (self.rest is not None) or (self.extractor == "layer" and self.file is None):
+            raise ValueError("extractor `layer`, and no other, needs `file` and `rest`, the model's two parts")
         if self.extractor == "vector" and self.dimension is None:
             raise ValueError("extractor `vector` needs `dimension`, the length of the key")
         if self.projection_file is not None and not self.projection_file.endswith(".json"):
@@ -74,7 +78,7 @@ class KeySpec(Preparation):
     @property
     def may_be_projected(self) -> bool:
         """True where a projection may be learned. A network trained for the function stretches what matters already."""
-        return (self.projection or ("off" if self.extractor == "onnx" else "auto")) == "auto"
+        return (self.projection or ("off" if self.extractor in ("onnx", "layer") else "auto")) == "auto"
 
     @property
     def projection_file(self) -> str | None:
@@ -158,13 +162,32 @@ class FunctionSpec(Table):
                 raise ValueError(f"extractor `{key.extractor}` takes {takes}, but [input] kind is `{self.input.kind}`")
             if key.extractor == "onnx":
                 check_preparation(self.input.kind, f"keys `{key.label}`", key)
+            if key.extractor == "layer":
+                self._check_layer(key)
         return self
+
+    def _check_layer(self, key: KeySpec) -> None:
+        if self.model is None or key is not self.keys[0]:
+            raise ValueError("extractor `layer` is for the first of the [[keys]] of a function with a [model]")
+        if self.model.fixed or self.model.overlap is not None or self.model.batch != "both":
+            raise ValueError(
+                "extractor `layer` is for a [model] of one input, without `fixed` and `overlap`, and with a batch axis"
+            )
+        strange = sorted(key.model_fields_set & Preparation.model_fields.keys())
+        if strange:
+            raise ValueError(f"keys `{key.label}` has `{strange[0]}`; a layer takes what [model] says: remove it")
+
+    @property
+    def layer(self) -> KeySpec | None:
+        """The key type that is an early layer of the model; None: there is none."""
+        return self.keys[0] if self.keys[0].extractor == "layer" else None
 
     @property
     def onnx_files(self) -> tuple[str, ...]:
         """Names of the ONNX files that the spec refers to, in the version's folder."""
         found = [self.model.file] if self.model else []
-        return tuple(dict.fromkeys([*found, *(key.file for key in self.keys if key.file)]))
+        found += [name for key in self.keys for name in (key.file, key.rest) if name]
+        return tuple(dict.fromkeys(found))
 
     @property
     def files(self) -> tuple[str, ...]:

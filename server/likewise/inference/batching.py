@@ -21,7 +21,7 @@ import numpy as np
 
 from likewise.errors import LikewiseError, ModelFailed, Overloaded
 from likewise.ports import Model
-from likewise.types import Input, Tensor
+from likewise.types import Halfway, Input, Tensor
 
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
@@ -52,7 +52,7 @@ class Workers:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    value: Input
+    value: Input | Halfway
     size_bytes: int
     future: asyncio.Future[tuple[list[Tensor], float]]
     due: float
@@ -104,7 +104,7 @@ class Batcher:
     def __init__(
         self,
         model: Model,
-        prepare: Callable[[Input], Tensor],
+        prepare: Callable[[Input | Halfway], Tensor],
         workers: Workers,
         *,
         batch_max: int = 16,
@@ -147,7 +147,7 @@ class Batcher:
         """Whether one more probe would be settled soon: with the next batch."""
         return len(self._probes.jobs) < self._probes_soon
 
-    async def infer(self, value: Input, *, probe: bool = False) -> tuple[list[Tensor], float]:
+    async def infer(self, value: Input | Halfway, *, probe: bool = False) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
 
         probe: waits in the probes' lane, as long as it takes; the oldest there goes where it overflows.
@@ -221,7 +221,7 @@ class Batcher:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             loop.call_soon_threadsafe(self._finish, batch, done)
 
-    def _compute(self, values: Sequence[Input]) -> tuple[list[list[Tensor] | LikewiseError], float]:
+    def _compute(self, values: Sequence[Input | Halfway]) -> tuple[list[list[Tensor] | LikewiseError], float]:
         """Run a batch; one input that cannot be prepared or computed does not spoil the others."""
         started = perf_counter()
         answers: list[list[Tensor] | LikewiseError] = []

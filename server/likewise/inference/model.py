@@ -39,8 +39,12 @@ _DTYPES: dict[str, Any] = {
 Batch = Literal["both", "input", "none"]
 """What has a batch axis: input and outputs, the input alone, or neither."""
 
-Bound = tuple[onnxruntime.IOBinding, Tensor, Tensor]
-"""A binding with the buffers that it reads its input from and writes its output to, without the batch axis."""
+Bound = tuple[onnxruntime.IOBinding, Tensor, list[Tensor]]
+"""A binding with the buffers that it reads its input from and writes its outputs to, without the batch axis."""
+
+
+_LARGE_BYTES = 1 << 15
+"""An output that is handed over in the very memory that it was written to."""
 
 
 def limit_memory(size_bytes: int) -> None:
@@ -104,6 +108,7 @@ class OnnxModel:
         self._input_name: str = taken.name
         self.outputs = self._wanted(session.get_outputs(), outputs, first_output)
         self._fetched = list(self.outputs)
+        self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 
     def _value(self, declared: Any, fixed: Fixed) -> Tensor:
         """Return the tensor of an input that is always the same. Raises InvalidFunction where it does not fit."""
@@ -216,38 +221,82 @@ class OnnxModel:
         return [each["args"] for each in events if str(each.get("name", "")).endswith("_kernel_time")]
 
     def run_one(self) -> Callable[[Tensor], Tensor]:
-        """Return a function from one input to the first output for it, both without the batch axis, copied.
+        """Return a function from one input to the first output for it; see `run_each`. A lone number has shape (1,)."""
+        run_each = self.run_each(1)
+        return lambda one: np.atleast_1d(run_each(one)[0])
 
-        Faster than `run` where the model is small: input and output stay bound between calls, on each thread its own.
-        Where the input may have any length, or the model only takes what is not float32, it is `run`. A lone number
-        comes out as shape (1,). Raises as `run`.
+    def run_each(self, count: int | None = None) -> Callable[[Tensor], list[Tensor]]:
+        """Return a function from one input to its outputs, all without the batch axis, copied.
+
+        count: the first so many outputs alone. Faster than `run` where the model is small: inputs and outputs stay
+        bound between calls, on each thread its own. Where the input may have any length, or the model takes or gives
+        what is not float32, it is `run`. Raises as `run`.
         """
+
+        def plain(one: Tensor) -> list[Tensor]:
+            return [output[0] for output in self.run(one[None])[:count]]
+
         if None in self.shape or self._fixed or self.batch != "both":
-            return lambda one: np.atleast_1d(self.run(one[None])[0][0])
+            return plain
         zeros = np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
-        first = self.run(zeros)[0]
-        if zeros.dtype != np.float32 or first.dtype != np.float32:
-            return lambda one: np.atleast_1d(self.run(one[None])[0][0])
+        first = self.run(zeros)[:count]
+        if {zeros.dtype, *(each.dtype for each in first)} != {np.dtype(np.float32)}:
+            return plain
         session, threads = self._session, threading.local()
+        larges = [each.nbytes > _LARGE_BYTES for each in first]
+        fresh = [at for at, large in enumerate(larges) if large]
 
         def bind() -> Bound:
-            binding, given, taken = session.io_binding(), np.zeros_like(zeros), np.zeros_like(first)
+            binding, given, taken = session.io_binding(), np.zeros_like(zeros), [np.zeros_like(each) for each in first]
             binding.bind_input(self._input_name, "cpu", 0, np.float32, given.shape, given.ctypes.data)
-            binding.bind_output(self.outputs[0], "cpu", 0, np.float32, taken.shape, taken.ctypes.data)
-            threads.bound = bound = binding, given.reshape(given.shape[1:]), taken.reshape(taken.shape[1:] or 1)
+            for name, each in zip(self.outputs, taken, strict=False):
+                binding.bind_output(name, "cpu", 0, np.float32, each.shape, each.ctypes.data)
+            threads.bound = bound = (
+                binding,
+                given.reshape(given.shape[1:]),
+                [each.reshape(each.shape[1:]) for each in taken],
+            )
             return bound
 
-        def run_one(one: Tensor) -> Tensor:
+        def run_each(one: Tensor) -> list[Tensor]:
             bound: Bound = getattr(threads, "bound", None) or bind()
             binding, given, taken = bound
             try:
+                for at in fresh:  # a new one each time is cheaper than a copy
+                    taken[at] = np.empty_like(taken[at])
+                    binding.bind_output(
+                        self.outputs[at], "cpu", 0, np.float32, (1, *taken[at].shape), taken[at].ctypes.data
+                    )
                 given[...] = one
                 session.run_with_iobinding(binding)
             except Exception as error:  # as above
                 raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
-            return taken.copy()
+            return [each if large else each.copy() for each, large in zip(taken, larges, strict=True)]
 
-        return run_one
+        return run_each
+
+
+def peeker(content: bytes, threads: int = 1) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Return a function from a batch to all outputs by name, of a model that was just put together in memory.
+
+    Raises InvalidFunction where ONNX Runtime does not load it; the function raises ModelFailed.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above
+        raise InvalidFunction(f"ONNX Runtime cannot load a part of the model: {_first_line(error)}") from error
+    (given,), names = session.get_inputs(), [each.name for each in session.get_outputs()]
+
+    def run(batch: Tensor) -> dict[str, Tensor]:
+        try:
+            return dict(zip(names, session.run(None, {given.name: batch}), strict=True))
+        except Exception as error:  # as above
+            raise ModelFailed(f"A part of the model raised: {_first_line(error)}") from error
+
+    return run
 
 
 def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:

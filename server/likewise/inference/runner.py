@@ -5,7 +5,7 @@ from __future__ import annotations
 from likewise.errors import Overloaded
 from likewise.inference.batching import Batcher
 from likewise.results.encode import Encode
-from likewise.types import Input, Result
+from likewise.types import Halfway, Input, Result
 
 
 class ModelRunner:
@@ -16,10 +16,10 @@ class ModelRunner:
         self._batcher = batcher
         self._encode = encode
 
-    async def run(self, value: Input, *, probe: bool) -> tuple[Result, float]:
+    async def run(self, value: Input | Halfway, *, probe: bool) -> tuple[Result, float]:
         """Return the result for an input and the seconds that computing it took; see `Batcher.infer`."""
         outputs, cost_s = await self._batcher.infer(value, probe=probe)
-        return self._encode(outputs, value), cost_s
+        return self._encode(outputs, value.value if isinstance(value, Halfway) else value), cost_s
 
     @property
     def takes_probes(self) -> bool:

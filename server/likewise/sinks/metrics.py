@@ -66,7 +66,7 @@ class FunctionMetrics:
 
     def __call__(self, event: Answered) -> None:
         """Count how a request ended."""
-        _, outcome, reason, total_s, read_s, lookup_s, decide_s, infer_s, saved_s, _ = event
+        _, outcome, reason, total_s, read_s, lookup_s, decide_s, infer_s, saved_s, *_ = event
         if outcome is None:
             self.failed[reason] = self.failed.get(reason, 0) + 1
             return
