@@ -12,7 +12,8 @@ from likewise.function.registry import Registry
 
 def function(name="f", version=1, mark="a"):
     address = f"{name}@{version}"
-    return SimpleNamespace(name=name, version=version, id=address, journal_id=f"{address}#{mark}", retired=True)
+    journal_id = f"{address}#{mark}"
+    return SimpleNamespace(name=name, version=version, id=address, journal_id=journal_id, retired=True, streams=None)
 
 
 def test_a_function_is_found_by_name_version_and_journal_id():
