@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
@@ -35,11 +34,15 @@ def worker_path(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
+def _is_of_worker(name: str, path: Path) -> bool:
+    number = name.removeprefix(f"{path.stem}-").removesuffix(path.suffix)
+    return name == f"{path.stem}-{number}{path.suffix}" and number.isdecimal()
+
+
 def capture_segments(path: Path) -> list[Path]:
     """Return the files of a capture that are there, those of all its workers, the oldest of each first."""
-    worker = re.compile(re.escape(path.stem) + r"-\d+" + re.escape(path.suffix))
     try:
-        others = [each for each in path.parent.iterdir() if worker.fullmatch(each.name)]
+        others = [each for each in path.parent.iterdir() if _is_of_worker(each.name, path)]
     except OSError:
         others = []
     found = []
