@@ -26,6 +26,8 @@ class Change:
         rows, columns = -(-height // block), -(-width // block)
         self.blocks: NDArray[np.uint8] = np.zeros(rows * columns, np.uint8)
         """1 where the last frame differed."""
+        self.drift = 0.0
+        """How far the other blocks were from the stored ones in the mean, in gray levels."""
         self.shape = rows, columns
         self._flags = np.zeros(width, np.uint8)
         self._places = np.empty(height * width, np.int32)
@@ -35,8 +37,8 @@ class Change:
         unit = self._unit
         mean = unit * np.float32(thresholds.mean)
         bound = unit * np.float32(thresholds.pixel)
-        count = self._kernels.changed_blocks(
-            given, kept, self._block, bound, thresholds.pixels, mean, self._flags, self.blocks
+        count, self.drift = self._kernels.changed_blocks(
+            given, kept, self._block, bound, thresholds.pixels, mean, unit, self._flags, self.blocks
         )
         return float(count) / len(self.blocks)
 

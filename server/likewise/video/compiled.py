@@ -336,8 +336,10 @@ def resize(source, pad, places, width_out, rows_y, rows_x, share_y, share_x, out
 
 
 @jit
-def changed_blocks(given, kept, block, threshold, pixels, mean, flags, blocks):  # type: ignore[no-untyped-def]
-    """Mark the blocks of block × block pixels of a picture that differ from the stored one; return how many.
+def changed_blocks(given, kept, block, threshold, pixels, mean, unit, flags, blocks):  # type: ignore[no-untyped-def]
+    """Mark the blocks of block × block pixels of a picture that differ from the stored one.
+
+    Returns how many, and the drift: how far the means of the other blocks are from the stored ones, on average, in units of `unit`.
 
     given, kept: float32, shape (channels, height, width). threshold: by channel, above which a pixel differs; pixels:
     of a block that differ for the block to be dirty. mean: by channel, how far the mean of a block differs at least for
@@ -349,6 +351,7 @@ def changed_blocks(given, kept, block, threshold, pixels, mean, flags, blocks): 
     sums = np.empty((channels, width), np.float32)
     counts = np.empty(width, np.uint8)
     dirty = 0
+    drift = 0.0
     for by in range((height + block - 1) // block):
         top, bottom = by * block, min(height, (by + 1) * block)
         counts[:] = 0
@@ -372,14 +375,18 @@ def changed_blocks(given, kept, block, threshold, pixels, mean, flags, blocks): 
             over = count >= pixels
             if not over:
                 area = (bottom - top) * (right - left)
+                far = 0.0
                 for c in range(channels):
                     total_ = np.float32(0.0)
                     for x in range(left, right):
                         total_ += sums[c, x]
                     over |= abs(total_) > mean[c] * area
+                    far += abs(total_) / (unit[c] * area)
+                if not over:
+                    drift += far / channels
             blocks[by * columns + bx] = over
             dirty += over
-    return dirty
+    return dirty, drift / max(len(blocks) - dirty, 1)
 
 
 @jit
@@ -408,6 +415,24 @@ def take_over(given, kept, block, low, blocks, target, pad, out):  # type: ignor
                         out[count] = y * width + x
                         count += 1
     return count
+
+
+@jit
+def store(given, target, pad):  # type: ignore[no-untyped-def]
+    """Write activations of shape (channels, height, width) to stored ones; return the sum of their squares."""
+    channels, height, width = given.shape
+    total: Any = 0.0
+    for y in range(height):
+        for start in range(0, width, 16):
+            stop = min(start + 16, width)
+            for c in range(channels):
+                part = np.float32(0.0)
+                for x in range(start, stop):
+                    value = given[c, y, x]
+                    target[y + pad, x + pad, c] = value
+                    part += value * value
+                total += part
+    return total
 
 
 @jit
