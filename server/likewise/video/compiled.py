@@ -339,7 +339,8 @@ def resize(source, pad, places, width_out, rows_y, rows_x, share_y, share_x, out
 def changed_blocks(given, kept, block, threshold, pixels, mean, unit, flags, blocks):  # type: ignore[no-untyped-def]
     """Mark the blocks of block × block pixels of a picture that differ from the stored one.
 
-    Returns how many, and the drift: how far the means of the other blocks are from the stored ones, on average, in units of `unit`.
+    Returns how many, and the drift: how far the means of the other blocks are from the
+    stored ones, on average, in units of `unit`.
 
     given, kept: float32, shape (channels, height, width). threshold: by channel, above which a pixel differs; pixels:
     of a block that differ for the block to be dirty. mean: by channel, how far the mean of a block differs at least for
