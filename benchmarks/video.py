@@ -36,9 +36,7 @@ VIDEOS = {
 }
 NETS = {"resnet18": resnet18, "tiny-yolo": tiny_yolo}
 BARS = {
-    (net, video): Bar(
-        f"video/{net}-{video}", f"{net}, {video}: full run ÷ computed from what changed", "ms", "full", bar
-    )
+    (net, video): Bar(f"video/{net}-{video}", f"{net}, {video}: full run ÷ from what changed", "ms", "full", bar)
     for net in NETS
     for video, bar in (("highway", 3.5), ("cars", 3.5), ("bottles", 8.0), ("tennis", 0.93), ("still", 30.0))
 }
@@ -142,7 +140,7 @@ def race(net: str, video: np.ndarray, methods: Sequence[str]) -> dict[str, Row]:
     count = len(video)
     return {
         name: Row(
-            full_s / count, seconds[name] / count, work[name] / count, 2 * both[name] / max(either[name], 1),
+            full_s / count, seconds[name] / count, work[name] / count, 2 * both[name] / either[name] if either[name] else 1.0,
             same[name] / count, way.nbytes,
         )
         for name, way in ways.items()

@@ -336,6 +336,19 @@ def resize(source, pad, places, width_out, rows_y, rows_x, share_y, share_x, out
 
 
 @jit
+def equal(given, kept):  # type: ignore[no-untyped-def]
+    """Say whether two pictures, shape (channels, height, width), are the same; a difference near the top ends it."""
+    for c in range(given.shape[0]):
+        for y in range(given.shape[1]):
+            same = True
+            for x in range(given.shape[2]):
+                same &= given[c, y, x] == kept[c, y, x]
+            if not same:
+                return False
+    return True
+
+
+@jit
 def changed_blocks(given, kept, block, threshold, pixels, mean, unit, flags, blocks):  # type: ignore[no-untyped-def]
     """Mark the blocks of block × block pixels of a picture that differ from the stored one.
 

@@ -195,6 +195,11 @@ def _spread(values: Numbers, block: int, height: int, width: int) -> Numbers:
     return np.repeat(np.repeat(values, block, 0), block, 1)[:height, :width]
 
 
+def equal(given: Numbers, kept: Numbers) -> bool:
+    """See `compiled.equal`."""
+    return bool(np.array_equal(given, kept))
+
+
 def changed_blocks(
     given: Numbers, kept: Numbers, block: int, threshold: Numbers, pixels: int, mean: Numbers, unit: Numbers,
     flags: Numbers, blocks: Numbers,

@@ -135,6 +135,6 @@ class Auto:
 
     def _answer(self, state: State, work: float, dirty: float) -> Frame:
         outputs = tuple(state.outputs[name] for name in self._model.plan.outputs)
-        if not all(np.isfinite(each).all() for each in outputs if each.dtype.kind == "f"):
+        if work and not all(np.isfinite(each).all() for each in outputs if each.dtype.kind == "f"):
             self._active, self._state = False, None  # what overflowed once would stay so
         return Frame(outputs, work, dirty)
