@@ -140,7 +140,8 @@ def race(net: str, video: np.ndarray, methods: Sequence[str]) -> dict[str, Row]:
     count = len(video)
     return {
         name: Row(
-            full_s / count, seconds[name] / count, work[name] / count, 2 * both[name] / either[name] if either[name] else 1.0,
+            full_s / count, seconds[name] / count, work[name] / count,
+            2 * both[name] / either[name] if either[name] else 1.0,
             same[name] / count, way.nbytes,
         )
         for name, way in ways.items()

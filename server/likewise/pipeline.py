@@ -46,7 +46,7 @@ class Pipeline:
         session: that of the device that asks; None where it is not known.
         """
         asked = await fn.reader.read(media_type, body, control, session)
-        if control.stream is not None and fn.streams is not None and not control.no_store:
+        if control.stream and fn.streams and not control.no_store:
             await fn.streams.follow(asked)
         found = self._climb(fn, asked)
         return found if isinstance(found, Answer) else await found
@@ -79,10 +79,9 @@ class Pipeline:
             if offer is None:
                 continue
             verdict = offer
-            if offer.origin is not None:
-                if offer.reuse and not control.no_cache and fn.streams is not None:
-                    full_s = fn.runner.mean_cost_s if fn.runner else 0.0
-                    return self._finish(fn, asked, fn.streams.take(asked, offer, full_s))
+            if offer.origin and fn.streams and fn.runner:
+                if offer.reuse and not control.no_cache:
+                    return self._finish(fn, asked, fn.streams.take(asked, offer, fn.runner.mean_cost_s))
                 break  # one coin for each request
             if offer.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(offer.slot, control)):
                 if rung is fn.repeats:
@@ -253,11 +252,7 @@ class Pipeline:
         with fn.in_flight.lead(asked.body, asked.key) as leader:
             started = perf_counter()
             try:
-                assert asked.value is not None
-                if asked.offered is not None and asked.offered.full:
-                    result, cost_s = asked.offered.result, asked.offered.cost_s
-                else:
-                    result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
+                result, cost_s = await fn.compute(asked, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)

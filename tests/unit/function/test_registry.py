@@ -12,7 +12,9 @@ from likewise.function.registry import Registry
 
 def function(name="f", version=1, mark="a"):
     address = f"{name}@{version}"
-    return SimpleNamespace(name=name, version=version, id=address, journal_id=f"{address}#{mark}", retired=True)
+    return SimpleNamespace(
+        streams=None, name=name, version=version, id=address, journal_id=f"{address}#{mark}", retired=True
+    )
 
 
 def test_a_function_is_found_by_name_version_and_journal_id():
