@@ -54,7 +54,7 @@ class Pipeline:
         session: that of the device that asks; None where it is not known.
         """
         asked = await fn.reader.read(media_type, body, control, session)
-        if control.stream is not None and fn.streams is not None and not control.no_store:
+        if control.stream and fn.streams and not control.no_store:
             await fn.streams.follow(asked)
         found = self._climb(fn, asked)
         return found if isinstance(found, Answer) else await found
@@ -92,11 +92,10 @@ class Pipeline:
             if offer is None:
                 continue
             verdict = offer
-            if offer.origin is not None:
-                if offer.source is not _NONE and not control.no_cache and fn.streams is not None:
-                    full_s = fn.runner.mean_cost_s if fn.runner else 0.0
-                    taken, saved_s = fn.streams.take(asked, offer, full_s)
-                    fn.tell(asked, taken.outcome, taken.reason, saved_s)
+            if offer.origin is not None and fn.streams is not None and fn.runner is not None:
+                if offer.source is not _NONE and not control.no_cache:
+                    taken, saved_s = fn.streams.take(asked, offer, fn.runner.mean_cost_s)
+                    fn.tell(asked, taken.outcome, taken.reason, saved_s, taken.result)
                     return taken
                 break  # one coin for each request
             if (
@@ -280,10 +279,7 @@ class Pipeline:
         with fn.in_flight.lead(asked.body, asked.key) as leader:
             started = perf_counter()
             try:
-                if asked.offered is not None and asked.offered.full:
-                    result, cost_s = asked.offered.result, asked.offered.cost_s
-                else:
-                    result, cost_s = await fn.infer(asked, probe=verdict.probe)
+                result, cost_s = await fn.compute(asked, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)

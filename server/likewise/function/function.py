@@ -176,6 +176,12 @@ class Function:
         assert asked.value is not None
         return await self.runner.run(asked.halfway or asked.value, probe=probe)
 
+    async def compute(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
+        """Return what `infer` does for a request, or what its stream computed in full already."""
+        if asked.offered is not None and asked.offered.full:
+            return asked.offered.result, asked.offered.cost_s
+        return await self.infer(asked, probe=probe)
+
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)

@@ -26,17 +26,23 @@ class Change:
         rows, columns = -(-height // block), -(-width // block)
         self.blocks: NDArray[np.uint8] = np.zeros(rows * columns, np.uint8)
         """1 where the last frame differed."""
+        self.drift = 0.0
+        """How far the other blocks were from the stored ones in the mean, in gray levels."""
         self.shape = rows, columns
         self._flags = np.zeros(width, np.uint8)
         self._places = np.empty(height * width, np.int32)
 
     def find(self, given: Floats, kept: Floats, thresholds: Thresholds) -> float:
         """Mark the blocks that differ; return their share."""
+        if self._kernels.equal(given, kept):
+            self.blocks[:] = 0
+            self.drift = 0.0
+            return 0.0
         unit = self._unit
         mean = unit * np.float32(thresholds.mean)
         bound = unit * np.float32(thresholds.pixel)
-        count = self._kernels.changed_blocks(
-            given, kept, self._block, bound, thresholds.pixels, mean, self._flags, self.blocks
+        count, self.drift = self._kernels.changed_blocks(
+            given, kept, self._block, bound, thresholds.pixels, mean, unit, self._flags, self.blocks
         )
         return float(count) / len(self.blocks)
 

@@ -12,6 +12,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from likewise.video.compiled_frames import changed_blocks, equal, planes, store, take_over
+
+__all__ = [
+    "NAME", "add", "changed_blocks", "combine", "depthwise", "equal", "fetch", "gather", "merge", "planes", "pool",
+    "reach", "resize", "scale", "settle", "store", "stretch", "take_over",
+]  # fmt: skip
+
 NAME = "numba"
 
 _FAST: Any = {"nsz", "reassoc", "contract", "arcp"}
@@ -333,88 +340,3 @@ def resize(source, pad, places, width_out, rows_y, rows_x, share_y, share_x, out
             one = np.float32(1.0)
             for j in range(size):
                 row[j] = (a[j] * (one - wx) + b[j] * wx) * (one - wy) + (c[j] * (one - wx) + d[j] * wx) * wy
-
-
-@jit
-def changed_blocks(given, kept, block, threshold, pixels, mean, flags, blocks):  # type: ignore[no-untyped-def]
-    """Mark the blocks of block × block pixels of a picture that differ from the stored one; return how many.
-
-    given, kept: float32, shape (channels, height, width). threshold: by channel, above which a pixel differs; pixels:
-    of a block that differ for the block to be dirty. mean: by channel, how far the mean of a block differs at least for
-    it to be dirty whatever its pixels do; inf: never. flags: uint8, one for each column of the picture.
-    blocks: uint8, one for each block; all are written.
-    """
-    channels, height, width = given.shape
-    columns = (width + block - 1) // block
-    sums = np.empty((channels, width), np.float32)
-    counts = np.empty(width, np.uint8)
-    dirty = 0
-    for by in range((height + block - 1) // block):
-        top, bottom = by * block, min(height, (by + 1) * block)
-        counts[:] = 0
-        sums[:] = 0
-        for y in range(top, bottom):
-            for x in range(width):
-                flags[x] = 0
-            for c in range(channels):
-                new, old, bound, total = given[c, y], kept[c, y], threshold[c], sums[c]
-                for x in range(width):
-                    d = new[x] - old[x]
-                    total[x] += d
-                    flags[x] |= abs(d) > bound
-            for x in range(width):
-                counts[x] += flags[x]
-        for bx in range(columns):
-            left, right = bx * block, min(width, (bx + 1) * block)
-            count = 0
-            for x in range(left, right):
-                count += counts[x]
-            over = count >= pixels
-            if not over:
-                area = (bottom - top) * (right - left)
-                for c in range(channels):
-                    total_ = np.float32(0.0)
-                    for x in range(left, right):
-                        total_ += sums[c, x]
-                    over |= abs(total_) > mean[c] * area
-            blocks[by * columns + bx] = over
-            dirty += over
-    return dirty
-
-
-@jit
-def take_over(given, kept, block, low, blocks, target, pad, out):  # type: ignore[no-untyped-def]
-    """Write the pixels of dirty blocks to the stored pictures and their places to `out`; return how many.
-
-    given, kept: float32, shape (channels, height, width); target: the same as kept, channels last and padded.
-    low: by channel, how far a pixel has to differ to be taken over; below 0: all are.
-    """
-    channels, height, width = given.shape
-    columns = (width + block - 1) // block
-    count = 0
-    for by in range((height + block - 1) // block):
-        for y in range(by * block, min(height, (by + 1) * block)):
-            for bx in range(columns):
-                if not blocks[by * columns + bx]:
-                    continue
-                for x in range(bx * block, min(width, (bx + 1) * block)):
-                    over = False
-                    for c in range(channels):
-                        over |= abs(given[c, y, x] - kept[c, y, x]) > low[c]
-                    if over:
-                        for c in range(channels):
-                            kept[c, y, x] = given[c, y, x]
-                            target[y + pad, x + pad, c] = given[c, y, x]
-                        out[count] = y * width + x
-                        count += 1
-    return count
-
-
-@jit
-def planes(source, pad, out):  # type: ignore[no-untyped-def]
-    """Write activations to `out`, shape (channels, height, width), without padding."""
-    channels, height, width = out.shape
-    for y in range(height):
-        for c in range(channels):
-            for x in range(width):
-                out[c, y, x] = source[y + pad, x + pad, c]

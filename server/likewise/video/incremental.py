@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from likewise.inference.graphs import Piece, Product, product
@@ -53,7 +54,8 @@ class _Scratch:
 class Network:
     """A model's plan, ready to be run for any number of streams. Any thread may, each stream in one at a time."""
 
-    def __init__(self, plan: Plan, kernels: Kernels, chunk_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(self, plan: Plan, model: bytes, kernels: Kernels, chunk_bytes: int = CHUNK_BYTES) -> None:
+        """Set up. model: what the plan was read from."""
         self.plan = plan
         self._kernels: Any = kernels
         self._chunk = chunk_bytes // 4
@@ -68,6 +70,7 @@ class Network:
                     self._products[layer.output] = [product(_product(each)) for each in layer.weights]
         self._rest = None if plan.rest is None else Piece(plan.rest)
         self._limited = _limited(plan)
+        self._dense = Piece(_with_outputs(model, [layer.output for layer in plan.layers]))
         self._free: list[_Scratch] = []
         self._most = max((size.height * size.width for size in plan.sizes.values()), default=0)
 
@@ -83,15 +86,17 @@ class Network:
     # ── steps ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def refresh(self, state: State, frame: Floats) -> None:
-        """Compute a frame, shape (channels, height, width), as a whole."""
-        size = self.plan.sizes[self.plan.input]
+        """Compute a frame, shape (channels, height, width), as a whole, by ONNX Runtime."""
+        plan = self.plan
+        names = [layer.output for layer in plan.layers]
+        wanted = [*names, *plan.rest_outputs]
+        found = dict(zip(wanted, self._dense.run({plan.input: frame[None]}, wanted), strict=True))
         state.frame[...] = frame
-        self.interior(state, self.plan.input)[...] = frame.transpose(1, 2, 0)
-        self.step(state, np.arange(size.height * size.width, dtype=np.int32), WRITE_ALL)
-        for name in self.plan.sizes:
-            values = self.interior(state, name)
-            flat = np.ravel(values)
-            state.scales[name] = sqrt(float(np.dot(flat, flat)) / max(flat.size, 1))
+        found[plan.input] = frame[None]
+        for name in plan.sizes:
+            squares = self._kernels.store(found[name][0], state.kept[name], self.pads[name])
+            state.scales[name] = sqrt(float(squares) / max(found[name].size, 1))
+        state.outputs = {name: found[name] for name in plan.outputs}
 
     def interior(self, state: State, name: str) -> Floats:
         """Return an activation without its padding, shape (height, width, channels); it may be written."""
@@ -318,6 +323,17 @@ def _limited(plan: Plan) -> frozenset[str]:
         if layer.activation.function is not Function.NONE
         and not (readers.get(layer.output) and all(isinstance(each, Join) for each in readers[layer.output]))
     )
+
+
+def _with_outputs(model: bytes, names: Sequence[str]) -> bytes:
+    """Return a model with more of its tensors as outputs."""
+    loaded = onnx.load_from_string(model)
+    there = {each.name for each in loaded.graph.output}
+    loaded.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in there
+    )
+    content: bytes = loaded.SerializeToString()
+    return content
 
 
 def _product(weights: Floats) -> bytes:

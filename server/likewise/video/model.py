@@ -48,7 +48,7 @@ class VideoModel:
         self.outputs = tuple(outputs)
         self.plan: Plan = read(onnx.load_from_string(reduced), outputs)
         self.kernels: Kernels = helpers or kernels()
-        self.network = Network(self.plan, self.kernels)
+        self.network = Network(self.plan, reduced, self.kernels)
         self.unit: Floats = np.ascontiguousarray(np.broadcast_to(np.asarray(unit, np.float32), (self.shape[0],)))
         self.clock = clock
         if full is None:

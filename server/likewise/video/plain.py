@@ -195,10 +195,15 @@ def _spread(values: Numbers, block: int, height: int, width: int) -> Numbers:
     return np.repeat(np.repeat(values, block, 0), block, 1)[:height, :width]
 
 
+def equal(given: Numbers, kept: Numbers) -> bool:
+    """See `compiled.equal`."""
+    return bool(np.array_equal(given, kept))
+
+
 def changed_blocks(
-    given: Numbers, kept: Numbers, block: int, threshold: Numbers, pixels: int, mean: Numbers, flags: Numbers,
-    blocks: Numbers,
-) -> int:  # fmt: skip
+    given: Numbers, kept: Numbers, block: int, threshold: Numbers, pixels: int, mean: Numbers, unit: Numbers,
+    flags: Numbers, blocks: Numbers,
+) -> tuple[int, float]:  # fmt: skip
     """See `compiled.changed_blocks`."""
     channels, height, width = given.shape
     rows, columns = -(-height // block), -(-width // block)
@@ -211,7 +216,9 @@ def changed_blocks(
     wide = np.minimum(block, width - np.arange(columns) * block)
     dirty = (count >= pixels) | (sums > mean[:, None, None] * (tall[:, None] * wide)).any(0)
     blocks[:] = dirty.ravel()
-    return int(dirty.sum())
+    far = (sums / (unit[:, None, None] * (tall[:, None] * wide))).mean(0)
+    clean = int((~dirty).sum())
+    return int(dirty.sum()), float(far[~dirty].sum()) / max(clean, 1)
 
 
 def take_over(
@@ -226,6 +233,13 @@ def take_over(
     target[y + pad, x + pad] = given[:, y, x].T
     out[: len(y)] = y * width + x
     return len(y)
+
+
+def store(given: Numbers, target: Numbers, pad: int) -> float:
+    """See `compiled.store`."""
+    _, height, width = given.shape
+    target[pad : pad + height, pad : pad + width] = given.transpose(1, 2, 0)
+    return float(np.square(given).sum(dtype=np.float64))
 
 
 def planes(source: Numbers, pad: int, out: Numbers) -> None:

@@ -22,6 +22,10 @@ LONGEST_WAIT = 64
 STEADY = 30
 """Frames in a row after which beginning was no mistake."""
 REFRESH_EVERY = 240
+DRIFT = 2.0
+"""Gray levels that what counts as unchanged may be off in the mean, before all is computed anew."""
+SOONEST = 20
+"""Frames between two refreshes for that reason."""
 
 
 class Auto:
@@ -33,12 +37,14 @@ class Auto:
         epsilon: float = 0.05,
         fixed: Thresholds | None = None,
         refresh_every: int = REFRESH_EVERY,
+        drift: float = DRIFT,
     ) -> None:
         """Set up. fixed: thresholds that stay; None: a controller sets them. refresh_every: frames."""
         self._model = model
         self._controller = Controller(epsilon)
         self._fixed = fixed
         self._refresh_every = refresh_every
+        self._drift = drift
         self._change = Change(model.shape, model.unit, model.kernels)
         self._state: State | None = None
         self._previous: Floats | None = None
@@ -95,7 +101,6 @@ class Auto:
                 self._state = model.warm()
             else:
                 self._state = model.network.state()
-        self._state.outputs = {}
         model.network.refresh(self._state, given)
         self._frames, self._controller.refresh = 0, False
         self._change.blocks[:] = 1
@@ -111,6 +116,9 @@ class Auto:
         thresholds = self.thresholds
         started = model.clock()
         dirty = self._change.find(given, state.frame, thresholds)
+        drifted = self._change.drift > self._drift and self._frames >= SOONEST
+        if drifted or self._frames >= self._refresh_every or self._controller.refresh:
+            return self._refresh(given)
         if not dirty:
             return self._answer(state, 0.0, 0.0)
         if dirty > BREAK_EVEN or self._pace > WORTH * model.plain_s > 0.0:
@@ -119,8 +127,6 @@ class Auto:
             self._wait = min(max(1, 2 * self._wait), LONGEST_WAIT)
             self._previous = given
             return None
-        if self._frames >= self._refresh_every or self._controller.refresh:
-            return self._refresh(given)
         name = model.plan.input
         places = self._change.take_over(given, state.frame, state.kept[name], model.network.pads[name])
         work = model.network.step(state, places, thresholds.alpha) / max(model.plan.work, 1)
@@ -129,6 +135,6 @@ class Auto:
 
     def _answer(self, state: State, work: float, dirty: float) -> Frame:
         outputs = tuple(state.outputs[name] for name in self._model.plan.outputs)
-        if not all(np.isfinite(each).all() for each in outputs if each.dtype.kind == "f"):
+        if work and not all(np.isfinite(each).all() for each in outputs if each.dtype.kind == "f"):
             self._active, self._state = False, None  # what overflowed once would stay so
         return Frame(outputs, work, dirty)
