@@ -5,26 +5,34 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import orjson
 import pytest
 from graphs import GraphBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
 from likewise.errors import BadRequest, LateFrame
+from likewise.events import Answered
+from likewise.features.image_tensor import image_tensor
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
+from likewise.function.preparation_spec import Preparation
+from likewise.function.streams import unit_of
 from likewise.http import wire
 from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome, StreamTag
-from likewise.types import Session
+from likewise.types import Image, Input, Result, Session, Tensor
 from likewise.video.stream import StreamStore
 
 SPEC = """
@@ -54,9 +62,10 @@ class Coin:
 class Cameras:
     """A function, its pipeline, and a way to send frames."""
 
-    def __init__(self, fn: Function, coin: Coin) -> None:
+    def __init__(self, fn: Function, coin: Coin, told: list[Answered]) -> None:
         self.fn = fn
         self.coin = coin
+        self.told = told
         self.pipeline = Pipeline(MemoryJournal(), time.time, 1 << 20)
 
     async def send(self, frame: np.ndarray, name: str = "cam", **more: int | bool) -> Answer:
@@ -90,9 +99,10 @@ def cameras(folder: Path) -> Iterator[Cameras]:
 
 def _cameras(folder: Path, **defaults: int) -> Iterator[Cameras]:
     coin = Coin()
+    told: list[Answered] = []
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(1) as readers:
-        fn = Assembler(Defaults(**defaults), Workers(pool, 2), readers, time.time, coin).build(folder)  # type: ignore[arg-type]
-        yield Cameras(fn, coin)
+        assembler = Assembler(Defaults(**defaults), Workers(pool, 2), readers, time.time, coin, [told.append])  # type: ignore[arg-type]
+        yield Cameras(assembler.build(folder), coin, told)
 
 
 def video(seed: int, count: int) -> list[np.ndarray]:
@@ -134,6 +144,96 @@ async def test_frames_of_a_stream_are_answered_from_what_changed(cameras: Camera
     assert statistics["frames"] == 8
     assert statistics["bytes"] > 0
     assert statistics["taken"] == outcomes.count(Outcome.HIT)
+
+
+async def test_sinks_and_encoders_have_what_they_have_for_other_requests(cameras: Cameras) -> None:
+    """The result that was answered, and the input that a result may refer to."""
+    streams = cameras.fn.streams
+    assert streams is not None
+    encode, seen = streams._computation.encode, []
+
+    def recorded(outputs: Sequence[Tensor], value: Input | None = None) -> Result:
+        seen.append(value)
+        return encode(outputs, value)
+
+    streams._computation = replace(streams._computation, encode=recorded)
+    answers = []
+    for frame in video(1, 8):
+        answers.append(await cameras.send(frame))
+        exact(cameras.fn)
+    assert [each.result for each in cameras.told] == [each.result for each in answers]
+    assert streams.policy.taken
+    assert seen
+    assert None not in seen
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ['batch = "input"', 'batch = "none"'],
+)
+async def test_models_that_no_method_knows_are_computed_in_full(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, fields: str
+) -> None:
+    """With one line that says why."""
+    whole = onnx.load(folder / "1" / "model.onnx")
+    if "none" in fields:  # picture and outputs without a batch axis
+        whole = without_batch(whole)
+    other = tmp_path / "cars"
+    (other / "1").mkdir(parents=True)
+    (other / "function.toml").write_text(SPEC.replace("[model]", f"[model]\n{fields}"))
+    onnx.save(whole, other / "1" / "model.onnx")
+    for cameras in _cameras(other):
+        for frame in video(1, 6):
+            answer = await cameras.send(frame)
+            if answer.outcome is Outcome.MISS:  # else it came from a near frame's entry
+                assert answer.result.body == cameras.full(frame)
+        assert cameras.fn.streams is not None
+        assert cameras.fn.streams.policy.offers == 0
+    assert caplog.text.count("computed in full") == 1
+    assert "batch axis" in caplog.text
+
+
+def without_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model between an Unsqueeze and a Squeeze."""
+    graph = model.graph
+    given, taken = graph.input[0], graph.output[0]
+    shape = [each.dim_value for each in given.type.tensor_type.shape.dim[1:]]
+    made = [each.dim_value for each in taken.type.tensor_type.shape.dim[1:]]
+    axes = numpy_helper.from_array(np.array([0], np.int64), "axes")
+    nodes = [
+        helper.make_node("Unsqueeze", ["picture", "axes"], [given.name]),
+        *graph.node,
+        helper.make_node("Squeeze", [taken.name, "axes"], ["scores"]),
+    ]
+    info = helper.make_tensor_value_info
+    bare = helper.make_graph(
+        nodes,
+        "bare",
+        [info("picture", onnx.TensorProto.FLOAT, shape)],
+        [info("scores", onnx.TensorProto.FLOAT, made or None)],
+        [*graph.initializer, axes],
+    )
+    return helper.make_model(bare, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+@pytest.mark.parametrize(
+    ("fields", "level"),
+    [
+        ({}, 1 / 255),
+        ({"scale": 1.0}, 1.0),
+        ({"scale": 127.5, "std": (2.0,)}, 1 / 255),
+        ({"std": (0.5, 1.0, 2.0)}, None),
+    ],
+)
+def test_a_gray_level_is_what_the_preparation_makes_of_it(fields: dict[str, Any], level: float | None) -> None:
+    """By channel: what one more in a pixel adds to the tensor."""
+    preparation = Preparation(size=(2, 2), **fields)
+    prepare = image_tensor((2, 2), 3, 0.0, preparation.std or 1.0, scale=preparation.scale)
+    dark, light = (prepare(Image(np.full((2, 2, 3), each, np.uint8))) for each in (100, 101))
+    found = unit_of(preparation)
+    assert np.allclose(found, (light - dark)[:, 0, 0], rtol=1e-4)
+    if level is not None:
+        assert np.allclose(found, level)
 
 
 async def test_a_probe_is_computed_in_full_and_settles_the_budget(cameras: Cameras) -> None:

@@ -189,7 +189,7 @@ class Assembler:
             self._workers.executor,
             method=spec.video.method,
             epsilon=1.0 - target,
-            unit=unit_of(spec.model.std, spec.model.channels) if spec.input.kind == "image" else None,
+            unit=unit_of(spec.model) if spec.input.kind == "image" else None,
         )
 
     def _runner(self, computation: Computation) -> ModelRunner:

@@ -16,6 +16,7 @@ import numpy as np
 from likewise.decision.frames import FramePolicy
 from likewise.errors import LikewiseError
 from likewise.function.parts import Computation
+from likewise.function.preparation_spec import Preparation
 from likewise.inference.model import OnnxModel
 from likewise.requests import Answer, Asked, Outcome
 from likewise.results.labels import Labels
@@ -100,7 +101,7 @@ class Streams:
             if stream.method is None:
                 return
             try:
-                found = await loop.run_in_executor(self._executor, self._run, stream.method, given)
+                found = await loop.run_in_executor(self._executor, self._run, stream.method, given, asked.value)
             except LikewiseError as error:
                 log.warning("%s: stream `%s` starts anew: %s", self._function, tag.name, error.detail)
                 stream.method = None
@@ -115,11 +116,11 @@ class Streams:
     def _prepare(self, value: Input) -> Tensor:
         return np.ascontiguousarray(self._computation.prepare(value), np.float32)
 
-    def _run(self, method: Method, given: Tensor) -> tuple[Frame, Result] | None:
+    def _run(self, method: Method, given: Tensor, value: Input) -> tuple[Frame, Result] | None:
         frame = method.frame(given)
         if frame is None:
             return None
-        return frame, self._computation.encode([output[0] for output in frame.outputs])
+        return frame, self._computation.encode([output[0] for output in frame.outputs], value)
 
     async def _open(self, given: Tensor) -> Method | None:
         """Return the method of a new stream; None where the model cannot be computed incrementally."""
@@ -148,10 +149,14 @@ class Streams:
         unit = self._unit or (max(float(given.max() - given.min()), 1e-6) / 255.0,)
         try:
             whole = computation.model
-            if not isinstance(whole, OnnxModel):
-                raise ValueError("it runs in windows")
+            if computation.feed is not computation.prepare:
+                raise ValueError("an early layer of its model is the key")
+            if not isinstance(whole, OnnxModel) or not whole.plain:
+                raise ValueError("its model runs in windows, has other inputs, or has no batch axis on both sides")
             if given.ndim != 3 or whole.dtype != np.float32:
                 raise ValueError(f"its input has shape {list(given.shape)} and type {whole.dtype}")
+            if len(unit) not in (1, len(given)):
+                raise ValueError("its channels do not come first")
             model = VideoModel(whole.path, given.shape, whole.outputs, whole.run, unit)
             if not model.fits:
                 raise ValueError("nothing in it is computed for each place of a picture")
@@ -207,7 +212,7 @@ class Streams:
         }
 
 
-def unit_of(std: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def unit_of(preparation: Preparation) -> tuple[float, ...]:
     """Return what one gray level is in a prepared picture, by channel."""
-    spread = std or (1.0,)
-    return tuple(1.0 / (255.0 * each) for each in (spread * channels if len(spread) == 1 else spread))
+    std, scale = preparation.std or (1.0,), preparation.scale or 255.0
+    return tuple(1.0 / (scale * each) for each in (std * preparation.channels if len(std) == 1 else std))

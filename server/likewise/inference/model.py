@@ -110,6 +110,11 @@ class OnnxModel:
         self._fetched = list(self.outputs)
         self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 
+    @property
+    def plain(self) -> bool:
+        """Whether it takes one input and nothing beside it, with a batch axis on both sides."""
+        return not self._fixed and self.batch == "both"
+
     def _value(self, declared: Any, fixed: Fixed) -> Tensor:
         """Return the tensor of an input that is always the same. Raises InvalidFunction where it does not fit."""
         if declared.type not in _DTYPES:
@@ -236,7 +241,7 @@ class OnnxModel:
         def plain(one: Tensor) -> list[Tensor]:
             return [output[0] for output in self.run(one[None])[:count]]
 
-        if None in self.shape or self._fixed or self.batch != "both":
+        if None in self.shape or not self.plain:
             return plain
         zeros = np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
         first = self.run(zeros)[:count]
