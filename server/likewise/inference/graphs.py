@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -69,12 +70,14 @@ class Piece:
 
 
 def product(model: bytes) -> Product:
-    """Return the matrix product that a model with input `rows` and output `product` computes."""
-    piece = Piece(model)
-    session = piece._session
-    binding = session.io_binding()
+    """Return the matrix product of a model with input `rows` and output `product`. Any thread may call it."""
+    session = Piece(model)._session
+    threads = threading.local()  # what is bound belongs to one call at a time
 
     def run(rows: Floats, out: Floats) -> None:
+        binding = getattr(threads, "binding", None)
+        if binding is None:
+            binding = threads.binding = session.io_binding()
         binding.bind_input("rows", "cpu", 0, np.float32, rows.shape, rows.ctypes.data)
         binding.bind_output("product", "cpu", 0, np.float32, out.shape, out.ctypes.data)
         session.run_with_iobinding(binding)

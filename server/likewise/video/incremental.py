@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from likewise.inference.graphs import Piece, Product, product
 from likewise.types import Tensor
-from likewise.video.graph import Plan
+from likewise.video.graph import Plan, product_of, with_outputs
 from likewise.video.kernels import Kernels
 from likewise.video.layers import Concat, Conv, Floats, Function, Ints, Join, Layer, Pool, Resize, Scale
 
@@ -67,10 +65,10 @@ class Network:
                 if layer.depthwise:
                     self._depthwise[layer.output] = np.ascontiguousarray(layer.weights[:, :, 0].T)
                 else:
-                    self._products[layer.output] = [product(_product(each)) for each in layer.weights]
+                    self._products[layer.output] = [product(product_of(each)) for each in layer.weights]
         self._rest = None if plan.rest is None else Piece(plan.rest)
         self._limited = _limited(plan)
-        self._dense = Piece(_with_outputs(model, [layer.output for layer in plan.layers]))
+        self._dense = Piece(with_outputs(model, [layer.output for layer in plan.layers]))
         self._free: list[_Scratch] = []
         self._most = max((size.height * size.width for size in plan.sizes.values()), default=0)
 
@@ -117,7 +115,10 @@ class Network:
         layer's root mean square; 0: by anything; WRITE_ALL: always. moved: given a layer and the places that it is to
         compute, returns those that it shall instead.
         """
-        scratch = self._free.pop() if self._free else self._scratch()
+        try:
+            scratch = self._free.pop()
+        except IndexError:  # asked first, the last one might be gone to another thread
+            scratch = self._scratch()
         changed: dict[str, Ints] = {self.plan.input: places}
         work = 0
         try:
@@ -323,28 +324,3 @@ def _limited(plan: Plan) -> frozenset[str]:
         if layer.activation.function is not Function.NONE
         and not (readers.get(layer.output) and all(isinstance(each, Join) for each in readers[layer.output]))
     )
-
-
-def _with_outputs(model: bytes, names: Sequence[str]) -> bytes:
-    """Return a model with more of its tensors as outputs."""
-    loaded = onnx.load_from_string(model)
-    there = {each.name for each in loaded.graph.output}
-    loaded.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in there
-    )
-    content: bytes = loaded.SerializeToString()
-    return content
-
-
-def _product(weights: Floats) -> bytes:
-    k, m = weights.shape
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["rows", "weights"], ["product"])],
-        "product",
-        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, [None, k])],
-        [helper.make_tensor_value_info("product", TensorProto.FLOAT, [None, m])],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    content: bytes = model.SerializeToString()
-    return content
