@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidFunction, ModelFailed
+from likewise.inference.model import first_line, session_options
 from likewise.types import Tensor
 
 Floats = NDArray[np.float32]
@@ -19,17 +20,10 @@ Product = Callable[[Floats, Floats], None]
 """Writes rows (n, k) times a fixed matrix (k, m) to the second argument (n, m)."""
 
 
-def _options() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+def _options(threads: int = 1) -> onnxruntime.SessionOptions:
+    options = session_options(threads)
     options.enable_mem_pattern = False  # shapes vary from frame to frame
-    options.log_severity_level = 4
     return options
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def simplified(model: bytes, name: str) -> bytes:
@@ -45,28 +39,38 @@ def simplified(model: bytes, name: str) -> bytes:
         try:
             onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises a family without a common base
-            raise InvalidFunction(f"{name}: cannot be read for streams: {_first_line(error)}") from error
+            raise InvalidFunction(f"{name}: cannot be read for streams: {first_line(error)}") from error
         return path.read_bytes()
 
 
 class Piece:
     """A part of a model, from any number of inputs to its outputs. Any thread may run it."""
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, threads: int = 1) -> None:
         """Load it. Raises InvalidFunction."""
         try:
             self._session = onnxruntime.InferenceSession(
-                model, sess_options=_options(), providers=["CPUExecutionProvider"]
+                model, sess_options=_options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # as above
-            raise InvalidFunction(f"A part of a model cannot be loaded: {_first_line(error)}") from error
+            raise InvalidFunction(f"A part of a model cannot be loaded: {first_line(error)}") from error
 
     def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str] | None = None) -> list[Tensor]:
         """Return the outputs, those named or all. Raises ModelFailed."""
         try:
             return list(self._session.run(None if outputs is None else list(outputs), dict(inputs)))
         except Exception as error:  # as above
-            raise ModelFailed(f"A part of a model raised: {_first_line(error)}") from error
+            raise ModelFailed(f"A part of a model raised: {first_line(error)}") from error
+
+
+def peeker(model: bytes, threads: int = 1) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Return a function from a batch to all outputs by name, of a model with one input.
+
+    Raises InvalidFunction where ONNX Runtime does not load it; the function raises ModelFailed.
+    """
+    piece = Piece(model, threads)
+    (given,), names = piece._session.get_inputs(), [each.name for each in piece._session.get_outputs()]
+    return lambda batch: dict(zip(names, piece.run({given.name: batch}), strict=True))
 
 
 def product(model: bytes) -> Product:

@@ -195,7 +195,7 @@ class OnnxModel:
             feed = {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed}
             outputs = self._session.run(self._fetched, feed)
         except Exception as error:  # ONNX Runtime raises a family without a common base
-            raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
+            raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
         if self.batch != "both":
             return [np.asarray(output)[None] for output in outputs]
         for name, output in zip(self.outputs, outputs, strict=True):
@@ -222,7 +222,7 @@ class OnnxModel:
                 session.run(None, {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed})
                 events = json.loads(Path(session.end_profiling()).read_bytes())
             except Exception as error:  # as above
-                raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
+                raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
         return [each["args"] for each in events if str(each.get("name", "")).endswith("_kernel_time")]
 
     def run_one(self) -> Callable[[Tensor], Tensor]:
@@ -275,36 +275,14 @@ class OnnxModel:
                 given[...] = one
                 session.run_with_iobinding(binding)
             except Exception as error:  # as above
-                raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
+                raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
             return [each if large else each.copy() for each, large in zip(taken, larges, strict=True)]
 
         return run_each
 
 
-def peeker(content: bytes, threads: int = 1) -> Callable[[Tensor], dict[str, Tensor]]:
-    """Return a function from a batch to all outputs by name, of a model that was just put together in memory.
-
-    Raises InvalidFunction where ONNX Runtime does not load it; the function raises ModelFailed.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # as above
-        raise InvalidFunction(f"ONNX Runtime cannot load a part of the model: {_first_line(error)}") from error
-    (given,), names = session.get_inputs(), [each.name for each in session.get_outputs()]
-
-    def run(batch: Tensor) -> dict[str, Tensor]:
-        try:
-            return dict(zip(names, session.run(None, {given.name: batch}), strict=True))
-        except Exception as error:  # as above
-            raise ModelFailed(f"A part of the model raised: {_first_line(error)}") from error
-
-    return run
-
-
-def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
+    """Return how any model, or piece of one, is run: within `limit_memory`, and without workers that spin."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -313,8 +291,14 @@ def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.use_env_allocators", "1")  # see `limit_memory`
     options.log_severity_level = 4
+    return options
+
+
+def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
-        return onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=session_options(threads), providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # ONNX Runtime raises a family without a common base
         strange = foreign_operators(describe(path))
         if strange:
@@ -325,7 +309,7 @@ def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
         remedy = "export it again"
         if _is_unknown_operator(error):
             remedy = "export it with standard operators of an opset that the installed ONNX Runtime has, or update that"
-        raise InvalidFunction(f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; {remedy}") from error
+        raise InvalidFunction(f"{path}: ONNX Runtime cannot load it: {first_line(error)}; {remedy}") from error
 
 
 def _is_unknown_operator(error: Exception) -> bool:
@@ -342,7 +326,8 @@ def _input(path: Path, inputs: Sequence[Any], name: str) -> Any:
     raise InvalidFunction(f"{path}: has no input `{name[:64]}`; its inputs are {there}; correct the name")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error of ONNX Runtime says, in a line, or the remedy where a model may not take more memory."""
     if "Available memory of" in str(error):
         return "it wants more memory than is left of model_memory_bytes; raise that, or let it take less"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

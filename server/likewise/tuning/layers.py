@@ -15,7 +15,8 @@ import numpy as np
 from likewise.errors import LikewiseError
 from likewise.evaluation.own import BATCH, Read, Subject
 from likewise.files import PUBLIC, write_atomic
-from likewise.inference.model import OnnxModel, peeker
+from likewise.inference.graphs import peeker
+from likewise.inference.model import OnnxModel
 from likewise.learning.lda import Projection, fit_lda
 from likewise.tuning.candidates import ROUNDS, Candidate, Split, measured
 from likewise.tuning.graph import Cut, Graph, Pool, pooled

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from likewise.errors import ModelFailed
+from likewise.inference.graphs import Piece
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import OnnxModel, limit_memory
 
@@ -56,6 +57,14 @@ def test_a_small_file_with_huge_tensors_is_refused_before_they_are_made(tmp_path
         model.run(np.ones((1, 1), np.float32))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + (256 << 10)
     test_what_fits_is_computed(tmp_path)
+
+
+def test_pieces_of_models_count_as_well(tmp_path: Path) -> None:
+    """Those that streams run: the limit is that of all models together."""
+    greedy(tmp_path / "huge.onnx", 1 << 27)
+    piece = Piece((tmp_path / "huge.onnx").read_bytes())
+    with pytest.raises(ModelFailed, match="model_memory_bytes"):
+        piece.run({"input": np.ones((1, 1), np.float32)})
 
 
 @pytest.mark.parametrize(("text", "counts"), [("1048576\n", True), ("max\n", False), ("", False)])

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 from likewise.errors import InvalidFunction
 from likewise.function.fingerprint import file_digest
 from likewise.function.layers import SOURCE
-from likewise.inference.model import OnnxModel, peeker
+from likewise.inference.graphs import peeker
+from likewise.inference.model import OnnxModel
 from likewise.tuning.graph import Graph, Pool, pooled
 
 
