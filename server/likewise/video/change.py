@@ -32,6 +32,10 @@ class Change:
         self._flags = np.zeros(width, np.uint8)
         self._places = np.empty(height * width, np.int32)
 
+    def masks(self) -> NDArray[np.bool_]:
+        """Return which blocks the last frame differed in, shape (rows, columns)."""
+        return self.blocks.reshape(self.shape).astype(bool)
+
     def find(self, given: Floats, kept: Floats, thresholds: Thresholds) -> float:
         """Mark the blocks that differ; return their share."""
         if self._kernels.equal(given, kept):

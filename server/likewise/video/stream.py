@@ -22,6 +22,8 @@ class Stream:
         self.method: Method | None = None
         self.frames = 0
         self.nbytes = 0
+        self.kept = True
+        """False once the store has dropped it; a frame that has its turn may still be computed."""
         self._lock = asyncio.Lock()
         self._arrived = 0
         self._last = -1  # number of the last frame
@@ -83,12 +85,12 @@ class StreamStore:
     def forget(self, function: str) -> None:
         """Drop all streams of a function that is served no more."""
         for key in [key for key in self._streams if key[0] == function]:
-            self.nbytes -= self._streams.pop(key).nbytes
+            self._drop(key)
 
     def settle(self, stream: Stream) -> None:
         """Take note of what a stream's state takes now, and keep to the limit."""
         now = stream.method.nbytes if stream.method is not None else 0
-        if stream in self._streams.values():
+        if stream.kept:
             self.nbytes += now - stream.nbytes
             stream.nbytes = now
         while self.nbytes > self._limit_bytes and self._drop_oldest():
@@ -97,8 +99,12 @@ class StreamStore:
     def _drop_oldest(self) -> bool:
         for key, stream in self._streams.items():
             if not stream.busy:
-                del self._streams[key]
-                self.nbytes -= stream.nbytes
+                self._drop(key)
                 self.evictions += 1
                 return True
         return False
+
+    def _drop(self, key: Key) -> None:
+        stream = self._streams.pop(key)
+        stream.kept = False
+        self.nbytes -= stream.nbytes

@@ -75,7 +75,7 @@ class Auto:
 
     def masks(self) -> Tensor:
         """See `Method.masks`."""
-        return self._change.blocks.reshape(self._change.shape).astype(bool)
+        return self._change.masks()
 
     def frame(self, given: Floats) -> Frame | None:
         """See `Method.frame`."""

@@ -14,16 +14,13 @@ from likewise.video.method import Frame
 from likewise.video.model import VideoModel
 
 
-class Fixed(ABC):
-    """A method on the executor whose parameters nothing changes; its risk is what its checked answers were."""
+class Checked:
+    """A method whose risk is what its checked answers were, and that looks for changes in blocks."""
 
-    def __init__(self, model: VideoModel, epsilon: float = 0.05, block: int = 8, refresh_every: int = 0) -> None:
-        """Set up. refresh_every: frames after which all is computed anew; 0: never."""
+    def __init__(self, model: VideoModel, epsilon: float, block: int = 8) -> None:
+        """Set up. epsilon: share of answers that may be wrong; block: side in pixels."""
         self.model = model
         self.change = Change(model.shape, model.unit, model.kernels, block)
-        self.state: State | None = None
-        self._refresh_every = refresh_every
-        self._frames = 0
         self._wrongs, self._checks = 2.0 * epsilon, 4.0
 
     @property
@@ -36,14 +33,25 @@ class Fixed(ABC):
         self._wrongs = 0.98 * self._wrongs + wrong
         self._checks = 0.98 * self._checks + 1.0
 
+    def masks(self) -> Tensor:
+        """See `Method.masks`."""
+        return self.change.masks()
+
+
+class Fixed(Checked, ABC):
+    """A method on the executor whose parameters nothing changes."""
+
+    def __init__(self, model: VideoModel, epsilon: float = 0.05, block: int = 8, refresh_every: int = 0) -> None:
+        """Set up. refresh_every: frames after which all is computed anew; 0: never."""
+        super().__init__(model, epsilon, block)
+        self.state: State | None = None
+        self._refresh_every = refresh_every
+        self._frames = 0
+
     @property
     def nbytes(self) -> int:
         """See `Method.nbytes`."""
         return self.state.nbytes if self.state is not None else 0
-
-    def masks(self) -> Tensor:
-        """See `Method.masks`."""
-        return self.change.blocks.reshape(self.change.shape).astype(bool)
 
     def frame(self, given: Floats) -> Frame | None:
         """See `Method.frame`."""

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from likewise.types import Tensor
-from likewise.video.change import Change
 from likewise.video.layers import Floats
 from likewise.video.method import Frame, Thresholds
+from likewise.video.methods.base import Checked
 from likewise.video.model import VideoModel
 
 SKIP_SHARE = 0.02
@@ -20,35 +20,19 @@ KEY_EVERY = 2
 DETECT = Thresholds(0.0, 15.0, 4, float("inf"))
 
 
-class _Whole:
-    """What both keep: the last frame that was computed, and what its answers were worth."""
+class _Whole(Checked):
+    """What both keep: the last frame that was computed, and what came out."""
 
     def __init__(self, model: VideoModel, epsilon: float = 0.05) -> None:
-        self.model = model
-        self.change = Change(model.shape, model.unit, model.kernels)
+        super().__init__(model, epsilon)
         self.last: Floats | None = None
         self.outputs: tuple[Tensor, ...] = ()
         self.since = 0
-        self._wrongs, self._checks = 2.0 * epsilon, 4.0
-
-    @property
-    def risk(self) -> float:
-        """See `Method.risk`."""
-        return self._wrongs / self._checks
-
-    def learn(self, wrong: bool) -> None:
-        """See `Method.learn`."""
-        self._wrongs = 0.98 * self._wrongs + wrong
-        self._checks = 0.98 * self._checks + 1.0
 
     @property
     def nbytes(self) -> int:
         """See `Method.nbytes`."""
         return (self.last.nbytes if self.last is not None else 0) + sum(each.nbytes for each in self.outputs)
-
-    def masks(self) -> Tensor:
-        """See `Method.masks`."""
-        return self.change.blocks.reshape(self.change.shape).astype(bool)
 
 
 class Skip(_Whole):
