@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.index.lists import CodedLists, Lists
+from likewise.index.coded import CodedLists
+from likewise.index.lists import Lists
 from likewise.index.parts import Parts
 from likewise.index.saved import Column, SavedIndex
 from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
@@ -118,10 +119,12 @@ class IvfIndex(TombstonedIndex):
 
     @property
     def efforts(self) -> tuple[float, ...]:
-        """Shares of the keys that come to 1, 1 1/4, 1 1/2, 1 3/4, 2, 2 1/2 and so on lists, at most half of them."""
+        """Shares of the keys that come to 1 to 8, 10, 12, 14, 16, 20 and so on lists, at most half of them."""
+        return self._shares({2**power * step // 4 for power in range(2, 31) for step in (4, 5, 6, 7)} | {1, 2, 3})
+
+    def _shares(self, numbers: Iterable[float]) -> tuple[float, ...]:
         count = self._lists.lists
-        numbers = (2.0**power * step / 4 for power in range(count.bit_length()) for step in (4, 5, 6, 7))
-        return tuple(number / count for number in numbers if number == 1 or number <= count / 2)
+        return tuple(number / count for number in sorted(numbers) if number == 1 or number <= count / 2)
 
     @property
     def effort(self) -> float:
@@ -157,12 +160,17 @@ class CodedIvfIndex(IvfIndex):
     def _columns(self, count: int) -> Iterable[Column]:
         yield from super()._columns(count)
         lists = self._lists
-        yield "ranges", [lists.ranges if isinstance(lists, CodedLists) else np.empty(0, np.float32)]
+        yield "coding", [lists.coding if isinstance(lists, CodedLists) else np.empty(0, np.float32)]
+
+    @property
+    def efforts(self) -> tuple[float, ...]:
+        """Shares of the keys that come to 1, 1 1/8, 1 1/4 … 2, 2 1/4 and so on lists, at most half of them."""
+        return self._shares(2.0**power * step / 8 for power in range(31) for step in range(8, 16))
 
     def _known(self, saved: SavedIndex) -> dict[str, Keys]:
         if saved.number("lists", 1) == 1:
             return {}
-        ranges = saved.column("ranges", "<f4", 2 * self._dimension).reshape(2, self._dimension)
-        if not np.isfinite(ranges).all() or (ranges[1] < 0).any():
-            raise InvalidValue("a range of numbers is none")
-        return {"ranges": ranges}
+        coding = saved.column("coding", "<f4", self._dimension + 1)
+        if not np.isfinite(coding).all() or coding[-1] <= 0:
+            raise InvalidValue("it cannot be told how its keys were coded")
+        return {"coding": coding}
