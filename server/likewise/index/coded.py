@@ -14,7 +14,7 @@ import numpy as np
 
 from likewise.index.kernels import Answers
 from likewise.index.lists import Lists
-from likewise.index.pages import keep_small
+from likewise.index.pages import give_back, keep_small
 from likewise.types import Key, Keys, Slots
 
 CHOSEN = 2
@@ -168,7 +168,8 @@ class CodedLists(Lists):
     def discard(self) -> None:
         """Give the memory back at once, as Lists do."""
         super().discard()
-        self._keys = np.empty((0, self._dimension), np.float32)
+        keys, self._keys = self._keys, np.empty((0, self._dimension), np.float32)
+        give_back(keys.ctypes.data, self.count * 4 * self._dimension)  # which takes long, and here nobody waits for it
 
     def memory_bytes(self) -> int:
         """Return the bytes of keys, codes, ids and centroids, to a good estimate."""

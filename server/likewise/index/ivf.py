@@ -22,9 +22,13 @@ SAMPLE = 64
 """Keys for each centroid that it is found from."""
 
 
-def lists_for(count: int) -> int:
+LISTS = 2.0
+"""Lists, as a multiple of the square root of the keys."""
+
+
+def lists_for(count: int, multiple: float = LISTS) -> int:
     """Return how many lists so many keys are put in."""
-    return 1 if count <= EXACT_LIMIT else round(2 * count**0.5)
+    return 1 if count <= EXACT_LIMIT else round(multiple * count**0.5)
 
 
 class IvfIndex(TombstonedIndex):
@@ -34,6 +38,10 @@ class IvfIndex(TombstonedIndex):
     """
 
     kind = "ivf"
+    lists = LISTS
+    """As many, times the square root of the keys."""
+    lasts = 4
+    """How many times as many keys there may be as when the centroids were found."""
 
     def __init__(
         self,
@@ -64,7 +72,7 @@ class IvfIndex(TombstonedIndex):
     def _make(self, capacity: int, keys: Keys) -> Lists:
         count = self._expected if self._training is not None else len(keys)
         training = keys if self._training is None else self._training
-        lists = min(lists_for(count), max(1, len(training)))
+        lists = min(lists_for(count, self.lists), max(1, len(training)))
         self._trained_at = count if lists > 1 else 0
         sample = training[self._rng.permutation(len(training))[: SAMPLE * lists]] if lists > 1 else None
         self._lists = self._made(capacity, lists, training=sample)
@@ -100,7 +108,9 @@ class IvfIndex(TombstonedIndex):
         self._reach_for(capacity)
         highest = int(slots.max(initial=-1)) + 1
         number_of = np.full(highest, -1, np.int64)
-        number_of[slots[slots >= 0]] = numbers[slots >= 0]
+        for start in range(0, count, CHUNK):  # a part at a time: the loop waits for the interpreter meanwhile
+            part = slots[start : start + CHUNK]
+            number_of[part[part >= 0]] = numbers[start : start + CHUNK][part >= 0]
         for part, keys in parts:
             if cancelled():
                 return False
@@ -138,9 +148,9 @@ class IvfIndex(TombstonedIndex):
 
     @property
     def worn(self) -> bool:
-        """True: tombstones are many, or the keys have quadrupled or quartered; time for new lists."""
+        """True: tombstones are many, or the keys have quadrupled (or doubled, see `lasts`) or quartered."""
         count = len(self)
-        return super().worn or count > max(EXACT_LIMIT, 4 * self._trained_at) or count < self._trained_at // 4
+        return super().worn or count > max(EXACT_LIMIT, self.lasts * self._trained_at) or count < self._trained_at // 4
 
 
 class CodedIvfIndex(IvfIndex):
@@ -150,6 +160,8 @@ class CodedIvfIndex(IvfIndex):
     """
 
     kind = "ivf-sq8"
+    lists = 3.0
+    lasts = 2
 
     def _made(self, capacity: int, lists: int, **known: Keys | None) -> Lists:
         if lists == 1:

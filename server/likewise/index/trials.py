@@ -24,6 +24,8 @@ RECALL = 0.97
 """Share of the ten nearest keys that a kind must find, on average; one that finds fewer is out, however fast."""
 QUESTIONS = 64
 """Keys that are kept out of the contenders and searched for: at most twice as many, and an eighth of few keys."""
+MANY = 100_000
+"""Keys from which on there are four times as many questions: effort is dear, and finding out takes seconds anyway."""
 NEAREST = 10
 TURNS = 3
 """Times each is searched for; the fastest counts."""
@@ -170,7 +172,7 @@ class Trial:
         self.count = len(parts)
         if cancelled():
             return None
-        step = max(8, self.count // QUESTIONS)
+        step = max(8, self.count // (QUESTIONS if self.count < MANY else 4 * QUESTIONS))
         slots, keys = every(parts, step)
         rest = _Rest(parts, step)
         kinds = self._contenders.among(self.count)
