@@ -105,11 +105,10 @@ class Contenders:
         if kind == "hnsw":
             return self._graph(capacity=capacity, rebuilds_itself=False)
         if kind in ("ivf", "ivf-sq8"):
-            wanted = SAMPLE * lists_for(count)
+            made = CodedIvfIndex if kind == "ivf-sq8" else IvfIndex
+            wanted = SAMPLE * lists_for(count, made.lists)
             training = every(parts, max(1, count // wanted))[1] if count and parts else None
-            return (CodedIvfIndex if kind == "ivf-sq8" else IvfIndex)(
-                self._dimension, capacity=capacity, training=training, expected=count, rebuilds_itself=False
-            )
+            return made(self._dimension, capacity=capacity, training=training, expected=count, rebuilds_itself=False)
         return ExactIndex(self._dimension)
 
 

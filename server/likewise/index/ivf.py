@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.index.lists import CodedLists, Lists
+from likewise.index.coded import CodedLists
+from likewise.index.lists import Lists
 from likewise.index.parts import Parts
 from likewise.index.saved import Column, SavedIndex
 from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
@@ -21,9 +22,13 @@ SAMPLE = 64
 """Keys for each centroid that it is found from."""
 
 
-def lists_for(count: int) -> int:
+LISTS = 2.0
+"""Lists, as a multiple of the square root of the keys."""
+
+
+def lists_for(count: int, multiple: float = LISTS) -> int:
     """Return how many lists so many keys are put in."""
-    return 1 if count <= EXACT_LIMIT else round(2 * count**0.5)
+    return 1 if count <= EXACT_LIMIT else round(multiple * count**0.5)
 
 
 class IvfIndex(TombstonedIndex):
@@ -33,6 +38,10 @@ class IvfIndex(TombstonedIndex):
     """
 
     kind = "ivf"
+    lists = LISTS
+    """As many, times the square root of the keys."""
+    lasts = 4
+    """How many times as many keys there may be as when the centroids were found."""
 
     def __init__(
         self,
@@ -63,7 +72,7 @@ class IvfIndex(TombstonedIndex):
     def _make(self, capacity: int, keys: Keys) -> Lists:
         count = self._expected if self._training is not None else len(keys)
         training = keys if self._training is None else self._training
-        lists = min(lists_for(count), max(1, len(training)))
+        lists = min(lists_for(count, self.lists), max(1, len(training)))
         self._trained_at = count if lists > 1 else 0
         sample = training[self._rng.permutation(len(training))[: SAMPLE * lists]] if lists > 1 else None
         self._lists = self._made(capacity, lists, training=sample)
@@ -99,7 +108,9 @@ class IvfIndex(TombstonedIndex):
         self._reach_for(capacity)
         highest = int(slots.max(initial=-1)) + 1
         number_of = np.full(highest, -1, np.int64)
-        number_of[slots[slots >= 0]] = numbers[slots >= 0]
+        for start in range(0, count, CHUNK):  # a part at a time: the loop waits for the interpreter meanwhile
+            part = slots[start : start + CHUNK]
+            number_of[part[part >= 0]] = numbers[start : start + CHUNK][part >= 0]
         for part, keys in parts:
             if cancelled():
                 return False
@@ -118,10 +129,12 @@ class IvfIndex(TombstonedIndex):
 
     @property
     def efforts(self) -> tuple[float, ...]:
-        """Shares of the keys that come to 1, 1 1/4, 1 1/2, 1 3/4, 2, 2 1/2 and so on lists, at most half of them."""
+        """Shares of the keys that come to 1 to 8, 10, 12, 14, 16, 20 and so on lists, at most half of them."""
+        return self._shares({2**power * step // 4 for power in range(2, 31) for step in (4, 5, 6, 7)} | {1, 2, 3})
+
+    def _shares(self, numbers: Iterable[float]) -> tuple[float, ...]:
         count = self._lists.lists
-        numbers = (2.0**power * step / 4 for power in range(count.bit_length()) for step in (4, 5, 6, 7))
-        return tuple(number / count for number in numbers if number == 1 or number <= count / 2)
+        return tuple(number / count for number in sorted(numbers) if number == 1 or number <= count / 2)
 
     @property
     def effort(self) -> float:
@@ -135,9 +148,9 @@ class IvfIndex(TombstonedIndex):
 
     @property
     def worn(self) -> bool:
-        """True: tombstones are many, or the keys have quadrupled or quartered; time for new lists."""
+        """True: tombstones are many, or the keys have quadrupled (or doubled, see `lasts`) or quartered."""
         count = len(self)
-        return super().worn or count > max(EXACT_LIMIT, 4 * self._trained_at) or count < self._trained_at // 4
+        return super().worn or count > max(EXACT_LIMIT, self.lasts * self._trained_at) or count < self._trained_at // 4
 
 
 class CodedIvfIndex(IvfIndex):
@@ -147,6 +160,8 @@ class CodedIvfIndex(IvfIndex):
     """
 
     kind = "ivf-sq8"
+    lists = 3.0
+    lasts = 2
 
     def _made(self, capacity: int, lists: int, **known: Keys | None) -> Lists:
         if lists == 1:
@@ -157,12 +172,17 @@ class CodedIvfIndex(IvfIndex):
     def _columns(self, count: int) -> Iterable[Column]:
         yield from super()._columns(count)
         lists = self._lists
-        yield "ranges", [lists.ranges if isinstance(lists, CodedLists) else np.empty(0, np.float32)]
+        yield "coding", [lists.coding if isinstance(lists, CodedLists) else np.empty(0, np.float32)]
+
+    @property
+    def efforts(self) -> tuple[float, ...]:
+        """Shares of the keys that come to 1, 1 1/8, 1 1/4 … 2, 2 1/4 and so on lists, at most half of them."""
+        return self._shares(2.0**power * step / 8 for power in range(31) for step in range(8, 16))
 
     def _known(self, saved: SavedIndex) -> dict[str, Keys]:
         if saved.number("lists", 1) == 1:
             return {}
-        ranges = saved.column("ranges", "<f4", 2 * self._dimension).reshape(2, self._dimension)
-        if not np.isfinite(ranges).all() or (ranges[1] < 0).any():
-            raise InvalidValue("a range of numbers is none")
-        return {"ranges": ranges}
+        coding = saved.column("coding", "<f4", self._dimension + 1)
+        if not np.isfinite(coding).all() or coding[-1] <= 0:
+            raise InvalidValue("it cannot be told how its keys were coded")
+        return {"coding": coding}

@@ -1,7 +1,7 @@
 """The plainest search that faiss does for us, a scan over an array, and what its other searches share.
 
-Nothing here knows what a slot holds; the index kinds beside it do. Lists of keys are in `lists.py`, the graph in
-`graph.py`; only these three files import faiss.
+Nothing here knows what a slot holds; the index kinds beside it do. Lists of keys are in `lists.py` and
+`coded.py`, the graph in `graph.py`; only these four files import faiss.
 
 Calls go to faiss's SWIG functions with buffers that are kept, since its Python wrappers cost as much as a search among
 a few thousand keys. Every such call releases the interpreter lock.

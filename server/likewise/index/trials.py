@@ -9,6 +9,7 @@ from statistics import fmean, median
 from time import thread_time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.index.contenders import Contenders, every
 from likewise.index.exact import ExactIndex
@@ -23,6 +24,8 @@ RECALL = 0.97
 """Share of the ten nearest keys that a kind must find, on average; one that finds fewer is out, however fast."""
 QUESTIONS = 64
 """Keys that are kept out of the contenders and searched for: at most twice as many, and an eighth of few keys."""
+MANY = 100_000
+"""Keys from which on there are four times as many questions: effort is dear, and finding out takes seconds anyway."""
 NEAREST = 10
 TURNS = 3
 """Times each is searched for; the fastest counts."""
@@ -30,6 +33,8 @@ SCANNED = 32_768
 """Keys that a scan is timed among; its time among more is in proportion."""
 FEW = 16
 """Searches that faiss answers without multiplying matrices, which is less accurate."""
+DOUBT = 1.0
+"""Standard errors by which what is found among the questions has to be above RECALL, where more effort could help."""
 STRIDE = 4
 """Efforts that are passed over at first."""
 ADDING = 0.1
@@ -77,7 +82,17 @@ class Questions:
 
     def recall(self, index: KeyedIndex) -> float:
         """Return the share of the nearest that an index finds."""
-        return float((index.search(self.keys, self.k)[0] <= self.reach).mean())
+        return float(self._shares(index).mean())
+
+    def surely(self, index: KeyedIndex) -> tuple[float, float]:
+        """Return what `recall` does, and that less DOUBT standard errors: so few questions tell just about."""
+        shares = self._shares(index)
+        recall = float(shares.mean())
+        return recall, recall - DOUBT * float(shares.std()) / len(shares) ** 0.5
+
+    def _shares(self, index: KeyedIndex) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = (index.search(self.keys, self.k)[0] <= self.reach).mean(axis=1)
+        return found
 
 
 Measure = Callable[[str, KeyedIndex, Questions], Measured]
@@ -121,18 +136,18 @@ def _least(index: KeyedIndex, questions: Questions) -> tuple[float, float | None
     if not isinstance(index, TombstonedIndex):
         return questions.recall(index), None
 
-    def found(at: int) -> float:
+    def found(at: int) -> tuple[float, float]:
         index.effort = index.efforts[at]
-        return questions.recall(index)
+        return questions.surely(index)
 
-    # in strides first: there may be forty efforts, and the most take longest
+    # in strides first: there may be eighty efforts, and the most take longest
     last = len(index.efforts) - 1
     strides = [*range(0, last, STRIDE), last]
-    end = next((at for at in strides if found(at) >= RECALL), last)
+    end = next((at for at in strides if found(at)[1] >= RECALL), last)
     recall = 0.0
     for at in range(max(0, end - STRIDE + 1), end + 1):
-        recall = found(at)
-        if recall >= RECALL:
+        recall, sure = found(at)
+        if sure >= RECALL:
             break
     return recall, index.effort
 
@@ -157,7 +172,7 @@ class Trial:
         self.count = len(parts)
         if cancelled():
             return None
-        step = max(8, self.count // QUESTIONS)
+        step = max(8, self.count // (QUESTIONS if self.count < MANY else 4 * QUESTIONS))
         slots, keys = every(parts, step)
         rest = _Rest(parts, step)
         kinds = self._contenders.among(self.count)

@@ -109,7 +109,7 @@ HOSTILE = {
         _fact("kind", "hnsw"), _drop("centroids"),
     ],
     "ivf-sq8": [
-        _put("ranges", 5, float("inf")), _put("ranges", -1, -1.0), _cut("ranges"), _drop("ranges"), _fact("lists", 0),
+        _put("coding", 5, float("inf")), _put("coding", -1, -1.0), _cut("coding"), _drop("coding"), _fact("lists", 0),
         _put("numbers", 5, 10**6), _fact("kind", "hnsw"),
     ],
 }  # fmt: skip
