@@ -19,7 +19,7 @@ from likewise.http import framing
 from likewise.http.connection import HttpConnection
 from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
 from likewise.http.problems import Headers, unexpected
-from likewise.http.turns import HEAVY, HIT
+from likewise.http.turns import COMPUTED, HANDED_ON, HEAVY, HIT
 from likewise.http.wire import JSON
 from likewise.requests import Answer, Outcome
 
@@ -167,7 +167,7 @@ class HotProtocol(HttpConnection):
     def respond(self, status: int, content: bytes, headers: Headers) -> None:
         """Send a whole answer, and go on to the next request."""
         if self.task is not None:
-            self.weigh(headers)
+            self.weigh(headers, COMPUTED if self.exchange is None else HANDED_ON)
         super().respond(status, content, headers)
 
     async def _finish(self, hot: Hot, begun: Begun) -> None:

@@ -22,8 +22,11 @@ MOST = 64
 """Requests begun in one round at most."""
 HEAVY, HEAVIEST = 8, 12
 """Load from which on a connection has to wait, which is a new one's, too; and the most that is counted."""
-HIT, WORK = -2, 1
-"""What an answer adds to the load. A crowded server has hits computed as well, so some of that in a row is no fault."""
+HIT, COMPUTED, HANDED_ON = -2, 1, 4
+"""What an answer adds to the load: a hit, a result that was computed, what the ASGI application answered.
+
+A crowded server has hits computed as well, so some of that in a row is no fault.
+"""
 
 
 class Turns:
@@ -95,10 +98,10 @@ class TakesTurns:
         self.turns.wait(self)
         return False
 
-    def weigh(self, headers: Headers) -> None:
-        """Take note of an answer that was not given at once: a hit after all, or work."""
+    def weigh(self, headers: Headers, work: int) -> None:
+        """Take note of an answer that was not given at once: a hit after all, or so much work."""
         hit = any(name == b"cache-status" and value.startswith(b"likewise; hit") for name, value in headers)
-        self.load = max(0, self.load + HIT) if hit else min(HEAVIEST, self.load + WORK)
+        self.load = max(0, self.load + HIT) if hit else min(HEAVIEST, self.load + work)
 
     def take_turn(self) -> None:
         """Begin the request that waited."""
