@@ -320,11 +320,7 @@ class HttpConnection(OutputSide, TakesTurns):
         """Do what has to be done once the deadline is over."""
         limits = self.limits
         if self._write_paused or self._closing:
-            unsent = self.transport.get_write_buffer_size()
-            if not unsent or self._unsent - unsent < limits.min_rate * limits.write_timeout_s:
-                self.abort()
-            else:  # it is slow, but it reads
-                self._unsent, self.deadline = unsent, now + limits.write_timeout_s
+            self.check_reader(now)
         elif self.body is not None:
             due = self._body_since + limits.body_timeout_s + self._body_bytes / limits.min_rate
             if due > now:
