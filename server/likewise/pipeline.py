@@ -97,7 +97,7 @@ class Pipeline(Steps):
                 return self._reuse(fn, asked, offer, outcome)
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
-                self._run(self._compute(fn, asked, verdict))
+                self._run(self._compute(fn, asked, verdict, fn.in_flight.lead(asked.body, asked.key)))
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
 
@@ -226,18 +226,25 @@ class Pipeline(Steps):
         fn.tell(asked, outcome, reason, cost_s, result)
         return _new(Answer, (result, outcome, reason, id, age_s, ttl_s, True, verdict.confidence))
 
-    async def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
-        work = self._compute(fn, asked, verdict)
+    def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Coroutine[Any, Any, Answer]:
+        """Return what computes and answers. Others with the same input wait for it from now on, begun or not."""
+        leader = fn.in_flight.lead(asked.body, asked.key)
+        work = self._answer_computed(fn, asked, verdict, leader)
+        leader.hold(work, lambda: fn.abandon(verdict))
+        return work
+
+    async def _answer_computed(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader) -> Answer:
+        work = self._compute(fn, asked, verdict, leader)
         # What a probe finds out settles the budget, so it goes on when its client has gone, or cannot wait any longer.
         answer = await (self._wait(fn, self._run(work)) if verdict.probe else work)
         fn.tell(asked, answer.outcome, answer.reason, 0.0, answer.result)
         return answer
 
-    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
+    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader) -> Answer:
         nearest_id = fn.nearest_id(verdict)
         if verdict.reuse:
             verdict = fn.observe(verdict)
-        with fn.in_flight.lead(asked.body, asked.key) as leader:
+        with leader:
             started = perf_counter()
             try:
                 result, cost_s = await fn.compute(asked, probe=verdict.probe)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from bisect import bisect_left
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -34,16 +36,31 @@ def worth_waiting(neighbors: Neighbors, distance: float, confident: Callable[[Ne
 
 
 class Leader:
-    """An inference in flight that others may wait for, while a block runs."""
+    """An inference in flight that others may wait for: from when it is made until a block has run."""
 
-    __slots__ = ("_in_flight", "_place", "done")
+    __slots__ = ("_finalizer", "_in_flight", "_place", "done")
 
     def __init__(self, in_flight: InFlight, identity: Hashable, row: int) -> None:
         self.done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         self._in_flight = in_flight
         self._place = identity, row
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+
+    def hold(self, work: Coroutine[Any, Any, Any], drop: Callable[[], None]) -> None:
+        """End with work that goes away before it began, as when its task is canceled; `drop` is called then, too.
+
+        Nothing of a coroutine runs that was never stepped into, its `finally` neither.
+        """
+        self._finalizer = weakref.finalize(work, self._gone, drop)
+        self._finalizer.atexit = False
+
+    def _gone(self, drop: Callable[[], None]) -> None:
+        self.__exit__()
+        drop()
 
     def __enter__(self) -> Leader:
+        if self._finalizer is not None:
+            self._finalizer.detach()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,7 +98,7 @@ class InFlight:
         return leader
 
     def lead(self, identity: Hashable, key: Key) -> Leader:
-        """Be the leader for an input while a `with` block runs; followers wake when it ends, however it ends."""
+        """Be the leader for an input until a `with` block has run; followers wake when it ends, however it ends."""
         if self._keys is None:
             self._keys = np.full((self._limit, len(key)), np.inf, np.float32)
         row = self._free.pop() if self._free else -1  # -1: too many are compared already
