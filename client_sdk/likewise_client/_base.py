@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 import os
@@ -11,12 +10,13 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
 import httpx
 
 from likewise_client._errors import InvalidInput, MalformedAnswer
 from likewise_client._exchange import Exchange
+from likewise_client._methods import Answered, Methods
 from likewise_client._nodes import Nodes
 from likewise_client._operations import Operations
 from likewise_client._proxy import proxied
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("likewise_client")
 
-T = TypeVar("T")
-M = TypeVar("M", bound="Callable[..., Any]")
+Transport = TypeVar("Transport")
 
 
 class Settings(TypedDict, total=False):
@@ -47,10 +46,16 @@ class Settings(TypedDict, total=False):
     rng: random.Random
 
 
-class BaseClient:
+class BaseClient(Methods[Answered], Generic[Answered, Transport]):
     """The settings of a client, checked, and what they come to."""
 
-    def __init__(self, nodes: str | Sequence[str], **settings: Unpack[Settings]) -> None:
+    def __init__(
+        self,
+        nodes: str | Sequence[str] = "http://127.0.0.1:8080",
+        *,
+        transport: Transport | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
         unknown = sorted(settings.keys() - Settings.__annotations__.keys())
         if unknown:
             known = ", ".join(Settings.__annotations__)
@@ -69,6 +74,7 @@ class BaseClient:
         self._limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         self._proxy = settings.get("proxy")
         self._verify = _trust(settings.get("verify"), any(url.startswith("https:") for url in ring.urls))
+        self._http = self._connect(transport)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.nodes)!r})"
@@ -77,6 +83,10 @@ class BaseClient:
     def nodes(self) -> tuple[str, ...]:
         """The base URLs of the nodes, without trailing slashes."""
         return self._operations.exchange.nodes.urls
+
+    def _connect(self, transport: Transport | None) -> Any:
+        """Return the httpx client."""
+        raise NotImplementedError
 
     def _sockets(self, transport: Any, connect: Callable[..., Any]) -> dict[str, Any]:
         """Return the arguments of an httpx client. connect: makes a transport of its kind."""
@@ -108,18 +118,6 @@ def received(head: httpx.Response, body: bytearray) -> httpx.Response:
 
 
 _OF_THE_WIRE = (b"content-encoding", b"content-length", b"transfer-encoding")
-
-
-def describe(method: M, source: Callable[..., Any]) -> M:
-    """Give a client's method the name, documentation and signature of the operation that it carries out."""
-    method.__name__ = source.__name__
-    method.__qualname__ = f"Client.{source.__name__}"
-    method.__doc__ = source.__doc__
-    signature = inspect.signature(source)
-    returned = str(signature.return_annotation)
-    plain = returned[len("Steps[") : -1] if returned.startswith("Steps[") else returned
-    method.__signature__ = signature.replace(return_annotation=plain)  # type: ignore[attr-defined]
-    return method
 
 
 def _headers(settings: Settings) -> dict[str, str]:

@@ -1,14 +1,13 @@
 """What each method of a client does, without I/O: each is an exchange that both clients drive.
 
-The methods here carry the signatures and the documentation of both clients. `Client` answers with what an exchange
-returns, `AsyncClient` is awaited for it.
+The methods here carry the signatures and the documentation of both clients (`_methods`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, Union, overload
 
 from numpy.typing import ArrayLike
 
@@ -21,6 +20,9 @@ from likewise_client._wire import Input
 
 AT_ONCE = 500
 """Results in one request of `insert_many`; a server takes 1,024 unless told otherwise."""
+
+Pages = Generator[Steps[Page], Union[Page, None], None]
+"""Pages that follow each other: yields the steps to each, and is sent the page."""
 
 One = TypeVar("One", covariant=True)
 Many = TypeVar("Many", covariant=True)
@@ -169,6 +171,12 @@ class Operations:
         if behind is None:
             return self.exchange.run(calls.page(function, limit, None))
         return self.exchange.run(calls.page(function, limit, behind.after), node=behind.node)
+
+    def entries(self, function: str, *, limit: int = 500) -> Pages:
+        """Yield all entries of a function at its node, page by page; entries may come and go meanwhile."""
+        page: Page | None = None
+        while page is None or page.after is not None:
+            page = yield self.page(function, limit=limit, behind=page)
 
     def register(
         self, name: str, spec: str | Mapping[str, Any], files: Mapping[str, bytes | Path] | None = None
