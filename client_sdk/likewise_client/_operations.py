@@ -81,6 +81,7 @@ class Operations:
         min_fresh_s: int | None = None,
         stream: str | None = None,
         drop_late: bool = False,
+        frame_number: int | None = None,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
 
@@ -90,9 +91,10 @@ class Operations:
         cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
+        frame_number: its place in the stream, 0 to 999,999,999,999,999, ascending; None: as they come.
         """
         return self.exchange.run(
-            calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late)
+            calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late, frame_number)
         )
 
     def lookup(
