@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 from likewise.errors import SettingsError
 
+STANDARD_INPUT = "-"
 Kind = Literal["file", "device", "network", "other"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,100}")
-_LOCAL = "file,crypto,data"
+_LOCAL = "file,pipe,crypto,data"
 _REMOTE = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,rtmp,rtmps,rtmpt,srt,crypto,data"
 
 
@@ -58,16 +59,19 @@ def addresses(
         raise SettingsError("--name gives two sources one name; every source needs its own.")
     for at, source in enumerate(sources):
         kind, scheme = _kind(source, format)
-        shown = _without_secrets(source) if scheme else source
+        shown = _without_secrets(source) if scheme else "standard input" if source == STANDARD_INPUT else source
         name = names[at] if at < len(names) else _unused(_name(source, shown, kind), taken)
         taken.add(name)
         chosen = format or ("v4l2" if kind == "device" else None)
-        found.append(Address(source, shown, name, kind, chosen, {**_defaults(kind, scheme), **(options or {})}))
+        target = "pipe:0" if source == STANDARD_INPUT else source
+        found.append(Address(target, shown, name, kind, chosen, {**_defaults(kind, scheme), **(options or {})}))
     return found
 
 
 def _kind(source: str, given: str | None) -> tuple[Kind, str]:
     """Return what a source is, and its scheme in lower case. Raises SettingsError for a file that is not there."""
+    if source == STANDARD_INPUT:
+        return "file", ""
     match = _SCHEME.match(source)
     if match:
         scheme = match[1].lower()
@@ -119,6 +123,8 @@ def _name(source: str, shown: str, kind: Kind) -> str:
     text = Path(source).stem if kind == "file" else Path(source).name if kind == "device" else shown.partition("://")[2]
     if kind == "other":
         text = source
+    if source == STANDARD_INPUT:
+        text = "stdin"
     return re.sub(r"[^A-Za-z0-9._:/-]+", "-", text).strip("-/")[:80] or "camera"
 
 

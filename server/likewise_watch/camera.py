@@ -119,11 +119,17 @@ class Camera:
 
 
 def pixels(frame: VideoFrame, max_width: int | None = None) -> Pixels:
-    """Return a frame upright, red first; wider ones scaled down to max_width."""
+    """Return a frame upright, red first; wider ones scaled down to max_width.
+
+    Raises SourceLost for one that cannot be shown.
+    """
     width, height = frame.width, frame.height
     if max_width is not None and width > max_width:
         width, height = max_width, max(1, round(height * max_width / width))
-    picture = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+    try:
+        picture = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+    except (FFmpegError, ValueError) as error:
+        raise SourceLost(f"a frame in the format {frame.format.name} cannot be shown ({error})") from None
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, turns))
 

@@ -8,7 +8,6 @@ import json
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from likewise_watch import options
 from likewise_watch.address import addresses
 from likewise_watch.counts import Counts
 from likewise_watch.encoding import encoding
+from likewise_watch.ending import Ending
 from likewise_watch.found import Sink
 from likewise_watch.progress import Progress, summary
 from likewise_watch.reader import Reading
@@ -47,19 +47,18 @@ class Command:
     def run(self, args: argparse.Namespace) -> int:
         """Watch: 0 all sources ended, 1 something failed on the way, 2 asked for what cannot be, 130 on Ctrl-C."""
         console = Console(stderr=True)
-        stop = threading.Event()
-        with _logging(console), _signals(stop) as signals:
+        with _logging(console), Ending() as ending:
             try:
-                code = self._run(args, console, stop)
-            except SettingsError as error:
-                log.error("%s", error.detail)
-                return 2
+                code = self._run(args, console, ending)
+            except KeyboardInterrupt:
+                return 143 if ending.signals == [signal.SIGTERM] else 130
             except LikewiseError as error:
-                log.error("%s", error.detail)
-                return 1
-        return 130 if signal.SIGINT in signals else code
+                if not ending.signals:
+                    log.error("%s", error.detail)
+                code = 2 if isinstance(error, SettingsError) else 1
+        return 130 if signal.SIGINT in ending.signals else 0 if ending.signals else code
 
-    def _run(self, args: argparse.Namespace, console: Console, stop: threading.Event) -> int:
+    def _run(self, args: argparse.Namespace, console: Console, ending: Ending) -> int:
         if args.serve and args.url:
             raise SettingsError("--serve starts a server, --url names one; leave one of them out.")
         sources = addresses(args.sources, args.name, args.format, dict(args.option))
@@ -67,7 +66,7 @@ class Command:
             server = stack.enter_context(_server(args)) if args.serve else None
             url = server.url if server is not None else args.url or URL
             client = stack.enter_context(_client(url, args.timeout))
-            function = described(client, args.function, args.wait, stop)
+            function = described(client, args.function, args.wait, ending.asked)
             encode = encoding(function, args.encoding, _nearby(url), args.quality, args.shape, args.unit)
             sinks = _sinks(args, tuple(each.name for each in sources))
             watch = Watch(sources, _reading(args), client, args.function, encode, sinks)
@@ -76,11 +75,12 @@ class Command:
 
                 def tick() -> None:
                     progress.show()
-                    if stop.is_set():
+                    if ending.asked.is_set():
                         watch.stop()
                     if server is not None and server.ended:
                         watch.fail(LikewiseError("The server that was started for this has ended."))
 
+                ending.patient = True
                 watch.run(tick)
         return 1 if any(each.error or each.failed for each in watch.counts) else 0
 
@@ -148,30 +148,6 @@ def _sinks(args: argparse.Namespace, streams: tuple[str, ...]) -> list[Sink]:
 def _nearby(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
-
-
-@contextlib.contextmanager
-def _signals(stop: threading.Event) -> Iterator[list[int]]:
-    """Let Ctrl-C and SIGTERM set `stop` while the block runs; yield those that came. A second one ends it at once."""
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, _: object) -> None:
-        came.append(number)
-        stop.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for each in before:
-        signal.signal(each, handle)
-    try:
-        yield came
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @contextlib.contextmanager

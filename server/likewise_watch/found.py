@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -24,6 +25,21 @@ class Frame:
     position_s: float | None
     """Seconds from the start of a recording; None for a camera."""
     pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A frame as it was decoded: it becomes a picture when it is sent, and never where a newer one comes first."""
+
+    number: int
+    taken_at: float
+    position_s: float | None
+    view: Callable[[], Pixels]
+    """Raises SourceLost for a frame that cannot be shown."""
+
+    def frame(self) -> Frame:
+        """Return the frame with its picture."""
+        return Frame(self.number, self.taken_at, self.position_s, self.view())
 
 
 @dataclass(frozen=True, slots=True)

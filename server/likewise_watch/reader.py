@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from likewise.errors import LikewiseError, SettingsError
 from likewise_watch.address import Address
@@ -14,7 +15,7 @@ from likewise_watch.backoff import Backoff
 from likewise_watch.camera import Camera, pixels
 from likewise_watch.counts import Counts
 from likewise_watch.errors import SourceLost
-from likewise_watch.found import Frame
+from likewise_watch.found import Shot
 from likewise_watch.handoff import Handoff
 from likewise_watch.sampler import Sampler
 
@@ -65,18 +66,17 @@ class Reader:
         self._wall = wall
         self._sampler = Sampler(reading.rate)
         self._opened = threading.Event()
-        self.handoff: Handoff[Frame] | None = None
+        self.handoff: Handoff[Shot] | None = None
         """None before it is open for the first time."""
 
-    @property
-    def started(self) -> bool:
-        """Whether the source was open once."""
-        return self._opened.is_set()
-
-    def wait(self) -> Handoff[Frame] | None:
+    def wait(self) -> Handoff[Shot] | None:
         """Wait until the source is open for the first time, or never will be; return where its frames come."""
         self._opened.wait()
         return self.handoff
+
+    def give_up(self) -> None:
+        """Let nobody wait for the source any more; it may hang while it is opened."""
+        self._opened.set()
 
     def run(self) -> None:
         """Read. Raises SettingsError for a source that cannot be read, SourceLost for a recording that breaks off."""
@@ -152,8 +152,8 @@ class Reader:
             if position_s is not None and self._reading.realtime:
                 self._stop.wait(max(0.0, started + position_s - self._clock()))
             counts.sampled += 1
-            picture = pixels(frame, self._reading.max_width)
-            if not self.handoff.put(Frame(number, self._wall(), position_s, picture)):
+            view = partial(pixels, frame, self._reading.max_width)
+            if not self.handoff.put(Shot(number, self._wall(), position_s, view)):
                 return True
             counts.replaced = self.handoff.replaced
             if counts.sampled == self._reading.most:

@@ -25,7 +25,8 @@ from likewise_client import (
 from likewise_watch.backoff import Backoff
 from likewise_watch.counts import Counts
 from likewise_watch.encoding import Encode
-from likewise_watch.found import Found, Frame, Sink
+from likewise_watch.errors import SourceLost
+from likewise_watch.found import Found, Frame, Shot, Sink
 from likewise_watch.handoff import Handoff
 
 log = logging.getLogger(__name__)
@@ -63,18 +64,24 @@ class Sender:
         self._away = False
         self._refused_since: float | None = None
 
-    def run(self, frames: Handoff[Frame]) -> None:
+    def run(self, frames: Handoff[Shot]) -> None:
         """Send all frames that come.
 
         Raises SettingsError where the server will not take them, LikewiseError where a sink takes no more.
         """
-        while (frame := frames.get()) is not None and not self._stop.is_set():
+        while (shot := frames.get()) is not None and not self._stop.is_set():
+            try:
+                frame = shot.frame()
+            except SourceLost as error:
+                log.warning("%s: %s", self._counts.name, error.detail)
+                self._counts.failed += 1
+                continue
             found = self._ask(frame, frames)
             if found is not None:
                 for sink in self._sinks:
                     sink.put(found)
 
-    def _ask(self, frame: Frame, frames: Handoff[Frame]) -> Found | None:
+    def _ask(self, frame: Frame, frames: Handoff[Shot]) -> Found | None:
         """Return what came of a frame; None for one that was dropped."""
         body, media_type = self._encode(frame.pixels)
         counts = self._counts

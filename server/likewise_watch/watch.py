@@ -86,6 +86,7 @@ class Watch:
         if early:
             self._stopping.set()
             for reader in self._readers:
+                reader.give_up()
                 if reader.handoff is not None:
                     reader.handoff.stop()
             deadline = time.monotonic() + END_S

@@ -151,6 +151,68 @@ def test_ctrl_c_ends_it_with_all_files_whole(shared_server: Any, camera: MjpegCa
         assert sum(1 for _ in container.decode(video=0)) == len(lines(out))
 
 
+def test_a_source_that_hangs_holds_up_neither_the_others_nor_the_end(shared_server: Any, camera: MjpegCamera) -> None:
+    """It takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, Client(shared_server.url, retry=Retry(rounds=1)) as client:
+        kept = Kept()
+        sources = addresses([f"http://127.0.0.1:{silent.getsockname()[1]}/video", camera.url])
+        watch = Watch(sources, Reading(timeout_s=10, wait_s=240), client, "quadrants", portable, [kept])
+        thread = threading.Thread(target=watch.run, daemon=True)
+        thread.start()
+        more(kept)
+        watch.stop()
+        thread.join(240)
+        assert not thread.is_alive()
+    assert [each.read > 0 for each in watch.counts] == [False, True]
+
+
+def test_sigterm_is_a_good_end(shared_server: Any, camera: MjpegCamera, tmp_path: Path) -> None:
+    """As a service manager ends it: exit code 0."""
+    out = tmp_path / "out.jsonl"
+    given = ["--function", "quadrants", "--url", shared_server.url, "--output", str(out), "--rate", "20"]
+    command = [sys.executable, "-m", "likewise_watch.command", camera.url, *given, "--wait", "240"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watch:
+        until(lambda: lines(out) or watch.poll() is not None)
+        watch.terminate()
+        assert watch.stderr is not None
+        err = watch.stderr.read()
+    assert watch.returncode == 0, err
+
+
+def test_ctrl_c_ends_the_wait_for_a_server_too() -> None:
+    """Before there is anything to watch."""
+    command = [sys.executable, "-m", "likewise_watch.command", "tcp://127.0.0.1:9", "--function", "f"]
+    given = ["--url", "http://127.0.0.1:9", "--wait", "86400", "--json", "/dev/null"]
+    source = "import sys, threading; from likewise_watch import watch, command; came = watch.described\n"
+    source += "def told(*given):\n print('waiting', file=sys.stderr, flush=True)\n return came(*given)\n"
+    source += f"command.described = told; sys.exit(command.main({[*command[3:], *given]!r}))"
+    with subprocess.Popen([sys.executable, "-c", source], stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stderr is not None
+        assert watch.stderr.readline() == "waiting\n"
+        watch.send_signal(signal.SIGINT)
+        err = watch.stderr.read()
+    assert watch.returncode == 130, err
+    assert "Traceback" not in err
+
+
+def test_a_video_may_come_through_a_pipe(shared_server: Any, tmp_path: Path) -> None:
+    """As in `ffmpeg … | likewise watch -`: every frame, as of a file."""
+    film, out = write_video(tmp_path / "film.ts", [0, 1, 2, 3] * 5, format="mpegts"), tmp_path / "out.jsonl"
+    command = [sys.executable, "-m", "likewise_watch.command", "-", "--function", "quadrants"]
+    with film.open("rb") as given:
+        done = subprocess.run(
+            [*command, "--url", shared_server.url, "--output", str(out)],
+            stdin=given,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert [each["frame"] for each in lines(out)] == list(range(20))
+    assert lines(out)[0]["stream"] == "stdin"
+
+
 def test_a_reader_that_has_enough_ends_it(shared_server: Any, tmp_path: Path) -> None:
     """As in `likewise watch … | head -1`."""
     film = write_video(tmp_path / "film.mp4", [0] * 50)
