@@ -20,6 +20,7 @@ from likewise.http.answers import Rendered, answered, refused
 from likewise.http.edge import Edge
 from likewise.http.limits import Limits
 from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
+from likewise.http.relays import Relays
 from likewise.requests import Answer, Control
 from likewise.types import Session
 
@@ -70,6 +71,7 @@ class Hot:
         self._registry = edge.registry
         self._access = edge.access
         self._max_body_bytes = edge.max_body_bytes
+        self._relays = Relays(edge.registry, edge.pipeline, edge.workers) if edge.workers is not None else None
         self._lookups = Lookups(edge.pipeline, edge.max_keys_per_lookup, edge.max_answer_bytes)
         self.heads: dict[bytes, Head] = {}
         """Heads as they come over the wire, less the digits of their length; filled and bounded by the protocol."""
@@ -106,7 +108,10 @@ class Hot:
             key_type = _key_type(fn, query) if query else fn.key_type
             limit = self._limit(fn, infers, media_type, key_type)
             body = await read_body(receive, fields.get(b"content-length", b""), limit)
-            if infers:
+            relayed = self._relayed(fn, media_type, body, asker, principal) if infers else None
+            if relayed is not None:
+                status, content, headers = await relayed
+            elif infers:
                 answer = await self._pipeline.answer(fn, media_type, body, asker.control, asker.session)
                 status, content, headers = answered(answer, control)
             elif media_type in (wire.KEYS, wire.JSON):
@@ -177,6 +182,10 @@ class Hot:
             session = _session(fn, head.device, connection, control, principal)
             if head.infers:
                 check_length(len(body), fn.max_body_bytes)
+                if control.stream is not None:
+                    relayed = self._relayed(fn, head.media_type, body, Asker(control, session), principal)
+                    if relayed is not None:
+                        return Begun(fn, control, relayed)
                 begun = self._pipeline.begin(fn, head.media_type, body, control, session)
                 return begun if isinstance(begun, Answer) else Begun(fn, control, begun)
             key_type = _key_type(fn, head.query) if head.query else fn.key_type
@@ -197,6 +206,15 @@ class Hot:
             return answered(found, begun.control) if isinstance(found, Answer) else found
         except Exception as error:  # as above
             return refused(begun.fn, error)
+
+    def _relayed(self, fn: Function, media_type: str, body: bytes, asker: Asker, principal: Principal) -> Later | None:
+        """Return what awaits another worker's answer to a frame of a stream that it keeps; None: answer it here."""
+        if self._relays is None:
+            return None
+        owner = self._relays.owner(fn, asker.control, principal.account)
+        if owner is None:
+            return None
+        return self._relays.infer(owner, fn, media_type, body, asker.control, asker.session)
 
     def _lookup(self, fn: Function, media_type: str, body: bytes, key_type: str, asker: Asker) -> Rendered | Later:
         if media_type == wire.JSON:
