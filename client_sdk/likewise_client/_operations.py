@@ -40,6 +40,7 @@ class Lookup(Protocol[One, Many]):
         key_type: str | None = None,
         max_age_s: int | None = None,
         min_fresh_s: int | None = None,
+        deadline_s: float | None = None,
     ) -> Many: ...
     @overload
     def __call__(
@@ -50,6 +51,7 @@ class Lookup(Protocol[One, Many]):
         key_type: str | None = None,
         max_age_s: int | None = None,
         min_fresh_s: int | None = None,
+        deadline_s: float | None = None,
     ) -> One: ...
     @overload
     def __call__(
@@ -61,6 +63,7 @@ class Lookup(Protocol[One, Many]):
         media_type: str | None = None,
         max_age_s: int | None = None,
         min_fresh_s: int | None = None,
+        deadline_s: float | None = None,
     ) -> One: ...
 
 
@@ -81,6 +84,7 @@ class Operations:
         min_fresh_s: int | None = None,
         stream: str | None = None,
         drop_late: bool = False,
+        deadline_s: float | None = None,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
 
@@ -90,10 +94,10 @@ class Operations:
         cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
+        deadline_s: seconds after which the answer is of no use: TimedOut is raised, and the server computes it no more.
         """
-        return self.exchange.run(
-            calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late)
-        )
+        call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late)
+        return self.exchange.run(calls.within(call, deadline_s))
 
     def lookup(
         self,
@@ -106,20 +110,24 @@ class Operations:
         media_type: str | None = None,
         max_age_s: int | None = None,
         min_fresh_s: int | None = None,
+        deadline_s: float | None = None,
     ) -> Steps[Any]:
         """Return what is safe to reuse for a key (d,), keys (n, d), or a raw input; nothing is ever computed.
 
         An answer with `found` False carries the ticket for the insert of what the device then computes.
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
+        deadline_s: seconds after which the answer is of no use; TimedOut is raised.
         """
         fresh = (max_age_s, min_fresh_s)
         if keys is None:
-            return (yield from self.exchange.run(calls.lookup_one(function, key, input, key_type, media_type, *fresh)))
+            one = calls.lookup_one(function, key, input, key_type, media_type, *fresh)
+            return (yield from self.exchange.run(calls.within(one, deadline_s)))
         if key is not None or input is not None:
             raise InvalidInput("a lookup takes exactly one of key, keys and input")
         if len(keys) == 0:  # type: ignore[arg-type]  # checked as a matrix right after
             return []
-        return (yield from self.exchange.run(calls.lookup_many(function, keys, key_type, *fresh)))
+        many = calls.lookup_many(function, keys, key_type, *fresh)
+        return (yield from self.exchange.run(calls.within(many, deadline_s)))
 
     def insert(
         self,
@@ -136,6 +144,7 @@ class Operations:
         tags: Sequence[str] = (),
         ticket: str | None = None,
         durable: bool = False,
+        deadline_s: float | None = None,
     ) -> Steps[Inserted]:
         """Share a result that the device computed.
 
@@ -144,10 +153,11 @@ class Operations:
         cost_s: seconds it took; what was dear is kept longer.
         ttl_s: seconds it may be reused, at most what the function allows.
         tags: for `invalidate`. ticket: from the lookup's answer. durable: wait until it is on disk.
+        deadline_s: seconds after which TimedOut is raised; it may be kept all the same.
         """
         computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
-        with_ticket = calls.insert(function, computed, ticket=ticket, durable=durable)
-        without = calls.insert(function, computed, ticket=None, durable=durable)
+        with_ticket = calls.within(calls.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
+        without = calls.within(calls.insert(function, computed, ticket=None, durable=durable), deadline_s)
         return self.exchange.insert(with_ticket, without, ticket)
 
     def insert_many(

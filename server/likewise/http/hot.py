@@ -101,6 +101,7 @@ class Hot:
             control = wire.parse_control(fields.get(b"cache-control", b""))
             if infers:
                 control = wire.with_stream(control, fields.get(b"likewise-stream", b""))
+                control = wire.with_timeout(control, fields.get(b"request-timeout", b""))
             media_type = wire.media_type(fields.get(b"content-type", b""))
             device = wire.device(fields.get(b"likewise-device", b""))
             asker = Asker(control, _session(fn, device, connection_name(scope.get("client")), control, principal))
@@ -112,7 +113,8 @@ class Hot:
             if relayed is not None:
                 status, content, headers = await relayed
             elif infers:
-                answer = await self._pipeline.answer(fn, media_type, body, asker.control, asker.session)
+                ticket = fields.get(b"likewise-ticket", b"").decode("latin-1") if principal.may_insert else ""
+                answer = await self._pipeline.answer(fn, media_type, body, asker.control, asker.session, ticket)
                 status, content, headers = answered(answer, control)
             elif media_type in (wire.KEYS, wire.JSON):
                 found = self._lookup(fn, media_type, body, key_type, asker)
@@ -149,7 +151,7 @@ class Hot:
                 or found.get(b"connection", b"keep-alive").lower() != b"keep-alive"
                 or found.get(b"content-encoding", b"identity") not in (b"", b"identity")
                 or not (infers or media_type in (wire.KEYS, wire.JSON))
-                or found.keys() & {b"transfer-encoding", b"upgrade", b"expect"}
+                or found.keys() & {b"transfer-encoding", b"upgrade", b"expect", b"likewise-ticket"}
             ):
                 return None
             if not found.get(b"authorization"):
@@ -157,6 +159,7 @@ class Hot:
             control = wire.parse_control(found.get(b"cache-control", b""))
             if infers:
                 control = wire.with_stream(control, found.get(b"likewise-stream", b""))
+                control = wire.with_timeout(control, found.get(b"request-timeout", b""))
                 if control.stream is not None and control.stream.number >= 0:
                     return None  # another head for each frame
             device = wire.device(found.get(b"likewise-device", b""))

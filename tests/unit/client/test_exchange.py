@@ -23,6 +23,7 @@ from likewise_client._errors import (
 )
 from likewise_client._exchange import Exchange, Send, Sleep, Step, Steps
 from likewise_client._nodes import Nodes
+from likewise_client._reply import Reply as Received
 from likewise_client._retry import Retry
 
 A, B = "http://a:1", "http://b:1"
@@ -59,7 +60,11 @@ def drive(steps: Steps[Any], script: Script, clock: Any) -> tuple[Any, list[Step
                 continue
             assert isinstance(step, Send)
             reply = script.pop(0) if isinstance(script, list) else script(step)
-            step = steps.throw(reply) if isinstance(reply, Exception) else steps.send(reply)
+            step = (
+                steps.throw(reply)
+                if isinstance(reply, Exception)
+                else steps.send(Received(reply.status_code, reply.headers, reply.content))
+            )
     except StopIteration as end:
         return end.value, taken
     except LikewiseClientError as error:

@@ -20,23 +20,30 @@ ROOT = Path(__file__).parents[3]
 # What modules share with each other but apps never see.
 INTERNAL = {
     "BaseClient",
+    "Budget",
     "CacheStatus",
     "Call",
     "Compute",
     "Exchange",
     "FakeFunction",
+    "Latencies",
     "Lookup",
     "Method",
     "Methods",
     "Nodes",
     "Operations",
+    "Race",
     "RefusedError",
+    "Reply",
     "Reuse",
     "ReuseOptions",
     "Send",
     "Settings",
     "Sleep",
+    "Sockets",
     "StoredEntry",
+    "Tally",
+    "Trail",
 }
 
 
