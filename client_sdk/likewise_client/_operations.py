@@ -84,6 +84,7 @@ class Operations:
         min_fresh_s: int | None = None,
         stream: str | None = None,
         drop_late: bool = False,
+        frame_number: int | None = None,
         deadline_s: float | None = None,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
@@ -94,9 +95,12 @@ class Operations:
         cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
+        frame_number: its place in the stream, 0 to 999,999,999,999,999, ascending; None: as they come.
         deadline_s: seconds after which the answer is of no use: TimedOut is raised, and the server computes it no more.
         """
-        call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late)
+        call = calls.infer(
+            function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late, frame_number
+        )
         return self.exchange.run(calls.within(call, deadline_s))
 
     def lookup(
