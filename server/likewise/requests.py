@@ -72,6 +72,8 @@ class Control:
     """Reuse only entries that stay valid for at least this long."""
     stream: StreamTag | None = None
     """The camera that the input is a frame of."""
+    claim: Any = None
+    """The probe that a device makes by its lease; goes with `no_cache`."""
 
 
 NO_CONTROL = Control()
