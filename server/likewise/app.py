@@ -142,6 +142,8 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
         max_keys_per_lookup=settings.max_keys_per_lookup,
         max_answer_bytes=settings.max_answer_bytes,
         max_entries_per_insert=settings.max_entries_per_insert,
+        warm_up_bytes=settings.warm_up_bytes,
+        max_change_listeners=settings.max_change_listeners,
         journal_statistics=journal.statistics,
         workers=workers,
     )

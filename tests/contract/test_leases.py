@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
+import json
 
+import httpx
 import numpy as np
 import pytest
 
@@ -217,3 +221,116 @@ def test_a_device_that_computes_settles_its_probe_with_its_insert(live):
     insert(key, "2", found.headers["likewise-ticket"])
     assert stats()["leases"] == held - 1
     assert stats()["leases_contradicted"] == 1
+
+
+def test_a_lease_is_reported_on_and_given_back(warm, toys):
+    """What it held is there again."""
+    lease, _ = granted(warm, toys)
+    path = f"/v1/functions/quadrants/leases/{lease}"
+    assert warm.http.post(path, json={"answered": 7, "repeats": 2}).json() == {"live": True}
+    assert warm.http.post(path, json={"answered": 7, "done": True}).json() == {"live": False}
+    stats = warm.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    assert stats["leases"] == 0
+    assert stats["leases_silent"] == 0
+    assert stats["device_hits"] == 7
+    assert stats["device_repeats"] == 2
+
+
+def test_a_lease_that_nobody_knows_is_not_found(shared_server):
+    answer = shared_server.http.post("/v1/functions/quadrants/leases/unknown", json={})
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("body", [{"answered": -1}, {"answered": "1"}, {"more": 1}, {"done": 1}, [1]])
+def test_a_report_that_makes_no_sense_is_refused(shared_server, body):
+    assert shared_server.http.post("/v1/functions/quadrants/leases/unknown", json=body).status_code == 422
+
+
+def test_changes_are_told_to_whoever_asks(warm, toys):
+    """Once, since a version; without one, the device starts over."""
+    told = warm.http.get("/v1/functions/quadrants/changes").json()
+    assert told["reset"] is True
+    answer = first_entry(warm, toys)
+    entry = answer.headers["likewise-entry"]
+    warm.http.delete(f"/v1/functions/quadrants/entries?id={entry}")
+    after = warm.http.get(f"/v1/functions/quadrants/changes?since={told['version']}").json()
+    assert after["reset"] is False
+    assert after["entries"] == [entry]
+
+
+def test_changes_come_as_events(warm, toys):
+    """To whoever accepts them: first where things stand, then each change as it is made."""
+    entry = first_entry(warm, toys).headers["likewise-entry"]
+    url = "/v1/functions/quadrants/changes"
+    with warm.http.stream("GET", url, headers={"accept": "text/event-stream"}) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+        assert next(lines).startswith("id: ")
+        assert next(lines) == "event: change"
+        assert '"reset":true' in next(lines)
+        with httpx.Client(base_url=warm.url) as other:
+            other.delete(f"/v1/functions/quadrants/entries?id={entry}")
+        told = next(line for line in lines if line.startswith("data: "))
+        assert entry in told
+        assert '"reset":false' in told
+
+
+def test_no_more_devices_follow_changes_than_allowed(live):
+    server = live(max_change_listeners=0)
+    answer = server.http.get("/v1/functions/quadrants/changes", headers={"accept": "text/event-stream"})
+    assert answer.status_code == 503
+
+
+def unpack(content):
+    """Return header and arrays of a pack, by nothing but the document that describes it."""
+    assert content.startswith(b"LIKEWISE-PACK-1\n")
+    assert hashlib.sha256(content[:-32]).digest() == content[-32:]
+    size = int(content[16:24], 16)
+    header = json.loads(content[25 : 25 + size])
+    at, arrays = 25 + size, {}
+    for name, length in header["arrays"].items():
+        arrays[name] = np.load(io.BytesIO(content[at : at + length]), allow_pickle=False)
+        at += length
+    assert at == len(content) - 32
+    return header, arrays
+
+
+def test_a_device_warms_up_with_what_is_used_most(warm, toys):
+    """Entries come best first, with key, radius, result and time; nothing comes that may not be reused."""
+    header, arrays = unpack(warm.http.post("/v1/functions/quadrants/warm-up", json={"entries": 10}).content)
+    count = len(arrays["ids"])
+    assert 0 < count <= 10
+    assert arrays["keys"].shape == (count, 144)
+    assert (arrays["radii"] > 0).all()
+    assert header["media_types"] == ["application/json"]
+    bodies = arrays["bodies"].tobytes()
+    starts = [0, *arrays["ends"].tolist()[:-1]]
+    labels = [json.loads(bodies[a:b])["label"] for a, b in zip(starts, arrays["ends"].tolist(), strict=True)]
+    assert set(labels) <= set(toys.labels)
+    uses = {
+        each["id"]: each["use_count"]
+        for each in warm.http.get("/v1/functions/quadrants/entries?limit=1000").json()["entries"]
+    }
+    assert uses[f"{int(arrays['ids'][0]):016x}"] == max(uses[f"{int(id):016x}"] for id in arrays["ids"])
+
+
+def test_a_download_is_as_small_as_the_device_wants(warm):
+    """Bytes of keys and results, whatever the server would allow."""
+    _, arrays = unpack(warm.http.post("/v1/functions/quadrants/warm-up", json={"bytes": 1300}).content)
+    assert len(arrays["ids"]) == 2
+    _, arrays = unpack(warm.http.post("/v1/functions/quadrants/warm-up", json={"bytes": 1}).content)
+    assert arrays["keys"].shape == (0, 144)
+
+
+def test_what_is_near_to_what_a_device_asked_before_comes_first(warm, toys):
+    """The keys that it names move the choice."""
+    _, everything = unpack(warm.http.post("/v1/functions/quadrants/warm-up").content)
+    wanted = everything["keys"][-1]
+    keys = base64.b64encode(wanted.astype("<f4").tobytes()).decode()
+    _, few = unpack(warm.http.post("/v1/functions/quadrants/warm-up", json={"entries": 3, "keys": keys}).content)
+    assert everything["ids"][-1] in few["ids"]
+
+
+@pytest.mark.parametrize("body", [{"entries": 0}, {"keys": "x"}, {"keys": "AAAA"}, {"bytes": -1}, {"place": 3}])
+def test_a_wish_that_makes_no_sense_is_refused(shared_server, body):
+    assert shared_server.http.post("/v1/functions/quadrants/warm-up", json=body).status_code == 422
