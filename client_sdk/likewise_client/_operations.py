@@ -98,9 +98,7 @@ class Operations:
         frame_number: its place in the stream, 0 to 999,999,999,999,999, ascending; None: as they come.
         deadline_s: seconds after which the answer is of no use: TimedOut is raised, and the server computes it no more.
         """
-        call = calls.infer(
-            function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late, frame_number
-        )
+        call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late, frame_number)
         return self.exchange.run(calls.within(call, deadline_s))
 
     def lookup(
