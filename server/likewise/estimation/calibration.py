@@ -23,7 +23,7 @@ from likewise.estimation.graph import followed
 from likewise.estimation.isolation import asked
 from likewise.estimation.networks import TINY, memory_networks, networks, tiny
 from likewise.estimation.profiles import Profile, processor
-from likewise.inference.graphs import Timed, optimized
+from likewise.inference.graphs import Timed, optimized, profiled
 from likewise.types import Tensor
 
 SECONDS = 0.08
@@ -78,15 +78,15 @@ def steady(times: list[float]) -> float:
 
 def layer_times(model: bytes, feeds: Mapping[str, Tensor], threads: int) -> dict[str, float]:
     """Return the µs of each layer of a model by its name, those left out whose name is another's too."""
-    timed = Timed(model, threads, profile=True)
     started = time.perf_counter()
-    runs = 0
-    while runs < LEAST_RUNS or (runs < MOST_RUNS and time.perf_counter() - started < SECONDS):
-        timed.run(feeds)
-        runs += 1
+    events = profiled(
+        model, feeds, threads,
+        lambda done: done < LEAST_RUNS or (done < MOST_RUNS and time.perf_counter() - started < SECONDS),
+    )  # fmt: skip
     times: dict[str, list[float]] = defaultdict(list)
-    for event in timed.events():
+    for event in events:
         times[str(event["name"]).removesuffix("_kernel_time")].append(float(event["dur"]))
+    runs = min(map(len, times.values()), default=0)  # a name that is another's too comes more often
     return {name: steady(each[2:]) for name, each in times.items() if len(each) == runs}
 
 

@@ -15,8 +15,8 @@ from likewise.estimation.description import Description, Layer, Value
 TERMS = 7
 """Amounts of work: 1, multiply-adds or numbers, bytes of weights, bytes of tensors, pieces that begin anew; then 1 and
 the bytes of weights again, as far as the network is too large for the processor's caches."""
-WARM, COLD = 18, 22
-"""Logarithms to base 2 of a network's bytes: all in the caches below, no weights there above."""
+WARM, COLD = 20, 23
+"""Logarithms to base 2 of a network's bytes: all in a cache of the second level below, no weights there above."""
 
 _VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Size", "Dropout"})
 _MOVES = frozenset(

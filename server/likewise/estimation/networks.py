@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto
 
 from likewise.estimation.net import Net, pick
-from likewise.estimation.small_networks import small_pictures, small_rows, small_waves
+from likewise.estimation.small_networks import small_pictures, small_quantized, small_rows, small_waves
 
 CONVOLUTIONS = 6
 """Networks of convolutions in two dimensions."""
@@ -29,7 +29,9 @@ def networks() -> Iterator[Net]:
         yield _numbers(seed)
     yield _large()
     for seed in range(SMALL):
-        yield from (small_pictures(seed), small_rows(seed), small_waves(seed))
+        yield from (small_pictures(seed), small_rows(seed), small_waves(seed), small_quantized(seed))
+        seed += SMALL
+        yield from (small_pictures(seed, 3), small_rows(seed, 6), small_waves(seed, 3), small_quantized(seed, 2))
     yield _moves()
 
 

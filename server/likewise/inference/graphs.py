@@ -106,22 +106,9 @@ def product(model: bytes) -> Product:
 class Timed:
     """A model that is run for its time, as a server runs it."""
 
-    def __init__(self, model: bytes | Path, threads: int = 1, *, profile: bool = False) -> None:
-        """Load it, from a file as a server does, or from memory. Raises InvalidFunction.
-
-        profile: take down what each node takes.
-        """
-        options = session_options(threads)
-        self._folder = tempfile.TemporaryDirectory(prefix="likewise-")
-        if profile:
-            options.enable_profiling = True
-            options.profile_file_prefix = f"{self._folder.name}/profile"
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # as above
-            raise InvalidFunction(f"ONNX Runtime cannot load it: {first_line(error)}") from error
+    def __init__(self, model: bytes | Path, threads: int = 1) -> None:
+        """Load it, from a file as a server does, or from memory. Raises InvalidFunction."""
+        self._session = _timed(model, session_options(threads))
 
     def inputs(self) -> dict[str, tuple[str, list[int | str | None]]]:
         """Return type, as `tensor(float)`, and shape of the inputs by name."""
@@ -129,12 +116,41 @@ class Timed:
 
     def run(self, inputs: Mapping[str, Tensor]) -> None:
         """Run it once, and drop what comes out. Raises ModelFailed."""
-        try:
-            self._session.run(None, dict(inputs))
-        except Exception as error:  # as above
-            raise ModelFailed(f"The model raised: {first_line(error)}") from error
+        _run(self._session, inputs)
 
-    def events(self) -> list[dict[str, Any]]:
-        """End the profile, and return what it has of each node that ran, in order: `dur` in µs, `args` with shapes."""
-        events = json.loads(Path(self._session.end_profiling()).read_bytes())
-        return [each for each in events if str(each.get("name", "")).endswith("_kernel_time")]
+
+def profiled(
+    model: bytes, inputs: Mapping[str, Tensor], threads: int, more: Callable[[int], bool]
+) -> list[dict[str, Any]]:
+    """Run a model as a server does, and return what ONNX Runtime took down of each node that ran, in order.
+
+    Each has a `name` that ends in `_kernel_time`, and `dur` in µs. more: whether to run it again after so many times.
+    Raises InvalidFunction and ModelFailed.
+    """
+    options = session_options(threads)
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(prefix="likewise-") as folder:
+        options.profile_file_prefix = f"{folder}/profile"
+        session = _timed(model, options)
+        runs = 0
+        while more(runs):
+            _run(session, inputs)
+            runs += 1
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+    return [each for each in events if str(each.get("name", "")).endswith("_kernel_time")]
+
+
+def _timed(model: bytes | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # as above
+        raise InvalidFunction(f"ONNX Runtime cannot load it: {first_line(error)}") from error
+
+
+def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor]) -> None:
+    try:
+        session.run(None, dict(inputs))
+    except Exception as error:  # as above
+        raise ModelFailed(f"The model raised: {first_line(error)}") from error

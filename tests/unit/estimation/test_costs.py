@@ -152,4 +152,4 @@ def test_kinds_are_those_of_kernels() -> None:
 def test_small_networks_are_warm_and_large_ones_cold() -> None:
     assert coldness(0) == coldness(1000) == 0.0
     assert coldness(1 << 30) == 1.0
-    assert 0.0 < coldness(1 << 20) < 1.0
+    assert 0.0 < coldness(3 << 20) < 1.0
