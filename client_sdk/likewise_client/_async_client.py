@@ -13,6 +13,7 @@ from likewise_client._answer import Answer, Entry, Page
 from likewise_client._base import BaseClient
 from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
 from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._inserts import AsyncInserts
 from likewise_client._methods import Soon
 from likewise_client._operations import Pages
 from likewise_client._reply import Reply
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient(BaseClient[Soon[Answer], httpx.AsyncBaseTransport]):
+class AsyncClient(BaseClient[Soon[Answer], AsyncInserts, httpx.AsyncBaseTransport]):
     """`Client` for asyncio: the same methods and settings, awaited. For one event loop at a time."""
 
     _kind = httpx.AsyncHTTPTransport
+    _inserts = AsyncInserts
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -15,6 +15,7 @@ from likewise_client._answer import Answer, Entry, Page
 from likewise_client._base import BaseClient
 from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
 from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._inserts import Inserts
 from likewise_client._operations import Pages
 from likewise_client._reply import Reply
 from likewise_client._sockets import is_plain, reply_to, translated
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Client(BaseClient[Answer, httpx.BaseTransport]):
+class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     """A client for one likewise server, or for several nodes. Safe to share between threads.
 
     nodes: base URLs. A function's requests go to the node that rendezvous hashing names, to the next one while
@@ -50,6 +51,7 @@ class Client(BaseClient[Answer, httpx.BaseTransport]):
     """
 
     _kind = httpx.HTTPTransport
+    _inserts = Inserts
 
     def close(self) -> None:
         """Close all connections."""

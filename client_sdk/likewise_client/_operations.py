@@ -18,9 +18,6 @@ from likewise_client._errors import InvalidInput
 from likewise_client._exchange import Exchange, Steps
 from likewise_client._wire import Input
 
-AT_ONCE = 500
-"""Results in one request of `insert_many`; a server takes 1,024 unless told otherwise."""
-
 Pages = Generator[Steps[Page], Union[Page, None], None]
 """Pages that follow each other: yields the steps to each, and is sent the page."""
 
@@ -158,7 +155,7 @@ class Operations:
         computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
         with_ticket = calls.within(calls.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
         without = calls.within(calls.insert(function, computed, ticket=None, durable=durable), deadline_s)
-        return self.exchange.insert(with_ticket, without, ticket)
+        return self.exchange.redeem(with_ticket, without, ticket)
 
     def insert_many(
         self, function: str, computed: Iterable[Computed], *, durable: bool = False
@@ -231,7 +228,7 @@ def _parts(computed: Iterable[Computed]) -> Iterator[list[Computed]]:
     part: list[Computed] = []
     for one in computed:
         part.append(one)
-        if len(part) == AT_ONCE:
+        if len(part) == calls.MOST_ENTRIES:
             yield part
             part = []
     if part:

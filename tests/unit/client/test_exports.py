@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 # What modules share with each other but apps never see.
 INTERNAL = {
     "BaseClient",
+    "Batching",
     "Budget",
     "CacheStatus",
     "Call",
@@ -32,6 +33,7 @@ INTERNAL = {
     "Methods",
     "Nodes",
     "Operations",
+    "Picture",
     "Race",
     "RefusedError",
     "Reply",
@@ -44,6 +46,7 @@ INTERNAL = {
     "StoredEntry",
     "Tally",
     "Trail",
+    "Waiting",
 }
 
 
