@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 import httpx
 from numpy.typing import ArrayLike
 
-from likewise_client._answer import Answer, Computed, Inserted, Page
-from likewise_client._errors import InvalidInput
+from likewise_client._answer import Answer, Computed, Inserted, Page, Ticket
+from likewise_client._errors import InvalidInput, TimedOut
 from likewise_client._read import (
     read_answer,
     read_answers,
@@ -260,6 +260,20 @@ def within(call: Call[T], deadline_s: float | None) -> Call[T]:
     if not isinstance(deadline_s, (int, float)) or not 0 < deadline_s < math.inf:
         raise InvalidInput(f"deadline_s is a number of seconds above 0, not {deadline_s!r}")
     return replace(call, deadline_s=deadline_s)
+
+
+def later(call: Call[T], spent_s: float) -> Call[T]:
+    """Return a call with what is left of its deadline. Raises TimedOut where nothing is."""
+    if call.deadline_s is None:
+        return call
+    if spent_s >= call.deadline_s:
+        raise TimedOut(f"the deadline of {call.deadline_s:g} s passed before the input could be sent")
+    return replace(call, deadline_s=call.deadline_s - spent_s)
+
+
+def for_ticket(call: Call[Answer], ticket: Ticket | None) -> Call[Answer]:
+    """Return an inference that settles the ticket of the lookup before it."""
+    return replace(call, headers={**call.headers, "Likewise-Ticket": ticket}) if ticket else call
 
 
 def _whole(name: str, value: Any) -> int:

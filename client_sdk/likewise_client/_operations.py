@@ -16,6 +16,7 @@ from likewise_client._answer import Answer, Computed, Inserted, Page
 from likewise_client._calls import CacheControl
 from likewise_client._errors import InvalidInput
 from likewise_client._exchange import Exchange, Steps
+from likewise_client._key_first import KeyFirst
 from likewise_client._wire import Input
 
 Pages = Generator[Steps[Page], Union[Page, None], None]
@@ -69,6 +70,7 @@ class Operations:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self._ways = KeyFirst()
 
     def infer(
         self,
@@ -82,6 +84,9 @@ class Operations:
         stream: str | None = None,
         drop_late: bool = False,
         deadline_s: float | None = None,
+        key: ArrayLike | None = None,
+        key_type: str | None = None,
+        key_first: bool | None = None,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
 
@@ -92,9 +97,32 @@ class Operations:
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
         deadline_s: seconds after which the answer is of no use: TimedOut is raised, and the server computes it no more.
+        key, key_type: the input's key, as for `lookup`, where the device has it. It may be asked by first, so that the
+            input is sent only on a miss. key_first: whether; None: where that is faster, as learned from calls so far.
         """
         call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late)
-        return self.exchange.run(calls.within(call, deadline_s))
+        call = calls.within(call, deadline_s)
+        if key is None and (key_type is not None or key_first):
+            raise InvalidInput("key_type and key_first say how to ask by key: pass the key, too")
+        if key is None or cache is not None or stream is not None or key_first is False:
+            return self.exchange.run(call)
+        by_key = calls.lookup_one(function, key, None, key_type, None, max_age_s, min_fresh_s)
+        return self._by_key(call, calls.within(by_key, deadline_s), key_first)
+
+    def _by_key(self, call: calls.Call[Answer], by_key: calls.Call[Answer], first: bool | None) -> Steps[Answer]:
+        """Ask by key, and send the input only where that finds nothing, with the ticket; or send it at once."""
+        clock, function, start = self.exchange.clock, call.function, self.exchange.clock()
+        if not (self._ways.pays(function, len(call.body), len(by_key.body)) if first is None else first):
+            answer = yield from self.exchange.run(call)
+            self._ways.sent(function, len(call.body), answer.from_cache, clock() - start)
+            return answer
+        answer = yield from self.exchange.run(by_key)
+        spent_s = clock() - start
+        self._ways.asked(function, answer.found, spent_s)
+        if answer.found:
+            return answer
+        call = calls.later(call, spent_s)
+        return (yield from self.exchange.redeem(calls.for_ticket(call, answer.ticket), call, answer.ticket))
 
     def lookup(
         self,

@@ -27,6 +27,7 @@ INTERNAL = {
     "Compute",
     "Exchange",
     "FakeFunction",
+    "KeyFirst",
     "Latencies",
     "Lookup",
     "Method",
