@@ -79,6 +79,7 @@ def infer(
     min_fresh_s: int | None,
     stream: str | None = None,
     drop_late: bool = False,
+    frame_number: int | None = None,
 ) -> Call[Answer]:
     """POST .../infer. A stream has a node of its own, where its state is."""
     body, media_type = encode_input(value, media_type)
@@ -87,9 +88,17 @@ def infer(
     if stream is not None:
         if not STREAM_NAME.fullmatch(stream):
             raise InvalidInput("a stream's name is 1 to 128 letters, digits, or . _ - : / signs")
-        headers["Likewise-Stream"] = f"{stream};late=drop" if drop_late else stream
+        headers["Likewise-Stream"] = f"{stream}{_place(frame_number)}{';late=drop' if drop_late else ''}"
         owner = f"{function.partition('@')[0]}/{stream}"
     return Call("POST", _path(function, "infer"), read_answer, body, headers, function, operation="infer", owner=owner)
+
+
+def _place(frame_number: int | None) -> str:
+    if frame_number is None:
+        return ""
+    if not isinstance(frame_number, int) or not 0 <= frame_number < 10**15:
+        raise InvalidInput(f"a frame's number is a whole number of 15 digits at most, not {frame_number!r}")
+    return f";frame={frame_number}"
 
 
 def lookup_one(

@@ -83,6 +83,7 @@ class Operations:
         min_fresh_s: int | None = None,
         stream: str | None = None,
         drop_late: bool = False,
+        frame_number: int | None = None,
         deadline_s: float | None = None,
         key: ArrayLike | None = None,
         key_type: str | None = None,
@@ -96,11 +97,12 @@ class Operations:
         cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
+        frame_number: its place in the stream, 0 to 999,999,999,999,999, ascending; None: as they come.
         deadline_s: seconds after which the answer is of no use: TimedOut is raised, and the server computes it no more.
         key, key_type: the input's key, as for `lookup`, where the device has it. It may be asked by first, so that the
             input is sent only on a miss. key_first: whether; None: where that is faster, as learned from calls so far.
         """
-        call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late)
+        call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late, frame_number)
         call = calls.within(call, deadline_s)
         if key is None and (key_type is not None or key_first):
             raise InvalidInput("key_type and key_first say how to ask by key: pass the key, too")

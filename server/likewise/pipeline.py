@@ -107,6 +107,8 @@ class Pipeline(Steps):
                     if asked.session is not None:
                         asked.session.last = offer.label
                 return self._reuse(fn, asked, offer, outcome)
+        if control.claim is not None:
+            verdict = fn.claimed(verdict, control.claim)
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
                 self._run(self._compute(fn, asked, verdict, fn.in_flight.lead(asked.body, asked.key)))
@@ -182,6 +184,8 @@ class Pipeline(Steps):
             if not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
                 return self._reuse(fn, asked, verdict, _HIT)
             verdict = fn.observe(verdict)
+        if control.claim is not None:
+            verdict = fn.claimed(verdict, control.claim)
         outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
         ticket = fn.tickets.issue(asked.key_type, verdict, fn.nearest_id(verdict), asked.session)
         fn.tell(asked, outcome, verdict.reason)

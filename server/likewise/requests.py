@@ -77,6 +77,8 @@ class Control:
     """The camera that the input is a frame of."""
     timeout_s: float = float("inf")
     """An answer that takes longer is of no use; counted from when the request is read."""
+    claim: Any = None
+    """The probe that a device makes by its lease; goes with `no_cache`."""
 
 
 NO_CONTROL = Control()

@@ -74,6 +74,10 @@ class Steps:
             self._journal.append(Learned(fn.journal_id, key_type, fn.policies[key_type].state()))
         return lesson, label
 
+    def secure(self, fn: Function) -> None:
+        """Have the journal know what leases hold, so that no crash gives it back."""
+        self._journal.append(Learned(fn.journal_id, fn.key_type, fn.policies[fn.key_type].state()))
+
     def _withdraw(self, fn: Function, entry_id: int) -> None:
         if entry_id >= 0:
             record = Invalidated(fn.journal_id, self._clock(), (entry_id,))

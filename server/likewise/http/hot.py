@@ -18,10 +18,11 @@ from likewise.http import wire
 from likewise.http.admission import fields_of
 from likewise.http.answers import Rendered, answered, refused
 from likewise.http.edge import Edge
+from likewise.http.leased import FIELD, Lessee, lessee
 from likewise.http.limits import Limits
 from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
 from likewise.http.relays import Relays
-from likewise.requests import Answer, Control
+from likewise.requests import Answer, Control, Ticket
 from likewise.types import Session
 
 __all__ = ["PREFIX", "Begun", "Head", "Hot", "Rendered", "answered", "connection_name", "read_body"]
@@ -109,9 +110,14 @@ class Hot:
             key_type = _key_type(fn, query) if query else fn.key_type
             limit = self._limit(fn, infers, media_type, key_type)
             body = await read_body(receive, fields.get(b"content-length", b""), limit)
-            relayed = self._relayed(fn, media_type, body, asker, principal) if infers else None
+            tenant = lessee(fn, fields.get(FIELD), asker.session, self._pipeline)
+            relayed = self._relayed(fn, media_type, body, asker, principal) if infers and tenant is None else None
             if relayed is not None:
                 status, content, headers = await relayed
+            elif tenant is not None:
+                status, content, headers = await self._serve_lessee(
+                    tenant, fn, infers, media_type, body, key_type, asker
+                )
             elif infers:
                 ticket = fields.get(b"likewise-ticket", b"").decode("latin-1") if principal.may_insert else ""
                 answer = await self._pipeline.answer(fn, media_type, body, asker.control, asker.session, ticket)
@@ -125,6 +131,29 @@ class Hot:
             status, content, headers = refused(fn, error)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+    async def _serve_lessee(
+        self, tenant: Lessee, fn: Function, infers: bool, media_type: str, body: bytes, key_type: str, asker: Asker
+    ) -> Rendered:
+        """Answer a device that has a lease, or wants one. Leases are about the primary key type, one key at a time."""
+        control = tenant.control(asker.control)
+        answer: Answer | Ticket
+        try:
+            if infers:
+                answer = await self._pipeline.answer(fn, media_type, body, control, asker.session)
+            elif media_type != wire.KEYS or key_type != fn.key_type:
+                raise InvalidValue(
+                    f"Likewise-Lease goes with a raw input, or with one key of `{fn.key_type}` in bytes; leave it out."
+                )
+            else:
+                key = fn.key_types[key_type].from_bytes(body, 1)[0]
+                answer = self._pipeline.lookup(fn, key, key_type, control, asker.session)
+        except BaseException:
+            if tenant.claim is not None and not tenant.claim.taken:  # refused before anything could be computed
+                tenant.claim.abandon()
+            raise
+        status, content, headers = answered(answer, asker.control)
+        return status, content, [*headers, *tenant.headers(answer)]
 
     def _limit(self, fn: Function, infers: bool, media_type: str, key_type: str) -> int:
         """Return the most bytes that a body may have."""
@@ -151,7 +180,7 @@ class Hot:
                 or found.get(b"connection", b"keep-alive").lower() != b"keep-alive"
                 or found.get(b"content-encoding", b"identity") not in (b"", b"identity")
                 or not (infers or media_type in (wire.KEYS, wire.JSON))
-                or found.keys() & {b"transfer-encoding", b"upgrade", b"expect", b"likewise-ticket"}
+                or found.keys() & {b"transfer-encoding", b"upgrade", b"expect", b"likewise-ticket", FIELD}
             ):
                 return None
             if not found.get(b"authorization"):

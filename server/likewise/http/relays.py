@@ -15,7 +15,7 @@ from likewise.requests import Control, StreamTag
 from likewise.types import Session
 from likewise.workers.link import WorkerLink
 
-_CONTROL = [each.name for each in fields(Control) if each.name != "stream"]
+_CONTROL = [each.name for each in fields(Control) if each.name not in ("stream", "claim")]
 
 
 class Relays:
