@@ -17,7 +17,7 @@ from likewise_client._inserts import AsyncInserts
 from likewise_client._methods import Soon
 from likewise_client._operations import Pages
 from likewise_client._reply import Reply
-from likewise_client._sockets import is_plain, reply_to, translated
+from likewise_client._sockets import reply_to, translated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -102,11 +102,10 @@ class AsyncClient(BaseClient[Soon[Answer], AsyncInserts, httpx.AsyncBaseTranspor
         try:
             request = sockets.request(step)
             response = await self._transports[node].handle_async_request(request)
-            body = bytearray()
             try:
-                pieces = cast(AsyncIterable[bytes], response.stream) if is_plain(response) else response.aiter_bytes()
-                async for chunk in pieces:
-                    sockets.add(body, chunk, node)
+                body = sockets.body(response, node)
+                async for piece in cast(AsyncIterable[bytes], response.stream):
+                    body.add(piece)
             finally:
                 await response.aclose()
             return reply_to(request, response, body)

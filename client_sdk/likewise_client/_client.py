@@ -18,7 +18,7 @@ from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Step
 from likewise_client._inserts import Inserts
 from likewise_client._operations import Pages
 from likewise_client._reply import Reply
-from likewise_client._sockets import is_plain, reply_to, translated
+from likewise_client._sockets import reply_to, translated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -113,10 +113,10 @@ class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
         try:
             request = sockets.request(step)
             response = self._transports[node].handle_request(request)
-            body = bytearray()
             try:
-                for chunk in cast(Iterable[bytes], response.stream) if is_plain(response) else response.iter_bytes():
-                    sockets.add(body, chunk, node)
+                body = sockets.body(response, node)
+                for piece in cast(Iterable[bytes], response.stream):
+                    body.add(piece)
                     if due is not None and time.monotonic() > due:
                         raise TimedOut(f"the answer of {node} was not there by the deadline")
             finally:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[3]
 INTERNAL = {
     "BaseClient",
     "Batching",
+    "Body",
     "Budget",
     "CacheStatus",
     "Call",
