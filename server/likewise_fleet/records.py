@@ -41,6 +41,8 @@ class Answered:
     """When it was answered, since the beginning of the run."""
     link_s: float = 0.0
     """Of the latency, what the network took."""
+    stored: bool = False
+    """Whether the edge kept what it computed, and told its peers."""
 
 
 @dataclass(frozen=True, slots=True)
