@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from likewise.errors import SettingsError
+from likewise.lease_settings import LeaseSettings
 from likewise.setting import Setting, row, rows_of
 
 _MIB = 1 << 20
@@ -19,7 +20,7 @@ _MIB = 1 << 20
 
 # ruff: noqa: RUF009 - each call describes a field, the defaults themselves are immutable
 @dataclass(frozen=True)
-class Settings:
+class Settings(LeaseSettings):
     """All settings of a server, checked. May be built directly, with any left out at its default."""
 
     host: str = row(

@@ -154,6 +154,8 @@ class Verdict:
     """True: somebody else computes it and may never bring the result."""
     origin: Any = None
     """The stream whose offer it is about; None: that of near neighbors."""
+    claim: Any = None
+    """A probe of a device by its lease, to be settled with the computed label; None: there is none."""
 
     @property
     def reuse(self) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 
 from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
 from likewise.decision.frames import FramePolicy
+from likewise.decision.leases import Leases
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.events import Sink
 from likewise.features.decode import decoder
@@ -17,6 +20,7 @@ from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
 from likewise.function.fingerprint import fingerprint, journal_id
 from likewise.function.function import Function
+from likewise.function.leasing import Leasing
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.spec import FunctionSpec
@@ -26,6 +30,7 @@ from likewise.inference.batching import Batcher, Workers
 from likewise.inference.runner import ModelRunner
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
+from likewise.ports import Policy
 from likewise.results.labels import Labels
 from likewise.types import Array, Clock, Input
 from likewise.video.stream import StreamStore
@@ -55,6 +60,11 @@ class Defaults:
     max_devices: int = 10_000
     stream_bytes: int = 1 << 30
     ticket_prefix: str = ""
+    lease_s: float = 60.0
+    lease_tokens: float = 3.0
+    lease_most_tokens: float = 19.0
+    max_leases: int = 1024
+    max_account_leases: int = 256
 
 
 class Assembler:
@@ -160,6 +170,7 @@ class Assembler:
             fingerprint=identity,
             budget=budget,
             streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
+            leasing=self._leasing(namespace, key_types[0].name, spec, budget, target, policies[names[0]]),
             key_types=key_types,
             sinks=self._sinks,
             projectors={
@@ -191,6 +202,33 @@ class Assembler:
             epsilon=1.0 - target,
             unit=unit_of(spec.model) if spec.input.kind == "image" else None,
         )
+
+    def _leasing(
+        self,
+        namespace: Namespace,
+        key_type: str,
+        spec: FunctionSpec,
+        budget: Budget | None,
+        target: float,
+        policy: Policy,
+    ) -> Leasing | None:
+        """Return what devices may answer with by themselves: nothing without a budget to pay for it."""
+        defaults = self._defaults
+        if budget is None or not defaults.lease_s:
+            return None
+        leases = Leases(
+            budget,
+            1.0 - target,
+            partial(token_urlsafe, 12),
+            seconds=defaults.lease_s,
+            tokens=min(defaults.lease_tokens, defaults.lease_most_tokens),
+            most=defaults.lease_most_tokens,
+            limit=defaults.max_leases,
+            per_account=defaults.max_account_leases,
+        )
+        exact = spec.model.deterministic if spec.model else False
+        k = spec.reuse.neighbors
+        return Leasing(leases, namespace, key_type, k, policy.confident, monotonic, exact=exact)
 
     def _runner(self, computation: Computation) -> ModelRunner:
         defaults = self._defaults

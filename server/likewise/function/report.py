@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from likewise.decision.leases import lease_statistics
 from likewise.requests import Outcome
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def gauges(fn: Function) -> Mapping[str, float]:
         "false_hits_bound": policy.false_hits_bound,
         "probes": policy.probes + sum(each.probes for each in others),
         "false_hits_seen": policy.false_hits_seen + sum(each.false_hits_seen for each in others),
+        **lease_statistics(None if fn.leasing is None else fn.leasing.leases),
         "samples_sent": fn.evidence.sent,
         "samples_left_out": fn.evidence.left_out,
         "samples_taken_in": fn.evidence.taken_in,
