@@ -9,22 +9,15 @@ from typing import Any
 import numpy as np
 
 from likewise_fleet.plan import Plan
-from likewise_fleet.records import Answered, From
+from likewise_fleet.records import Answered, From, bucket
 from likewise_fleet.redis_costs import measure_redis
 from likewise_fleet.run import Outcome
 
-BUCKETS = (0, 1, 2, 4, 8, 16, 32)
-"""Least count of each bucket of history."""
 HIT_S = 0.0002
 """Least CPU seconds of the server for a hit: docs/benchmarks.md has .11 to .21 ms."""
 ENTRY_BYTES = 1000
 """Memory of an entry: 287 bytes beside key and result (docs/benchmarks.md), 64 to 104 numbers, a result of 50 bytes."""
 _QUANTILES = np.linspace(0.005, 0.995, 100)
-
-
-def bucket(count: int) -> int:
-    """Return the bucket of so many earlier requests for a thing."""
-    return sum(count >= least for least in BUCKETS) - 1
 
 
 def calibration(plan: Plan, outcome: Outcome, demand: dict[str, Any]) -> dict[str, Any]:

@@ -58,3 +58,12 @@ class Costs:
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         return asdict(self)
+
+
+BUCKETS = (0, 1, 2, 4, 8, 16, 32)
+"""Least count of each bucket of history."""
+
+
+def bucket(count: int) -> int:
+    """Return the bucket of so many earlier requests for a thing."""
+    return sum(count >= least for least in BUCKETS) - 1

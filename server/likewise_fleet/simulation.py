@@ -19,16 +19,15 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise_fleet.calibration import bucket
 from likewise_fleet.demand import Demand, Look, Town, looks, per_phone
 from likewise_fleet.energy import Meter, Use
 from likewise_fleet.link import Direction, Spells
 from likewise_fleet.networks import Network, Phone
-from likewise_fleet.records import From
+from likewise_fleet.records import BUCKETS, From, bucket
 
 _ON_EDGE = (From.EDGE_CACHE.value, From.EDGE_MODEL.value)
-_ENOUGH = 12
-"""Observations from which on a cell of the table speaks for itself."""
+_LEAN = 2.0
+"""Observations that what is known of a wider class counts for in a cell of the table."""
 _ADVANCE = 20_000
 
 
@@ -110,11 +109,13 @@ class Chances:
             rows[mine].update(counts)
             columns[all_].update(counts)
             every.update(counts)
-        for mine in range(8):
-            for all_ in range(8):
-                choices = (cells.get((mine, all_)), rows.get(mine), columns.get(all_), every)
-                found = next(each for each in choices if each and (each.total() >= _ENOUGH or each is every))
-                shares = np.cumsum(list(found.values())) / found.total()
+        for mine in range(len(BUCKETS)):
+            for all_ in range(len(BUCKETS)):
+                found: dict[str, float] = dict(cells.get((mine, all_), {}))
+                wider = rows.get(mine) or columns.get(all_) or every
+                for name, count in wider.items():  # few observations lean on those of more
+                    found[name] = found.get(name, 0.0) + _LEAN * count / wider.total()
+                shares = np.cumsum(list(found.values())) / sum(found.values())
                 self._cells[mine, all_] = list(found), shares.tolist()
 
     def draw(self, mine: int, all_: int, uniform: float) -> str:
