@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import estimates, in_process, lookups, million, misses, sdk, streams, video
+from benchmarks import estimates, fleet, in_process, lookups, million, misses, sdk, streams, video
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
@@ -44,6 +44,7 @@ GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
     ),
     _one(streams.SIGNS, lambda folder, runs, quick: streams.demo(streams.SIGNS, folder, runs, quick)),
     _one(streams.SPEECH, lambda folder, runs, quick: streams.demo(streams.SPEECH, folder, runs, quick)),
+    (fleet.BARS, lambda folder, wanted, runs, quick: fleet.rows(folder, runs, quick)),
 ]
 NAMES = sorted({part for bars, _ in GROUPS for bar in bars for part in (bar.name, bar.name.partition("/")[0])})
 
