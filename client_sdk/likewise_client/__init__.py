@@ -7,6 +7,7 @@ from likewise_client._answer import Answer, Computed, Entry, Inserted, Outcome, 
 from likewise_client._async_client import AsyncClient
 from likewise_client._calls import CacheControl
 from likewise_client._client import Client
+from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
 from likewise_client._errors import (
     BadRequest,
     Conflict,
@@ -47,6 +48,8 @@ __all__ = [
     "Computed",
     "Conflict",
     "ConnectionFailed",
+    "DeviceCache",
+    "DeviceCacheInfo",
     "Entry",
     "Forbidden",
     "Input",

@@ -63,6 +63,7 @@ class AsyncClient(BaseClient):
     register = _method(Operations.register)
     unregister = _method(Operations.unregister)
     invalidate = _method(Operations.invalidate)
+    warm_up = _method(Operations.warm_up)
     functions = _method(Operations.functions)
     stats = _method(Operations.stats)
 
@@ -103,7 +104,8 @@ class AsyncClient(BaseClient):
         return decorate
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        await self._drive(self._operations.leave())
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import httpx
 
+from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
+from likewise_client._device.tier import tier_of
 from likewise_client._errors import InvalidInput, MalformedAnswer
 from likewise_client._exchange import Exchange
 from likewise_client._nodes import Nodes
@@ -43,6 +45,7 @@ class Settings(TypedDict, total=False):
     max_answer_bytes: int
     proxy: str | None
     verify: ssl.SSLContext | None
+    device_cache: DeviceCache | None
     clock: Callable[[], float]
     rng: random.Random
 
@@ -61,6 +64,7 @@ class BaseClient:
         if not isinstance(retry, Retry):
             raise InvalidInput(f"retry is a Retry(...), not {retry!r}")
         self._operations = Operations(Exchange(ring, retry, _headers(settings), clock, rng))
+        self._tier = self._operations.exchange.tier = tier_of(settings.get("device_cache"), clock)
         timeout_s = _positive(settings.get("timeout_s", 10.0), "timeout_s")
         connect_timeout_s = _positive(settings.get("connect_timeout_s", 2.0), "connect_timeout_s")
         max_connections = _count(settings.get("max_connections", 100), "max_connections")
@@ -77,6 +81,12 @@ class BaseClient:
     def nodes(self) -> tuple[str, ...]:
         """The base URLs of the nodes, without trailing slashes."""
         return self._operations.exchange.nodes.urls
+
+    def cache_on_device(self, function: str) -> DeviceCacheInfo:
+        """Return what this device's own cache has done for a function. Takes a `device_cache`."""
+        if self._tier is None:
+            raise InvalidInput("this client has no device_cache")
+        return self._tier.info(function)
 
     def _sockets(self, transport: Any, connect: Callable[..., Any]) -> dict[str, Any]:
         """Return the arguments of an httpx client. connect: makes a transport of its kind."""

@@ -47,6 +47,7 @@ class Client(BaseClient):
     timeout_s: longest wait for a connection from the pool, to send, and between two pieces of an answer.
     connect_timeout_s: longest wait for a new connection.
     retry: see Retry.
+    device_cache: a DeviceCache, from which this device answers by itself as far as the server lets it; default: none.
     max_connections: over all nodes.
     max_answer_bytes: longest answer, decompressed; a longer one is a MalformedAnswer.
     proxy: URL of a proxy for all nodes; empty: none; default: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, where
@@ -77,6 +78,7 @@ class Client(BaseClient):
     register = _method(Operations.register)
     unregister = _method(Operations.unregister)
     invalidate = _method(Operations.invalidate)
+    warm_up = _method(Operations.warm_up)
     functions = _method(Operations.functions)
     stats = _method(Operations.stats)
 
@@ -119,7 +121,8 @@ class Client(BaseClient):
         return decorate
 
     def close(self) -> None:
-        """Close all connections."""
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        self._drive(self._operations.leave())
         self._http.close()
 
     def __enter__(self) -> Self:

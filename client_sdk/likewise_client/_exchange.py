@@ -10,12 +10,13 @@ import itertools
 import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar, Union, cast
 
 import httpx
 
 from likewise_client._answer import Inserted, Ticket
 from likewise_client._calls import Call
+from likewise_client._device.tier import Tier
 from likewise_client._errors import (
     ConnectionFailed,
     LikewiseClientError,
@@ -76,6 +77,8 @@ class Exchange:
         """Take the nodes, the settings, the headers of every request, and sources of time and chance."""
         self.nodes = nodes
         self.clock = clock
+        self.tier: Tier | None = None
+        """The device's own, asked first; None: there is none."""
         self._retry = retry
         self._headers = dict(headers)
         self._rng = rng
@@ -87,6 +90,9 @@ class Exchange:
         node: ask this one alone.
         Raises a LikewiseClientError.
         """
+        if self.tier is not None and call.local is not None:
+            found: Any = yield from self.tier.answer(self, cast(Any, call), call.local, patient=patient, node=node)
+            return cast(T, found)
         retry = self._retry if patient else NEVER
         start = self.clock()
         failure: LikewiseClientError | None = None
