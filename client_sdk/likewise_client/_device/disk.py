@@ -6,7 +6,9 @@ import logging
 import os
 import re
 import tempfile
+import time
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,12 @@ def load(folder: Path, function: str, max_bytes: int) -> tuple[dict[str, Any], l
         header, entries = read_pack(path.read_bytes())
         if header.get("function") != function:
             raise ValueError("it is that of another function")
-        return header, entries
+        away_s = max(0.0, time.time() - float(header["saved_at"]))
+        return header, [
+            replace(each, ttl_s=each.ttl_s - away_s, age_s=each.age_s + away_s)
+            for each in entries
+            if each.ttl_s > away_s
+        ]
     except Exception as error:  # what is on disk may be anything; a cache can always start empty
         log.warning("%s cannot be used, the cache on this device starts empty: %s", path, error)
         return {}, []
@@ -47,7 +54,7 @@ def save(folder: Path, function: str, header: dict[str, Any], entries: list[Pack
     path = path_of(folder, function)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        content = write_pack({**header, "function": function}, entries, dimension)
+        content = write_pack({**header, "function": function, "saved_at": time.time()}, entries, dimension)
         handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=SUFFIX)
         try:
             with os.fdopen(handle, "wb") as file:
