@@ -106,7 +106,7 @@ def stretch(places, width, spans_y, spans_x, width_out, flags, out):  # type: ig
 
 @jit
 def gather(source, pad, places, width_out, kernel, stride, pads, dilation, channel, channels, out):  # type: ignore[no-untyped-def]
-    """Write the windows of outputs to the rows of `out`, shape (n, kh·kw·channels).
+    """Write the windows of outputs to the beginning of `out`, flat, rows of kh·kw·channels one after another.
 
     channel, channels: the first one that is read, and how many.
     """
@@ -117,7 +117,6 @@ def gather(source, pad, places, width_out, kernel, stride, pads, dilation, chann
     depth = source.shape[2]
     wide = source.shape[1]
     flat = source.reshape(-1)
-    rows = out.reshape(-1)
     size = kh * kw * channels
     whole = dw == 1 and channels == depth
     for at in range(len(places)):
@@ -128,13 +127,13 @@ def gather(source, pad, places, width_out, kernel, stride, pads, dilation, chann
             start = ((y + ky * dh) * wide + x) * depth
             if whole:
                 for j in range(kw * channels):
-                    rows[to + j] = flat[start + j]
+                    out[to + j] = flat[start + j]
                 to += kw * channels
             else:
                 start += channel
                 for kx in range(kw):
                     for j in range(channels):
-                        rows[to + j] = flat[start + kx * dw * depth + j]
+                        out[to + j] = flat[start + kx * dw * depth + j]
                     to += channels
 
 

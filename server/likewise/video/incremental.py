@@ -166,7 +166,7 @@ class Network:
         if isinstance(layer, Concat):
             return self._concatenate(layer, given, state, scratch, places, limit), count
         width = layer.weights.shape[1] if isinstance(layer, Conv) and not layer.depthwise else size.channels
-        chunk = max(16, self._chunk // max(width, size.channels))
+        chunk = _rows(self._chunk, max(width, size.channels))
         groups = layer.weights.shape[0] if isinstance(layer, Conv) and not layer.depthwise else 1
         bias = layer.bias if isinstance(layer, Conv | Scale) else NO_BIAS
         for start in range(0, count, chunk):
@@ -221,10 +221,11 @@ class Network:
             kernels.depthwise(source, pad, places, size.width, *layer.window, self._depthwise[layer.output], rows)
         elif isinstance(layer, Conv):
             channels = self.plan.sizes[name].channels // layer.weights.shape[0]
-            k = layer.weights.shape[1]
-            gathered = scratch.rows[: len(places) * k].reshape(len(places), k)
-            kernels.gather(source, pad, places, size.width, *layer.window, group * channels, channels, gathered)
-            self._products[layer.output][group](gathered, rows)
+            k, columns = layer.weights.shape[1:]
+            kernels.gather(source, pad, places, size.width, *layer.window, group * channels, channels, scratch.rows)
+            count = _rounded(len(places))  # the last rows are of no meaning, and nobody reads what becomes of them
+            gathered, multiplied = scratch.rows[: count * k], scratch.out[: count * columns]
+            self._products[layer.output][group](gathered.reshape(count, k), multiplied.reshape(count, columns))
         elif isinstance(layer, Pool):
             kernels.pool(source, pad, places, size.width, *layer.window, layer.biggest, layer.padded, rows)
         elif isinstance(layer, Resize):
@@ -293,9 +294,20 @@ class Network:
         for layer in self.plan.layers:
             channels = self.plan.sizes[layer.output].channels
             width = layer.weights.shape[1] if isinstance(layer, Conv) and not layer.depthwise else channels
-            count = max(16, self._chunk // max(width, channels))
+            count = _rows(self._chunk, max(width, channels))
             rows, out = max(rows, count * width), max(out, count * channels)
         return _Scratch(np.zeros(self._most + 64, np.uint8), [], np.empty(rows, np.float32), np.empty(out, np.float32))
+
+
+def _rows(numbers: int, width: int) -> int:
+    """Return how many rows of a width are computed at once, so that they hold so many numbers."""
+    return max(32, numbers // width // 32 * 32)
+
+
+def _rounded(count: int) -> int:
+    """Return a number of rows, at least `count`, of which there are few: each takes something to set up."""
+    step = 8 if count <= 128 else 32
+    return -(-count // step) * step
 
 
 def _pads(plan: Plan) -> dict[str, int]:

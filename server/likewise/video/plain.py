@@ -64,7 +64,7 @@ def gather(
 ) -> None:  # fmt: skip
     """See `compiled.gather`."""
     y, x = _windows(places, pad, width_out, stride, pads)
-    rows = out.reshape(len(places), kernel[0], kernel[1], channels)
+    rows = out[: len(places) * kernel[0] * kernel[1] * channels].reshape(len(places), kernel[0], kernel[1], channels)
     for ky in range(kernel[0]):
         for kx in range(kernel[1]):
             rows[:, ky, kx] = source[y + ky * dilation[0], x + kx * dilation[1], channel : channel + channels]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 import pytest
@@ -81,6 +82,40 @@ def test_thresholded_input_is_what_counts(seed: int) -> None:
         model.network.step(state, places, 0.0)
         for name, wanted in zip(outputs, model.run(state.frame), strict=True):
             assert nearly(state.outputs[name], wanted)
+
+
+class Recorder:
+    """Helpers that remember which of them were called."""
+
+    def __init__(self) -> None:
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> object:
+        helper = getattr(plain, name)
+
+        def call(*args: object) -> object:
+            self.called.add(name)
+            return helper(*args)
+
+        return call if callable(helper) else helper
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_all_helpers_are_compiled_before_the_first_frame(seed: int) -> None:
+    """Warming up calls whatever a frame needs: compiling takes seconds, which no frame should wait for."""
+    content, shape, outputs = random_graph(seed)
+    recorder = Recorder()
+    model = VideoModel(content, shape, outputs, helpers=cast(ModuleType, recorder))
+    state = model.warm()
+    warmed, recorder.called = recorder.called, set()
+    change = Change(model.shape, model.unit, model.kernels)
+    for frame in frames(np.random.default_rng(seed), shape, 4):
+        change.find(frame, state.frame, EXACT)
+        name = model.plan.input
+        places = change.take_over(frame, state.frame, state.kept[name], model.network.pads[name])
+        model.network.step(state, places, 0.0)
+    assert recorder.called
+    assert recorder.called <= warmed
 
 
 def test_nothing_changed_computes_nothing() -> None:
