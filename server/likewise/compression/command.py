@@ -1,0 +1,157 @@
+"""The verb: every way to make a function's model smaller, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from likewise.compression.examples import Reader, Task
+from likewise.compression.making import Made, Workshop
+from likewise.compression.methods import METHODS, Method
+from likewise.compression.network import Network
+from likewise.compression.table import as_json, table
+from likewise.errors import InvalidValue, LikewiseError, SettingsError
+from likewise.evaluation.own import Subject
+from likewise.workloads.inputs import ORDERS
+from likewise.workloads.make import WORKLOAD_NAMES
+
+WIDTH = 190
+_DESCRIPTION = """\
+Makes smaller variants of a function's model in many ways (fewer bits, fewer weights, cheaper convolutions, another
+architecture), each at the strongest setting that keeps its loss within --loss, and prints what each costs and how often
+it still says what the full model says, on inputs that it was not fitted to. Writes each as an ONNX file and packed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = _DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("function", metavar="NAME", help="the function, a folder below --functions")
+    add("--inputs", type=Path, metavar="PATH", help="folder of inputs, or a capture with inputs; no labels are needed")
+    add("--held-out", type=Path, metavar="PATH",
+        help="other inputs, which the figures are from (default: a third of --inputs)")  # fmt: skip
+    add("--labels", choices=("none", "folders"), default="none",
+        help="whether sub-folders are named for the true labels (default none: the model is the truth)")  # fmt: skip
+    add("--workload", metavar="NAME",
+        help=f"in place of --inputs, or as what the figures are from: {', '.join(WORKLOAD_NAMES)}")  # fmt: skip
+    add("--data", type=Path, default=os.environ.get("LIKEWISE_DATA"), metavar="DIR",
+        help="folder with fsdd/ and gtsrb/ for --workload (default: LIKEWISE_DATA)")  # fmt: skip
+    add("--functions", type=Path, default=Path("functions"), metavar="DIR", help="folder of the functions")
+    add("--order", choices=ORDERS, default="auto",
+        help="of files: by the time stamps in their names, by name, or (auto) by time where all have one")  # fmt: skip
+    add("--requests", type=int, default=4000, metavar="N", help="the first N inputs of each source (default 4000)")
+    add(
+        "--methods",
+        metavar="NAMES",
+        help=f"with commas (default: all that apply): {', '.join(m.name for m in METHODS)}",
+    )
+    add("--loss", type=float, default=0.5, metavar="POINTS",
+        help="what may be lost, in points of accuracy, or of agreement without labels (default 0.5)")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="where the files go (default: compressed/NAME)")
+    add("--force", action="store_true", help="write over what is in --out")
+    add("--json", type=Path, metavar="FILE", help="write the figures there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make, measure, print and write; return 0. Raises LikewiseError."""
+    methods = _methods(args)
+    if not 0 <= args.loss <= 100 or args.requests < 1:
+        raise InvalidValue("--loss is from 0 to 100 points, --requests at least 1.")
+    folder = _folder(args)
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    threads = min(4, os.cpu_count() or 1)
+    reader = Reader(Subject(args.functions, args.function, threads))
+    network = Network.load(reader.path)
+    task = _task(reader, args)
+    folder.mkdir(parents=True, exist_ok=True)
+    shop = Workshop(network, task, folder, args.loss, threads)
+    notes = list(reader.notes)
+    made: list[Made] = []
+    with _progress(len(methods), "ways") as advance:
+        for method in methods:
+            try:
+                made += shop.make(method)
+            except LikewiseError as error:
+                notes.append(f"{method.name}: left out, {error.detail}")
+            advance(1)
+    rows = shop.rows(made)
+    notes.append(
+        f"Fitted to {len(task.fitted)} inputs, chosen by {len(task.chosen)}, judged on {len(task.judged)} others."
+    )
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    console.print(table(rows))
+    console.print(f"Written to {folder}: each as .onnx, and packed as .lwz.", highlight=False, markup=False)
+    if args.json is not None:
+        try:
+            args.json.write_bytes(orjson.dumps([as_json(row) for row in rows], option=orjson.OPT_INDENT_2))
+        except OSError as error:
+            raise SettingsError(f"--json {args.json}: cannot be written ({error.strerror}).") from error
+    return 0
+
+
+def _methods(args: argparse.Namespace) -> Sequence[Method]:
+    torch = importlib.util.find_spec("torch") is not None
+    known = {method.name: method for method in METHODS}
+    if args.methods is None:
+        return [method for method in METHODS if torch or not method.needs_torch]
+    names = list(dict.fromkeys(name.strip() for name in args.methods.split(",") if name.strip()))
+    strange = [name for name in names if name not in known]
+    if strange or not names:
+        raise InvalidValue(
+            f"--methods names `{strange[0] if strange else ''}`; choose of {', '.join(known)}, with commas."
+        )
+    for name in names:
+        if known[name].needs_torch and not torch:
+            raise SettingsError(f"--methods {name}: needs PyTorch; `pip install 'likewise[compress]'`.")
+    return [known[name] for name in names]
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    folder = args.out or Path("compressed") / args.function
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not args.force:
+        raise InvalidValue(f"{folder} is there already; name another folder with --out, or write over it with --force.")
+    return Path(folder)
+
+
+def _task(reader: Reader, args: argparse.Namespace) -> Task:
+    if args.inputs is None and args.workload is None:
+        raise InvalidValue("Give inputs: --inputs PATH, a folder or a capture, or --workload NAME with --data DIR.")
+    if args.held_out is not None and args.inputs is None:
+        raise InvalidValue("--held-out has what the figures are from; give what is fitted to with --inputs PATH.")
+    if args.held_out is not None and args.workload is not None:
+        raise InvalidValue("--held-out and --workload both say what the figures are from; leave one out.")
+    data = Path(args.data) if args.data is not None else None
+    seen = unseen = None
+    with _progress(None, "inputs") as advance:
+        if args.inputs is not None:
+            seen = reader.own(args.inputs, args.order, args.requests, args.labels, advance)
+        if args.held_out is not None:
+            unseen = reader.own(args.held_out, args.order, args.requests, args.labels, advance)[0]
+        if args.workload is not None:
+            played = reader.workload(args.workload, data, args.requests, advance)
+            if seen is None:
+                seen = played
+                reader.notes.append("What is fitted to and what is judged on are of one stream, and may be alike.")
+            else:
+                unseen = played[0]
+    assert seen is not None
+    return reader.task(seen, unseen)
+
+
+@contextmanager
+def _progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)
