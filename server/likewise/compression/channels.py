@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -207,10 +208,13 @@ class Channels:
 
 
 def without(network: Network, kept: Sequence[tuple[Group, Kept]]) -> Network:
-    """Return the network with only some channels of groups. kept: which, ascending, of each group that is changed."""
+    """Return the network with only some channels of groups, or in another order.
+
+    kept: of each group that is changed, which channels stay, in the order that they have then.
+    """
     found = network.copy()
     rows: dict[str, Kept] = {}
-    columns: dict[str, NDArray[np.bool_]] = {}
+    columns: dict[str, NDArray[np.int64]] = {}
     along: dict[tuple[str, int], Kept] = {}
     counts: dict[str, int] = {}
     for group, chosen in kept:
@@ -220,20 +224,22 @@ def without(network: Network, kept: Sequence[tuple[Group, Kept]]) -> Network:
                 along[layer.bias, 0] = chosen
         along.update(dict.fromkeys(group.along, chosen))
         counts.update({node.output[0]: len(chosen) for node in group.depthwise})
-        left = np.zeros(group.size, bool)
-        left[chosen] = True
         for use in group.used_by:
-            inputs = found.weights[use.layer.weight].shape[1] if use.layer.kind == "conv" else (
-                found.matrix(use.layer).shape[1])  # fmt: skip
-            mask = columns.setdefault(use.layer.weight, np.ones(inputs, bool))
-            mask[use.begin : use.begin + group.size * use.spread] = np.repeat(left, use.spread)
+            conv = use.layer.kind == "conv"
+            inputs = found.weights[use.layer.weight].shape[1] if conv else found.matrix(use.layer).shape[1]
+            taken = columns.setdefault(use.layer.weight, np.arange(inputs))
+            places = np.full(group.size * use.spread, -1)
+            places[: len(chosen) * use.spread] = (
+                use.begin + chosen[:, None] * use.spread + np.arange(use.spread)
+            ).ravel()
+            taken[use.begin : use.begin + len(places)] = places
     for (name, axis), chosen in along.items():
         found.weights[name] = np.ascontiguousarray(np.take(found.weights[name], chosen, axis))
     by_weight: Mapping[str, Layer] = {layer.weight: layer for layer in found.layers()}
     for name in {*rows, *columns}:
         layer = by_weight[name]
-        row = rows.get(name, slice(None))
-        column = columns.get(name, slice(None))
+        row: Any = rows.get(name, slice(None))
+        column: Any = slice(None) if name not in columns else columns[name][columns[name] >= 0]
         weight = found.weights[name]
         if layer.kind == "dense" and not attribute(layer.node, "transB", 0):
             weight = weight.T[row][:, column].T

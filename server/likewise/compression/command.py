@@ -7,16 +7,19 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from likewise.compression.chains import Chain, Step, named, parse_chain
 from likewise.compression.examples import Reader, Task
-from likewise.compression.making import Made, Workshop
-from likewise.compression.methods import METHODS, Method
+from likewise.compression.making import Made, Trains, Workshop
+from likewise.compression.methods import METHODS
 from likewise.compression.network import Network
+from likewise.compression.search import parse_demands, search
 from likewise.compression.table import as_json, table
 from likewise.errors import InvalidValue, LikewiseError, SettingsError
 from likewise.evaluation.own import Subject
@@ -52,10 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--methods",
         metavar="NAMES",
-        help=f"with commas (default: all that apply): {', '.join(m.name for m in METHODS)}",
+        help="with commas, or joined as in channels:0.5+training+int8 (default: all that apply): "
+        + ", ".join(method.name for method in METHODS),
     )
     add("--loss", type=float, default=0.5, metavar="POINTS",
         help="what may be lost, in points of accuracy, or of agreement without labels (default 0.5)")  # fmt: skip
+    add("--for", dest="demands", metavar="DEMANDS",
+        help="search for what meets demands, such as memory=4MB,latency=2ms; also storage, energy, loss")  # fmt: skip
+    add("--train-minutes", type=float, default=1.0, metavar="MINUTES",
+        help="of processor time to train each that gains by it, with PyTorch; 0: none (default 1)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where the files go (default: compressed/NAME)")
     add("--force", action="store_true", help="write over what is in --out")
     add("--json", type=Path, metavar="FILE", help="write the figures there")
@@ -63,9 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make, measure, print and write; return 0. Raises LikewiseError."""
-    methods = _methods(args)
-    if not 0 <= args.loss <= 100 or args.requests < 1:
-        raise InvalidValue("--loss is from 0 to 100 points, --requests at least 1.")
+    if not 0 <= args.loss <= 100 or args.requests < 1 or not 0 <= args.train_minutes <= 1000:
+        raise InvalidValue("--loss is from 0 to 100 points, --requests at least 1, --train-minutes from 0 to 1,000.")
+    demands = parse_demands(args.demands, args.loss) if args.demands else None
+    _chains(args)  # what is wrong with them is said before anything is computed
     folder = _folder(args)
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)
@@ -74,15 +83,26 @@ def run(args: argparse.Namespace) -> int:
     network = Network.load(reader.path)
     task = _task(reader, args)
     folder.mkdir(parents=True, exist_ok=True)
-    shop = Workshop(network, task, folder, args.loss, threads)
     notes = list(reader.notes)
+    trainer = _trainer(args, task)
+    if trainer is not None:
+        task = replace(task, second_derivatives=trainer.second_derivatives)
+    elif args.train_minutes:
+        notes.append("Nothing is trained: that needs PyTorch, `pip install 'likewise[compress]'`.")
+    shop = Workshop(network, task, folder, args.loss if demands is None else demands["loss"], threads)
+    chains, chosen = _chains(args, trainer is not None), ""
+    if demands is not None:
+        with _progress(None, "combinations") as advance:
+            ways = {step.method.name: step.method for chain in chains for step in chain if step.method is not None}
+            found = search(shop, ways, demands, trainer, notes.append, advance)
+        chains, chosen = ([found], named(found)) if found else ([], "")
     made: list[Made] = []
-    with _progress(len(methods), "ways") as advance:
-        for method in methods:
+    with _progress(len(chains), "ways") as advance:
+        for chain in chains:
             try:
-                made += shop.make(method)
+                made.append(shop.make(chain, trainer.train if trainer is not None else None))
             except LikewiseError as error:
-                notes.append(f"{method.name}: left out, {error.detail}")
+                notes.append(f"{named(chain)}: left out, {error.detail}")
             advance(1)
     rows = shop.rows(made)
     notes.append(
@@ -90,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for note in notes:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
-    console.print(table(rows))
+    console.print(table(rows, chosen))
     console.print(f"Written to {folder}: each as .onnx, and packed as .lwz.", highlight=False, markup=False)
     if args.json is not None:
         try:
@@ -100,21 +120,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _methods(args: argparse.Namespace) -> Sequence[Method]:
-    torch = importlib.util.find_spec("torch") is not None
+def _trainer(args: argparse.Namespace, task: Task) -> Trains | None:
+    """Return what trains networks; None: nothing does. PyTorch is loaded only where it is used."""
+    if not args.train_minutes or importlib.util.find_spec("torch") is None:
+        return None
+    made: Trains = importlib.import_module("likewise.compression.training").Trainer(task, 60 * args.train_minutes)
+    return made
+
+
+def _chains(args: argparse.Namespace, trains: bool = True) -> Sequence[Chain]:
+    """Return the chains that are named, or each way by itself, and trained where it can be."""
     known = {method.name: method for method in METHODS}
-    if args.methods is None:
-        return [method for method in METHODS if torch or not method.needs_torch]
-    names = list(dict.fromkeys(name.strip() for name in args.methods.split(",") if name.strip()))
-    strange = [name for name in names if name not in known]
-    if strange or not names:
-        raise InvalidValue(
-            f"--methods names `{strange[0] if strange else ''}`; choose of {', '.join(known)}, with commas."
-        )
-    for name in names:
-        if known[name].needs_torch and not torch:
-            raise SettingsError(f"--methods {name}: needs PyTorch; `pip install 'likewise[compress]'`.")
-    return [known[name] for name in names]
+    if args.methods:
+        names = list(dict.fromkeys(name.strip() for name in args.methods.split(",") if name.strip()))
+        return [parse_chain(name, known) for name in names]
+    found: list[Chain] = []
+    for method in METHODS:
+        if method.usual and not method.fresh and (trains or not method.needs_torch):
+            found.append([Step(method)])
+        if method.usual and method.trains and trains:
+            found.append([Step(method), Step(None)])
+    return found
 
 
 def _folder(args: argparse.Namespace) -> Path:

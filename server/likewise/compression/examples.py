@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.captures import Recorded
+from likewise.compression.network import Network
 from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.evaluation.own import Subject
 from likewise.function.parts import Computation
 from likewise.inference.model import OnnxModel
-from likewise.tuning.candidates import split
+from likewise.tuning.candidates import BLOCK, split
 from likewise.types import Tensor
 from likewise.workloads.inputs import Inputs, Order
 from likewise.workloads.make import open_workload
@@ -26,8 +27,8 @@ MOST_BYTES = 1 << 31
 """Of all inputs together, as the model takes them."""
 FEWEST = 20
 """Inputs below which nothing can be said."""
-ODD_BLOCK, SHARE = 30, 5
-"""Of the fitted inputs, every fifth block of so many in a row is for choosing alone."""
+SHARE = 5
+"""Of the fitted inputs, one block in so many is for choosing alone."""
 
 Advance = Callable[[int], None]
 Label = Callable[[Recorded], int]
@@ -73,6 +74,8 @@ class Task:
     """Of two lists of outputs, which rows mean the same result."""
     labelled: bool
     """Whether results are classes, so that the first output has scores."""
+    second_derivatives: Callable[[Network], Mapping[str, NDArray[np.float32]]] | None = None
+    """Returns by weight what the loss gains where it is zero, to the second order; None: that needs PyTorch."""
 
 
 class Reader:
@@ -177,12 +180,11 @@ class Reader:
         if unseen is None:
             parts = split(devices)
             unseen, examples = examples.some(parts.played), examples.some(parts.fitted)
-        places = np.arange(len(examples))
-        block = min(ODD_BLOCK, max(1, len(examples) // (2 * SHARE)))
-        choosing = places // block % SHARE == SHARE - 1
+            devices = [devices[at] for at in parts.fitted]
+        choosing = _every_fifth(devices)
         kind = self.subject.spec.result.kind
         return Task(
-            self.path, examples.some(places[~choosing]), examples.some(places[choosing]), unseen,
+            self.path, examples.some(np.flatnonzero(~choosing)), examples.some(np.flatnonzero(choosing)), unseen,
             _same_class if kind == "label" else self._same_result, kind == "label",
         )  # fmt: skip
 
@@ -202,6 +204,19 @@ class Reader:
         return np.array(found, bool)
 
 
+def _every_fifth(devices: Sequence[int]) -> NDArray[np.bool_]:
+    """Return every fifth block of what each device sent; devices take turns in whose first block it is."""
+    block = min(BLOCK, max(1, len(devices) // (2 * SHARE)))
+    sent: Counter[int] = Counter()
+    found = np.zeros(len(devices), bool)
+    for at, device in enumerate(devices):
+        found[at] = (sent[device] // block + device) % SHARE == SHARE - 1
+        sent[device] += 1
+    if found.all() or not found.any():
+        found[:] = np.arange(len(devices)) % SHARE == SHARE - 1
+    return found
+
+
 def outputs_of(model: OnnxModel, tensors: Tensor) -> tuple[Tensor, ...]:
     """Return a model's outputs for many inputs, each of shape (n, ...). Raises ModelFailed."""
     step = BATCH if model.dynamic_batch else 1
@@ -217,3 +232,12 @@ def _same_class(one: Sequence[Tensor], other: Sequence[Tensor]) -> NDArray[np.bo
     first, second = (each[0].reshape(len(each[0]), -1) for each in (one, other))
     same: NDArray[np.bool_] = first.argmax(1) == second.argmax(1)
     return same
+
+
+def scores(outputs: Tensor) -> NDArray[np.float32]:
+    """Return logits of a model's outputs, shape (n, classes): logarithms where they are shares."""
+    flat = outputs.reshape(len(outputs), -1).astype(np.float32)
+    if flat.min() >= 0 and np.allclose(flat.sum(1), 1, atol=1e-3):
+        flat = np.log(np.maximum(flat, 1e-6))
+    centered: NDArray[np.float32] = flat - flat.mean(1, keepdims=True)
+    return centered

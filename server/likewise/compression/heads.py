@@ -80,7 +80,7 @@ def pooled(network: Network, tensor: str, grid: int) -> Network:
     flat = found.fresh("likewise_features")
     nodes.append(helper.make_node("Flatten", [last], [flat], axis=1))
     found.set_nodes(nodes)
-    _set_output(found, flat, None)
+    set_output(found, flat, None)
     return found
 
 
@@ -91,7 +91,7 @@ def with_linear(network: Network, matrix: Floats, bias: Floats, like: Network) -
     offset = found.add_weight(bias.astype(np.float32), "likewise_head_bias")
     name = like.outputs[0]
     found.model.graph.node.append(helper.make_node("Gemm", [found.outputs[0], weight, offset], [name], transB=1))
-    _set_output(found, name, len(bias))
+    set_output(found, name, len(bias))
     return found
 
 
@@ -114,7 +114,8 @@ def run(network: Network, inputs: Tensor) -> Floats:
     return np.concatenate(parts).reshape(len(inputs), -1).astype(np.float32)
 
 
-def _set_output(network: Network, name: str, count: int | None) -> None:
+def set_output(network: Network, name: str, count: int | None) -> None:
+    """Make a tensor of shape (batch, count) the only output."""
     graph = network.model.graph
     batch = graph.input[0].type.tensor_type.shape.dim[0]
     info = onnx.ValueInfoProto()

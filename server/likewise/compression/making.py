@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
+from typing import Protocol
 
+from likewise.compression.chains import Chain, named
 from likewise.compression.counts import count
 from likewise.compression.examples import Examples, Task
 from likewise.compression.measures import Judged, Row, judge, judge_file, latencies
 from likewise.compression.methods import Method
 from likewise.compression.network import Network
 from likewise.compression.packing import pack
-from likewise.errors import LikewiseError
+from likewise.compression.pruning import Importance
+from likewise.errors import LikewiseError, SettingsError
 from likewise.files import PUBLIC, write_atomic
 
 FULL = "model"
@@ -23,7 +26,23 @@ CHOOSING = 600
 LOSSES_TRAINED = 15.0
 """Points that a network may lose before it is trained further: more than that is rarely regained."""
 
-Train = Callable[[Network], Network]
+
+class Train(Protocol):
+    """Trains a network further."""
+
+    def __call__(
+        self, network: Network, *, fresh: bool = False, frozen: Collection[str] = (), share: float = 1.0
+    ) -> Network:
+        """Return it trained. fresh: it has random weights; frozen: names of weights that stay; share: of the time."""
+
+
+class Trains(Protocol):
+    """What `training.py` has, which is loaded only where there is PyTorch."""
+
+    train: Train
+
+    def second_derivatives(self, network: Network) -> Importance:
+        """Return by weight what the loss gains where it is zero, to the second order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +101,36 @@ class Workshop:
             raise refused
         return best
 
-    def make(self, method: Method, train: Train | None = None) -> list[Made]:
-        """Return what a way makes: as it is, and where it can be trained, trained at a stronger setting."""
+    def make(self, chain: Chain, train: Train | None = None) -> Made:
+        """Return what ways make of the network, one behind another. Raises LikewiseError where one does not apply."""
         began = monotonic()
-        found = []
-        if not method.needs_torch:
-            made, strength, _ = self.strongest(method, self._limit)
-            found.append(Made(method.name, method.category, method.how(strength), made, monotonic() - began))
-        if train is not None and (method.trains or method.needs_torch):
-            began = monotonic()
-            made, strength, _ = self.strongest(method, LOSSES_TRAINED)
-            trained = train(made)
-            name = method.name if method.needs_torch else f"{method.name}+training"
-            found.append(Made(name, method.category, method.how(strength), trained, monotonic() - began))
-        return found
+        network, said = self.network, list[str]()
+        last: Method | None = None
+        for at, step in enumerate(chain):
+            method = step.method
+            if method is None:
+                if train is None:
+                    raise SettingsError(
+                        "training needs PyTorch: `pip install 'likewise[compress]'`, and --train-minutes."
+                    )
+                head = last.head if last else ""
+                frozen = [name for name in network.weights if head and not name.startswith(head)]
+                network = train(network, fresh=last is not None and last.fresh, frozen=frozen)
+                continue
+            strength = step.strength
+            if strength is None and method.fresh:
+                strength = method.strengths[0]
+            if strength is not None:
+                network = method.make(network, self.task, strength)
+            else:
+                trained = any(later.method is None for later in chain[at + 1 :])
+                limit = LOSSES_TRAINED if trained else self._limit
+                network, strength, _ = self.strongest(method, limit, network)
+            said.append(method.how(strength))
+            last = method
+        single = [step.method for step in chain if step.method is not None]
+        category = single[0].category if len(single) == 1 else "combined"
+        return Made(named(chain), category, ", ".join(filter(None, said)), network, monotonic() - began)
 
     def rows(self, made: Sequence[Made]) -> list[Row]:
         """Write the file of each network, packed beside it, and return all figures; the full model's first."""

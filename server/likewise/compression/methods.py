@@ -12,15 +12,17 @@ from typing import Literal
 
 import numpy as np
 
-from likewise.compression.examples import Task
+from likewise.compression.examples import Task, scores
 from likewise.compression.factors import depthwise, fire, low_rank
 from likewise.compression.heads import cut_names, headed, last_map
 from likewise.compression.network import Floats, Network
+from likewise.compression.particles import particle_importance
 from likewise.compression.precision import dynamic_int8, float16, static_int8
-from likewise.compression.pruning import magnitude, pruned
+from likewise.compression.pruning import Importance, Scale, magnitude, pruned
+from likewise.compression.refusals import NotApplicable
 from likewise.compression.saliency import channel_pruned
 from likewise.compression.sharing import coded, shared
-from likewise.errors import InvalidValue
+from likewise.compression.students import student
 
 Stage = Literal["structure", "sparsity", "precision"]
 """The order in which ways are combined: what is computed, which weights are zero, how they are written."""
@@ -30,10 +32,6 @@ RANGES = 200
 """Inputs that tell the ranges of activations."""
 MOST_HEADS = 1500
 """Inputs that a linear layer is fitted to."""
-
-
-class NotApplicable(InvalidValue):
-    """A network has nothing that a way works on; the detail says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,12 @@ class Method:
     trains: bool = False
     """Whether what comes of it is worth training further."""
     needs_torch: bool = False
+    usual: bool = True
+    """Whether it is tried where no methods are named."""
+    fresh: bool = False
+    """Whether what it makes knows nothing before it is trained."""
+    head: str = ""
+    """What the names of the weights begin with that are trained; empty: all."""
 
     def how(self, strength: float) -> str:
         """Return its settings in words."""
@@ -99,14 +103,30 @@ def _headed(network: Network, task: Task, tensor: str, grid: int) -> Network:
     return headed(network, tensor, grid, some.tensors, scores(some.outputs[0]))
 
 
-def scores(outputs: Floats) -> Floats:
-    """Return logits of a model's outputs, shape (n, classes): logarithms where they are shares."""
-    flat = outputs.reshape(len(outputs), -1).astype(np.float32)
-    if flat.min() >= 0 and np.allclose(flat.sum(1), 1, atol=1e-3):
-        flat = np.log(np.maximum(flat, 1e-6))
-    centered: Floats = flat - flat.mean(1, keepdims=True)
-    return centered
+def _second_derivatives(network: Network, task: Task) -> Importance:
+    if task.second_derivatives is None:
+        raise NotApplicable("second derivatives need PyTorch, `pip install 'likewise[compress]'`, and --train-minutes")
+    return task.second_derivatives(network)
 
+
+def _zeros(importance: Callable[[Network, Task], Importance], scale: Scale) -> Make:
+    return lambda network, task, share: pruned(network, share, importance(network, task), scale)
+
+
+def _fewer_channels(importance: Callable[[Network, Task], Importance]) -> Make:
+    return lambda network, task, left: channel_pruned(network, left, task.fitted.tensors, importance(network, task))
+
+
+_SHARES, _FEW, _LEFT = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97), (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (
+    0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # fmt: skip
+
+
+_SOURCES: Sequence[tuple[str, Callable[[Network, Task], Importance], Mapping[str, Scale]]] = (
+    ("", lambda network, _: magnitude(network), {"pruned": "weight", "kernels": "kernel", "strides": "stride"}),
+    ("obd", _second_derivatives, {"": "weight", "-kernels": "kernel", "-strides": "stride"}),
+    ("particle", particle_importance, {"-kernels": "kernel", "-strides": "stride"}),
+)
+"""What says which weights matter, and the names of what is zero by it at each scale."""
 
 METHODS: tuple[Method, ...] = (
     Method("float16", "weights", "precision", lambda net, _, __: float16(net)),
@@ -119,17 +139,21 @@ METHODS: tuple[Method, ...] = (
         "coded", "weights", "precision", lambda net, _, noise: coded(net, noise),
         (0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3, 0.4), "noise {:.3g}",
     ),
-    Method(
-        "pruned", "weights", "sparsity", lambda net, _, share: pruned(net, share, magnitude(net)),
-        (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97), "{:.0%} zero", trains=True,
+    *(
+        Method(
+            f"{source}{what}", "weights", "sparsity", _zeros(importance, scale), _FEW if what else _SHARES,
+            "{:.0%} zero", trains=True, needs_torch=source.startswith("obd"), usual=not source or not what,
+        )
+        for source, importance, parts in _SOURCES
+        for what, scale in parts.items()
     ),
     Method(
-        "kernels", "weights", "sparsity", lambda net, _, share: pruned(net, share, magnitude(net), "kernel"),
-        (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), "{:.0%} zero", trains=True,
+        "obd-channels", "convolutions", "structure", _fewer_channels(_second_derivatives), _LEFT, "{:.0%} of the work",
+        trains=True, needs_torch=True, usual=False,
     ),
     Method(
-        "strides", "weights", "sparsity", lambda net, _, share: pruned(net, share, magnitude(net), "stride"),
-        (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5), "{:.0%} zero", trains=True,
+        "particle-channels", "convolutions", "structure", _fewer_channels(particle_importance), _LEFT,
+        "{:.0%} of the work", trains=True, usual=False,
     ),
     Method(
         "low-rank-dense", "weights", "structure",
@@ -146,7 +170,7 @@ METHODS: tuple[Method, ...] = (
         _changed(
             lambda net, task, left: channel_pruned(net, left, task.fitted.tensors), "no channels can be taken out"
         ),
-        (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2), "{:.0%} of the work", trains=True,
+        _LEFT, "{:.0%} of the work", trains=True,
     ),
     Method(
         "depthwise", "convolutions", "structure",
@@ -161,6 +185,11 @@ METHODS: tuple[Method, ...] = (
     Method(
         "pooled-head", "architecture", "structure", _pooled_head, (4, 2, 1), "{0:.0f} × {0:.0f} places", trains=True
     ),
-    Method("exit", "architecture", "structure", _exit, (0.85, 0.7, 0.6, 0.45, 0.3, 0.15), "at {:.0%}", trains=True),
+    Method("exit", "architecture", "structure", _exit, (0.85, 0.7, 0.6, 0.45, 0.3, 0.15), "at {:.0%}", trains=True,
+        head="likewise_head",),
+    Method(
+        "student", "architecture", "structure", lambda net, _, width: student(net, int(width)), (32, 64, 48, 24, 16),
+        "{:.0f} channels first", trains=True, needs_torch=True, fresh=True,
+    ),
 )  # fmt: skip
-"""Those that need no training; `trained.py` has the others."""
+"""All of them."""

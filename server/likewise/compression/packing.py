@@ -36,15 +36,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.compression import huffman
+from likewise.compression.unpacking import HEAD, MAGIC, SKIP
 from likewise.inference.protobuf import BYTES, VARINT, Span, fields
 
-MAGIC = b"LWZ1"
-HEAD = struct.Struct("<4sI")
 MOST_SYMBOLS = 256
 FEWEST = 64
 """Bytes below which a tensor stays in the skeleton."""
-SKIP = 255
-"""The gap that no number follows."""
 _WIDTHS = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """Bytes of a number by TensorProto.DataType."""
 

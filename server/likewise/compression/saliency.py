@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from likewise.compression.channels import Channels, Group, Use, without
 from likewise.compression.counts import count
 from likewise.compression.network import Network
+from likewise.compression.pruning import Importance
 from likewise.inference.graphs import peeker
 from likewise.types import Tensor
 
@@ -26,16 +27,20 @@ INPUTS = 96
 _HALVINGS = 14
 
 
-def channel_pruned(network: Network, share: float, inputs: Tensor) -> Network:
+def channel_pruned(network: Network, share: float, inputs: Tensor, importance: Importance | None = None) -> Network:
     """Return the network with the least channels out, with that share of its multiply-adds left, or somewhat less.
 
-    inputs: shape (n, ...), by which channels are weighed. With share 1 nothing changes.
+    inputs: shape (n, ...), by which channels are weighed. With share 1 nothing changes. importance: weighs them by the
+    sum of their filters' instead.
     """
     groups = [group for group in Channels(network).groups() if group.used_by]
     if share >= 1 or not groups:
         return network.copy()
     means, squares = moments(network, [use.layer.input for group in groups for use in group.used_by], inputs)
-    worths = [worth(network, group, squares) for group in groups]
+    if importance is None:
+        worths = [worth(network, group, squares) for group in groups]
+    else:
+        worths = [filters_worth(group, importance) for group in groups]
     goal = share * count(network).multiply_adds
     low, high = 0.0, max(float(each.max()) for each in worths)
     for _ in range(_HALVINGS):
@@ -82,6 +87,17 @@ def worth(network: Network, group: Group, squares: dict[str, Doubles]) -> Double
         energy = (matrix.reshape(len(inputs), -1).sum(1) * inputs)[use.begin : use.begin + group.size * use.spread]
         each = energy.reshape(group.size, use.spread).sum(1)
         found += each / max(float(each.sum()), 1e-30)
+    return found
+
+
+def filters_worth(group: Group, importance: Importance) -> Doubles:
+    """Return the importance of the filters that make each channel of a group, as a share."""
+    found = np.zeros(group.size)
+    for layer in group.made_by:
+        worth_of = importance[layer.weight].astype(np.float64)
+        each = worth_of.reshape(group.size, -1) if layer.kind == "conv" or len(worth_of) == group.size else worth_of.T
+        sums = each.sum(1)
+        found += sums / max(float(sums.sum()), 1e-30)
     return found
 
 

@@ -22,6 +22,7 @@ MAGIC = b"LWZ1"
 HEAD = struct.Struct("<4sI")
 MAX_HEADER = 1 << 22
 SKIP = 255
+"""The gap that no number follows."""
 _PARTS = {"deflate": 1, "huffman": 4, "sparse": 7}
 
 
