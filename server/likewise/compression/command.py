@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -18,11 +19,14 @@ from likewise.compression.chains import Chain, Step, named, parse_chain
 from likewise.compression.examples import Reader, Task
 from likewise.compression.making import Made, Trains, Workshop
 from likewise.compression.methods import METHODS
+from likewise.compression.nested import MOST_CAPACITIES
 from likewise.compression.network import Network
+from likewise.compression.packing import pack
 from likewise.compression.search import parse_demands, search
 from likewise.compression.table import as_json, table
 from likewise.errors import InvalidValue, LikewiseError, SettingsError
 from likewise.evaluation.own import Subject
+from likewise.files import PUBLIC, write_atomic
 from likewise.workloads.inputs import ORDERS
 from likewise.workloads.make import WORKLOAD_NAMES
 
@@ -62,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what may be lost, in points of accuracy, or of agreement without labels (default 0.5)")  # fmt: skip
     add("--for", dest="demands", metavar="DEMANDS",
         help="search for what meets demands, such as memory=4MB,latency=2ms; also storage, energy, loss")  # fmt: skip
+    add("--nested", metavar="SHARES",
+        help="capacities in one file, by shares of the channels, such as 0.25,0.5,0.75,1; needs PyTorch")  # fmt: skip
+    add("--alone", action="store_true", help="with --nested: also train each capacity by itself, to compare")
     add("--train-minutes", type=float, default=1.0, metavar="MINUTES",
         help="of processor time to train each that gains by it, with PyTorch; 0: none (default 1)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where the files go (default: compressed/NAME)")
@@ -74,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.loss <= 100 or args.requests < 1 or not 0 <= args.train_minutes <= 1000:
         raise InvalidValue("--loss is from 0 to 100 points, --requests at least 1, --train-minutes from 0 to 1,000.")
     demands = parse_demands(args.demands, args.loss) if args.demands else None
+    shares = _shares(args)
     _chains(args)  # what is wrong with them is said before anything is computed
     folder = _folder(args)
     console = Console()
@@ -96,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
             ways = {step.method.name: step.method for chain in chains for step in chain if step.method is not None}
             found = search(shop, ways, demands, trainer, notes.append, advance)
         chains, chosen = ([found], named(found)) if found else ([], "")
+    if shares:
+        chains = []
     made: list[Made] = []
     with _progress(len(chains), "ways") as advance:
         for chain in chains:
@@ -104,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
             except LikewiseError as error:
                 notes.append(f"{named(chain)}: left out, {error.detail}")
             advance(1)
+    if shares:
+        made = _nested(trainer, network, shares, folder, args.alone, notes)
     rows = shop.rows(made)
     notes.append(
         f"Fitted to {len(task.fitted)} inputs, chosen by {len(task.chosen)}, judged on {len(task.judged)} others."
@@ -126,6 +138,38 @@ def _trainer(args: argparse.Namespace, task: Task) -> Trains | None:
         return None
     made: Trains = importlib.import_module("likewise.compression.training").Trainer(task, 60 * args.train_minutes)
     return made
+
+
+def _shares(args: argparse.Namespace) -> list[float]:
+    """Return the shares of --nested, ascending; none: it is not asked for."""
+    if args.nested is None:
+        return []
+    try:
+        shares = [float(word) for word in args.nested.split(",")]
+    except ValueError:
+        shares = []
+    rising = all(one < other for one, other in pairwise(shares))
+    if not rising or not 2 <= len(shares) <= MOST_CAPACITIES or shares[0] <= 0 or shares[-1] != 1:
+        raise InvalidValue(f"--nested `{args.nested}`: give shares that rise to 1, such as 0.25,0.5,0.75,1.")
+    if args.demands or args.methods:
+        raise InvalidValue("--nested makes capacities alone; leave out --for and --methods.")
+    if importlib.util.find_spec("torch") is None or not args.train_minutes:
+        raise SettingsError("--nested: needs PyTorch, `pip install 'likewise[compress]'`, and --train-minutes.")
+    return shares
+
+
+def _nested(
+    trainer: Trains | None, network: Network, shares: list[float], folder: Path, alone: bool, notes: list[str]
+) -> list[Made]:
+    """Write the file of all capacities, and return them."""
+    content, made = importlib.import_module("likewise.compression.nesting").nested(trainer, network, shares, alone)
+    write_atomic(folder / "nested.onnx", content, PUBLIC)
+    write_atomic(folder / "nested.lwz", pack(content), PUBLIC)
+    largest = len(next(each for each in made if each.name == f"nested-{len(shares)}").network.to_bytes())
+    notes.append(
+        f"nested.onnx has all {len(shares)} capacities in {len(content) / largest:.3f} times the largest alone."
+    )
+    return list(made)
 
 
 def _chains(args: argparse.Namespace, trains: bool = True) -> Sequence[Chain]:

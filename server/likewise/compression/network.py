@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -92,14 +93,15 @@ class Network:
         other.input, other.shape, other.outputs = self.input, self.shape, list(self.outputs)
         return other
 
-    def to_bytes(self) -> bytes:
-        """Return the ONNX file, with the weights that are read, and no others."""
+    def to_bytes(self, extra: Mapping[str, Tensor] = MappingProxyType({})) -> bytes:
+        """Return the ONNX file, with the weights that are read, and no others but extra ones."""
         graph = self.model.graph
         read = {name for node in graph.node for name in reads(node)} | set(self.outputs)
         del graph.initializer[:]
         self.weights = {name: value for name, value in self.weights.items() if name in read}
         graph.initializer.extend(
-            numpy_helper.from_array(np.asarray(value, order="C"), name) for name, value in self.weights.items()
+            numpy_helper.from_array(np.asarray(value, order="C"), name)
+            for name, value in {**self.weights, **extra}.items()
         )
         del graph.value_info[:]  # shapes may differ by now
         return bytes(self.model.SerializeToString())

@@ -41,7 +41,7 @@ class Trainer:
 
     def __init__(self, task: Task, seconds: float, seed: int = 0, advance: Advance = lambda _: None) -> None:
         """Set up. seconds: of processor time for each network. advance: with seconds gone by."""
-        self._task, self._seconds, self._seed, self._advance = task, seconds, seed, advance
+        self.task, self.seconds, self._seed, self._advance = task, seconds, seed, advance
         self._shown: tuple[Any, Any] | None = None
         self._derivatives: dict[int, tuple[Network, dict[str, Floats]]] = {}
 
@@ -70,7 +70,7 @@ class Trainer:
             ]
         )
         highest = FRESH_RATE if fresh else RATE
-        budget = share * self._seconds
+        budget = share * self.seconds
         began, gone = thread_time(), 0.0
         while (spent := thread_time() - began) < budget:
             self._advance(spent - gone)
@@ -92,7 +92,7 @@ class Trainer:
     def loss(self, said: Any, wanted: Any) -> Any:
         """Return how far outputs are from what the full model says."""
         said = said.reshape(len(said), -1)
-        if not self._task.labelled:
+        if not self.task.labelled:
             return functional.mse_loss(said, wanted) / wanted.var().clamp_min(1e-12)
         return functional.kl_div(
             functional.log_softmax(said / SOFTNESS, 1), functional.softmax(wanted / SOFTNESS, 1), reduction="batchmean"
@@ -101,16 +101,16 @@ class Trainer:
     def shown(self) -> tuple[Any, Any]:
         """Return what is trained on, and what the full model says of it; made once."""
         if self._shown is None:
-            fitted = self._task.fitted
+            fitted = self.task.fitted
             tensors, outputs = [fitted.tensors], [fitted.outputs[0]]
             if fitted.tensors.ndim == 4 and fitted.tensors.dtype == np.float32:
-                full = OnnxModel(self._task.path, outputs=())
+                full = OnnxModel(self.task.path, outputs=())
                 torch.manual_seed(self._seed)
                 for _ in range(min(VIEWS, MOST_VIEWED // len(fitted))):
                     tensors.append(varied(torch.from_numpy(fitted.tensors)).numpy())
                     outputs.append(outputs_of(full, tensors[-1])[0])
             said = np.concatenate(outputs)
-            wanted = scores(said) if self._task.labelled else said.reshape(len(said), -1)
+            wanted = scores(said) if self.task.labelled else said.reshape(len(said), -1)
             inputs = torch.from_numpy(np.concatenate(tensors))
             if inputs.ndim == 4:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -128,7 +128,7 @@ class Trainer:
         names = [layer.weight for layer in network.layers()]
         weights = {name: module.weight(name) for name in names}
         totals = {name: torch.zeros_like(value) for name, value in weights.items()}
-        places = torch.linspace(0, len(self._task.fitted) - 1, min(FISHER_INPUTS, len(self._task.fitted))).long()
+        places = torch.linspace(0, len(self.task.fitted) - 1, min(FISHER_INPUTS, len(self.task.fitted))).long()
         parameters = [module.trained[module.key(name)] for name in names]
         for at in places:
             said = module(inputs[at][None]).float().reshape(1, -1)
@@ -147,7 +147,7 @@ class Trainer:
 
     def _informed(self, said: Any) -> list[tuple[float, Any]]:
         """Return what the squared gradients of one output are a mean of, with the weight of each."""
-        if not self._task.labelled:
+        if not self.task.labelled:
             return [(1.0, (said * torch.randn_like(said)).sum())]
         logs = functional.log_softmax(said, 1)[0]
         likely = logs.detach().exp().topk(min(MOST_CLASSES, len(logs)))
