@@ -3,8 +3,8 @@
 Channels are put in the order of what they are worth, so that a smaller capacity's filters are the first of a larger
 one's. The file is the largest capacity, an ONNX model like any other; the metadata `likewise.capacities` says how many
 channels of each group the others have, and a scale and an offset of each of their filters are weights of their own
-beside it, which replace what normalization would do for each. Sources: Fang, Zeng, Zhang, NestDNN, MobiCom 2018; Yu et al.,
-Slimmable Neural Networks, ICLR 2019.
+beside it, which replace what normalization would do for each. Sources: Fang, Zeng, Zhang, NestDNN, MobiCom 2018; Yu et
+al., Slimmable Neural Networks, ICLR 2019.
 """
 
 from __future__ import annotations
