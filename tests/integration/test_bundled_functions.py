@@ -12,8 +12,9 @@ import pytest
 
 from likewise.features.decode import decoder
 from likewise.features.prepare import Prepare, audio_tensor, image_tensor
-from likewise.function.spec import FunctionSpec, Preparation
+from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
+from likewise.function.tables import Preparation
 from likewise.workloads import Sample, open_workload
 from likewise.workloads.sign_names import SIGN_NAMES
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import orjson
 
 from likewise.errors import InvalidFunction
-from likewise.function.spec import FunctionSpec, Preparation
+from likewise.function.spec import FunctionSpec
+from likewise.function.tables import Preparation
 
 REVISION = 1
 """Goes up whenever the same spec and files come to make other results or keys: what was kept is then left out."""
@@ -21,8 +22,9 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
     """Return 64 hex digits over the input's kind, the model, its labels, what makes results equal, and the keys.
 
     labels: names of the classes. files: by the name of an ONNX file in the spec: that file, and its external data.
-    Target, policy, capacity, description, names of files and how keys are searched take no part: with any of them
-    changed, what was computed stays right. Raises InvalidFunction for a file that cannot be read.
+    Variants that may answer count, since their answers are kept. Target, policy, capacity, description, names of files
+    and how keys are searched take no part: with any of them changed, what was computed stays right.
+    Raises InvalidFunction for a file that cannot be read.
     """
     read: dict[Path, str] = {}
 
@@ -44,7 +46,7 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
     result = spec.result
     common, single = result.tolerances
     close = [list(common), sorted([name, *each] for name, each in single.items())]
-    described = {
+    described: dict[str, object] = {
         "revision": REVISION,
         "input": spec.input.kind,
         "model": spec.model and [prepared(spec.model), content(spec.model.file)],
@@ -54,6 +56,10 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
             [key.label, key.extractor, key.metric, key.dimension, prepared(key), content(key.file)] for key in spec.keys
         ),
     }
+    if spec.rungs:
+        described["variants"] = [
+            [each.name, each.takes, prepared(spec.prepared(each)), content(each.file)] for each in spec.rungs
+        ]
     return hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

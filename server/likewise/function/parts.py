@@ -11,8 +11,9 @@ from likewise.errors import InvalidFunction
 from likewise.features.make import make_extractor
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.function.key_type import KeyType
-from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec, Preparation, check_labels
+from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec, check_labels
 from likewise.function.spec_text import decode_text, read_file
+from likewise.function.tables import Preparation
 from likewise.function.trial import check_key, check_scores, outputs_of
 from likewise.inference.model import OnnxModel
 from likewise.results.encode import Encode, label_encoder, read_labels, tensor_encoder

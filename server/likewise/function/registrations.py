@@ -12,8 +12,9 @@ from likewise.errors import Conflict, Forbidden, InvalidFunction, LikewiseError
 from likewise.function.function import Function
 from likewise.function.registration_folder import Manifest, RegistrationFolder
 from likewise.function.registry import Registry
-from likewise.function.spec import FILE_NAME, NAME, FunctionSpec
+from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import decode_text, parse_json, parse_toml
+from likewise.function.tables import FILE_NAME, NAME
 from likewise.inference.onnx_file import external_files
 from likewise.ports import Journal
 from likewise.records import Registered, Unregistered

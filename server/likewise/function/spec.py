@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from likewise.features.make import KINDS
+from likewise.function.tables import (
+    FILE_NAME,
+    NAME,
+    Bytes,
+    FileName,
+    NotNegative,
+    Positive,
+    Preparation,
+    Seconds,
+    Share,
+    Table,
+    check_preparation,
+)
+from likewise.function.variant_spec import VariantSpec, check_variants
 from likewise.results.clusters import Tolerance
 
 SPEC_FILE = "function.toml"
-NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-
-Positive = Annotated[int, Field(gt=0, lt=2**31)]
-Bytes = Annotated[int, Field(gt=0, le=2**46)]
-Side = Annotated[int, Field(gt=0, le=4096)]
-Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-NotNegative = Annotated[float, Field(ge=0)]
-FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-FileName = Annotated[str, Field(pattern=rf"^{FILE_NAME.pattern}$")]
-
-
-class Table(BaseModel):
-    """A table of the spec: immutable, and nothing in it is ignored silently."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
-
-
-class Preparation(Table):
-    """How a decoded input becomes the tensor that an ONNX file takes."""
-
-    size: tuple[Side, Side] | None = None
-    """Images: width and height in pixels."""
-    channels: Literal[1, 3] = 3
-    """Images: 1 gray, 3 RGB."""
-    mean: tuple[float, ...] = ()
-    """Images: subtracted from x / 255, one number or one per channel."""
-    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    """Images: divides after the mean was subtracted, one number or one per channel."""
-    sample_rate: Annotated[int, Field(ge=1000, le=192_000)] | None = None
-    """Audio: Hz after resampling."""
-    seconds: Annotated[float, Field(gt=0, le=600)] | None = None
-    """Audio: padded or cropped to this length, from the start."""
 
 
 class InputSpec(Table):
@@ -176,6 +156,8 @@ class ReuseSpec(Table):
     ticket_ttl_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
     """How long a device may take to compute after a lookup, before its ticket is worth nothing."""
     neighbors: Annotated[int, Field(ge=1, le=100)] = 10
+    ladder: Literal["off", "exits", "variants", "all"] = "all"
+    """Which of the [[variants]] may answer: none, those that take the key, those that take the input, or all."""
     options: dict[str, float | str | bool] = Field(default_factory=dict)
     """The policy's own options, such as `threshold` for `fixed`; see docs/settings.md."""
 
@@ -207,6 +189,7 @@ class FunctionSpec(Table):
     result: ResultSpec = ResultSpec()
     keys: Annotated[tuple[KeySpec, ...], Field(min_length=1, max_length=8)]
     reuse: ReuseSpec = ReuseSpec()
+    variants: Annotated[tuple[VariantSpec, ...], Field(max_length=16)] = ()
     capacity: CapacitySpec = CapacitySpec()
 
     @model_validator(mode="after")
@@ -215,7 +198,8 @@ class FunctionSpec(Table):
         if len(set(names)) != len(names):
             raise ValueError("two of the [[keys]] have the same name; give each its own `name`")
         if self.model is not None:
-            _check_preparation(self.input.kind, "model", self.model)
+            check_preparation(self.input.kind, "model", self.model)
+        check_variants(self.variants, self.input.kind, self.model is not None, self.result.kind)
         labelled = self.model is not None or "kind" in self.result.model_fields_set
         if labelled and self.result.kind == "label" and self.result.equality == "close":
             raise ValueError("[result] kind `label` has no numbers that could be close: take equality `label`")
@@ -224,44 +208,35 @@ class FunctionSpec(Table):
             if takes is not None and takes != self.input.kind:
                 raise ValueError(f"extractor `{key.extractor}` takes {takes}, but [input] kind is `{self.input.kind}`")
             if key.extractor == "onnx":
-                _check_preparation(self.input.kind, f"keys `{key.label}`", key)
+                check_preparation(self.input.kind, f"keys `{key.label}`", key)
         return self
 
     @property
     def onnx_files(self) -> tuple[str, ...]:
         """Names of the ONNX files that the spec refers to, in the version's folder."""
         found = [self.model.file] if self.model else []
+        found += [variant.file for variant in self.variants]
         return tuple(dict.fromkeys([*found, *(key.file for key in self.keys if key.file)]))
+
+    @property
+    def rungs(self) -> tuple[VariantSpec, ...]:
+        """The variants that may answer, cheapest first."""
+        wanted = {"off": (), "exits": ("key",), "variants": ("input",), "all": ("key", "input")}[self.reuse.ladder]
+        if self.reuse.policy != "calibrated+ledger":  # no ledger, no promise that they could be held to
+            return ()
+        return tuple(sorted((each for each in self.variants if each.takes in wanted), key=lambda each: each.cost))
+
+    def prepared(self, variant: VariantSpec) -> Preparation:
+        """Return how an input becomes a variant's: its own way where it has one, else the model's."""
+        assert self.model is not None
+        own = variant.model_fields_set & Preparation.model_fields.keys()
+        return variant if own else self.model
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of all files that the spec refers to."""
         labels = [self.result.labels] if isinstance(self.result.labels, str) else []
         return tuple(dict.fromkeys([*self.onnx_files, *labels]))
-
-
-_FIELDS_OF: Mapping[str, frozenset[str]] = {
-    "image": frozenset({"size", "channels", "mean", "std"}),
-    "audio": frozenset({"sample_rate", "seconds"}),
-    "array": frozenset(),
-}
-"""What an ONNX file's input is prepared by, for each kind of input."""
-
-
-def _check_preparation(kind: str, table: str, preparation: Preparation) -> None:
-    if kind == "image" and preparation.size is None:
-        raise ValueError(f"[{table}] needs `size = [width, height]`, the picture that its ONNX file takes")
-    if kind == "audio" and (preparation.sample_rate is None or preparation.seconds is None):
-        raise ValueError(f"[{table}] needs `sample_rate` and `seconds`, the sound that its ONNX file takes")
-    strange = sorted((preparation.model_fields_set & Preparation.model_fields.keys()) - _FIELDS_OF[kind])
-    if strange:
-        raise ValueError(f"[{table}] has `{strange[0]}`, which inputs of kind `{kind}` have no use for; remove it")
-    for field in ("mean", "std"):
-        count = len(getattr(preparation, field))
-        if count not in (0, 1, preparation.channels):
-            raise ValueError(
-                f"[{table}] {field} has {count} numbers; give one, or one for each of {preparation.channels} channels"
-            )
 
 
 def check_labels(names: tuple[str, ...]) -> None:
