@@ -94,6 +94,8 @@ class Source(StrEnum):
     """The entry of the very same input."""
     NEIGHBOR = "neighbor"
     """An entry whose key is near."""
+    VARIANT = "variant"
+    """A cheaper model of the same function."""
 
 
 class Reason(StrEnum):
@@ -148,6 +150,8 @@ class Verdict:
     """Whose tokens it was decided by; the policy's business."""
     deferred: bool = False
     """True: somebody else computes it and may never bring the result."""
+    climb: Any = None
+    """What the ladder asked for it beyond the neighbors; the ladder's business."""
 
     @property
     def reuse(self) -> bool:

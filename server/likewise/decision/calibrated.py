@@ -84,6 +84,8 @@ class Calibrated:
         self._charge_check = ChargeCheck()
         self._price = FIRST_PRICE
         self._share = 1.0  # of the evidence that one account may give
+        self.going_on = 1.0
+        """What a request costs that is refused here, in full inferences: less than 1 where variants answer some."""
 
     def _judge(self, neighbors: Neighbors, last: int) -> tuple[int, int, Evidence, float]:
         """Return what `Calibration.weigh` does; last: what the device was answered last, or -1."""
@@ -194,6 +196,35 @@ class Calibrated:
         calibration.fresh_mix.append(evidence)
         return True
 
+    def passed(self, verdict: Verdict, label: int) -> None:
+        """Take note that a request refused here was answered by another rung, with `label`."""
+        if verdict.session is not None:
+            self._repeat_prior.note(verdict.session, label)
+        if verdict.evidence:
+            bias, margin, nearness, share, early, before = verdict.evidence
+            self._count((bias, margin, nearness, share, early, before), verdict.ledger, False)
+
+    def repeats(self, session: Session | None, label: int) -> float:
+        """Return what the device's last answer says of this one, as a log-likelihood ratio; 0: nothing."""
+        if session is None or session.last < 0:
+            return 0.0
+        return self._repeat_prior.same if session.last == label else self._repeat_prior.new
+
+    @property
+    def clock(self) -> int:
+        """Requests that it learned from so far."""
+        return self._calibration.clock
+
+    @property
+    def fair_share(self) -> float:
+        """Requests that one account may have given of them."""
+        return self._share * self._calibration.clock
+
+    @property
+    def most_tokens(self) -> float:
+        """The tokens of the account that has most; 0 without a ledger."""
+        return self._budget.most_tokens if self._budget is not None else 0.0
+
     def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
         """Say whether such neighbors pass the bar, without accounting for anything."""
         calibration = self._calibration
@@ -287,7 +318,7 @@ class Calibrated:
             calibration.refit()
             return
         # the bar lets through what the richest account may afford; each one's own price is asked after it
-        self._price = price_after(calibration.clock)
+        self._price = price_after(calibration.clock) / max(self.going_on, 0.05)
         accounts = len(self._budget)
         self._share = min(1.0, FAIR / accounts)
         self._charge_check.compare(calibration.clock)

@@ -11,14 +11,20 @@ from time import perf_counter_ns
 from typing import Any
 
 from likewise.decision import make_policy
+from likewise.decision.calibrated import Calibrated
+from likewise.decision.ladder import Ladder
+from likewise.decision.votes import adds_something
 from likewise.errors import InvalidValue
 from likewise.evaluation.streams import Stream
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
-from likewise.types import Entry, Result, Session
+from likewise.types import Entry, Result, Session, Source
 
 _KEY_TYPE = "key"
 _RESULT = Result(b'{"label": 0}')
+_TAKES = {"off": (), "exits": ("key",), "variants": ("input",), "all": ("key", "input")}
+LADDERS = tuple(_TAKES)
+"""Which variants may answer: none, those on the key, those that take the input, or all."""
 _POINTS = 100
 """Moments at which the accuracy so far is kept for the plot."""
 
@@ -51,6 +57,12 @@ class Run:
     """Median microseconds that the policy takes for a hit."""
     computed_us: float
     """Median microseconds that the policy takes for a computed request: to decide and to learn."""
+    compute: float
+    """Mean full inferences per request: full runs, probes among them, and what keys and variants took."""
+    first_compute: float
+    """The same over the first requests alone."""
+    sources: dict[str, float]
+    """Share of the answers that came from the neighbors, from each variant and from the full model."""
     dimension: int
     """Numbers of a key as it was searched at the end: fewer than it has where a projection was on."""
     accuracy_so_far: tuple[float, ...]
@@ -88,6 +100,7 @@ def replay(
     projection: bool | None = None,
     anonymous: bool = False,
     first: int = 500,
+    ladder: str = "off",
 ) -> Run:
     """Play a stream from an empty cache.
 
@@ -96,11 +109,16 @@ def replay(
     It is learned and taken over between two requests, so that the same arguments give the same run.
     anonymous: whether the policy is not told which device asks.
     first: requests that the first impression is taken from.
+    ladder: which variants may answer: one of `LADDERS`.
     Raises InvalidValue.
     """
     name, options = parse_policy(policy)
     coin = coin or random.Random(f"{stream.workload} {policy} {target} {stream.seed}")
     chooser = make_policy(name, target, coin.random, **options)
+    variants = [each for each in stream.variants if each.takes in _TAKES[ladder]]
+    climbing = None
+    if variants and isinstance(chooser, Calibrated) and name == "calibrated+ledger":
+        climbing = Ladder(target, coin.random, chooser, [each.step for each in variants])
     now = 0.0
     space = Namespace(
         stream.workload,
@@ -117,7 +135,9 @@ def replay(
     hits = false_hits = correct = opportunities = probes = 0
     decide_ns, hit_ns, computed_ns = [], [], []
     course = []
-    first_harvest = 0.0
+    first_harvest = first_compute = 0.0
+    compute = 0.0
+    sources = dict.fromkeys(["neighbors", *(each.step.name for each in variants), "model"], 0)
     sessions: defaultdict[int, Session] = defaultdict(Session)
     moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
     for at, (key, truth, device) in enumerate(zip(stream.keys, stream.labels, stream.devices, strict=True)):
@@ -129,9 +149,29 @@ def replay(
         verdict = chooser.decide(neighbors, session)
         took = perf_counter_ns() - started
         decide_ns.append(took)
-        if verdict.reuse:
+        compute += stream.key_cost
+        if climbing is not None and not verdict.reuse and not verdict.probe:
+            climb = climbing.enter(verdict)
+            while (rung := climbing.next(climb)) >= 0:
+                offered = climbing.offer(climb, variants[rung].opinions[at])
+                if offered is not None:
+                    verdict = offered
+                    break
+            else:
+                verdict = climbing.finish(climb)
+            compute += climb.cost
+        if verdict.source is Source.VARIANT:
+            hits += 1
+            sources[variants[verdict.climb.taken].step.name] += 1
+            correct += verdict.label == truth
+            false_hits += verdict.label != truth
+            if adds_something(neighbors, verdict.label):
+                space.insert(Entry(at, {_KEY_TYPE: key}, _RESULT, 0.01, now, float("inf")), verdict.label)
+                holders.setdefault(verdict.label, []).append(at)
+        elif verdict.reuse:
             hit_ns.append(took)
             hits += 1
+            sources["neighbors"] += 1
             space.touch(verdict.slot)
             if verdict.label == truth:
                 correct += 1
@@ -139,8 +179,11 @@ def replay(
                 false_hits += 1
         else:
             probes += verdict.probe
+            compute += 1.0
+            sources["model"] += 1
             started = perf_counter_ns()
-            lesson = chooser.learn(verdict, truth)
+            learning = climbing if climbing is not None and verdict.climb is not None else chooser
+            lesson = learning.learn(verdict, truth)
             computed_ns.append(took + perf_counter_ns() - started)
             if lesson.evict_slot >= 0:
                 space.remove(lesson.evict_slot)
@@ -152,6 +195,7 @@ def replay(
                     projector.tend()
                     space.settle()
         if at < first:
+            first_compute = compute / (at + 1)
             first_harvest = correct / max(1, opportunities)
         if at + 1 in moments:
             course.append(1.0 - false_hits / (at + 1))
@@ -173,6 +217,9 @@ def replay(
         decide_us=_median_us(decide_ns),
         hit_us=_median_us(hit_ns),
         computed_us=_median_us(computed_ns),
+        compute=compute / max(1, requests),
+        first_compute=first_compute,
+        sources={source: count / max(1, requests) for source, count in sources.items()},
         dimension=projector.projection.dimension if projector and projector.projection else stream.keys.shape[1],
         accuracy_so_far=tuple(course),
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from likewise.decision.ladder import Step
+from likewise.decision.opinions import Opinion
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.decode import decoder
 from likewise.features.make import KINDS
@@ -21,6 +23,16 @@ from likewise.workloads.make import open_workload
 TRUTHS = ("label", "model")
 _BATCH = 64
 _MAX_PIXELS, _MAX_SECONDS, _MAX_VALUES = 16_000_000, 60.0, 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A cheaper model of the stream's function, and what it says of each request."""
+
+    step: Step
+    takes: str
+    """`key` or `input`."""
+    opinions: list[Opinion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,10 @@ class Stream:
     """k, as the function's spec has it."""
     projected: bool = False
     """Whether the spec lets a projection of these keys be learned from what is computed."""
+    key_cost: float = 0.0
+    """Time that a key takes, as a share of a full inference."""
+    variants: tuple[Variant, ...] = ()
+    """In order of cost."""
 
 
 def load_stream(
