@@ -227,6 +227,8 @@ class Entry:
     """16 bytes that name what the model sees, so that an exact repeat is known; empty: unknown."""
     signature: str = ""
     """Dtype and shape of an array input: results answer only inputs of the same; empty for other kinds."""
+    origin: str = ""
+    """The variant that computed it; empty: the full model, or a device. Nothing is learned from a variant's results."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ answer is wrong was fixed before, so the ledger's theorem holds over all rungs t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, sqrt
+from typing import Any
 
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.charges import ChargeCheck
-from likewise.decision.counters import Coin, Counters
+from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.decision.opinions import Evidence, Opinion, OpinionCalibration
 from likewise.decision.prices import MAX_ERROR, PRUDENCE, highest_acceptable_error, price_after
@@ -101,10 +102,13 @@ class Ladder:
         self._clock += 1
         return Climb(base, label=base.label, confidence=base.confidence if base.label >= 0 else 0.0)
 
-    def next(self, climb: Climb) -> int:
-        """Return the rung to ask now, or -1 where none is worth it: then the full model runs, for certain."""
+    def next(self, climb: Climb, limit: float = math.inf) -> int:
+        """Return the rung to ask now, or -1 where none is worth it: then the full model runs, for certain.
+
+        limit: tokens that a probe may reserve; 0: nothing may be given that would have to be probed.
+        """
         ledger = climb.base.ledger
-        if ledger is None or ledger.tokens <= 0.0:
+        if ledger is None or ledger.tokens <= 0.0 or limit <= 0.0:
             return -1
         while climb.at < len(self._rungs):
             rung = self._rungs[climb.at]
@@ -172,6 +176,10 @@ class Ladder:
         verdict.ledger = base.ledger = None
         return verdict
 
+    def skip(self, climb: Climb) -> None:
+        """Go past the rung that `next` named: it has no opinion, since it failed."""
+        climb.at += 1
+
     def finish(self, climb: Climb) -> Verdict:
         """Return the verdict where no rung's answer is given: compute for certain."""
         climb.base.climb = climb
@@ -236,3 +244,69 @@ class Ladder:
             spent += rung.step.cost
             if at != climb.taken:
                 rung.going_on += RATE * (total - spent - rung.going_on)
+
+    # ── being looked at, and kept ──────────────────────────────────────────────────────────────────────────
+
+    @property
+    def counters(self) -> Counters:
+        """Answers that would have been given by variants, probes of them, and what those found."""
+        return self._counters
+
+    def statistics(self) -> Mapping[str, dict[str, float]]:
+        """Return by variant: opinions, answers given, cost in full inferences, agreement with the full model so far."""
+        return {
+            rung.step.name: {
+                "asked": rung.calibration.asked,
+                "answers": rung.answers,
+                "cost": rung.step.cost,
+                "agreement": rung.calibration.agreement,
+            }
+            for rung in self._rungs
+        }
+
+    def state(self) -> Mapping[str, Any]:
+        """Return everything learned, JSON-able; the ledger's state is the neighbors' policy's."""
+        return {
+            "policy": "ladder",
+            "counters": self._counters.state(),
+            "charge_check": self._charge_check.state(),
+            "clock": self._clock,
+            "entering": self._entering,
+            "typical": self._typical,
+            "rungs": {
+                rung.step.name: {
+                    "calibration": rung.calibration.state(),
+                    "going_on": rung.going_on,
+                    "taken": rung.taken,
+                    "answers": rung.answers,
+                }
+                for rung in self._rungs
+            },
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned; variants that it does not know begin anew. Raises InvalidValue."""
+        counters, check = Counters(), ChargeCheck()
+        restored: list[_Rung] = []
+        try:
+            if state["policy"] != "ladder":
+                raise ValueError(state["policy"])
+            counters.restore(state["counters"])
+            clock, entering, typical = int(state["clock"]), float(state["entering"]), float(state["typical"])
+            check.restore(state["charge_check"], clock)
+            if not (clock >= 0 and 0.0 <= entering < 100.0 and 0.0 < typical < math.inf):
+                raise ValueError(f"clock {clock}, entering {entering}, typical {typical}")
+            for rung in self._rungs:
+                new = _Rung(rung.step, OpinionCalibration(rung.step.agreement))
+                restored.append(new)
+                if (kept := state["rungs"].get(rung.step.name)) is not None:
+                    new.calibration.restore(kept["calibration"])
+                    new.going_on, new.taken = float(kept["going_on"]), float(kept["taken"])
+                    new.answers = int(kept["answers"])
+                    if not (0.0 <= new.going_on < 100.0 and 0.0 <= new.taken <= 1.0 and new.answers >= 0):
+                        raise ValueError(f"variant {rung.step.name}: going_on {new.going_on}, taken {new.taken}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise unusable("ladder", error) from error
+        self._counters, self._charge_check, self._rungs = counters, check, restored
+        self._clock, self._entering, self._typical = clock, entering, typical
+        self._policy.going_on = entering

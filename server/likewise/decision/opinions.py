@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from likewise.decision.calibration import EARLY, Floats, error_probability, pack, unpack
+from likewise.decision.calibration import EARLY, error_probability, pack, unpack
 
 Evidence = tuple[float, float, float, float, float, float]
 """Bias (1), margin, certainty, agreement with cheaper rungs, how early it is, what the device was answered before."""
@@ -23,6 +23,8 @@ CHECKED = 1024
 """Ring of checked opinions."""
 PRIOR: Evidence = (0.0, 1.0, 1.0, 0.6, -1.0, 0.5)
 """Weights before anything was seen; the bias counts from the log-odds of the agreement that was measured."""
+MOST_SURE = 25.0
+"""Log-odds beyond which scores say no more."""
 SURE = 8.0
 """Log-odds of a cheaper rung beyond which its agreement says no more."""
 
@@ -43,18 +45,20 @@ class Opinion(NamedTuple):
     """-ln(1 - p) of the first class."""
 
 
-def opinion(scores: Sequence[float] | Floats, label: int, *, logits: bool) -> Opinion:
-    """Return the opinion behind a variant's scores, one for each of two classes or more.
+def opinion(scores: Sequence[float], label: int) -> Opinion:
+    """Return the opinion behind a variant's scores, logits or a distribution, one for each of two classes or more.
 
-    label: id of the first class, as results are compared. logits: whether a softmax is still to be taken.
+    label: id of the first class, as results are compared.
     """
-    numbers = np.asarray(scores, np.float64)
-    if not logits:
-        numbers = np.log(np.maximum(numbers, 1e-12))
-    second, first = np.partition(numbers, -2)[-2:]
-    rest = float(np.exp(numbers - first).sum()) - 1.0  # the others, in units of the first
-    margin = float(first - second)
-    return Opinion(label, min(margin, 30.0), min(math.log1p(1.0 / max(rest, 1e-12)), 30.0))
+    numbers = list(scores)
+    if min(numbers) >= 0.0 and abs(sum(numbers) - 1.0) < 1e-3:
+        numbers = [math.log(max(number, 1e-12)) for number in numbers]
+    first = max(numbers)
+    rest = [math.exp(number - first) for number in numbers]  # in units of the first
+    rest.remove(1.0)
+    others = max(sum(rest), 1e-12)
+    margin = min(-math.log(max(*rest, 1e-12)), MOST_SURE)
+    return Opinion(label, margin, min(math.log1p(1.0 / others), MOST_SURE))
 
 
 class OpinionCalibration:
@@ -82,6 +86,15 @@ class OpinionCalibration:
     def samples(self) -> int:
         """Checked opinions so far."""
         return self._seen + len(self._fresh)
+
+    @property
+    def agreement(self) -> float:
+        """Share of the last checked opinions that were right; each counts as often as it stands for; NaN: none yet."""
+        count = min(self._seen, CHECKED)
+        if not count:
+            return math.nan
+        weight = 1.0 / self._pi[:count]
+        return float(1.0 - (weight @ self._wrong[:count]) / weight.sum())
 
     def weigh(self, said: Opinion, agreement: float, clock: int, before: float) -> tuple[Evidence, float]:
         """Return the evidence for an opinion, and the log-odds that it is right.
