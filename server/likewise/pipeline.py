@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
-from likewise.errors import NotCached, TooLarge
+from likewise.decision.votes import adds_something
+from likewise.errors import NotCached
 from likewise.events import Answered
 from likewise.function.function import Function
-from likewise.ports import Journal
-from likewise.records import Inserted, Invalidated, Learned
+from likewise.function.variants import Climbing, Said, Variant, Variants
+from likewise.records import Invalidated
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
-from likewise.types import Clock, Entry, Key, Keys, Lesson, Reason, Result, Session, Source, Verdict
-
-T = TypeVar("T")
+from likewise.steps import Steps
+from likewise.types import Entry, Key, Keys, Reason, Result, Session, Source, Verdict
 
 NOTHING = Verdict(Source.NONE, Reason.NO_OFFER)
 
@@ -26,15 +23,8 @@ CLOCKS_DIFFER_S = 5.0
 adopted here either, since it may have been made before. It costs a few inferences, and nothing on a single node."""
 
 
-class Pipeline:
+class Pipeline(Steps):
     """Answers requests. One per worker, on its event loop."""
-
-    def __init__(self, journal: Journal, clock: Clock, max_result_bytes: int) -> None:
-        """Set up. max_result_bytes: the largest result that is kept or answered."""
-        self._journal = journal
-        self._clock = clock
-        self._max_result_bytes = max_result_bytes
-        self._background: set[asyncio.Task[Any]] = set()
 
     # ── raw inputs ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -82,11 +72,51 @@ class Pipeline:
                     if asked.session is not None:
                         asked.session.last = offer.label
                 return self._finish(fn, asked, self._reuse(fn, offer, outcome))
+        if fn.variants is not None and not (
+            verdict.probe or verdict.reuse or control.no_cache or control.only_if_cached
+        ):
+            return self._ask_variants(fn, fn.variants, asked, verdict)
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
                 self._run(self._compute(fn, asked, verdict))
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
+
+    def _ask_variants(
+        self, fn: Function, variants: Variants, asked: Asked, refused: Verdict
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        climb = variants.climb(asked, refused)
+        found = variants.ask(asked, climb)
+        if isinstance(found, Variant):
+            return self._ask_on(fn, variants, asked, climb, found)
+        return self._end_climb(fn, asked, *found)
+
+    async def _ask_on(
+        self, fn: Function, variants: Variants, asked: Asked, climb: Climbing, variant: Variant
+    ) -> Answer:
+        found = self._end_climb(fn, asked, *await variants.ask_on(asked, climb, variant))
+        return found if isinstance(found, Answer) else await found
+
+    def _end_climb(
+        self, fn: Function, asked: Asked, verdict: Verdict, said: Said | None
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer with what a variant said, or compute."""
+        if said is None or verdict.probe:
+            return self._compute_now(fn, asked, verdict)
+        self._check_size(said.result)
+        asked.infer_s = said.cost_s
+        id, name = -1, said.variant
+        if not fn.retired and adds_something(verdict.neighbors, verdict.label):
+            # without its digest: an exact repeat is answered without a coin, and so by the full model's results alone
+            entry = self.entry(
+                fn, fn.keys(asked), said.result, said.cost_s, signature=asked.signature, origin=said.variant
+            )
+            self._keep(fn, entry, verdict.label)
+            id = entry.id
+        ttl_s, stored = fn.namespace.default_ttl_s, id >= 0
+        answer = Answer(said.result, Outcome.VARIANT, verdict.reason, id, 0.0, ttl_s, stored, verdict.confidence, name)
+        saved_s = max(0.0, fn.runner.mean_cost_s - said.cost_s) if fn.runner else 0.0
+        return self._finish(fn, asked, (answer, saved_s))
 
     async def _join(self, fn: Function, asked: Asked) -> Answer:
         """Wait for an inference in flight where that promises an answer, then decide as ever."""
@@ -199,33 +229,6 @@ class Pipeline:
         self._journal.append(record)
         return removed
 
-    def entry(
-        self,
-        fn: Function,
-        keys: dict[str, Key],
-        result: Result,
-        cost_s: float,
-        ttl_s: float | None = None,
-        tags: tuple[str, ...] = (),
-        digest: bytes = b"",
-        signature: str = "",
-    ) -> Entry:
-        """Return a new entry, stamped now, with an id of its own."""
-        now = self._clock()
-        limit = fn.namespace.default_ttl_s
-        expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
-        id = secrets.randbits(63)
-        return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
-
-    async def flush(self) -> None:
-        """Return once everything so far is as durable as the journal makes it."""
-        await self._journal.flush()
-
-    async def settle(self) -> None:
-        """Wait for what runs in the background."""
-        while self._background:
-            await asyncio.wait(self._background)
-
     # ── the two ends of the flow ───────────────────────────────────────────────────────────────────────────
 
     def _reuse(self, fn: Function, verdict: Verdict, outcome: Outcome) -> tuple[Answer, float]:
@@ -272,73 +275,3 @@ class Pipeline:
         result, _ = await fn.infer(asked.value, probe=False)
         self._check_size(result)
         return self._finish(fn, asked, (Answer(result, Outcome.BYPASS, "no-store"), 0.0))
-
-    # ── small steps ────────────────────────────────────────────────────────────────────────────────────────
-
-    def _keep(self, fn: Function, entry: Entry, label: int) -> None:
-        if fn.retired:  # its name may be served by another function now
-            return
-        fn.keep(entry, label)
-        self._journal.append(Inserted(fn.journal_id, entry))
-
-    def _learn(
-        self, fn: Function, key_type: str, verdict: Verdict, nearest_id: int, result: Result
-    ) -> tuple[Lesson, int]:
-        lesson, label, contradicted = fn.learn(key_type, verdict, nearest_id, result)
-        if fn.retired:
-            return lesson, label
-        self._withdraw(fn, contradicted)
-        if lesson.wrong and verdict.probe:  # what was charged must not be forgotten in a crash
-            self._journal.append(Learned(fn.journal_id, key_type, fn.policies[key_type].state()))
-        return lesson, label
-
-    def _withdraw(self, fn: Function, entry_id: int) -> None:
-        if entry_id >= 0:
-            record = Invalidated(fn.journal_id, self._clock(), (entry_id,))
-            fn.adopter.withdraw(record)
-            self._journal.append(record)
-
-    def _share(self, fn: Function, answer: Answer) -> tuple[Answer, float]:
-        """Return a leader's answer as that of a follower with the very same input, and the seconds saved."""
-        saved_s = fn.runner.mean_cost_s if fn.runner else 0.0
-        shared = Answer(
-            answer.result, Outcome.COALESCED, "same input in flight", answer.entry_id, 0.0, answer.ttl_s, answer.stored
-        )
-        return shared, saved_s
-
-    def _run(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
-        """Start work that goes on whoever stops waiting for it."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Answer]) -> None:
-        self._background.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waited has it; where nobody did, the budget was told
-
-    async def _wait(self, fn: Function, work: asyncio.Future[T]) -> T:
-        """Wait for what others need, too, as long as a request waits for inference. Raises Overloaded after that."""
-        assert fn.runner is not None
-        with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(work), fn.runner.patience_s)
-        raise fn.runner.overloaded(f"waited over {fn.runner.patience_s:g} s for inference")
-
-    def _check_size(self, result: Result) -> None:
-        if result.size_bytes > self._max_result_bytes:
-            raise TooLarge(
-                f"The result has {result.size_bytes} bytes, the limit is {self._max_result_bytes}; "
-                "raise max_result_bytes, or return less."
-            )
-
-    def _finish(self, fn: Function, asked: Asked, found: tuple[Answer, float]) -> Answer:
-        answer, saved_s = found
-        self._tell(fn, asked, answer.outcome, answer.reason, saved_s)
-        return answer
-
-    def _tell(self, fn: Function, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0) -> None:
-        total_s = perf_counter() - asked.started if asked.started >= 0.0 else -1.0
-        account = asked.session.account if asked.session else ""
-        stages = asked.read_s, asked.lookup_s, asked.decide_s, asked.infer_s
-        fn.emit(Answered(fn.id, outcome, reason, total_s, *stages, saved_s, account))

@@ -17,6 +17,8 @@ class Outcome(StrEnum):
     """A hit for the very input that was computed before: it cannot be false."""
     COALESCED = "coalesced"
     """Answered with an inference that was in flight already."""
+    VARIANT = "variant"
+    """Computed by a cheaper model of the same function, within the error budget."""
     MISS = "miss"
     PROBE = "probe"
     BYPASS = "bypass"
@@ -35,6 +37,8 @@ class Answer(NamedTuple):
     ttl_s: float = float("inf")
     stored: bool = False
     confidence: float = float("-inf")
+    variant: str = ""
+    """Name of the variant that computed it; empty: none did."""
 
 
 class Ticket(NamedTuple):

@@ -28,6 +28,10 @@ TRY_AGAIN = 32
 """One of so many times a rung that does not pay is asked all the same."""
 LEARNING = 24
 """Opinions until it is known what share of them are given as answers."""
+HARDER = 1.5
+"""How much more than for a neighbor a wrong answer counts: who comes this far is among the hardest to judge."""
+SECOND_OPINION = 1.5
+"""Power of the mean cost beyond the neighbors at which they are judged: above 1, they leave more to the variants."""
 RATE = 0.03
 """Weight of the newest request in the running means of what going on costs."""
 
@@ -100,6 +104,7 @@ class Ladder:
     def enter(self, base: Verdict) -> Climb:
         """Begin with what the neighbors' policy refused."""
         self._clock += 1
+        self._counters.requests += 1
         return Climb(base, label=base.label, confidence=base.confidence if base.label >= 0 else 0.0)
 
     def next(self, climb: Climb, limit: float = math.inf) -> int:
@@ -150,7 +155,7 @@ class Ladder:
         tokens = min(ledger.tokens, limit)
         foreseen = rung.calibration.ratio / (1.0 + exp(min(z, 30.0)))
         error = self._charge_check.factor * foreseen
-        price = price_after(self._policy.clock) / max(rung.going_on, 0.05)
+        price = HARDER * price_after(self._policy.clock) / max(rung.going_on, 0.05)
         if error > min(MAX_ERROR, highest_acceptable_error(self._epsilon, tokens, price)):
             return None
         least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
@@ -229,7 +234,7 @@ class Ladder:
 
     def _refit(self, rung: _Rung) -> None:
         self._charge_check.compare(self._clock)
-        price = price_after(self._policy.clock) / max(rung.going_on, 0.05)
+        price = HARDER * price_after(self._policy.clock) / max(rung.going_on, 0.05)
         most = highest_acceptable_error(self._epsilon, self._policy.most_tokens, price)
         rung.calibration.refit(self._policy.clock, most / self._charge_check.factor)
 
@@ -237,7 +242,7 @@ class Ladder:
         """Account for what a request cost beyond each point where it was refused. rest: the full model's share."""
         total = climb.cost + rest
         self._entering += RATE * (total - self._entering)
-        self._policy.going_on = self._entering
+        self._policy.going_on = self._entering**SECOND_OPINION
         spent = 0.0
         for at, _, _ in climb.asked:
             rung = self._rungs[at]
@@ -309,4 +314,4 @@ class Ladder:
             raise unusable("ladder", error) from error
         self._counters, self._charge_check, self._rungs = counters, check, restored
         self._clock, self._entering, self._typical = clock, entering, typical
-        self._policy.going_on = entering
+        self._policy.going_on = entering**SECOND_OPINION

@@ -21,7 +21,7 @@ Evidence = tuple[float, float, float, float, float, float]
 WIDTH = 6
 CHECKED = 1024
 """Ring of checked opinions."""
-PRIOR: Evidence = (0.0, 1.0, 1.0, 0.6, -1.0, 0.5)
+PRIOR: Evidence = (-0.9, 1.8, 0.9, 0.5, 2.5, 0.4)
 """Weights before anything was seen; the bias counts from the log-odds of the agreement that was measured."""
 MOST_SURE = 25.0
 """Log-odds beyond which scores say no more."""

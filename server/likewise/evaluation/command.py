@@ -20,12 +20,12 @@ from rich.table import Table
 from likewise.decision import POLICIES
 from likewise.errors import InvalidValue, SettingsError
 from likewise.evaluation.plot import draw
-from likewise.evaluation.replay import Run, parse_policy, replay
+from likewise.evaluation.replay import LADDERS, Run, parse_policy, replay
 from likewise.evaluation.streams import TRUTHS, load_stream
 from likewise.evaluation.summary import Summary, summarize
 from likewise.workloads.make import WORKLOAD_NAMES
 
-WIDTH = 150
+WIDTH = 170
 """Characters of a line that goes to a file or a pipe."""
 DEFAULT_WORKLOADS = "speech,speech-block,signs-junction,signs-drift,signs-cold"
 
@@ -49,6 +49,7 @@ class Job:
     projection: bool | None = None
     anonymous: bool = False
     first: int = 500
+    ladders: tuple[str, ...] = ("off",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--anonymous", action="store_true", help="do not tell policies which device asks")
     add("--first", type=int, default=500, metavar="N",
         help="also print the harvest over the first N requests (default 500)")  # fmt: skip
+    add("--ladder", default="off", metavar="NAMES",
+        help=f"which variants of the model may answer, with commas: {', '.join(LADDERS)} (default off)")  # fmt: skip
     add("--processes", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="streams played at once")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per run")
     add("--plot", type=Path, metavar="FILE", help="draw harvest against accuracy, and accuracy over time")
@@ -85,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play everything, print the table, write the files; return the exit code. Raises LikewiseError."""
     jobs = _jobs(args)
-    each = len(jobs[0].policies) * len(jobs[0].targets)
+    each = len(jobs[0].policies) * len(jobs[0].targets) * len(jobs[0].ladders)
     runs: list[Run] = []
     with _progress(len(jobs) * each) as advance:
         for done in _play_all(jobs, args.processes):
@@ -126,9 +129,11 @@ def play(job: Job) -> list[Run]:
             projection=job.projection,
             anonymous=job.anonymous,
             first=job.first,
+            ladder=ladder,
         )
         for policy in job.policies
         for target in job.targets
+        for ladder in job.ladders
     ]
 
 
@@ -138,7 +143,9 @@ def print_table(summaries: Sequence[Summary], console: Console, first: int = 500
     table.add_column("workload", no_wrap=True)
     table.add_column("policy", no_wrap=True)
     for title in (
+        "ladder",
         "target",
+        "compute",
         "harvest",
         f"first {first}",
         "accuracy",
@@ -154,7 +161,9 @@ def print_table(summaries: Sequence[Summary], console: Console, first: int = 500
         table.add_row(
             row.workload,
             row.policy,
+            row.ladder,
             f"{row.target:g}",
+            f"{row.compute:.4f}",
             _with_error(row.harvest, row.harvest_error),
             f"{row.first_harvest:.3f}",
             _with_error(row.accuracy, row.accuracy_error),
@@ -167,12 +176,14 @@ def print_table(summaries: Sequence[Summary], console: Console, first: int = 500
         )
     if len({row.workload for row in summaries}) > 1:
         table.add_section()
-        for policy, target in dict.fromkeys((row.policy, row.target) for row in summaries):
-            rows = [row for row in summaries if (row.policy, row.target) == (policy, target)]
+        for policy, ladder, target in dict.fromkeys((row.policy, row.ladder, row.target) for row in summaries):
+            rows = [row for row in summaries if (row.policy, row.ladder, row.target) == (policy, ladder, target)]
             table.add_row(
                 "all",
                 policy,
+                ladder,
                 f"{target:g}",
+                f"{sum(row.compute for row in rows) / len(rows):.4f}",
                 f"{sum(row.harvest for row in rows) / len(rows):.3f}",
                 f"{sum(row.first_harvest for row in rows) / len(rows):.3f}",
                 f"{sum(row.accuracy for row in rows) / len(rows):.4f}",
@@ -193,6 +204,9 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         name, _ = parse_policy(policy)
         if name not in POLICIES:
             raise InvalidValue(f"There is no policy `{name}`; choose one of {', '.join(POLICIES)}.")
+    ladders = _names(args.ladder, "--ladder")
+    if strange := [each for each in ladders if each not in LADDERS]:
+        raise InvalidValue(f"--ladder has `{strange[0]}`; give one or several of {', '.join(LADDERS)}, with commas.")
     try:
         targets = tuple(float(target) for target in _names(args.target, "--target"))
     except ValueError:
@@ -206,7 +220,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         Job(
             workload, seed, policies, targets, args.requests, args.capacity, args.devices, args.truth, data,
             args.functions, args.key_type, args.index, {"spec": None, "auto": True, "off": False}[args.projection],
-            args.anonymous, args.first,
+            args.anonymous, args.first, ladders,
         )
         for workload in workloads
         for seed in range(args.seeds)

@@ -36,6 +36,8 @@ class Run:
     workload: str
     policy: str
     target: float
+    ladder: str
+    """Which variants could answer: one of `LADDERS`."""
     seed: int
     requests: int
     opportunities: int
@@ -204,6 +206,7 @@ def replay(
         workload=stream.workload,
         policy=policy,
         target=target,
+        ladder=ladder,
         seed=stream.seed,
         requests=requests,
         opportunities=opportunities,

@@ -22,6 +22,7 @@ class Summary:
 
     workload: str
     policy: str
+    ladder: str
     target: float
     seeds: int
     harvest: float
@@ -34,6 +35,8 @@ class Summary:
     lowest_accuracy: float
     below: int
     """Runs whose accuracy ended below the target."""
+    compute: float
+    """Mean full inferences per request, see `Run.compute`."""
     probes: float
     entries: float
     hit_us: float
@@ -50,19 +53,20 @@ def half_width(values: Sequence[float]) -> float:
 
 
 def summarize(runs: Iterable[Run]) -> list[Summary]:
-    """Return one summary for each workload, policy and target, in the order in which they first come."""
-    groups: dict[tuple[str, str, float], list[Run]] = {}
+    """Return one summary for each workload, policy, ladder and target, in the order in which they first come."""
+    groups: dict[tuple[str, str, str, float], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.workload, run.policy, run.target), []).append(run)
-    return [_summary(workload, policy, target, group) for (workload, policy, target), group in groups.items()]
+        groups.setdefault((run.workload, run.policy, run.ladder, run.target), []).append(run)
+    return [_summary(*key, group) for key, group in groups.items()]
 
 
-def _summary(workload: str, policy: str, target: float, runs: Sequence[Run]) -> Summary:
+def _summary(workload: str, policy: str, ladder: str, target: float, runs: Sequence[Run]) -> Summary:
     harvests = [run.harvest for run in runs]
     accuracies = [run.accuracy for run in runs]
     return Summary(
         workload=workload,
         policy=policy,
+        ladder=ladder,
         target=target,
         seeds=len(runs),
         harvest=mean(harvests),
@@ -72,6 +76,7 @@ def _summary(workload: str, policy: str, target: float, runs: Sequence[Run]) -> 
         accuracy_error=half_width(accuracies),
         lowest_accuracy=min(accuracies),
         below=sum(accuracy < target - 1e-12 for accuracy in accuracies),
+        compute=mean(run.compute for run in runs),
         probes=mean(run.probes for run in runs),
         entries=mean(run.entries for run in runs),
         hit_us=median(run.hit_us for run in runs),

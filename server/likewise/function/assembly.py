@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
+
+import numpy as np
 
 from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
+from likewise.decision.calibrated import Calibrated
+from likewise.decision.ladder import Ladder, Step
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.decode import decoder
 from likewise.features.identity import signature
@@ -18,12 +23,20 @@ from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
+from likewise.function.variant_spec import VariantSpec
+from likewise.function.variants import Variant, Variants
 from likewise.inference.batching import Batcher, Workers
+from likewise.inference.model import OnnxModel
 from likewise.inference.runner import ModelRunner
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
+from likewise.ports import Policy
+from likewise.requests import Asked
 from likewise.results.labels import Labels
-from likewise.types import Array, Clock, Input
+from likewise.types import Array, Clock, Input, Tensor
+
+QUICK_S = 0.001
+"""Seconds up to which a variant is asked on the event loop, as keys are extracted there; others go to the workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,9 @@ class Assembler:
         key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
         computation = parts.computation(spec.model, defaults.inference_threads) if spec.model else None
         names = [key.name for key in key_types]
+        variants = [
+            (each, parts.variant(each, defaults.inference_threads, key_types[0].dimension)) for each in spec.rungs
+        ]
         # all key types of a function spend one budget, so the promise holds for the function as a whole
         budget = _budget(spec, target) if spec.reuse.policy == "calibrated+ledger" else None
         shared = {} if budget is None else {"budget": budget}
@@ -109,6 +125,7 @@ class Assembler:
             max_values=defaults.max_elements,
         )
         tolerance, tolerances = spec.result.tolerances
+        labels = Labels(spec.result.equality, tolerance, tolerances=tolerances)
         return Function(
             name,
             version,
@@ -124,7 +141,8 @@ class Assembler:
                 inline_values=defaults.inline_values,
             ),
             namespace=namespace,
-            labels=Labels(spec.result.equality, tolerance, tolerances=tolerances),
+            labels=labels,
+            variants=self._variants(f"{name}@{version}", parts, variants, policies[names[0]], labels, target),
             policies=policies,
             runner=self._runner(computation) if computation else None,
             max_body_bytes=defaults.max_body_bytes,
@@ -143,9 +161,34 @@ class Assembler:
             },
         )
 
+    def _variants(
+        self,
+        function: str,
+        parts: Parts,
+        variants: Sequence[tuple[VariantSpec, Computation]],
+        policy: Policy,
+        labels: Labels,
+        target: float,
+    ) -> Variants | None:
+        """Return the rungs beyond the neighbors; None where there are none: then nothing is ever asked about them."""
+        if not variants or not isinstance(policy, Calibrated):
+            return None
+        built: list[Variant] = []
+        for spec, found in variants:
+            step = Step(spec.name, spec.cost, spec.agreement)
+            run = found.model.run_one()
+            quick = spec.takes == "key" or _is_quick(found.model, run)
+            tensor_of = _key_of if spec.takes == "key" else _tensor_of(found)
+            batcher = None if quick else self._batcher(found)
+            built.append(Variant(step, tensor_of, run, found.encode, labels, batcher))
+        return Variants(function, built, Ladder(target, self._coin, policy, [each.step for each in built]))
+
     def _runner(self, computation: Computation) -> ModelRunner:
+        return ModelRunner(self._batcher(computation), computation.encode)
+
+    def _batcher(self, computation: Computation) -> Batcher:
         defaults = self._defaults
-        batcher = Batcher(
+        return Batcher(
             computation.model,
             computation.prepare,
             self._workers,
@@ -154,7 +197,29 @@ class Assembler:
             queue_bytes=defaults.queue_bytes,
             queue_timeout_s=defaults.queue_timeout_s,
         )
-        return ModelRunner(batcher, computation.encode)
+
+
+def _key_of(asked: Asked) -> Tensor:
+    return asked.key
+
+
+def _tensor_of(computation: Computation) -> Callable[[Asked], Tensor]:
+    def tensor_of(asked: Asked) -> Tensor:
+        assert asked.value is not None
+        return computation.prepare(asked.value)
+
+    return tensor_of
+
+
+def _is_quick(model: OnnxModel, run: Callable[[Tensor], Tensor]) -> bool:
+    """Say whether a model may be asked on the event loop: the quickest of a few runs counts."""
+    zeros = np.zeros([axis or 1 for axis in model.shape], model.dtype)
+    times = []
+    for _ in range(5):
+        started = perf_counter()
+        run(zeros)
+        times.append(perf_counter() - started)
+    return None not in model.shape and min(times) <= QUICK_S
 
 
 def _normalize(kind: str, computation: Computation | None) -> Normalize:

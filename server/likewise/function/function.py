@@ -19,6 +19,7 @@ from likewise.function.rungs import ExactRepeats, NearNeighbors
 from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
 from likewise.function.tickets import Pending, Tickets
+from likewise.function.variants import Variants
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
@@ -57,11 +58,13 @@ class Function:
         monotonic: Clock = monotonic,
         ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
+        variants: Variants | None = None,
     ) -> None:
         """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
 
         runner: computes results; None: devices do. projectors: of the key types whose keys may be projected.
         invalidated_tags, max_devices: how many are remembered. budget: that the policies share, if they have one.
+        variants: of the model, that may answer what the neighbors refuse.
         sinks: told how each request ended, beside the metrics.
         """
         self.name = name
@@ -96,6 +99,8 @@ class Function:
         self.repeats = ExactRepeats(namespace)
         self.ladder: tuple[Rung, ...] = (self.repeats, self.neighbors)
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
+        self.variants = variants
+        """Beyond the ladder's rungs: cheaper models, for what is computed in any case; None: there are none."""
         self.retired = False
         """Whether it is served no more: what is still computed is answered, and leaves no trace."""
         self._policy = policies[self.key_type]
@@ -144,7 +149,12 @@ class Function:
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)
-        lesson = self.policies[key_type].learn(verdict, label)
+        climb = verdict.climb
+        if climb is not None and self.variants is not None:
+            lesson = self.variants.ladder.learn(verdict, label)
+            verdict = climb.base
+        else:
+            lesson = self.policies[key_type].learn(verdict, label)
         self.evidence.note(key_type, verdict, lesson.wrong)
         contradicted = -1
         if lesson.evict_slot >= 0 and nearest_id >= 0 and self.namespace.slot_of(nearest_id) == lesson.evict_slot:
@@ -162,7 +172,10 @@ class Function:
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""
-        self.policies[key_type or self.key_type].abandon(verdict)
+        if verdict.climb is not None and self.variants is not None:
+            self.variants.ladder.abandon(verdict)
+        else:
+            self.policies[key_type or self.key_type].abandon(verdict)
 
     def _abandon(self, pending: Pending) -> None:
         self.policies[pending.key_type].abandon(pending.verdict)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from likewise.errors import InvalidFunction
+from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.make import make_extractor
 from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.function.key_type import KeyType
@@ -15,6 +15,7 @@ from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec, 
 from likewise.function.spec_text import decode_text, read_file
 from likewise.function.tables import Preparation
 from likewise.function.trial import check_key, check_scores, outputs_of
+from likewise.function.variant_spec import VariantSpec
 from likewise.inference.model import OnnxModel
 from likewise.results.encode import Encode, label_encoder, read_labels, tensor_encoder
 from likewise.types import Input, Tensor
@@ -91,6 +92,41 @@ class Parts:
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
         return KeyType(key.label, extractor, extractor.dimension, key.metric, function)
 
+    def variant(self, table: VariantSpec, threads: int, dimension: int) -> Computation:
+        """Return a variant of the function's model, checked against it. dimension: of the key that it may take."""
+        where = f"{self.origin}: [[variants]] `{table.name}`"
+        model = self._load(table.file, threads, first_output=True)
+        found = sum(path.stat().st_size for path in model.files)
+        if found != table.size_bytes:
+            raise InvalidFunction(
+                f"{where}: size_bytes is {table.size_bytes}, but {table.file} has {found} bytes; if it is the file "
+                f"that was measured, write size_bytes = {found}, else measure it anew"
+            )
+        prepared = self.spec.prepared(table)
+        prepare: Callable[[Input], Tensor]
+        shape: tuple[int, ...] | None
+        if table.takes == "key":
+            model.check((dimension,), where)
+            prepare, shape = _no_input, (dimension,)
+        else:
+            prepare, shape = _prepare(self.spec.input.kind, prepared, model, where)
+        outputs = self._outputs(model, prepared, shape)
+        if outputs is None:
+            raise InvalidFunction(f"{where}: {table.file} computes nothing from zeros; export it with a fixed shape")
+        check_scores(model, outputs[0], self.labels, where)
+        full = self.models[self.spec.model.file] if self.spec.model else None
+        if full is not None and (classes := self._classes(full)) not in (0, outputs[0].size):
+            raise InvalidFunction(
+                f"{where}: {table.file} has {outputs[0].size} scores, the function's model {classes}; a variant has to "
+                "tell the same classes apart"
+            )
+        return Computation(model, prepare, label_encoder(self.labels))
+
+    def _classes(self, model: OnnxModel) -> int:
+        """Return how many scores a model gives; 0 where zeros of no length tell."""
+        outputs = outputs_of(model, None, self._limits.max_elements, self.origin, "raise max_elements")
+        return 0 if outputs is None else int(outputs[0].size)
+
     def _load(self, file: str, threads: int, *, first_output: bool) -> OnnxModel:
         self.models[file] = OnnxModel(self._files / file, threads, first_output=first_output)
         return self.models[file]
@@ -103,6 +139,10 @@ class Parts:
             "array": (limits.max_elements, "raise max_elements"),
         }[self.spec.input.kind]
         return outputs_of(model, shape, most, self.origin, remedy)
+
+
+def _no_input(value: Input) -> Tensor:
+    raise InvalidValue("This variant takes the key, not the input.")
 
 
 def _labels(labels: str | tuple[str, ...] | None, folder: Path) -> tuple[str, ...]:

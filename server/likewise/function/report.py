@@ -11,6 +11,8 @@ from likewise.requests import Outcome
 if TYPE_CHECKING:
     from likewise.function.function import Function
 
+_SHOWN = {"name", "takes", "cost", "size_bytes", "memory_bytes", "agreement", "origin"}
+
 
 def gauges(fn: Function) -> Mapping[str, float]:
     """Return everything countable that others keep for this function."""
@@ -59,6 +61,7 @@ def statistics(fn: Function) -> dict[str, object]:
             for name, projector in fn.projectors.items()
         },
         "hit_rate": metrics.hits / metrics.answers if metrics.answers else 0.0,
+        "variants": fn.variants.statistics() if fn.variants is not None else {},
         "saved_s": metrics.saved_s,
         "latency_p50_s": metrics.stages["total"].quantile(0.5),
         "latency_p99_s": metrics.stages["total"].quantile(0.99),
@@ -78,6 +81,7 @@ def describe(fn: Function) -> dict[str, object]:
         "input": spec.input.model_dump(),
         "model": spec.model.model_dump(exclude_defaults=True) if spec.model else None,
         "result": {"kind": spec.result.kind, "equality": spec.result.equality},
+        "variants": [variant.model_dump(include=_SHOWN) for variant in spec.variants],
         "keys": [
             {
                 "name": key.label,

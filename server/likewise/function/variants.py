@@ -14,7 +14,7 @@ from likewise.inference.batching import Batcher
 from likewise.requests import Asked
 from likewise.results.encode import Encode
 from likewise.results.labels import Labels
-from likewise.types import Lesson, Result, Tensor, Verdict
+from likewise.types import Result, Tensor, Verdict
 
 _log = logging.getLogger("likewise.function.variants")
 
@@ -25,6 +25,7 @@ class Said(NamedTuple):
     result: Result
     opinion: Opinion
     cost_s: float
+    variant: str
 
 
 class Variant:
@@ -72,7 +73,7 @@ class Variant:
         result = self._encode([scores])  # refuses what is not finite
         self.asked += 1
         self.mean_cost_s += max(0.02, 1.0 / self.asked) * (cost_s - self.mean_cost_s)
-        return Said(result, opinion(scores.ravel().tolist(), self._labels.label(result)), cost_s)
+        return Said(result, opinion(scores.ravel().tolist(), self._labels.label(result)), cost_s, self.name)
 
     def failed(self, function: str, error: LikewiseError) -> None:
         """Count a failure; requests go on without it."""
@@ -144,10 +145,6 @@ class Variants:
                 found = end.value
         assert not isinstance(found, Variant)
         return found
-
-    def learn(self, verdict: Verdict, label: int) -> Lesson:
-        """Take in the full model's label for a request that came this far."""
-        return self.ladder.learn(verdict, label)
 
     def statistics(self) -> Mapping[str, dict[str, float]]:
         """Return what each variant did so far, by name."""

@@ -1,0 +1,129 @@
+"""The small steps of the pipeline: to make, keep and withdraw entries, to learn, to wait, and to tell how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
+from time import perf_counter
+from typing import Any, TypeVar
+
+from likewise.errors import TooLarge
+from likewise.events import Answered
+from likewise.function.function import Function
+from likewise.ports import Journal
+from likewise.records import Inserted, Invalidated, Learned
+from likewise.requests import Answer, Asked, Outcome
+from likewise.types import Clock, Entry, Key, Lesson, Result, Verdict
+
+T = TypeVar("T")
+
+
+class Steps:
+    """What the ways through the pipeline have in common. One per worker, on its event loop."""
+
+    def __init__(self, journal: Journal, clock: Clock, max_result_bytes: int) -> None:
+        """Set up. max_result_bytes: the largest result that is kept or answered."""
+        self._journal = journal
+        self._clock = clock
+        self._max_result_bytes = max_result_bytes
+        self._background: set[asyncio.Task[Any]] = set()
+
+    def entry(
+        self,
+        fn: Function,
+        keys: dict[str, Key],
+        result: Result,
+        cost_s: float,
+        ttl_s: float | None = None,
+        tags: tuple[str, ...] = (),
+        digest: bytes = b"",
+        signature: str = "",
+        origin: str = "",
+    ) -> Entry:
+        """Return a new entry, stamped now, with an id of its own."""
+        now = self._clock()
+        limit = fn.namespace.default_ttl_s
+        expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
+        id = secrets.randbits(63)
+        return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature, origin=origin)
+
+    async def flush(self) -> None:
+        """Return once everything so far is as durable as the journal makes it."""
+        await self._journal.flush()
+
+    async def settle(self) -> None:
+        """Wait for what runs in the background."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+    # ── small steps ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _keep(self, fn: Function, entry: Entry, label: int) -> None:
+        if fn.retired:  # its name may be served by another function now
+            return
+        fn.keep(entry, label)
+        self._journal.append(Inserted(fn.journal_id, entry))
+
+    def _learn(
+        self, fn: Function, key_type: str, verdict: Verdict, nearest_id: int, result: Result
+    ) -> tuple[Lesson, int]:
+        lesson, label, contradicted = fn.learn(key_type, verdict, nearest_id, result)
+        if fn.retired:
+            return lesson, label
+        self._withdraw(fn, contradicted)
+        if verdict.probe and verdict.label != label:  # what was charged must not be forgotten in a crash
+            self._journal.append(Learned(fn.journal_id, key_type, fn.policies[key_type].state()))
+        return lesson, label
+
+    def _withdraw(self, fn: Function, entry_id: int) -> None:
+        if entry_id >= 0:
+            record = Invalidated(fn.journal_id, self._clock(), (entry_id,))
+            fn.adopter.withdraw(record)
+            self._journal.append(record)
+
+    def _share(self, fn: Function, answer: Answer) -> tuple[Answer, float]:
+        """Return a leader's answer as that of a follower with the very same input, and the seconds saved."""
+        saved_s = fn.runner.mean_cost_s if fn.runner else 0.0
+        shared = Answer(
+            answer.result, Outcome.COALESCED, "same input in flight", answer.entry_id, 0.0, answer.ttl_s, answer.stored
+        )
+        return shared, saved_s
+
+    def _run(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
+        """Start work that goes on whoever stops waiting for it."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Answer]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; where nobody did, the budget was told
+
+    async def _wait(self, fn: Function, work: asyncio.Future[T]) -> T:
+        """Wait for what others need, too, as long as a request waits for inference. Raises Overloaded after that."""
+        assert fn.runner is not None
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(work), fn.runner.patience_s)
+        raise fn.runner.overloaded(f"waited over {fn.runner.patience_s:g} s for inference")
+
+    def _check_size(self, result: Result) -> None:
+        if result.size_bytes > self._max_result_bytes:
+            raise TooLarge(
+                f"The result has {result.size_bytes} bytes, the limit is {self._max_result_bytes}; "
+                "raise max_result_bytes, or return less."
+            )
+
+    def _finish(self, fn: Function, asked: Asked, found: tuple[Answer, float]) -> Answer:
+        answer, saved_s = found
+        self._tell(fn, asked, answer.outcome, answer.reason, saved_s)
+        return answer
+
+    def _tell(self, fn: Function, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0) -> None:
+        total_s = perf_counter() - asked.started if asked.started >= 0.0 else -1.0
+        account = asked.session.account if asked.session else ""
+        stages = asked.read_s, asked.lookup_s, asked.decide_s, asked.infer_s
+        fn.emit(Answered(fn.id, outcome, reason, total_s, *stages, saved_s, account))
