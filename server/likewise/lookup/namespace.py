@@ -177,7 +177,7 @@ class Namespace:
         self._indexes[key_type], self._projections[key_type] = wrapped, projection
 
     def newest(self, key_type: str, limit: int) -> tuple[Keys, Slots]:
-        """Return keys, (n, d), and label ids, (n,), of the `limit` newest entries that no variant computed, oldest first."""
+        """Return keys, (n, d), and label ids, (n,), of the `limit` newest that no variant computed, oldest first."""
         columns, live = self._columns, self._columns.live()
         live = live[columns.facts["origin"][live] == columns.names["origin"].number_of.get("", -1)]
         slots = live[np.argsort(columns.order[live])[-limit:]]
