@@ -134,8 +134,8 @@ def row(name: str, draw: Draw, count: int) -> str:
         tables = make_index("alsh", dimension)
         fill(tables, scan.snapshot(CHUNK), lambda: False)
         figures["alsh"] = timed(tables, scan, queries)
-    for kind in ("exact", *contenders.kinds):
-        effort = measured[kind].effort if kind in measured else None
+    for kind in ("exact", *(kind for kind in contenders.kinds if kind in measured)):
+        effort = measured[kind].effort
         index = contenders.build(kind, scan.snapshot(CHUNK), count, lambda: False, effort)
         assert index is not None
         figures[kind] = timed(index, scan, queries)
@@ -147,7 +147,7 @@ def row(name: str, draw: Draw, count: int) -> str:
     return f"| {name} | {count:,} | {' | '.join(cells)} | {chosen} | {cost:.2f} ({search:.2f}) | {seconds:.1f} |"
 
 
-KINDS = ("alsh", "ivf", "hnsw")
+KINDS = ("alsh", "ivf", "ivf-sq8", "hnsw")
 
 
 def main() -> None:
@@ -156,7 +156,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=NAMES)
     parser.add_argument("--data", type=Path, help="folder of the traffic signs, as for `likewise demo`")
     arguments = parser.parse_args()
-    print("| keys | count | alsh | ivf | hnsw | chosen | regret | trial, CPU s |\n| --- " + "| --- " * 7 + "|")
+    print(
+        "| keys | count | alsh | ivf | ivf-sq8 | hnsw | chosen | regret | trial, CPU s |\n| --- " + "| --- " * 8 + "|"
+    )
     for name, draw in drawn(arguments.data).items():
         if arguments.only is None or name in arguments.only:
             for count in arguments.keys:

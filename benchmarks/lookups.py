@@ -28,7 +28,7 @@ FASTAPI = Bar("lookup/fastapi", "lookup, one binary key, hits ÷ FastAPI with FA
 GPTCACHE = Bar("lookup/gptcache", "lookup, one binary key, hits ÷ GPTCache's server", "/s", "GPTCache's server", 80.0)
 AS_JSON = Bar("lookup-json", "lookup, one key as JSON, hits ÷ bare echo", "/s", "bare ASGI echo", 0.30)
 BATCH = Bar("lookup-batch", "lookup, 256 keys a request ÷ FAISS HNSW batch", "keys/s", "raw FAISS HNSW", 0.60)
-PICTURE = Bar("infer-hit", "infer, hit, 32 × 32 PNG, tiny CNN key ÷ bare echo", "/s", "bare ASGI echo", 0.15)
+PICTURE = Bar("infer-hit", "infer, hit, 32 × 32 PNG, tiny CNN key ÷ bare echo", "/s", "bare ASGI echo", 0.2)
 
 BYTES = "application/octet-stream"
 GPTCACHE_HOME = Path.home() / ".cache" / "likewise-benchmarks" / "gptcache"

@@ -6,6 +6,7 @@ Ends when the stream is played out (or with --run-time), prints a table by outco
 failed. Options of its own, also from the environment:
 
     --play NAME          workload: digits, speech, signs-junction, ...        LIKEWISE_PLAY
+    --inputs PATH        in its place a folder of inputs, or a capture; needs --function     LIKEWISE_INPUTS
     --data DIR           folder of the public data sets                       LIKEWISE_DATA
     --play-requests N    length of the stream; default: the workload's own    LIKEWISE_PLAY_REQUESTS
     --function NAME      function to ask; default: the workload's own         LIKEWISE_FUNCTION
@@ -19,7 +20,8 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
+from likewise.workloads.inputs import Inputs
 from likewise.workloads.make import open_workload
 from likewise.workloads.sample import Sample
 
@@ -41,17 +44,34 @@ def outcome(cache_status: str) -> str:
     return "miss" if "fwd=miss" in fields else "bypass"
 
 
+def own(path: Path, function: str, requests: int | None) -> Iterator[Sample]:
+    """Yield what a folder or a capture has for a function; nothing says what is true of it."""
+    if not function:
+        raise SystemExit("--inputs needs --function NAME, the function to ask.")
+    devices: dict[str, int] = {}
+    with Inputs(path, function, "") as inputs:
+        for record in islice((each for each in inputs if each.body), requests):
+            device = devices.setdefault(record.device, len(devices))
+            yield Sample(device, record.body, record.media_type, "", False)
+
+
 class Play:
     """One stream that all users share, and the tally of what came back."""
 
     def __init__(self, options: Namespace) -> None:
-        workload = open_workload(options.play, Path(options.data) if options.data else None)
-        stream = workload.stream(options.play_requests or None, 0, 8)
-        self.path = f"/v1/functions/{options.function or workload.function}/infer"
+        function = options.function
+        stream: Iterable[Sample]
+        if options.inputs:
+            stream = own(Path(options.inputs), function, options.play_requests or None)
+        else:
+            workload = open_workload(options.play, Path(options.data) if options.data else None)
+            stream = workload.stream(options.play_requests or None, 0, 8)
+            function = function or workload.function
+        self.path = f"/v1/functions/{function}/infer"
         self.headers = {"Authorization": f"Bearer {options.access_key}"} if options.access_key else {}
         if options.cache_control:
             self.headers["Cache-Control"] = options.cache_control
-        self.left: Iterator[Sample] = iter(stream)
+        self.left = iter(stream)
         self.users = 0
         self.outcomes: Counter[str] = Counter()
         self.labeled = 0
@@ -87,6 +107,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options, which locust also shows on its page."""
     for name, default, text in (
         ("play", "digits", "workload to play"),
+        ("inputs", "", "folder of inputs or capture to play in place of a workload"),
         ("data", "", "folder of the public data sets"),
         ("function", "", "function to ask; default: the workload's own"),
         ("access-key", "", "access key to send"),

@@ -22,7 +22,7 @@ from likewise.http.protocol import HotProtocol
 from likewise.settings import Settings
 from likewise_demo.process import ServerProcess
 
-pytest_plugins = ["redis_server"]  # tests/support: a real redis-server
+pytest_plugins = ["redis_server", "redis_nodes"]  # tests/support: a real redis-server, and nodes that share it
 
 LABELS = ("north-west", "north-east", "south-west", "south-east")
 

@@ -2,11 +2,13 @@
 
 Three strided convolutions and a linear layer, trained to tell the classes apart by cosine. With --teacher, the
 network also learns to agree with the recognizer on distorted photographs, which says more than the label alone.
+What is written is the network in 8 bits.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -16,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from common import FUNCTIONS, cut_out, export, jitter, relight, report, run_onnx, train
 from key_quality import harvest
+from quantization import quantize
 from torch import Tensor, nn
 
 from likewise.workloads import open_workload
@@ -113,7 +116,10 @@ def main() -> None:
     )
     key = network.key
     example = torch.rand(1, 3, SIDE, SIDE)
-    export(key, example, options.out, output="key")
+    with tempfile.TemporaryDirectory() as folder:
+        trained = Path(folder) / "key.onnx"
+        export(key, example, trained, output="key")
+        quantize(trained, options.out, [picture.numpy() for picture in F.interpolate(images[::6], SIDE, mode="area")])
     print(report(key, example, options.out))
     for name, (inputs, truth) in streams.items():
         found = harvest(run_onnx(options.out, inputs.numpy()), truth)

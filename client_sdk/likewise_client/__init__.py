@@ -33,6 +33,7 @@ from likewise_client._errors import (
 )
 from likewise_client._retry import Retry
 from likewise_client._reuse import KeyFunction
+from likewise_client._stream import Stream
 from likewise_client._wire import Input
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ __all__ = [
     "Page",
     "Retry",
     "ServerProblem",
+    "Stream",
     "Ticket",
     "TimedOut",
     "TooLarge",

@@ -16,6 +16,7 @@ from likewise_client._errors import translated_errors
 from likewise_client._exchange import Send, Sleep, Step, Steps
 from likewise_client._operations import Lookup, Operations
 from likewise_client._reuse import KeyFunction, Reuse, ReuseOptions
+from likewise_client._stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Concatenate, ParamSpec, Self, Unpack
@@ -72,6 +73,10 @@ class AsyncClient(BaseClient):
             page = await self.page(function, limit=limit, behind=page)
             for entry in page.entries:
                 yield entry
+
+    def stream(self, function: str, name: str, *, drop_late: bool = False) -> Stream[Coroutine[Any, Any, Answer]]:
+        """Return the stream of one camera; see `Client.stream`."""
+        return Stream(self.infer, function, name, drop_late)
 
     def reuse(
         self, function: str, *, key: KeyFunction | None = None, **options: Unpack[ReuseOptions]

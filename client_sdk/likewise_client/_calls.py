@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ from likewise_client._wire import (
 
 T = TypeVar("T")
 
+STREAM_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+
 CacheControl = Literal["no-store", "no-cache", "only-if-cached"]
 """What a request may say about reuse (RFC 9111): leave no trace, recompute, never compute."""
 
@@ -66,11 +69,19 @@ def infer(
     cache: CacheControl | None,
     max_age_s: int | None,
     min_fresh_s: int | None,
+    stream: str | None = None,
+    drop_late: bool = False,
 ) -> Call[Answer]:
-    """POST .../infer."""
+    """POST .../infer. A stream has a node of its own, where its state is."""
     body, media_type = encode_input(value, media_type)
     headers = {"Content-Type": media_type, **_control(cache, max_age_s, min_fresh_s)}
-    return Call("POST", _path(function, "infer"), read_answer, body, headers, function)
+    owner = function
+    if stream is not None:
+        if not STREAM_NAME.fullmatch(stream):
+            raise InvalidInput("a stream's name is 1 to 128 letters, digits, or . _ - : / signs")
+        headers["Likewise-Stream"] = f"{stream};late=drop" if drop_late else stream
+        owner = f"{function.partition('@')[0]}/{stream}"
+    return Call("POST", _path(function, "infer"), read_answer, body, headers, owner)
 
 
 def lookup_one(

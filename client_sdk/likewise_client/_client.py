@@ -15,6 +15,7 @@ from likewise_client._errors import translated_errors
 from likewise_client._exchange import Send, Sleep, Step, Steps
 from likewise_client._operations import Lookup, Operations
 from likewise_client._reuse import KeyFunction, Reuse, ReuseOptions
+from likewise_client._stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Concatenate, ParamSpec, Self, Unpack
@@ -85,6 +86,14 @@ class Client(BaseClient):
         while page is None or page.after is not None:
             page = self.page(function, limit=limit, behind=page)
             yield from page.entries
+
+    def stream(self, function: str, name: str, *, drop_late: bool = False) -> Stream[Answer]:
+        """Return the stream of one camera: frames sent through it are answered from what changed between them.
+
+        function: `name` or `name@version`. name: 1 to 128 letters, digits, or . _ - : / signs; one for each camera.
+        drop_late: a frame that a newer one overtook raises Conflict instead of being computed.
+        """
+        return Stream(self.infer, function, name, drop_late)
 
     def reuse(
         self, function: str, *, key: KeyFunction | None = None, **options: Unpack[ReuseOptions]

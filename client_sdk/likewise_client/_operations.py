@@ -77,6 +77,8 @@ class Operations:
         cache: CacheControl | None = None,
         max_age_s: int | None = None,
         min_fresh_s: int | None = None,
+        stream: str | None = None,
+        drop_late: bool = False,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
 
@@ -85,8 +87,11 @@ class Operations:
         media_type: what bytes are in; told from their first bytes where absent.
         cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
+        stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
         """
-        return self.exchange.run(calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s))
+        return self.exchange.run(
+            calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late)
+        )
 
     def lookup(
         self,

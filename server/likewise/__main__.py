@@ -20,11 +20,17 @@ GROUP = "likewise.commands"
 
 VERBS = {
     "serve": ("likewise.commands.serve", "answer requests, from reuse or from the model"),
+    "add": ("likewise.commands.add", "make a function of an ONNX file"),
+    "functions": ("likewise.commands.functions", "list, check and remove functions"),
     "keys": ("likewise.commands.keys", "add, list and remove access keys"),
     "settings": ("likewise.commands.settings", "print all settings with the values that would be used"),
-    "evaluate": ("likewise.evaluation", "replay a workload through a policy, without a server, and report accuracy"),
+    "evaluate": ("likewise.evaluation", "replay a workload, or inputs of your own, without a server; report accuracy"),
+    "tune": ("likewise.tuning", "find the key that brings most on inputs of your own, and write it into the spec"),
+    "replay": ("likewise.commands.replay", "play what a server recorded against a server, at its own pace or faster"),
 }
 """By verb: its module, and the help that the list of verbs shows."""
+_EXTRAS = {"likewise.evaluation": "evaluate", "likewise.commands.replay": "evaluate", "likewise.tuning": "tune"}
+"""By module: what brings the packages that it needs beside the server's own."""
 
 _DESCRIPTION = """\
 An edge cache for approximate computation reuse: devices send inputs, and get the result of a near input where that is
@@ -34,6 +40,7 @@ _EPILOG = """\
 examples:
   likewise serve                              serve the folder ./functions on http://127.0.0.1:8080
   likewise serve --port 0 --functions DIR     another folder, on any free port
+  likewise add model.onnx --inputs DIR        make a function of a model of your own
   likewise keys add --name cam-1 --scope infer,insert
   likewise demo                               see what reuse saves, on real input
 
@@ -55,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, (module, text) in VERBS.items():
             chosen = choices.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
             if name == verb:
-                commands[name] = importlib.import_module(module)
+                commands[name] = _module(module)
                 commands[name].add_arguments(chosen)
         for name, entry in added.items():
             if verb is None:
@@ -79,6 +86,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _module(name: str) -> Any:
+    """Return a verb's module. Raises SettingsError where what it needs is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("likewise"):
+            raise
+        raise SettingsError(
+            f"needs {error.name}, which is not installed; `pip install 'likewise[{_EXTRAS.get(name, 'demo')}]'`."
+        ) from error
 
 
 def _help(entry: EntryPoint) -> str:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ _LOOK_EVERY_S = 1.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Principal:
     """Who sent a request, as far as its access key tells."""
 
@@ -44,10 +45,15 @@ class Principal:
     """Keys of one group share what they may use up; empty: the key is on its own."""
     scopes: frozenset[str]
 
-    @property
+    @cached_property
     def account(self) -> str:
-        """Whose error budget this spends: the group's, or the key's own."""
-        return self.group or self.name
+        """Whose error budget this spends: the group's, or the key's own; empty without a key, since those share one."""
+        return "" if self is ANONYMOUS else self.group or self.name
+
+    @cached_property
+    def may_insert(self) -> bool:
+        """Whether it can bring results."""
+        return self.allows("insert")
 
     def allows(self, scope: str) -> bool:
         """Say whether a scope is covered; admin covers all."""

@@ -9,11 +9,13 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from likewise.access import AccessControl
+from likewise.captures.files import CaptureWriter, worker_path
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
@@ -25,12 +27,15 @@ from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
 from likewise.http.limits import connection_limits
 from likewise.inference.batching import Workers
+from likewise.inference.memory import available_bytes
+from likewise.inference.model import limit_memory
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
 from likewise.randomness import system_coin
 from likewise.replication import Keeper
 from likewise.settings import Settings
+from likewise.sinks.capture import CaptureSink
 from likewise.workers.link import Place, WorkerLink
 
 log = logging.getLogger("likewise")
@@ -45,9 +50,11 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     clock = time.time
     readers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "likewise-read")
     slots, threads = inference_shape(settings)
+    limit_memory(settings.model_memory_bytes or available_bytes() // 2)
     runners = ThreadPoolExecutor(slots, "likewise-infer")
     # a seeded coin can be foreseen: for tests alone
     coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random
+    recorder = _recorder(settings, place)
     assembler = Assembler(
         Defaults(
             accuracy_target=settings.accuracy_target,
@@ -67,12 +74,14 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
             inline_values=settings.inline_values,
             invalidated_tags=settings.invalidated_tags,
             max_devices=settings.max_devices,
+            stream_bytes=settings.stream_bytes,
             ticket_prefix=place.prefix if place else "",
         ),
         Workers(runners, slots),
         readers,
         clock,
         coin,
+        [recorder] if recorder else [],
     )
     registry = Registry()
     for folder in function_folders(settings.functions):
@@ -110,7 +119,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     if place is not None:
         workers = WorkerLink(
             place,
-            lambda function, ticket, result: pipeline.redeem(registry.resolve(function), ticket, result),
+            lambda function, ticket, result: pipeline.redeem(registry.get(function), ticket, result),
             lambda what: operations.report(edge, what),
             max_result_bytes=settings.max_body_bytes,
         )
@@ -137,6 +146,8 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
         async with AsyncExitStack() as stack:
             stack.callback(readers.shutdown, wait=False, cancel_futures=True)
             stack.callback(runners.shutdown, wait=False, cancel_futures=True)
+            if recorder is not None:
+                stack.enter_context(recorder.running())
             await stack.enter_async_context(keeper.running())
             if workers is not None:
                 await stack.enter_async_context(workers.running())
@@ -155,6 +166,17 @@ def inference_shape(settings: Settings) -> tuple[int, int]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     slots = settings.inference_workers or max(1, cores // 4)
     return slots, settings.inference_threads or max(1, cores // slots)
+
+
+def _recorder(settings: Settings, place: Place | None) -> CaptureSink | None:
+    if not settings.capture:
+        return None
+    path = Path(settings.capture).expanduser()
+    return CaptureSink(
+        CaptureWriter(worker_path(path, place.number) if place else path, settings.capture_bytes),
+        inputs=settings.capture_keeps == "inputs",
+        pending_bytes=settings.capture_pending_bytes,
+    )
 
 
 def _journal_options(settings: Settings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ decided here (is an entry expired, how old is it) goes by a monotonic clock, so 
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from likewise.types import Clock
 
@@ -14,12 +15,10 @@ STEP_S = 0.5
 """Differences up to this between the two clocks are no step: stamps then stay as they are, to the last bit."""
 
 
-def monotonic() -> float:
-    """Return seconds that only grow, also while the machine sleeps where the system counts that."""
-    return time.clock_gettime(_BOOT) if _BOOT is not None else time.monotonic()
-
-
 _BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+monotonic: Clock = time.monotonic if _BOOT is None else partial(time.clock_gettime, _BOOT)
+"""Returns seconds that only grow, also while the machine sleeps where the system counts that."""
 
 
 class SteadyClock:

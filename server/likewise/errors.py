@@ -11,6 +11,7 @@ LikewiseError
 ├── MethodNotAllowed          405
 ├── RequestTimeout            408
 ├── Conflict                  409
+│   └── LateFrame             409  of a stream that is further, where the client wants that told
 ├── TooLarge                  413
 ├── UnsupportedMediaType      415
 ├── ExpectationFailed         417
@@ -134,6 +135,13 @@ class Conflict(LikewiseError):
     status = 409
     title = "Conflict"
     slug = "conflict"
+
+
+class LateFrame(Conflict):
+    """A frame that came after a newer one of its stream."""
+
+    title = "Late frame"
+    slug = "late-frame"
 
 
 class TooLarge(LikewiseError):

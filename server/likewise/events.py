@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from likewise.requests import Outcome
+from likewise.requests import Asked, Outcome
+from likewise.types import Result
 
 
 class Answered(NamedTuple):
@@ -29,6 +30,10 @@ class Answered(NamedTuple):
     """Inference that was not necessary."""
     account: str = ""
     """Whose error budget it was."""
+    asked: Asked | None = None
+    """The request itself; None where it was refused, or is to leave no trace."""
+    result: Result | None = None
+    """What was answered; None for a lookup that found nothing."""
 
 
 Sink = Callable[[Answered], None]

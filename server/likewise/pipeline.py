@@ -9,6 +9,7 @@ from typing import Any
 from likewise.decision.votes import adds_something
 from likewise.errors import NotCached
 from likewise.events import Answered
+from likewise.function.coalescing import Leader
 from likewise.function.function import Function
 from likewise.function.variants import Climbing, Said, Variant, Variants
 from likewise.records import Invalidated
@@ -17,6 +18,12 @@ from likewise.steps import Steps
 from likewise.types import Entry, Key, Keys, Reason, Result, Session, Source, Verdict
 
 NOTHING = Verdict(Source.NONE, Reason.NO_OFFER)
+
+# What every hit needs at hand: reading an enumeration's member costs as much as a call, and a named tuple's class takes
+# twice as long to call as what it calls.
+_HIT = Outcome.HIT
+_NONE = Source.NONE
+_new = tuple.__new__
 
 CLOCKS_DIFFER_S = 5.0
 """How far the clocks of two nodes may be apart: after an invalidation, what a peer stamped up to so much later is not
@@ -35,7 +42,10 @@ class Pipeline(Steps):
 
         session: that of the device that asks; None where it is not known.
         """
-        found = self._climb(fn, await fn.reader.read(media_type, body, control, session))
+        asked = await fn.reader.read(media_type, body, control, session)
+        if control.stream and fn.streams and not control.no_store:
+            await fn.streams.follow(asked)
+        found = self._climb(fn, asked)
         return found if isinstance(found, Answer) else await found
 
     def begin(
@@ -45,7 +55,7 @@ class Pipeline(Steps):
 
         What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        if not fn.reader.is_small(media_type, body):
+        if control.stream is not None or not fn.reader.is_small(media_type, body):
             return self.answer(fn, media_type, body, control, session)
         return self._climb(fn, fn.reader.read_now(media_type, body, control, session))
 
@@ -54,9 +64,14 @@ class Pipeline(Steps):
             return self._bypass(fn, asked)
         if fn.runner is not None and not fn.runner.takes_probes:
             asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
-        if fn.in_flight and not asked.control.no_cache:
+        if (
+            fn.in_flight
+            and not asked.control.no_cache
+            and asked.offered is None
+            and self._promising(fn, asked) is not None
+        ):
             return self._join(fn, asked)
-        return self._decide(fn, asked, Outcome.HIT)
+        return self._decide(fn, asked, _HIT)
 
     def _decide(self, fn: Function, asked: Asked, outcome: Outcome) -> Answer | Coroutine[Any, Any, Answer]:
         control = asked.control
@@ -66,64 +81,86 @@ class Pipeline(Steps):
             if offer is None:
                 continue
             verdict = offer
-            if offer.reuse and not control.no_cache and (control is NO_CONTROL or fn.fresh(offer.slot, control)):
+            if offer.origin is not None and fn.streams is not None and fn.runner is not None:
+                if offer.source is not _NONE and not control.no_cache:
+                    taken, saved_s = fn.streams.take(asked, offer, fn.runner.mean_cost_s)
+                    fn.tell(asked, taken.outcome, taken.reason, saved_s, taken.result)
+                    return taken
+                break  # one coin for each request
+            if (
+                offer.source is not _NONE
+                and not control.no_cache
+                and (control is NO_CONTROL or fn.fresh(offer.slot, control))
+            ):
                 if rung is fn.repeats:
                     outcome = Outcome.EXACT
                     if asked.session is not None:
                         asked.session.last = offer.label
-                return self._finish(fn, asked, self._reuse(fn, offer, outcome))
-        if fn.variants is not None and not (
-            verdict.probe or verdict.reuse or control.no_cache or control.only_if_cached
+                return self._reuse(fn, asked, offer, outcome)
+        variants = fn.variants
+        if (
+            variants is not None
+            and asked.offered is None
+            and not (verdict.probe or control.no_cache or control.only_if_cached)
         ):
-            return self._ask_variants(fn, fn.variants, asked, verdict)
+            return self._ask_variants(fn, variants, asked, verdict)
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
-                self._run(self._compute(fn, asked, verdict))
+                leader = fn.in_flight.lead(asked.body, asked.key)
+                self._run(self._compute(fn, asked, verdict, leader, fn.nearest_id(verdict)))
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
 
     def _ask_variants(
         self, fn: Function, variants: Variants, asked: Asked, refused: Verdict
     ) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer with a variant of the model what the ladder refused, or compute."""
+        nearest_id = fn.nearest_id(refused)
         climb = variants.climb(asked, refused)
         found = variants.ask(asked, climb)
         if isinstance(found, Variant):
-            return self._ask_on(fn, variants, asked, climb, found)
-        return self._end_climb(fn, asked, *found)
+            return self._ask_on(fn, variants, asked, climb, found, nearest_id)
+        verdict, said = found
+        if said is not None and not verdict.probe:
+            return self._answer_said(fn, asked, verdict, said)
+        return self._compute_now(fn, asked, verdict, nearest_id)
 
     async def _ask_on(
-        self, fn: Function, variants: Variants, asked: Asked, climb: Climbing, variant: Variant
+        self, fn: Function, variants: Variants, asked: Asked, climb: Climbing, variant: Variant, nearest_id: int
     ) -> Answer:
-        found = self._end_climb(fn, asked, *await variants.ask_on(asked, climb, variant))
-        return found if isinstance(found, Answer) else await found
+        verdict, said = await variants.ask_on(asked, climb, variant)
+        if said is not None and not verdict.probe:
+            return self._answer_said(fn, asked, verdict, said)
+        while said is None and (same := fn.in_flight.same(asked.body)) is not None:  # it was begun meanwhile
+            if (answer := await self._wait(fn, same.done)) is not None:
+                return self._share(fn, asked, answer)
+        return await self._compute_now(fn, asked, verdict, nearest_id)
 
-    def _end_climb(
-        self, fn: Function, asked: Asked, verdict: Verdict, said: Said | None
-    ) -> Answer | Coroutine[Any, Any, Answer]:
-        """Answer with what a variant said, or compute."""
-        if said is None or verdict.probe:
-            return self._compute_now(fn, asked, verdict)
-        self._check_size(said.result)
-        asked.infer_s = said.cost_s
-        id, name = -1, said.variant
-        if not fn.retired and adds_something(verdict.neighbors, verdict.label):
-            # without its digest: an exact repeat is answered without a coin, and so by the full model's results alone
-            entry = self.entry(
-                fn, fn.keys(asked), said.result, said.cost_s, signature=asked.signature, origin=said.variant
-            )
-            self._keep(fn, entry, verdict.label)
+    def _answer_said(self, fn: Function, asked: Asked, verdict: Verdict, said: Said) -> Answer:
+        result, opinion, cost_s, name = said
+        self._check_size(result)
+        asked.infer_s, id = cost_s, -1
+        if adds_something(verdict.neighbors, opinion.label) and not fn.retired:
+            # without its digest: an exact repeat is answered without a coin, so by the full model's results alone
+            entry = self.entry(fn, fn.keys(asked), result, cost_s, signature=asked.signature, origin=name)
+            self._keep(fn, entry, opinion.label)
             id = entry.id
+        saved_s = max(0.0, fn.runner.mean_cost_s - cost_s) if fn.runner else 0.0
+        fn.tell(asked, Outcome.VARIANT, verdict.reason, saved_s, result)
         ttl_s, stored = fn.namespace.default_ttl_s, id >= 0
-        answer = Answer(said.result, Outcome.VARIANT, verdict.reason, id, 0.0, ttl_s, stored, verdict.confidence, name)
-        saved_s = max(0.0, fn.runner.mean_cost_s - said.cost_s) if fn.runner else 0.0
-        return self._finish(fn, asked, (answer, saved_s))
+        return Answer(result, Outcome.VARIANT, verdict.reason, id, 0.0, ttl_s, stored, verdict.confidence, name)
+
+    def _promising(self, fn: Function, asked: Asked) -> Leader | None:
+        """Return the inference in flight that is worth waiting for, if there is one."""
+        same = fn.in_flight.same(asked.body)
+        return same or fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
 
     async def _join(self, fn: Function, asked: Asked) -> Answer:
         """Wait for an inference in flight where that promises an answer, then decide as ever."""
-        outcome = Outcome.HIT
+        outcome = _HIT
         while (same := fn.in_flight.same(asked.body)) is not None:
             if (answer := await self._wait(fn, same.done)) is not None:
-                return self._finish(fn, asked, self._share(fn, answer))
+                return self._share(fn, asked, answer)
         near = fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
         if near is not None:
             await self._wait(fn, near.done)
@@ -171,19 +208,20 @@ class Pipeline(Steps):
         name = key_type or fn.key_type
         answers: list[Answer | Ticket] = []
         for key, neighbors in zip(keys, fn.neighbors.look_up_many(name, keys), strict=True):
-            asked = Asked(name, key, session, control, -1.0, fn.tickets.allowance(session), neighbors=neighbors)
+            asked = Asked(name, key, session, control, -1.0, fn.tickets.allowance(session))
+            asked.neighbors = neighbors
             answers.append(self._hand_out(fn, asked, fn.neighbors.offer(asked)))
         return answers
 
     def _hand_out(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer | Ticket:
         control = asked.control
-        if verdict.reuse:
+        if verdict.source is not _NONE:
             if not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
-                return self._finish(fn, asked, self._reuse(fn, verdict, Outcome.HIT))
+                return self._reuse(fn, asked, verdict, _HIT)
             verdict = fn.observe(verdict)
         outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
         ticket = fn.tickets.issue(asked.key_type, verdict, fn.nearest_id(verdict), asked.session)
-        self._tell(fn, asked, outcome, verdict.reason)
+        fn.tell(asked, outcome, verdict.reason)
         return Ticket(ticket, outcome)
 
     def _turn_away(self, fn: Function) -> Ticket:
@@ -231,25 +269,41 @@ class Pipeline(Steps):
 
     # ── the two ends of the flow ───────────────────────────────────────────────────────────────────────────
 
-    def _reuse(self, fn: Function, verdict: Verdict, outcome: Outcome) -> tuple[Answer, float]:
+    def _reuse(self, fn: Function, asked: Asked, verdict: Verdict, outcome: Outcome) -> Answer:
         result, id, age_s, ttl_s, cost_s = fn.namespace.use(verdict.slot)
-        return Answer(result, outcome, verdict.reason, id, age_s, ttl_s, True, verdict.confidence), cost_s
+        reason = verdict.reason
+        fn.tell(asked, outcome, reason, cost_s, result)
+        return _new(Answer, (result, outcome, reason, id, age_s, ttl_s, True, verdict.confidence, ""))
 
-    async def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
-        if not verdict.probe:
-            return self._finish(fn, asked, (await self._compute(fn, asked, verdict), 0.0))
+    def _compute_now(
+        self, fn: Function, asked: Asked, verdict: Verdict, nearest_id: int | None = None
+    ) -> Coroutine[Any, Any, Answer]:
+        """Return what computes and answers. Others with the same input wait for it from now on, begun or not.
+
+        nearest_id: as `Function.nearest_id` has it of a verdict made just now; of one made before, as it was then.
+        """
+        nearest_id = fn.nearest_id(verdict) if nearest_id is None else nearest_id
+        leader = fn.in_flight.lead(asked.body, asked.key)
+        work = self._answer_computed(fn, asked, verdict, leader, nearest_id)
+        leader.hold(work, lambda: fn.abandon(verdict))
+        return work
+
+    async def _answer_computed(
+        self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader, nearest_id: int
+    ) -> Answer:
+        work = self._compute(fn, asked, verdict, leader, nearest_id)
         # What a probe finds out settles the budget, so it goes on when its client has gone, or cannot wait any longer.
-        return self._finish(fn, asked, (await self._wait(fn, self._run(self._compute(fn, asked, verdict))), 0.0))
+        answer = await (self._wait(fn, self._run(work)) if verdict.probe else work)
+        fn.tell(asked, answer.outcome, answer.reason, 0.0, answer.result)
+        return answer
 
-    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict) -> Answer:
-        nearest_id = fn.nearest_id(verdict)
+    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader, nearest_id: int) -> Answer:
         if verdict.reuse:
             verdict = fn.observe(verdict)
-        with fn.in_flight.lead(asked.body, asked.key) as leader:
+        with leader:
             started = perf_counter()
             try:
-                assert asked.value is not None
-                result, cost_s = await fn.infer(asked.value, probe=verdict.probe)
+                result, cost_s = await fn.compute(asked, probe=verdict.probe)
                 self._check_size(result)
             except BaseException:
                 fn.abandon(verdict)
@@ -271,7 +325,7 @@ class Pipeline(Steps):
             return answer
 
     async def _bypass(self, fn: Function, asked: Asked) -> Answer:
-        assert asked.value is not None
-        result, _ = await fn.infer(asked.value, probe=False)
+        result, _ = await fn.infer(asked, probe=False)
         self._check_size(result)
-        return self._finish(fn, asked, (Answer(result, Outcome.BYPASS, "no-store"), 0.0))
+        fn.tell(asked, Outcome.BYPASS, "no-store")
+        return Answer(result, Outcome.BYPASS, "no-store")

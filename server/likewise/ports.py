@@ -12,6 +12,7 @@ from likewise.records import EntryBlock, Record, Registered
 from likewise.requests import Asked
 from likewise.types import (
     Entry,
+    Halfway,
     Input,
     Key,
     Keys,
@@ -140,7 +141,7 @@ class Model(Protocol):
 class Runner(Protocol):
     """What computes a function's results in full: a local model, or another server. Belongs to one event loop."""
 
-    async def run(self, value: Input, *, probe: bool) -> tuple[Result, float]:
+    async def run(self, value: Input | Halfway, *, probe: bool) -> tuple[Result, float]:
         """Return the result for an input and what it cost, in seconds.
 
         probe: nobody else may make it fail for want of room; it may take long. Cancelled before it began, nothing is

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from likewise.types import Input, Key, Neighbors, Result, Session
+from likewise.types import Halfway, Input, Key, Neighbors, Result, Session
 
 
 class Outcome(StrEnum):
@@ -50,9 +50,19 @@ class Ticket(NamedTuple):
     """Miss; or probe: reuse looked safe, but is to be checked; or bypass."""
 
 
+class StreamTag(NamedTuple):
+    """Which stream a frame belongs to."""
+
+    name: str
+    number: int = -1
+    """Its place in the stream, ascending; -1: frames are taken in the order in which they come."""
+    drop_late: bool = False
+    """Whether a frame that comes after a newer one is refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What a request's Cache-Control asks for. Source: RFC 9111, section 5.2.1."""
+    """What a request's Cache-Control asks for (RFC 9111, section 5.2.1), and the stream that it belongs to."""
 
     no_cache: bool = False
     """Compute, then learn from it and keep it."""
@@ -64,14 +74,19 @@ class Control:
     """Reuse only entries at most this old."""
     min_fresh_s: float = 0.0
     """Reuse only entries that stay valid for at least this long."""
+    stream: StreamTag | None = None
+    """The camera that the input is a frame of."""
 
 
 NO_CONTROL = Control()
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Asked:
-    """One request as the pipeline sees it: what is asked for, by whom, and how long its stages took so far."""
+    """One request as the pipeline sees it: what is asked for, by whom, and how long its stages took so far.
+
+    Made for each request, so what most of them leave at its default stays with the class.
+    """
 
     key_type: str
     key: Key
@@ -82,16 +97,21 @@ class Asked:
     """When it came, by perf_counter; it is over when it is answered."""
     limit: float = float("inf")
     """Tokens that a probe of it may reserve at most."""
-    body: bytes = b""
-    value: Input | None = None
+    media_type: str = field(default="", init=False)
+    body: bytes = field(default=b"", init=False)
+    value: Input | None = field(default=None, init=False)
     """The decoded input; None for a lookup by key."""
-    digest: bytes = b""
+    halfway: Halfway | None = field(default=None, init=False)
+    """How far the model has come with it, where an early layer of the model made the key."""
+    digest: bytes = field(default=b"", init=False)
     """Stands for what the model sees, 16 bytes; empty: not known, so nothing is an exact repeat of it."""
-    signature: str = ""
+    signature: str = field(default="", init=False)
     """Type and shape of an input that may have several; only entries with the same one are its neighbors."""
-    neighbors: Neighbors | None = None
+    neighbors: Neighbors | None = field(default=None, init=False)
     """Its neighbors, once they were looked up."""
-    read_s: float = -1.0
-    lookup_s: float = -1.0
-    decide_s: float = -1.0
-    infer_s: float = -1.0
+    offered: Any = field(default=None, init=False)
+    """What its stream has for it; the streams' business."""
+    read_s: float = field(default=-1.0, init=False)
+    lookup_s: float = field(default=-1.0, init=False)
+    decide_s: float = field(default=-1.0, init=False)
+    infer_s: float = field(default=-1.0, init=False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from likewise.errors import SettingsError
 
@@ -132,3 +133,18 @@ def _number(value: object, _: Setting) -> float:
 
 
 _CONVERT = {str: _text, Path: _path, bool: _flag, int: _integer, float: _number}
+
+
+def row(default: object, help: str, **more: Any) -> Any:  # noqa: A002 - the word argparse uses
+    """Return a dataclass field that is a row of the table; more: further attributes of `Setting`."""
+    return field(default=default, metadata={"help": help, **more})
+
+
+def rows_of(table: type) -> tuple[Setting, ...]:
+    """Return the rows of a dataclass in the order of its fields; one without a group belongs to the group above it."""
+    types = get_type_hints(table)
+    rows: list[Setting] = []
+    for each in fields(table):
+        more = {"group": rows[-1].group if rows else "", **each.metadata}
+        rows.append(Setting(name=each.name, type=types[each.name], default=each.default, **more))
+    return tuple(rows)

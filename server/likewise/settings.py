@@ -8,18 +8,13 @@ all made from the same fields, so they cannot drift apart.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
 
 from likewise.errors import SettingsError
-from likewise.setting import Setting
+from likewise.setting import Setting, row, rows_of
 
 _MIB = 1 << 20
-
-
-def _row(default: object, help: str, **more: Any) -> Any:  # noqa: A002 - the word argparse uses
-    return field(default=default, metadata={"help": help, **more})
 
 
 # ruff: noqa: RUF009 - each call describes a field, the defaults themselves are immutable
@@ -27,125 +22,147 @@ def _row(default: object, help: str, **more: Any) -> Any:  # noqa: A002 - the wo
 class Settings:
     """All settings of a server, checked. May be built directly, with any left out at its default."""
 
-    host: str = _row(
+    host: str = row(
         "127.0.0.1",
         "Address to listen on. Anything but loopback takes an access key first.",
         group="Where it listens",
     )
-    port: int = _row(8080, "Port to listen on; 0 takes any free one and prints it.", minimum=0, maximum=65535)
-    keep_alive_s: float = _row(
+    port: int = row(8080, "Port to listen on; 0 takes any free one and prints it.", minimum=0, maximum=65535)
+    keep_alive_s: float = row(
         75.0, "An idle connection is closed after this.", unit="seconds", minimum=1, maximum=86_400
     )
-    head_timeout_s: float = _row(
+    head_timeout_s: float = row(
         10.0,
         "The head of a request has to arrive within this, from its first byte; a new connection has to send one.",
         unit="seconds",
         minimum=0.1,
         maximum=3600,
     )
-    body_timeout_s: float = _row(
+    body_timeout_s: float = row(
         30.0,
         "The body of a request has to arrive within this, plus the time its bytes take at min_rate.",
         unit="seconds",
         minimum=0.1,
         maximum=3600,
     )
-    write_timeout_s: float = _row(
+    write_timeout_s: float = row(
         30.0,
         "A client that does not read its answer at min_rate is dropped after this.",
         unit="seconds",
         minimum=0.1,
         maximum=3600,
     )
-    min_rate: int = _row(
+    min_rate: int = row(
         4096, "Slowest rate at which a body is sent or an answer read.", unit="bytes a second", minimum=1
     )
-    max_connections: int = _row(
+    max_connections: int = row(
         4096, "Connections at once, to each worker; more are answered with 503, but for /livez.", minimum=1
     )
-    max_connections_per_address: int = _row(
+    max_connections_per_address: int = row(
         0,
         "Connections at once from one IPv4 address or IPv6 /64 network; 0: three quarters of max_connections, so that "
         "one address cannot take all, and many devices may share a gateway.",
         minimum=0,
     )
-    drain_s: float = _row(
+    drain_s: float = row(
         10.0, "On SIGTERM, requests under way get this long to finish.", unit="seconds", minimum=0, maximum=3600
     )
 
-    workers: int = _row(
+    workers: int = row(
         1,
         "Worker processes behind the port; more than one share what they compute through Redis.",
         minimum=1,
         maximum=256,
     )
 
-    functions: Path = _row(
+    functions: Path = row(
         Path("functions"), "Folder of functions, one sub-folder with a function.toml each.", group="What it serves"
     )
-    data_dir: Path = _row(
+    data_dir: Path = row(
         Path("likewise-data"), "Folder for what is kept: access keys, the journal, functions registered over HTTP."
     )
-    allow_registration: bool = _row(True, "Functions may be registered, replaced and removed over HTTP (scope admin).")
+    allow_registration: bool = row(True, "Functions may be registered, replaced and removed over HTTP (scope admin).")
 
-    log_level: str = _row(
+    log_level: str = row(
         "info", "Least severe message to log.", choices=("debug", "info", "warning", "error"), group="What it tells"
     )
-    access_log: bool = _row(False, "Log a line for each request; costs time on the hot path.")
+    access_log: bool = row(False, "Log a line for each request; costs time on the hot path.")
 
-    accuracy_target: float = _row(
+    capture: str = row(
+        "",
+        "File that records requests and answers, to evaluate and play them again; empty: none. no-store is never kept.",
+    )
+    capture_keeps: str = row(
+        "inputs",
+        "What a capture keeps beside results: inputs and names of devices, or keys alone, with pseudonyms for devices.",
+        choices=("inputs", "keys"),
+    )
+    capture_bytes: int = row(
+        1 << 30,
+        "All files of a worker's capture together; the oldest quarter makes room for what comes.",
+        unit="bytes",
+        minimum=1 << 16,
+    )
+    capture_pending_bytes: int = row(
+        16 * _MIB, "Requests that wait to be recorded; more are left out and counted.", unit="bytes", minimum=1 << 16
+    )
+
+    accuracy_target: float = row(
         0.95,
         "Of all answers given, at least this share is what the model would have answered. A function may set its own.",
         minimum=0.5,
         maximum=0.9999,
         group="Reuse",
     )
-    capacity_entries: int = _row(
-        20_000, "Entries kept for each function that does not set its own capacity.", minimum=1
+    capacity_entries: int = row(20_000, "Entries kept for each function that does not set its own capacity.", minimum=1)
+    capacity_bytes: int = row(
+        256 * _MIB, "Memory for the entries of each function that does not set its own.", unit="bytes", minimum=1 << 16
     )
-    capacity_bytes: int = _row(
-        256 * _MIB,
-        "Memory for the entries of each function that does not set its own.",
-        unit="bytes",
-        minimum=1 << 16,
-    )
-    ttl_s: float = _row(
+    ttl_s: float = row(
         3600.0,
         "A result may be reused for this long, where its function does not say otherwise.",
         unit="seconds",
         minimum=0.001,
         maximum=315_360_000,
     )
-    seed: int = _row(
+    seed: int = row(
         -1,
         "Seed of the choice of probes, to repeat a run exactly in tests: such choices can be foreseen. "
         "-1 takes them from the operating system.",
         minimum=-1,
     )
 
-    inference_workers: int = _row(
+    inference_workers: int = row(
         0, "Inferences that run at once; 0 fits the machine.", minimum=0, maximum=256, group="Inference"
     )
-    inference_threads: int = _row(1, "Threads of each inference; 0 fits the machine.", minimum=0, maximum=256)
-    batch_max: int = _row(16, "Inputs in one batch, where the model's batch axis is dynamic.", minimum=1, maximum=1024)
-    queue_limit: int = _row(
+    inference_threads: int = row(1, "Threads of each inference; 0 fits the machine.", minimum=0, maximum=256)
+    model_memory_bytes: int = row(
+        0,
+        "Memory for all models of a worker together, weights and what they compute; 0: half of what there is.",
+        unit="bytes",
+        minimum=0,
+    )
+    batch_max: int = row(16, "Inputs in one batch, where the model's batch axis is dynamic.", minimum=1, maximum=1024)
+    queue_limit: int = row(
         256, "Inputs of a function that may wait for an inference; more are answered with 503.", minimum=1
     )
-    queue_bytes: int = _row(
+    queue_bytes: int = row(
         256 << 20,
         "Bytes of decoded inputs of a function that may wait for an inference; more are answered with 503.",
         unit="bytes",
         minimum=1 << 20,
     )
-    queue_timeout_s: float = _row(
-        10.0,
-        "An input that waited this long is answered with 503.",
-        unit="seconds",
-        minimum=0.01,
-        maximum=3600,
+    queue_timeout_s: float = row(
+        10.0, "An input that waited this long is answered with 503.", unit="seconds", minimum=0.01, maximum=3600
+    )
+    stream_bytes: int = row(
+        1024 * _MIB,
+        "Memory for the state of streams, over all functions of a worker; the one not used for longest starts anew.",
+        unit="bytes",
+        minimum=1 << 20,
     )
 
-    max_head_bytes: int = _row(
+    max_head_bytes: int = row(
         64 << 10,
         "Largest request head; larger ones are answered with 431.",
         unit="bytes",
@@ -153,83 +170,83 @@ class Settings:
         maximum=1 << 20,
         group="Limits",
     )
-    max_body_bytes: int = _row(
+    max_body_bytes: int = row(
         16 * _MIB, "Largest request body; larger ones are refused unread.", unit="bytes", minimum=1024
     )
-    max_upload_bytes: int = _row(
+    max_upload_bytes: int = row(
         256 * _MIB, "Largest request body that registers a function, its model included.", unit="bytes", minimum=1024
     )
-    max_held_bytes: int = _row(
+    max_held_bytes: int = row(
         512 * _MIB,
         "All request bodies together that a worker holds, room for one upload at least; beyond, the one that has been "
         "arriving longest is given up.",
         unit="bytes",
         minimum=1024,
     )
-    max_result_bytes: int = _row(1 * _MIB, "Largest result that is kept or inserted.", unit="bytes", minimum=64)
-    max_keys_per_lookup: int = _row(1024, "Keys in one lookup.", minimum=1, maximum=65_536)
-    max_answer_bytes: int = _row(
+    max_result_bytes: int = row(1 * _MIB, "Largest result that is kept or inserted.", unit="bytes", minimum=64)
+    max_keys_per_lookup: int = row(1024, "Keys in one lookup.", minimum=1, maximum=65_536)
+    max_answer_bytes: int = row(
         8 * _MIB,
         "Results in the answer to one lookup of many keys, all together.",
         unit="bytes",
         minimum=1024,
         maximum=1 << 30,
     )
-    max_entries_per_insert: int = _row(1024, "Entries in one insert.", minimum=1, maximum=65_536)
-    max_pixels: int = _row(
+    max_entries_per_insert: int = row(1024, "Entries in one insert.", minimum=1, maximum=65_536)
+    max_pixels: int = row(
         25_000_000, "Largest picture that is decoded.", unit="pixels", minimum=1, maximum=1_000_000_000
     )
-    max_audio_s: float = _row(60.0, "Longest sound that is decoded.", unit="seconds", minimum=0.01, maximum=86_400)
-    max_elements: int = _row(
+    max_audio_s: float = row(60.0, "Longest sound that is decoded.", unit="seconds", minimum=0.01, maximum=86_400)
+    max_elements: int = row(
         4_000_000, "Largest array that is decoded.", unit="numbers", minimum=1, maximum=1_000_000_000
     )
-    inline_bytes: int = _row(
+    inline_bytes: int = row(
         16 << 10,
         "Inputs up to this size are decoded on the event loop, where that is quicker than handing them to a thread.",
         unit="bytes",
         minimum=0,
     )
 
-    inline_values: int = _row(
+    inline_values: int = row(
         1 << 18,
         "Inputs that decode to more numbers than this are handed to a thread, however short they are.",
         minimum=0,
     )
 
-    require_key: str = _row(
+    require_key: str = row(
         "auto",
         "When a request needs an access key: always, never, or (auto) unless the server listens on loopback alone. "
         "A key that is sent is checked in any case.",
         choices=("auto", "always", "never"),
         group="Access",
     )
-    key_file: str = _row("", "File of access key hashes; empty: access-keys.json in the data folder.")
-    create_key: bool = _row(
+    key_file: str = row("", "File of access key hashes; empty: access-keys.json in the data folder.")
+    create_key: bool = row(
         False, "Where a key is needed and none exists, the first start writes one to the file access-key there."
     )
 
-    allowed_hosts: str = _row(
+    allowed_hosts: str = row(
         "",
         "Host names, with commas, under which requests without an access key are taken as well, forwarded ones and "
         "those of web pages there included; `*` takes all. By default a request without a key has to come straight "
         "to a loopback name or address.",
     )
 
-    journal: str = _row(
+    journal: str = row(
         "sqlite",
         "What survives a restart: memory (nothing), sqlite (everything, on this node) or redis (shared by nodes).",
         choices=("memory", "sqlite", "redis"),
         group="Journal",
     )
-    journal_path: str = _row("", "File of the SQLite journal; empty: journal.sqlite in the data folder.")
-    redis_url: str = _row("redis://127.0.0.1:6379/0", "Where the Redis journal is.")
-    node: str = _row(
+    journal_path: str = row("", "File of the SQLite journal; empty: journal.sqlite in the data folder.")
+    redis_url: str = row("redis://127.0.0.1:6379/0", "Where the Redis journal is.")
+    node: str = row(
         "",
         "Name of this node among those that share, under which it finds again what it learned; empty: drawn once and "
         "kept in the data folder. Worker N is called NODE-N.",
     )
-    journal_buffer: int = _row(65_536, "Records that may wait to be written; more are dropped and counted.", minimum=1)
-    journal_commit_s: float = _row(
+    journal_buffer: int = row(65_536, "Records that may wait to be written; more are dropped and counted.", minimum=1)
+    journal_commit_s: float = row(
         0.05,
         "SQLite: what was kept this long ago survives the death of the process (kill -9); `durable` inserts wait for "
         "the disk in any case.",
@@ -237,17 +254,17 @@ class Settings:
         minimum=0.001,
         maximum=60,
     )
-    journal_sync_s: float = _row(
+    journal_sync_s: float = row(
         1.0,
         "SQLite: what was kept this long ago survives the death of the machine (power cut).",
         unit="seconds",
         minimum=0.001,
         maximum=3600,
     )
-    journal_bytes: int = _row(
+    journal_bytes: int = row(
         1 << 30, "SQLite: bound on the journal's file; the oldest entries go first.", unit="bytes", minimum=1 << 20
     )
-    snapshot_s: float = _row(
+    snapshot_s: float = row(
         300.0,
         "SQLite: time between two snapshots, from which a restart is several times as fast; one is kept at the end "
         "as well.",
@@ -255,18 +272,18 @@ class Settings:
         minimum=1,
         maximum=86_400,
     )
-    stream_entries: int = _row(
+    stream_entries: int = row(
         100_000,
         "Redis: records kept in the stream of each function; a node that was away for longer starts over.",
         minimum=100,
     )
-    invalidated_tags: int = _row(
+    invalidated_tags: int = row(
         10_000,
         "Tags of each function whose invalidation a node remembers, to keep out late copies; beyond, the oldest keeps "
         "out all late copies that are as old.",
         minimum=1,
     )
-    max_devices: int = _row(
+    max_devices: int = row(
         10_000,
         "Devices of each function whose last answer is remembered, as evidence for the next; beyond, the one known "
         "longest is forgotten.",
@@ -275,7 +292,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check each value against its row, and those that depend on each other."""
-        for setting in TABLE or table():
+        for setting in TABLE:
             setting.check(getattr(self, setting.name), f"Setting {setting.name}")
         if self.workers > 1 and self.journal != "redis":
             raise SettingsError(
@@ -321,17 +338,4 @@ class Settings:
         return self.require_key == "always" or (self.require_key == "auto" and not self.loopback)
 
 
-TABLE: tuple[Setting, ...] = ()
-
-
-def table() -> tuple[Setting, ...]:
-    """Return the rows in the order of the fields; a row without a group belongs to the group above it."""
-    types = get_type_hints(Settings)
-    rows: list[Setting] = []
-    for each in fields(Settings):
-        more = {"group": rows[-1].group if rows else "", **each.metadata}
-        rows.append(Setting(name=each.name, type=types[each.name], default=each.default, **more))
-    return tuple(rows)
-
-
-TABLE = table()
+TABLE: tuple[Setting, ...] = rows_of(Settings)

@@ -1,18 +1,16 @@
-"""The small steps of the pipeline: to make, keep and withdraw entries, to learn, to wait, and to tell how it ended."""
+"""The small steps of the pipeline: to make, keep and withdraw entries, to learn from results, and to wait."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
-from time import perf_counter
 from typing import Any, TypeVar
 
 from likewise.errors import TooLarge
-from likewise.events import Answered
 from likewise.function.function import Function
 from likewise.ports import Journal
+from likewise.randomness import system_ids
 from likewise.records import Inserted, Invalidated, Learned
 from likewise.requests import Answer, Asked, Outcome
 from likewise.types import Clock, Entry, Key, Lesson, Result, Verdict
@@ -28,6 +26,7 @@ class Steps:
         self._journal = journal
         self._clock = clock
         self._max_result_bytes = max_result_bytes
+        self._new_id = system_ids()
         self._background: set[asyncio.Task[Any]] = set()
 
     def entry(
@@ -46,7 +45,7 @@ class Steps:
         now = self._clock()
         limit = fn.namespace.default_ttl_s
         expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
-        id = secrets.randbits(63)
+        id = self._new_id()
         return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature, origin=origin)
 
     async def flush(self) -> None:
@@ -73,7 +72,7 @@ class Steps:
         if fn.retired:
             return lesson, label
         self._withdraw(fn, contradicted)
-        if verdict.probe and verdict.label != label:  # what was charged must not be forgotten in a crash
+        if lesson.wrong and verdict.probe:  # what was charged must not be forgotten in a crash
             self._journal.append(Learned(fn.journal_id, key_type, fn.policies[key_type].state()))
         return lesson, label
 
@@ -83,13 +82,11 @@ class Steps:
             fn.adopter.withdraw(record)
             self._journal.append(record)
 
-    def _share(self, fn: Function, answer: Answer) -> tuple[Answer, float]:
-        """Return a leader's answer as that of a follower with the very same input, and the seconds saved."""
-        saved_s = fn.runner.mean_cost_s if fn.runner else 0.0
-        shared = Answer(
-            answer.result, Outcome.COALESCED, "same input in flight", answer.entry_id, 0.0, answer.ttl_s, answer.stored
-        )
-        return shared, saved_s
+    def _share(self, fn: Function, asked: Asked, answer: Answer) -> Answer:
+        """Return a leader's answer as that of a follower with the very same input."""
+        reason = "same input in flight"
+        fn.tell(asked, Outcome.COALESCED, reason, fn.runner.mean_cost_s if fn.runner else 0.0, answer.result)
+        return Answer(answer.result, Outcome.COALESCED, reason, answer.entry_id, 0.0, answer.ttl_s, answer.stored)
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         """Start work that goes on whoever stops waiting for it."""
@@ -116,14 +113,3 @@ class Steps:
                 f"The result has {result.size_bytes} bytes, the limit is {self._max_result_bytes}; "
                 "raise max_result_bytes, or return less."
             )
-
-    def _finish(self, fn: Function, asked: Asked, found: tuple[Answer, float]) -> Answer:
-        answer, saved_s = found
-        self._tell(fn, asked, answer.outcome, answer.reason, saved_s)
-        return answer
-
-    def _tell(self, fn: Function, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0) -> None:
-        total_s = perf_counter() - asked.started if asked.started >= 0.0 else -1.0
-        account = asked.session.account if asked.session else ""
-        stages = asked.read_s, asked.lookup_s, asked.decide_s, asked.infer_s
-        fn.emit(Answered(fn.id, outcome, reason, total_s, *stages, saved_s, account))

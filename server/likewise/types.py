@@ -81,6 +81,8 @@ class Session:
     """Whose budget: an access key's, or that of a group of keys; empty where all share one."""
     may_insert: bool = True
     """Whether it can bring the result of a probe: without, nothing that would have to be probed is reused for it."""
+    device: str = ""
+    """The name that the device gives itself, or the address of its connection."""
     conduct: Conduct = field(default_factory=Conduct)
     """Its own, or that of all devices behind its address where it does not name itself."""
 
@@ -96,6 +98,8 @@ class Source(StrEnum):
     """An entry whose key is near."""
     VARIANT = "variant"
     """A cheaper model of the same function."""
+    STREAM = "stream"
+    """The frame itself, computed from what changed since the one before."""
 
 
 class Reason(StrEnum):
@@ -152,6 +156,8 @@ class Verdict:
     """True: somebody else computes it and may never bring the result."""
     climb: Any = None
     """What the ladder asked for it beyond the neighbors; the ladder's business."""
+    origin: Any = None
+    """The stream whose offer it is about; None: that of near neighbors."""
 
     @property
     def reuse(self) -> bool:
@@ -270,6 +276,23 @@ class Array:
 
 Input = Image | Audio | Array
 """A decoded input, as feature extractors and models take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halfway:
+    """An input that the model has begun with: the tensor from which the rest of the model goes on, without batch axis.
+
+    Its key came out on the way.
+    """
+
+    tensor: Tensor
+    value: Input
+    """The input itself: results may refer to it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return int(self.tensor.nbytes) + self.value.size_bytes
 
 
 @dataclass(frozen=True, slots=True)

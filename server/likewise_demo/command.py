@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from likewise.errors import LikewiseError
+from likewise.errors import LikewiseError, SettingsError
 from likewise.workloads.make import open_workload
 from likewise_demo import figures, page
 from likewise_demo.phones import Play, play
@@ -60,9 +60,21 @@ class Command:
         )
         parser.add_argument("--requests", type=_count, default=None, help="length of the stream [the whole workload]")
         parser.add_argument("--seed", type=int, default=1, help="order and distortions of the stream [1]")
-        parser.add_argument("--functions", type=Path, default=Path("functions"), help="folder of functions [functions]")
+        parser.add_argument(
+            "--functions",
+            type=Path,
+            default=None,
+            metavar="DIR",
+            help="folder of functions [functions, or else what comes with the program: digits]",
+        )
         parser.add_argument(
             "--output", type=Path, default=Path("likewise-demo"), help="folder for plots and page [likewise-demo]"
+        )
+        parser.add_argument(
+            "--capture",
+            type=Path,
+            metavar="FILE",
+            help="record what the phones send there, for likewise evaluate, tune and replay",
         )
         parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures there as JSON")
 
@@ -83,7 +95,8 @@ class Command:
         with console.status("preparing what the phones will send"):
             stream = await asyncio.to_thread(workload.stream, args.requests, args.seed, args.devices)
         pace_s = args.interval_ms / 1000
-        with ServerProcess(args.functions, args.target) as server:
+        options = ("--capture", str(args.capture)) if args.capture else ()
+        with ServerProcess(args.functions or functions_for(workload.function), args.target, *options) as server:
             console.print(
                 f"[bold]likewise[/] serves [bold]{workload.function}[/] on {server.url} (process {server.pid}); "
                 f"{args.devices} phones send {len(stream)} inputs, accuracy target {args.target:.0%}"
@@ -108,6 +121,21 @@ class Command:
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(scores.document(), indent=2) + "\n")
         console.print(f"plots: {', '.join(str(each) for each in pictures)}; page: {where}")
+
+
+def functions_for(name: str) -> Path:
+    """Return the folder of functions to serve: `functions` here, what came in the package, or the checkout's.
+
+    Raises SettingsError, with the remedy, where none of them holds the function.
+    """
+    package = Path(__file__).parent
+    for folder in (Path("functions"), package / "functions", package.parents[1] / "functions"):
+        if (folder / name / "function.toml").is_file():
+            return folder
+    raise SettingsError(
+        f"The function `{name}` is not here: only `digits` comes with the program. Name the folder that holds it with "
+        "--functions DIR; the project's repository has one."
+    )
 
 
 def _share(text: str) -> float:

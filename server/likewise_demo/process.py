@@ -27,7 +27,7 @@ class ServerProcess:
     def __init__(self, functions: Path, target: float, *options: str, start_s: float = 300.0) -> None:
         """Set up. target: accuracy target; options: more flags; start_s: how long it may take to be ready."""
         if not functions.is_dir():
-            raise SettingsError(f"{functions} is not there; run in the project's folder, or name one with --functions.")
+            raise SettingsError(f"{functions} is not there; name the folder of functions with --functions DIR.")
         self._arguments = [
             *(sys.executable, "-m", "likewise", "serve", "--port", "0", "--journal", "memory"),
             *("--functions", str(functions), "--accuracy-target", str(target), *options),

@@ -30,6 +30,7 @@ KINDS = [
     pytest.param(("exact", {}), id="exact"),
     pytest.param(("hnsw", {}), id="hnsw"),
     pytest.param(("ivf", {}), id="ivf"),
+    pytest.param(("ivf-sq8", {}), id="ivf-sq8"),
     pytest.param(("alsh", {}), id="alsh"),
     pytest.param(("auto", {"background": False, "exact_limit": 200}), id="auto-inline"),
     pytest.param(("auto", {"exact_limit": 200}), id="auto-background"),

@@ -191,3 +191,24 @@ def test_one_wrong_entry_keeps_the_others_out(server):
 def test_an_invalidation_needs_one_selector(server, query):
     """Nothing is invalidated by accident."""
     assert server.http.delete(f"/v1/functions/devices/entries?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({f"x{i}": i for i in range(50_000)}, "An entry has no `x0`"),
+        ({"keys": {f"k{i}": 5 for i in range(50_000)}}, "`keys` has 50000 keys"),
+        ({"tags": [5] * 50_000}, "`tags` has 50000 tags"),
+        ({"cost_s": True}, "cost_s"),
+        ({"cost_s": "1"}, "cost_s"),
+        ({"ttl_s": "1"}, "ttl_s"),
+    ],
+    ids=["members", "keys", "tags", "true as seconds", "text as seconds", "text as a lifetime"],
+)
+def test_what_is_too_much_or_no_number_is_refused_in_a_few_words(server, more: dict, said: str) -> None:
+    """However many faults there are, the answer is short: a fault is not made of each of them."""
+    entry = {"key": [1, 0, 0, 0], "result": {"label": "a"}, **more}
+    answer = server.http.post("/v1/functions/devices/entries", json=entry)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
+    assert len(answer.content) < 1000

@@ -10,11 +10,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from likewise.features.audio_tensor import audio_tensor
 from likewise.features.decode import decoder
-from likewise.features.prepare import Prepare, audio_tensor, image_tensor
+from likewise.features.image_tensor import image_tensor
+from likewise.features.prepare import Prepare
+from likewise.function.preparation_spec import Preparation
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
-from likewise.function.tables import Preparation
 from likewise.workloads import Sample, open_workload
 from likewise.workloads.sign_names import SIGN_NAMES
 

@@ -48,6 +48,19 @@ def test_users_play_the_digits_and_profit_from_each_other(live: Callable[..., An
     assert key not in ended.stdout + ended.stderr
 
 
+def test_users_play_a_folder_of_inputs(live: Callable[..., Any], toys: Any, tmp_path: Path) -> None:
+    """In place of a workload; nothing says what is true of them."""
+    (tmp_path / "inputs").mkdir()
+    for at in range(40):
+        (tmp_path / "inputs" / f"{at}.png").write_bytes(toys.picture(at % 4, at))
+    server = live()
+    words = ("--inputs", str(tmp_path / "inputs"), "--function", "quadrants")
+    ended = run_locust(server.url, tmp_path / "report.json", *words)
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads((tmp_path / "report.json").read_text())
+    assert (figures["requests"], figures["failures"], figures["label_accuracy"]) == (40, 0, None)
+
+
 def test_failed_requests_fail_the_run(live: Callable[..., Any], tmp_path: Path) -> None:
     """Without the access key that the server wants, the run ends with 1 and says why."""
     server = live(functions=only_digits(tmp_path), require_key="always")

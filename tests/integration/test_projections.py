@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from likewise.errors import InvalidFunction
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
 from likewise.function.registry import Registry
@@ -139,6 +140,55 @@ def test_it_is_not_learned_where_it_may_not_be(build: Build, keys: str, reuse: s
     fn = build(keys, reuse)
     assert fn.projectors == {}
     assert fn.statistics()["projections"] == {}
+
+
+def write_projection(tmp_path: Path, kept: int = 8) -> Path:
+    """Write a projection to the first numbers of a key into the version's folder."""
+    path = tmp_path / "vectors" / "1" / "first.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"mean": [0.0] * DIMENSION, "matrix": np.eye(DIMENSION, kept).tolist()}))
+    return path
+
+
+def test_one_from_a_file_holds_from_the_first_lookup(build: Build, tmp_path: Path) -> None:
+    """Noise that would hide the nearest entry is dropped, nothing else is learned, and keys come out as they came."""
+    write_projection(tmp_path)
+    fn = build('projection = "first.json"')
+    assert fn.statistics()["projections"] == {"v": 8}
+    assert fn.projectors == {}
+    near, far, query = np.zeros((3, DIMENSION), np.float32)
+    near[0], near[20], far[1], query[0] = 1.0, 50.0, 1.0, 1.0
+    for number, key in enumerate((near, far)):
+        fn.namespace.insert(Entry(number, {"v": key}, Result(b"{}"), 0.01, time.time(), time.time() + 60), number)
+    settle(fn)
+    found = neighbors(fn, query)
+    assert found.labels == [0, 1]
+    assert found.distances == pytest.approx([0.0, 2**0.5], abs=1e-3)
+    assert fn.namespace.newest("v", 2)[0][0] == pytest.approx(near)
+
+
+def test_one_from_a_file_is_not_for_policies_with_thresholds(build: Build, tmp_path: Path) -> None:
+    """Their distances are those of the keys as they are."""
+    write_projection(tmp_path)
+    fn = build('projection = "first.json"', '[reuse]\npolicy = "fixed"\n[reuse.options]\nthreshold = 0.2')
+    assert fn.statistics()["projections"] == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("{", "holds no projection", id="no JSON"),
+        pytest.param("[1]", "holds no projection", id="no object"),
+        pytest.param('{"mean": [0, 0], "matrix": [[1], [1e30]]}', "holds no projection", id="too large"),
+        pytest.param('{"mean": [0, 0], "matrix": [[], []]}', "holds no projection", id="to nothing"),
+        pytest.param('{"mean": [0, 0], "matrix": [[1], [1]]}', "takes keys of 2 numbers, .* has 40", id="other keys"),
+    ],
+)
+def test_a_file_that_holds_none_stops_the_start(build: Build, tmp_path: Path, content: str, message: str) -> None:
+    """With the file and what is wrong with it."""
+    write_projection(tmp_path).write_text(content)
+    with pytest.raises(InvalidFunction, match=f"first.json: {message}"):
+        build('projection = "first.json"')
 
 
 async def test_it_outlives_a_restart(build: Build, tmp_path: Path) -> None:

@@ -5,68 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import subprocess
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from journals import FUNCTION, Model, collect, make_entry, rebuild, until
-from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError, ResponseError
-from redis_server import RedisServer, find_redis, need_redis
+from journals import FUNCTION, make_entry, rebuild, until
+from redis_nodes import Join, ask_redis, flushed
+from redis_server import RedisServer, need_redis
 
 from likewise.errors import JournalError
 from likewise.journal.redis.journal import RedisJournal
-from likewise.journal.redis.link import is_about_the_data
-from likewise.records import Inserted, Invalidated, Learned, Registered, Unregistered
-from likewise.types import Entry
+from likewise.records import Inserted, Learned, Registered, Unregistered
 
 pytestmark = pytest.mark.redis
-
-
-class Node:
-    """A journal with the state that a server would keep, following others."""
-
-    def __init__(self, journal: RedisJournal) -> None:
-        self.journal = journal
-        self.model = Model()
-        self.words = self.model.words
-        self._task = asyncio.create_task(collect(journal, self.model))
-        journal.supply(lambda function: [e for (f, _), e in list(self.model.entries.items()) if f == function])
-
-    def insert(self, entry: Entry) -> None:
-        self.model.apply([Inserted(FUNCTION, entry)])
-        self.journal.append(Inserted(FUNCTION, entry))
-
-    def invalidate(self, **selector: object) -> None:
-        record = Invalidated(FUNCTION, selector.pop("at", 1e6), **selector)  # type: ignore[arg-type]
-        self.model.apply([record])
-        self.journal.append(record)
-
-    async def end(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        await self.journal.close()
-
-
-Join = Callable[..., Awaitable[Node]]
-
-
-@pytest.fixture
-async def join(redis_server: RedisServer) -> AsyncIterator[Join]:
-    """Let nodes join the fresh Redis of this test."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(node: str, url: str = redis_server.url, **options: object) -> Node:
-            given = {"block_s": 0.05, "timeout_s": 2.0, "republish_within_s": 0.2, "retry_s": (0.02, 0.1), **options}
-            journal = RedisJournal(url, node=node, close_timeout_s=1.0, **given)  # type: ignore[arg-type]
-            await journal.start()
-            joined = Node(journal)
-            stack.push_async_callback(joined.end)
-            return joined
-
-        yield start
 
 
 async def test_inserts_of_two_nodes_meet_in_both(join: Join) -> None:
@@ -394,53 +345,6 @@ class Proxy:
         sink.close()
 
 
-@pytest.fixture(scope="module")
-def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Three masters on loopback."""
-    need_redis()
-    binary = find_redis()
-    assert binary
-    cli = Path(binary).with_name(Path(binary).name.replace("server", "cli"))
-    if not cli.exists():
-        pytest.skip("no redis-cli beside the redis-server")
-    servers = []
-    try:
-        for i in range(3):
-            folder = tmp_path_factory.mktemp(f"cluster{i}")
-            servers.append(RedisServer(folder, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"))
-        addresses = [f"127.0.0.1:{server.port}" for server in servers]
-        made = subprocess.run(
-            [str(cli), "--cluster", "create", *addresses, "--cluster-yes"], capture_output=True, text=True, timeout=600
-        )
-        assert made.returncode == 0, made.stdout + made.stderr
-        deadline = time.monotonic() + 300
-        for server in servers:
-            ask = [str(cli), "-p", str(server.port), "cluster", "info"]
-            while "cluster_state:ok" not in subprocess.run(ask, capture_output=True, text=True, timeout=10).stdout:
-                assert time.monotonic() < deadline, "the cluster did not come up"
-        yield f"redis+cluster://{addresses[0]}"
-    finally:
-        for server in servers:
-            server.kill()
-
-
-async def test_a_cluster_shares_functions_that_live_on_different_masters(join: Join, cluster_url: str) -> None:
-    """Each function's keys are in one slot; a node follows all of them."""
-    a = await join("a", url=cluster_url, timeout_s=2.0)
-    b = await join("b", url=cluster_url, timeout_s=2.0)
-    functions = [f"f{i}@1" for i in range(12)]
-    for i in range(240):
-        a.journal.append(Inserted(functions[i % 12], make_entry(i)))
-    await a.journal.flush()
-    await until(lambda: len(b.model.ids) == 240)
-    b.journal.append(Invalidated(functions[0], 2000.0, everything=True))
-    await b.journal.flush()
-    fresh = await join("c", url=cluster_url, timeout_s=2.0)
-    model = await rebuild(fresh.journal.replay())
-    assert len(model.ids) == 220
-    assert {function for function, _ in model.entries} == set(functions[1:])
-
-
 class Relay:
     """A port of its own in front of servers, as a name is: new connections go to whichever it is told."""
 
@@ -505,25 +409,6 @@ async def relay(redis_server: RedisServer) -> AsyncIterator[Relay]:
     await made.close()
 
 
-async def ask_redis(server: RedisServer, *command: str) -> None:
-    client = Redis(port=server.port)
-    try:
-        await client.execute_command(*command)
-    finally:
-        await client.aclose()
-
-
-async def flushed(node: Node, timeout_s: float = 20.0) -> None:
-    """Wait until what was appended is in Redis."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return await node.journal.flush()
-        except JournalError:
-            assert time.monotonic() < deadline, node.journal.failure
-            await asyncio.sleep(0.02)
-
-
 async def test_a_failover_that_leaves_the_old_primary_as_a_replica_is_followed(
     join: Join, relay: Relay, redis_server: RedisServer, second_redis: RedisServer
 ) -> None:
@@ -565,20 +450,3 @@ async def test_a_connection_into_the_void_is_given_up(join: Join, relay: Relay, 
     await flushed(node)
     other = await join("b")
     await until(lambda: set(other.model.ids) == {1, 2})
-
-
-@pytest.mark.parametrize(
-    ("text", "data"),
-    [
-        ("WRONGTYPE Operation against a key holding the wrong kind of value", True),
-        ("ERR wrong number of arguments", True),
-        ("READONLY You can't write against a read only replica.", False),
-        ("MISCONF Redis is configured to save RDB snapshots", False),
-        ("NOREPLICAS Not enough good replicas to write.", False),
-        ("MASTERDOWN Link with MASTER is down", False),
-    ],
-)
-def test_refusals_for_the_servers_state_are_told_from_those_of_a_command(text: str, data: bool) -> None:
-    """The first end connections, the others would end them in vain."""
-    assert is_about_the_data(ResponseError(text)) is data
-    assert not is_about_the_data(BusyLoadingError(text))

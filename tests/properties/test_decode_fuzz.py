@@ -23,8 +23,7 @@ from likewise.types import Array, Audio, Image, Input
 
 MAX_PIXELS, MAX_SECONDS, MAX_VALUES = 20_000, 2.0, 5_000
 DECODERS = {
-    kind: decoder(kind, max_pixels=MAX_PIXELS, max_seconds=MAX_SECONDS, max_values=MAX_VALUES)
-    for kind in ("image", "audio", "array")
+    kind: decoder(kind, max_pixels=MAX_PIXELS, max_seconds=MAX_SECONDS, max_values=MAX_VALUES) for kind in MEDIA_TYPES
 }
 FUZZ = settings(
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None

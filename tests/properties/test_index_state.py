@@ -103,6 +103,20 @@ class IvfMachine(IndexMachine):
     finds_nearest = False
 
 
+class CodedMachine(IndexMachine):
+    """Lists of keys in 8 bits, from few keys on."""
+
+    kind = "ivf-sq8"
+    finds_nearest = False
+
+    def __init__(self) -> None:
+        self.limit, ivf.EXACT_LIMIT = ivf.EXACT_LIMIT, 32
+        super().__init__()
+
+    def teardown(self) -> None:
+        ivf.EXACT_LIMIT = self.limit
+
+
 class AlshMachine(IndexMachine):
     kind = "alsh"
     finds_nearest = False
@@ -190,5 +204,7 @@ TestMovingExactly = MovingExactlyMachine.TestCase
 TestMovingExactly.settings = few
 TestIvf = IvfMachine.TestCase
 TestIvf.settings = few
+TestCoded = CodedMachine.TestCase
+TestCoded.settings = few
 TestAlsh = AlshMachine.TestCase
 TestAlsh.settings = few

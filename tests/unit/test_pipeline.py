@@ -208,6 +208,32 @@ async def test_a_follower_takes_over_when_the_leader_leaves(bench: SimpleNamespa
     assert bench.gate.batches.count([2.0]) == 1
 
 
+async def test_requests_that_arrive_together_share_one_inference(bench: SimpleNamespace) -> None:
+    """Sixteen are begun before the event loop comes to any of them."""
+    begun = [bench.pipeline.begin(bench.fn, "application/json", body(2.0), Control(), Session()) for _ in range(16)]
+    answers = await asyncio.gather(*begun, return_exceptions=True)
+    assert bench.gate.batches == [[2.0]]
+    assert sum(isinstance(each, Answer) and each.outcome is Outcome.MISS for each in answers) == 1
+
+
+async def test_what_is_dropped_before_it_began_is_nobodys_leader_and_is_charged(bench: SimpleNamespace) -> None:
+    """As when a client goes in the very moment: the next one computes, and tokens are not held for ever."""
+    await warm(bench)
+    ledger = bench.fn.policies["v"]._budget.ledger()
+    bench.coin.next = 0.0
+    value = near()
+    task = asyncio.create_task(bench.pipeline.begin(bench.fn, "application/json", body(value), Control(), Session()))
+    assert ledger.reserved
+    assert len(bench.fn.in_flight)
+    task.cancel()
+    await asyncio.wait([task])
+    del task
+    await until(lambda: not len(bench.fn.in_flight))
+    assert not ledger.reserved
+    bench.coin.next = 0.999
+    assert (await ask(bench, value)).outcome in (Outcome.HIT, Outcome.MISS)
+
+
 async def test_a_function_that_is_retired_leaves_no_trace(bench: SimpleNamespace) -> None:
     """What was in flight is answered, and neither kept nor journaled."""
     records: list[object] = []

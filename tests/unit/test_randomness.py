@@ -1,13 +1,14 @@
-"""The private coin."""
+"""The private coin, and ids."""
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 
 import pytest
 
-from likewise.randomness import system_coin
+from likewise.randomness import system_coin, system_ids
 
 
 def test_it_is_uniform_and_never_one() -> None:
@@ -31,11 +32,22 @@ def test_no_seed_repeats_it() -> None:
     assert first != [other() for _ in range(10)]
 
 
+def test_ids_use_all_their_bits_and_do_not_repeat() -> None:
+    """63 bits, over the ends of many blocks."""
+    draw = system_ids()
+    drawn = [draw() for _ in range(5_000)]
+    assert all(type(each) is int and 0 <= each < 2**63 for each in drawn)
+    assert len(set(drawn)) == len(drawn)
+    for bit in range(63):
+        assert 0.45 < sum(each >> bit & 1 for each in drawn) / len(drawn) < 0.55
+
+
+@pytest.mark.parametrize("source", [system_coin, system_ids])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_forked_child_draws_numbers_of_its_own() -> None:
+def test_a_forked_child_draws_numbers_of_its_own(source: Callable[[], Callable[[], float]]) -> None:
     """In the middle of a block, too."""
-    coin = system_coin()
+    coin = source()
     coin()
     reads, writes = os.pipe()
     child = os.fork()

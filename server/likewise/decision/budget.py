@@ -108,15 +108,15 @@ class Budget:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over a state, or that of a single ledger as the shared account's.
+        """Take over a state.
 
         Of each account, what saw more requests counts: a policy that shares this budget may have restored a newer one.
         Raises InvalidValue where it is none.
         """
         try:
-            accounts = dict(state["accounts"]) if "accounts" in state else {SHARED: state}
+            accounts = dict(state["accounts"])
             forgotten = state.get("forgotten")
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidValue(f"The budget's state is unusable ({error!r}); start without it.") from error
         restored: dict[str, Ledger] = {}
         for account, each in accounts.items():

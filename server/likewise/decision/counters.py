@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, PolicyStatistics, Verdict
+from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Verdict
 
 Coin = Callable[[], float]
 """Returns a fresh number, uniform in [0, 1), drawn privately: independent of all requests and results."""
@@ -113,3 +113,15 @@ class Counting:
             self._counters.restore(state["counters"])
         except (KeyError, TypeError, ValueError) as error:
             raise unusable(self.name, error) from error
+
+
+def nearest_within(neighbors: Neighbors, threshold: float, dropout: float, coin: Coin, counters: Counters) -> Verdict:
+    """Return the verdict on the nearest of some neighbors: reused within a threshold, but for a share of probes."""
+    label, slot = neighbors.labels[0], neighbors.slots[0]
+    if neighbors.distances[0] > threshold:
+        return Verdict(Source.NONE, Reason.BEYOND_THRESHOLD, neighbors, slot, label)
+    counters.would_be_hits += 1
+    if dropout and coin() < dropout:
+        counters.probes += 1
+        return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, dropout)
+    return Verdict(Source.NEIGHBOR, Reason.WITHIN_THRESHOLD, neighbors, slot, label, False, dropout)

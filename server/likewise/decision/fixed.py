@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from likewise.decision.counters import Coin, Counting
+from likewise.decision.counters import Coin, Counting, nearest_within
 from likewise.errors import InvalidValue
 from likewise.types import Neighbors, PolicyStatistics, Reason, Source, Verdict
 
@@ -34,14 +34,7 @@ class Fixed(Counting):
         counters.requests += 1
         if not neighbors.labels:
             return Verdict(Source.NONE, Reason.NO_NEIGHBORS, neighbors)
-        label, slot = neighbors.labels[0], neighbors.slots[0]
-        if neighbors.distances[0] > self._threshold:
-            return Verdict(Source.NONE, Reason.BEYOND_THRESHOLD, neighbors, slot, label)
-        counters.would_be_hits += 1
-        if self._dropout and self._coin() < self._dropout:
-            counters.probes += 1
-            return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout)
-        return Verdict(Source.NEIGHBOR, Reason.WITHIN_THRESHOLD, neighbors, slot, label, False, self._dropout)
+        return nearest_within(neighbors, self._threshold, self._dropout, self._coin, counters)
 
     def confident(self, neighbors: Neighbors, *_: object, **__: object) -> bool:
         """Say whether such neighbors would be reused."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.counters import Coin, Counters, nearest_within, unusable
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Verdict
 
@@ -37,16 +37,9 @@ class Potluck:
         counters.requests += 1
         if not neighbors.labels:
             return Verdict(Source.NONE, Reason.NO_NEIGHBORS, neighbors)
-        label, slot = neighbors.labels[0], neighbors.slots[0]
         if self._computed < self._warm_up:
-            return Verdict(Source.NONE, Reason.WARMING_UP, neighbors, slot, label)
-        if neighbors.distances[0] > self._threshold:
-            return Verdict(Source.NONE, Reason.BEYOND_THRESHOLD, neighbors, slot, label)
-        counters.would_be_hits += 1
-        if self._dropout and self._coin() < self._dropout:
-            counters.probes += 1
-            return Verdict(Source.NONE, Reason.PROBE, neighbors, slot, label, True, self._dropout)
-        return Verdict(Source.NEIGHBOR, Reason.WITHIN_THRESHOLD, neighbors, slot, label, False, self._dropout)
+            return Verdict(Source.NONE, Reason.WARMING_UP, neighbors, neighbors.slots[0], neighbors.labels[0])
+        return nearest_within(neighbors, self._threshold, self._dropout, self._coin, counters)
 
     def confident(self, neighbors: Neighbors, *_: object, **__: object) -> bool:
         """Say whether such neighbors would be reused."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -19,10 +18,14 @@ from rich.table import Table
 
 from likewise.decision import POLICIES
 from likewise.errors import InvalidValue, SettingsError
+from likewise.evaluation.own import Subject, as_recorded, own_stream
+from likewise.evaluation.page import write_page
 from likewise.evaluation.plot import draw
-from likewise.evaluation.replay import LADDERS, Run, parse_policy, replay
-from likewise.evaluation.streams import TRUTHS, load_stream
-from likewise.evaluation.summary import Summary, summarize
+from likewise.evaluation.replay import LADDERS, Run, parse_policy
+from likewise.evaluation.replay import replay as play_stream
+from likewise.evaluation.streams import TRUTHS, Stream, load_stream
+from likewise.evaluation.summary import CAPTION, Summary, mean_rows, rows, summarize, titles
+from likewise.workloads.inputs import ORDERS, Inputs
 from likewise.workloads.make import WORKLOAD_NAMES
 
 WIDTH = 170
@@ -50,6 +53,13 @@ class Job:
     anonymous: bool = False
     first: int = 500
     ladders: tuple[str, ...] = ("off",)
+    held_out: bool = False
+    stream: Stream | None = None
+    """One that is there already, in place of a workload's."""
+    notes: tuple[str, ...] = ()
+    """What there is to say about it."""
+    recorded: Run | None = None
+    """What came of it when it was recorded."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"with commas: {', '.join(POLICIES)}; options as in fixed:threshold=0.3",
     )
     add("--target", default="0.95,0.98,0.99", metavar="SHARES", help="accuracy targets, with commas")
-    add("--seeds", type=int, default=8, metavar="N", help="streams of each workload (default 8)")
+    add("--function", metavar="NAME", help="play inputs of your own for this function, from --inputs")
+    add("--inputs", type=Path, metavar="PATH",
+        help="folder of inputs, sub-folders as devices, or a capture that `likewise serve` wrote")  # fmt: skip
+    add("--order", choices=ORDERS, default="auto",
+        help="of files: by the time stamps in their names, by name, or (auto) by time where all have one")  # fmt: skip
+    add("--seeds", type=int, default=8, metavar="N", help="streams of each workload, or coins for --inputs (default 8)")
     add("--requests", type=int, metavar="N", help="length of a stream (default: the workload's own)")
     add("--capacity", type=int, default=20_000, metavar="N", help="entries that are kept (default 20,000)")
     add("--devices", type=int, default=20, metavar="N", help="devices that send (default 20)")
@@ -74,28 +89,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--key-type", metavar="NAME", help="default: the function's first; an extractor's name tries it")
     add("--index", default="exact", metavar="KIND", help="index kind (default exact)")
     add("--projection", choices=("spec", "auto", "off"), default="spec",
-        help="learn a projection of the keys where it helps (default: as the function's spec has it)")  # fmt: skip
+        help="projection of the keys: as the spec has it (default), learned where it helps, or off")  # fmt: skip
     add("--anonymous", action="store_true", help="do not tell policies which device asks")
+    add("--held-out", action="store_true", help="play only what nothing was trained on (the signs always do)")
     add("--first", type=int, default=500, metavar="N",
         help="also print the harvest over the first N requests (default 500)")  # fmt: skip
     add("--ladder", default="off", metavar="NAMES",
         help=f"which variants of the model may answer, with commas: {', '.join(LADDERS)} (default off)")  # fmt: skip
     add("--processes", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="streams played at once")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per run")
+    add("--html", type=Path, metavar="FILE", help="write table and plots as one page")
     add("--plot", type=Path, metavar="FILE", help="draw harvest against accuracy, and accuracy over time")
 
 
 def run(args: argparse.Namespace) -> int:
     """Play everything, print the table, write the files; return the exit code. Raises LikewiseError."""
-    jobs = _jobs(args)
+    jobs = _own_jobs(args) if args.function or args.inputs else _jobs(args)
     each = len(jobs[0].policies) * len(jobs[0].targets) * len(jobs[0].ladders)
     runs: list[Run] = []
     with _progress(len(jobs) * each) as advance:
         for done in _play_all(jobs, args.processes):
             runs += done
             advance(len(done))
+    notes = list(jobs[0].notes)
+    if jobs[0].recorded is not None:
+        runs.append(jobs[0].recorded)
     runs.sort(key=lambda run: [(job.workload, job.seed) for job in jobs].index((run.workload, run.seed)))
     console = Console()
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
     print_table(summarize(runs), console if console.is_terminal else Console(width=WIDTH), args.first)
     if args.json is not None:
         try:
@@ -104,12 +126,14 @@ def run(args: argparse.Namespace) -> int:
             raise SettingsError(f"--json {args.json}: cannot be written ({error.strerror}).") from error
     if args.plot is not None:
         draw(runs, args.plot)
+    if args.html is not None:
+        write_page(runs, args.html, args.first, notes)
     return 0
 
 
 def play(job: Job) -> list[Run]:
     """Return the runs of one stream; its keys are computed once. Raises LikewiseError."""
-    stream = load_stream(
+    stream = job.stream or load_stream(
         job.workload,
         job.seed,
         requests=job.requests,
@@ -118,9 +142,10 @@ def play(job: Job) -> list[Run]:
         functions=job.functions,
         truth=job.truth,
         key_type=job.key_type,
+        held_out_only=job.held_out,
     )
     return [
-        replay(
+        play_stream(
             stream,
             policy,
             target,
@@ -139,62 +164,39 @@ def play(job: Job) -> list[Run]:
 
 def print_table(summaries: Sequence[Summary], console: Console, first: int = 500) -> None:
     """Print a row for each summary, and the means over workloads where there are several."""
-    table = Table(caption="± is half of a 95 % confidence interval over seeds; µs are medians of decide and learn")
-    table.add_column("workload", no_wrap=True)
-    table.add_column("policy", no_wrap=True)
-    for title in (
-        "ladder",
-        "target",
-        "compute",
-        "harvest",
-        f"first {first}",
-        "accuracy",
-        "lowest",
-        "below",
-        "probes",
-        "entries",
-        "µs/hit",
-        "µs/computed",
-    ):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in summaries:
-        table.add_row(
-            row.workload,
-            row.policy,
-            row.ladder,
-            f"{row.target:g}",
-            f"{row.compute:.4f}",
-            _with_error(row.harvest, row.harvest_error),
-            f"{row.first_harvest:.3f}",
-            _with_error(row.accuracy, row.accuracy_error),
-            f"{row.lowest_accuracy:.4f}",
-            f"{row.below}/{row.seeds}",
-            f"{row.probes:.0f}",
-            f"{row.entries:.0f}",
-            f"{row.hit_us:.1f}",
-            f"{row.computed_us:.1f}",
-        )
-    if len({row.workload for row in summaries}) > 1:
+    table = Table(caption=CAPTION)
+    for place, title in enumerate(titles(first)):
+        table.add_column(title, justify="left" if place < 2 else "right", no_wrap=True)
+    for row in rows(summaries):
+        table.add_row(*row)
+    if means := mean_rows(summaries):
         table.add_section()
-        for policy, ladder, target in dict.fromkeys((row.policy, row.ladder, row.target) for row in summaries):
-            rows = [row for row in summaries if (row.policy, row.ladder, row.target) == (policy, ladder, target)]
-            table.add_row(
-                "all",
-                policy,
-                ladder,
-                f"{target:g}",
-                f"{sum(row.compute for row in rows) / len(rows):.4f}",
-                f"{sum(row.harvest for row in rows) / len(rows):.3f}",
-                f"{sum(row.first_harvest for row in rows) / len(rows):.3f}",
-                f"{sum(row.accuracy for row in rows) / len(rows):.4f}",
-                f"{min(row.lowest_accuracy for row in rows):.4f}",
-                f"{sum(row.below for row in rows)}/{sum(row.seeds for row in rows)}",
-            )
+        for row in means:
+            table.add_row(*row)
     console.print(table)
 
 
-def _with_error(value: float, error: float) -> str:
-    return f"{value:.3f}" if math.isnan(error) else f"{value:.3f} ± {error:.3f}"
+def _own_jobs(args: argparse.Namespace) -> list[Job]:
+    """Return a job for each coin, all with the one stream of --inputs."""
+    if not (args.function and args.inputs):
+        raise InvalidValue("--function and --inputs belong together: a function's name, and a folder or a capture.")
+    model = _jobs(args)[: args.seeds]
+    if model[0].ladders != ("off",):
+        raise InvalidValue("--ladder is for workloads; leave it out with --inputs.")
+    subject = Subject(args.functions, args.function, os.cpu_count() or 1)
+    with Inputs(args.inputs, args.function, subject.spec.input.kind, args.order) as inputs:
+        total = min(len(inputs), args.requests or len(inputs))
+        with _progress(total, "inputs") as advance:
+            stream, read, notes = own_stream(
+                subject, inputs, requests=args.requests, key_type=args.key_type, advance=advance
+            )
+    recorded = as_recorded(stream, read, subject.spec.reuse.accuracy_target or model[0].targets[0], args.first)
+    return [
+        replace(
+            job, workload=stream.workload, stream=replace(stream, seed=job.seed), notes=tuple(notes), recorded=recorded
+        )
+        for job in model
+    ]
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
@@ -220,7 +222,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         Job(
             workload, seed, policies, targets, args.requests, args.capacity, args.devices, args.truth, data,
             args.functions, args.key_type, args.index, {"spec": None, "auto": True, "off": False}[args.projection],
-            args.anonymous, args.first, ladders,
+            args.anonymous, args.first, ladders, args.held_out,
         )
         for workload in workloads
         for seed in range(args.seeds)
@@ -250,8 +252,8 @@ def _play_all(jobs: Sequence[Job], processes: int) -> Iterator[list[Run]]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
+def _progress(total: int, what: str = "runs") -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("runs", total=total)
+        task = progress.add_task(what, total=total)
         yield lambda count: progress.advance(task, count)

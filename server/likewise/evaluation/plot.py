@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -12,13 +13,13 @@ from likewise.evaluation.replay import Run
 from likewise.evaluation.summary import summarize
 
 
-def draw(runs: Sequence[Run], path: Path) -> None:
-    """Write the plot; the file's ending says in which format. Raises SettingsError where it cannot be written."""
+def draw(runs: Sequence[Run], target: Path | BinaryIO) -> None:
+    """Write the plot: to a file, whose ending says in which format, or as PNG. Raises SettingsError if it cannot be."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise SettingsError("--plot needs matplotlib; install it with `pip install 'likewise[demo]'`.") from error
+        raise SettingsError("Plots need matplotlib; install it with `pip install 'likewise[evaluate]'`.") from error
     workloads = list(dict.fromkeys(run.workload for run in runs))
     policies = list(dict.fromkeys(run.policy for run in runs))
     colors = {policy: f"C{position % 10}" for position, policy in enumerate(policies)}
@@ -37,18 +38,21 @@ def draw(runs: Sequence[Run], path: Path) -> None:
                 color=colors[policy],
                 label=policy,
             )
-            for target in sorted({run.target for run in mine}):
-                courses = [run.accuracy_so_far for run in mine if run.policy == policy and run.target == target]
+            for aim in sorted({run.target for run in mine}):
+                courses = [run.accuracy_so_far for run in mine if run.policy == policy and run.target == aim]
                 if courses:
                     course = np.mean(np.array(courses), axis=0)
                     below.plot(np.linspace(0.0, 1.0, len(course)), course, color=colors[policy], linewidth=1.0)
-        for target in sorted({run.target for run in mine}):
-            above.axvline(target, color="0.7", linestyle=":", linewidth=1.0)
-            below.axhline(target, color="0.7", linestyle=":", linewidth=1.0)
+        for aim in sorted({run.target for run in mine}):
+            above.axvline(aim, color="0.7", linestyle=":", linewidth=1.0)
+            below.axhline(aim, color="0.7", linestyle=":", linewidth=1.0)
         above.set(title=workload, xlabel="accuracy delivered", ylabel="harvest")
         below.set(xlabel="share of the stream", ylabel="accuracy so far (dotted: targets)")
     axes[0][0].legend(fontsize="small")
     try:
-        figure.savefig(str(path), dpi=120)
+        if isinstance(target, Path):
+            figure.savefig(str(target), dpi=120)
+        else:
+            figure.savefig(target, dpi=120, format="png")
     except (OSError, ValueError) as error:
-        raise SettingsError(f"--plot {path}: cannot be written ({error}); name a .png, .svg or .pdf file.") from error
+        raise SettingsError(f"--plot {target}: cannot be written ({error}); name a .png, .svg or .pdf file.") from error

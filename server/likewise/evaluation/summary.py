@@ -82,3 +82,66 @@ def _summary(workload: str, policy: str, ladder: str, target: float, runs: Seque
         hit_us=median(run.hit_us for run in runs),
         computed_us=median(run.computed_us for run in runs),
     )
+
+
+CAPTION = "± is half of a 95 % confidence interval over seeds; µs are medians of decide and learn"
+"""What a table of summaries needs to be understood."""
+
+
+def titles(first: int) -> tuple[str, ...]:
+    """Return the titles of a table's columns. first: requests that the first impression is taken from."""
+    return (
+        "workload", "policy", "ladder", "target", "compute", "harvest", f"first {first}", "accuracy", "lowest", "below",
+        "probes", "entries", "µs/hit", "µs/computed",
+    )  # fmt: skip
+
+
+def rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
+    """Return a table's rows, as text."""
+    return [
+        (
+            row.workload,
+            row.policy,
+            row.ladder,
+            f"{row.target:g}",
+            "" if math.isnan(row.compute) else f"{row.compute:.4f}",
+            _with_error(row.harvest, row.harvest_error),
+            f"{row.first_harvest:.3f}",
+            _with_error(row.accuracy, row.accuracy_error),
+            f"{row.lowest_accuracy:.4f}",
+            f"{row.below}/{row.seeds}",
+            f"{row.probes:.0f}",
+            f"{row.entries:.0f}",
+            f"{row.hit_us:.1f}",
+            f"{row.computed_us:.1f}",
+        )
+        for row in summaries
+    ]
+
+
+def mean_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
+    """Return a row of means for each policy, ladder and target; none where there is one workload."""
+    if len({row.workload for row in summaries}) < 2:
+        return []
+    found: list[tuple[str, ...]] = []
+    for policy, ladder, target in dict.fromkeys((row.policy, row.ladder, row.target) for row in summaries):
+        same = [row for row in summaries if (row.policy, row.ladder, row.target) == (policy, ladder, target)]
+        found.append(
+            (
+                "all",
+                policy,
+                ladder,
+                f"{target:g}",
+                f"{mean(row.compute for row in same):.4f}",
+                f"{mean(row.harvest for row in same):.3f}",
+                f"{mean(row.first_harvest for row in same):.3f}",
+                f"{mean(row.accuracy for row in same):.4f}",
+                f"{min(row.lowest_accuracy for row in same):.4f}",
+                f"{sum(row.below for row in same)}/{sum(row.seeds for row in same)}",
+            )
+        )
+    return found
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.3f}" if math.isnan(error) else f"{value:.3f} ± {error:.3f}"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidFunction
-from likewise.features.prepare import audio_samples
+from likewise.features.audio_tensor import audio_samples
 from likewise.features.vector import unit
 from likewise.types import Input, Key
 

@@ -8,15 +8,17 @@ from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
+
 from likewise.errors import InvalidFunction, UndecodableInput, UnsupportedMediaType
 from likewise.features import bmp, jpeg, png, pnm, webp
 from likewise.features.array_formats import decode_json, decode_npy, npy_values
 from likewise.features.audio_formats import decode_wav, wav_values
 from likewise.features.image_checks import Bytes
 from likewise.features.opencv import quiet
-from likewise.types import Input
+from likewise.types import Array, Input
 
-Kind = Literal["image", "audio", "array"]
+Kind = Literal["image", "audio", "array", "bytes"]
 Decoder = Callable[[str, Bytes], Input]
 """(media type, body) -> input. Raises UnsupportedMediaType, UndecodableInput, TooLarge or InvalidValue."""
 
@@ -34,6 +36,7 @@ MEDIA_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "audio": ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"),
         "array": ("application/x-npy", "application/vnd.numpy.npy", "application/json"),
+        "bytes": ("application/octet-stream", "application/binary", "text/plain"),
     }
 )
 """The media types that each kind of input may come in; the first is the usual one."""
@@ -52,7 +55,7 @@ def decoder(
     max_pixels: largest width x height of an image, checked against its header before anything is decoded.
     max_seconds: longest sound.
     max_values, max_dimensions: most numbers and axes of an array.
-    Raises InvalidFunction for a kind that is not "image", "audio" or "array".
+    Raises InvalidFunction for another kind.
     """
     read: dict[str, Callable[[bytes], Input]] = {}
     if kind == "image":
@@ -72,6 +75,8 @@ def decoder(
         npy = partial(decode_npy, max_values=max_values, max_dimensions=max_dimensions)
         read = dict.fromkeys(MEDIA_TYPES["array"], npy)
         read["application/json"] = partial(decode_json, max_values=max_values, max_dimensions=max_dimensions)
+    elif kind == "bytes":
+        read = dict.fromkeys(MEDIA_TYPES["bytes"], as_bytes)
     else:
         raise InvalidFunction(f"input.kind is {kind!r}; use one of {', '.join(map(repr, MEDIA_TYPES))}.")
     taken = ", ".join(MEDIA_TYPES[kind])
@@ -98,6 +103,11 @@ _DIMENSIONS: tuple[tuple[bytes, Callable[[Bytes], tuple[int, int]]], ...] = (
 )
 
 
+def as_bytes(body: bytes) -> Array:
+    """Return a file as it is: an array of its bytes."""
+    return Array(np.frombuffer(body, np.uint8))
+
+
 def decoded_size(kind: Kind, media_type: str, body: Bytes) -> int:
     """Return about how many numbers the body decodes to, told from its header alone; 0 where that cannot be told.
 
@@ -114,6 +124,8 @@ def decoded_size(kind: Kind, media_type: str, body: Bytes) -> int:
             return 0
         if kind == "audio":
             return max(0, wav_values(body))
+        if kind == "bytes":
+            return len(body)
         return npy_values(body) if body[:1] == b"\x93" else len(body)
     except (struct.error, IndexError):
         return 0

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.features.prepare import gray, image_pixels, resize, rgb
+from likewise.features.prepare import gray, image_pixels, rgb
+from likewise.features.resizing import resize
 from likewise.features.vector import unit
 from likewise.types import Input, Key
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from likewise.errors import InvalidFunction
 from likewise.features.audio import LogMelExtractor, MfccExtractor
-from likewise.features.embedding import OnnxExtractor
+from likewise.features.content import BytesExtractor, PoolExtractor
+from likewise.features.embedding import LayerExtractor, OnnxExtractor
 from likewise.features.image import ColorExtractor, DctExtractor, GrayExtractor, HogExtractor
 from likewise.features.vector import VectorExtractor
 from likewise.ports import Extractor
@@ -20,7 +21,10 @@ _CLASSES: Mapping[str, Callable[..., Extractor]] = {
     "mfcc": MfccExtractor,
     "logmel": LogMelExtractor,
     "vector": VectorExtractor,
+    "pool": PoolExtractor,
+    "bytes": BytesExtractor,
     "onnx": OnnxExtractor,
+    "layer": LayerExtractor,
 }
 KINDS: Mapping[str, str] = {
     "gray": "image",
@@ -30,17 +34,19 @@ KINDS: Mapping[str, str] = {
     "mfcc": "audio",
     "logmel": "audio",
     "vector": "array",
+    "pool": "array",
+    "bytes": "bytes",
 }
-"""The kind of input that an extractor takes; `onnx` takes any."""
+"""The kind of input that an extractor takes; `onnx` and `layer` take any."""
 EXTRACTORS = tuple(_CLASSES)
 METRICS = ("cosine", "l2")
 
 
 def make_extractor(name: str, kind: str, metric: str = "cosine", **options: Any) -> Extractor:
-    """Return the feature extractor of that name for inputs of that kind ("image", "audio" or "array").
+    """Return the feature extractor of that name for inputs of that kind ("image", "audio", "array" or "bytes").
 
     options: hog: color_weight; mfcc: sample_rate, coefficients, segments, bands; logmel: sample_rate, segments,
-    bands; vector: dimension; onnx: run, prepare, dimension (see OnnxExtractor).
+    bands; vector: dimension; onnx, layer: run, prepare, dimension (see OnnxExtractor).
     Raises InvalidFunction for an unknown name, a kind it does not take, or options it does not have.
     """
     if name not in _CLASSES:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
-
-import numpy as np
 
 from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
 from likewise.decision.calibrated import Calibrated
-from likewise.decision.ladder import Ladder, Step
+from likewise.decision.frames import FramePolicy
+from likewise.decision.ladder import Ladder
 from likewise.errors import InvalidFunction, InvalidValue
+from likewise.events import Sink
 from likewise.features.decode import decoder
+from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
 from likewise.function.fingerprint import fingerprint, journal_id
 from likewise.function.function import Function
@@ -23,20 +23,17 @@ from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
+from likewise.function.streams import Streams, unit_of
 from likewise.function.variant_spec import VariantSpec
-from likewise.function.variants import Variant, Variants
+from likewise.function.variants import Variants, variants_of
 from likewise.inference.batching import Batcher, Workers
-from likewise.inference.model import OnnxModel
 from likewise.inference.runner import ModelRunner
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy
-from likewise.requests import Asked
 from likewise.results.labels import Labels
-from likewise.types import Array, Clock, Input, Tensor
-
-QUICK_S = 0.001
-"""Seconds up to which a variant is asked on the event loop, as keys are extracted there; others go to the workers."""
+from likewise.types import Array, Clock, Input
+from likewise.video.stream import StreamStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,7 @@ class Defaults:
     inline_values: int = 1 << 18
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
+    stream_bytes: int = 1 << 30
     ticket_prefix: str = ""
 
 
@@ -68,15 +66,26 @@ class Assembler:
     """Builds functions from their folders."""
 
     def __init__(
-        self, defaults: Defaults, workers: Workers, executor: Executor, clock: Clock, coin: Callable[[], float]
+        self,
+        defaults: Defaults,
+        workers: Workers,
+        executor: Executor,
+        clock: Clock,
+        coin: Callable[[], float],
+        sinks: Iterable[Sink] = (),
     ) -> None:
-        """Set up. executor: for reading large inputs; coin: uniform numbers in [0, 1), private to this server."""
+        """Set up. executor: for reading large inputs; coin: uniform numbers in [0, 1), private to this server.
+
+        sinks: told how each request of any function ended.
+        """
+        self._sinks = tuple(sinks)
         self._defaults = defaults
         self._workers = workers
         self._executor = executor
         self._clock = clock
         self._coin = coin
         self._learning = learning_executor()
+        self._stream_store = StreamStore(defaults.stream_bytes)
 
     def build(self, folder: Path, version: int | None = None, generation: str = "") -> Function:
         """Return the function in a folder. Raises InvalidFunction naming file, field and remedy.
@@ -91,12 +100,11 @@ class Assembler:
     def _build(self, name: str, version: int, parts: Parts, generation: str) -> Function:
         defaults, spec = self._defaults, parts.spec
         target = spec.reuse.accuracy_target or defaults.accuracy_target
-        key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
         computation = parts.computation(spec.model, defaults.inference_threads) if spec.model else None
+        key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
+        layer = key_types[0].extractor
         names = [key.name for key in key_types]
-        variants = [
-            (each, parts.variant(each, defaults.inference_threads, key_types[0].dimension)) for each in spec.rungs
-        ]
+        rungs = [(each, parts.variant(each, defaults.inference_threads, key_types[0].dimension)) for each in spec.rungs]
         # all key types of a function spend one budget, so the promise holds for the function as a whole
         budget = _budget(spec, target) if spec.reuse.policy == "calibrated+ledger" else None
         shared = {} if budget is None else {"budget": budget}
@@ -105,7 +113,7 @@ class Assembler:
             policies = {key: make_policy(spec.reuse.policy, target, self._coin, **own, **shared) for key in names}
         except InvalidValue as error:
             raise InvalidFunction(f"{parts.origin}: [reuse] options: {error.detail}") from error
-        identity = fingerprint(spec, parts.labels, {file: model.files for file, model in parts.models.items()})
+        identity = fingerprint(spec, parts.labels, parts.files)
         namespace = Namespace(
             journal_id(name, version, identity, generation),
             {key.name: key.dimension for key in key_types},
@@ -118,6 +126,11 @@ class Assembler:
             precision={key.label: key.precision for key in spec.keys if key.precision != "float32"},
             eviction=spec.capacity.eviction or defaults.eviction,
         )
+        # the other policies compare distances with thresholds that hold for keys as they are
+        by_projection = [key for key in spec.keys if spec.reuse.policy.startswith("calibrated")]
+        for key, key_type in zip(spec.keys, key_types, strict=True):
+            if (prior := parts.projection(key, key_type.dimension)) is not None and key in by_projection:
+                namespace.project(key.label, prior)
         decode = decoder(
             spec.input.kind,
             max_pixels=defaults.max_pixels,
@@ -125,7 +138,7 @@ class Assembler:
             max_values=defaults.max_elements,
         )
         tolerance, tolerances = spec.result.tolerances
-        labels = Labels(spec.result.equality, tolerance, tolerances=tolerances)
+        labels = Labels(spec.result.equality, tolerance, tolerances=tolerances, least=spec.result.least)
         return Function(
             name,
             version,
@@ -135,14 +148,14 @@ class Assembler:
                 decode,
                 key_types[0],
                 self._executor,
-                normalize=_normalize(spec.input.kind, computation),
+                normalize=normalizer(spec.input.kind, computation),
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
+                begin=layer.begin if isinstance(layer, LayerExtractor) else None,
             ),
             namespace=namespace,
             labels=labels,
-            variants=self._variants(f"{name}@{version}", parts, variants, policies[names[0]], labels, target),
             policies=policies,
             runner=self._runner(computation) if computation else None,
             max_body_bytes=defaults.max_body_bytes,
@@ -152,36 +165,53 @@ class Assembler:
             ticket_prefix=defaults.ticket_prefix,
             fingerprint=identity,
             budget=budget,
+            variants=self._variants(f"{name}@{version}", rungs, policies[names[0]], labels, target),
+            streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
             key_types=key_types,
+            sinks=self._sinks,
             projectors={
                 key.label: Projector(namespace, key.label, self._learning)
-                for key in spec.keys
-                # the other policies compare distances with thresholds that hold for keys as they are
-                if key.may_be_projected and spec.reuse.policy.startswith("calibrated")
+                for key in by_projection
+                if key.may_be_projected
             },
         )
 
     def _variants(
         self,
         function: str,
-        parts: Parts,
-        variants: Sequence[tuple[VariantSpec, Computation]],
+        rungs: Sequence[tuple[VariantSpec, Computation]],
         policy: Policy,
         labels: Labels,
         target: float,
     ) -> Variants | None:
         """Return the rungs beyond the neighbors; None where there are none: then nothing is ever asked about them."""
-        if not variants or not isinstance(policy, Calibrated):
+        if not rungs or not isinstance(policy, Calibrated):
             return None
-        built: list[Variant] = []
-        for spec, found in variants:
-            step = Step(spec.name, spec.cost, spec.agreement)
-            run = found.model.run_one()
-            quick = spec.takes == "key" or _is_quick(found.model, run)
-            tensor_of = _key_of if spec.takes == "key" else _tensor_of(found)
-            batcher = None if quick else self._batcher(found)
-            built.append(Variant(step, tensor_of, run, found.encode, labels, batcher))
+        built = variants_of(rungs, labels, self._batcher)
         return Variants(function, built, Ladder(target, self._coin, policy, [each.step for each in built]))
+
+    def _streams(
+        self,
+        function: str,
+        spec: FunctionSpec,
+        computation: Computation | None,
+        budget: Budget | None,
+        labels: Labels,
+        target: float,
+    ) -> Streams | None:
+        if computation is None or spec.model is None or spec.video.method == "off" or spec.input.kind == "audio":
+            return None
+        return Streams(
+            function,
+            computation,
+            FramePolicy(budget or _budget(spec, target), target, self._coin),
+            labels,
+            self._stream_store,
+            self._workers.executor,
+            method=spec.video.method,
+            epsilon=1.0 - target,
+            unit=unit_of(spec.model) if spec.input.kind == "image" else None,
+        )
 
     def _runner(self, computation: Computation) -> ModelRunner:
         return ModelRunner(self._batcher(computation), computation.encode)
@@ -190,7 +220,7 @@ class Assembler:
         defaults = self._defaults
         return Batcher(
             computation.model,
-            computation.prepare,
+            computation.feed,
             self._workers,
             batch_max=defaults.batch_max,
             queue_limit=defaults.queue_limit,
@@ -199,30 +229,7 @@ class Assembler:
         )
 
 
-def _key_of(asked: Asked) -> Tensor:
-    return asked.key
-
-
-def _tensor_of(computation: Computation) -> Callable[[Asked], Tensor]:
-    def tensor_of(asked: Asked) -> Tensor:
-        assert asked.value is not None
-        return computation.prepare(asked.value)
-
-    return tensor_of
-
-
-def _is_quick(model: OnnxModel, run: Callable[[Tensor], Tensor]) -> bool:
-    """Say whether a model may be asked on the event loop: the quickest of a few runs counts."""
-    zeros = np.zeros([axis or 1 for axis in model.shape], model.dtype)
-    times = []
-    for _ in range(5):
-        started = perf_counter()
-        run(zeros)
-        times.append(perf_counter() - started)
-    return None not in model.shape and min(times) <= QUICK_S
-
-
-def _normalize(kind: str, computation: Computation | None) -> Normalize:
+def normalizer(kind: str, computation: Computation | None) -> Normalize:
     """Return what brings an input to the form in which inputs are compared, and says what its key does not.
 
     An array becomes the very tensor that the model takes, so that what it would refuse is refused before anything is
@@ -235,7 +242,7 @@ def _normalize(kind: str, computation: Computation | None) -> Normalize:
     def normalize(value: Input) -> tuple[Input, str]:
         if computation is not None:
             tensor = computation.prepare(value)
-            return Array(tensor), "x".join(map(str, tensor.shape)) if None in computation.model.shape else ""
+            return Array(tensor), "x".join(map(str, tensor.shape)) if computation.free else ""
         plain = isinstance(value, Array) and value.values.ndim == 1 and value.values.dtype.kind == "f"
         return value, "" if plain else signature(value)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Hashable
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,53 @@ NEW_LABEL = -2
 """Stands for the label of a result that is not there yet."""
 
 
+def worth_waiting(neighbors: Neighbors, distance: float, confident: Callable[[Neighbors], bool]) -> bool:
+    """Say whether the result of an inference in flight would be reused, were it an entry already.
+
+    distance: to its key. Its label is unknown as yet, so it counts as a rival to all cached labels: the cautious
+    reading.
+    """
+    if neighbors.distances and distance >= neighbors.distances[0]:
+        return False
+    place = bisect_left(neighbors.distances, distance)
+    with_leader = Neighbors(
+        [*neighbors.distances[:place], distance, *neighbors.distances[place:]],
+        [*neighbors.labels[:place], NEW_LABEL, *neighbors.labels[place:]],
+        [*neighbors.slots[:place], -1, *neighbors.slots[place:]],
+    )
+    return confident(with_leader)
+
+
 class Leader:
-    """An inference in flight that others may wait for."""
+    """An inference in flight that others may wait for: from when it is made until a block has run."""
 
-    __slots__ = ("done",)
+    __slots__ = ("_finalizer", "_in_flight", "_place", "done")
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: InFlight, identity: Hashable, row: int) -> None:
         self.done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._in_flight = in_flight
+        self._place = identity, row
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+
+    def hold(self, work: Coroutine[Any, Any, Any], drop: Callable[[], None]) -> None:
+        """End with work that goes away before it began, as when its task is canceled; `drop` is called then, too.
+
+        Nothing of a coroutine runs that was never stepped into, its `finally` neither.
+        """
+        self._finalizer = weakref.finalize(work, self._gone, drop)
+        self._finalizer.atexit = False
+
+    def _gone(self, drop: Callable[[], None]) -> None:
+        self.__exit__()
+        drop()
+
+    def __enter__(self) -> Leader:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight.end(self, *self._place)
 
 
 class InFlight:
@@ -45,43 +86,34 @@ class InFlight:
         return self._leaders.get(identity)
 
     def near(self, key: Key, neighbors: Neighbors, confident: Callable[[Neighbors], bool]) -> Leader | None:
-        """Return a leader whose result, were it an entry already, would be reused; None where waiting promises nothing.
-
-        Its label is unknown as yet, so it counts as a rival to all cached labels: the cautious reading.
-        """
+        """Return a leader whose result, were it an entry already, would be reused; None where that promises nothing."""
         if self._keys is None or not self._leaders or confident(neighbors):
             return None
         apart = self._keys - key
         l2_sq = np.einsum("ij,ij->i", apart, apart)
         best = int(l2_sq.argmin())
         leader, distance = self._at[best], sqrt(l2_sq[best])
-        if leader is None or (neighbors.distances and distance >= neighbors.distances[0]):
+        if leader is None or not worth_waiting(neighbors, distance, confident):
             return None
-        place = bisect_left(neighbors.distances, distance)
-        with_leader = Neighbors(
-            [*neighbors.distances[:place], distance, *neighbors.distances[place:]],
-            [*neighbors.labels[:place], NEW_LABEL, *neighbors.labels[place:]],
-            [*neighbors.slots[:place], -1, *neighbors.slots[place:]],
-        )
-        return leader if confident(with_leader) else None
+        return leader
 
-    @contextmanager
-    def lead(self, identity: Hashable, key: Key) -> Iterator[Leader]:
-        """Be the leader for an input while the block runs; followers wake when it ends, however it ends."""
+    def lead(self, identity: Hashable, key: Key) -> Leader:
+        """Be the leader for an input until a `with` block has run; followers wake when it ends, however it ends."""
         if self._keys is None:
             self._keys = np.full((self._limit, len(key)), np.inf, np.float32)
         row = self._free.pop() if self._free else -1  # -1: too many are compared already
-        leader = Leader()
+        leader = Leader(self, identity, row)
         if row >= 0:
             self._keys[row], self._at[row] = key, leader
         self._leaders.setdefault(identity, leader)
-        try:
-            yield leader
-        finally:
-            if row >= 0:
-                self._keys[row], self._at[row] = np.inf, None
-                self._free.append(row)
-            if self._leaders.get(identity) is leader:
-                del self._leaders[identity]
-            if not leader.done.done():
-                leader.done.set_result(None)
+        return leader
+
+    def end(self, leader: Leader, identity: Hashable, row: int) -> None:
+        """Forget a leader, and wake those that still wait for it."""
+        if row >= 0 and self._keys is not None:
+            self._keys[row], self._at[row] = np.inf, None
+            self._free.append(row)
+        if self._leaders.get(identity) is leader:
+            del self._leaders[identity]
+        if not leader.done.done():
+            leader.done.set_result(None)

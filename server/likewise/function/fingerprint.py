@@ -9,11 +9,14 @@ from pathlib import Path
 import orjson
 
 from likewise.errors import InvalidFunction
+from likewise.function.preparation_spec import Preparation
 from likewise.function.spec import FunctionSpec
-from likewise.function.tables import Preparation
 
 REVISION = 1
 """Goes up whenever the same spec and files come to make other results or keys: what was kept is then left out."""
+_ALWAYS = ("size", "sample_rate", "seconds")
+_TOLD_APART = {"kind", "labels", "alphabet", "equality", "tolerance"}
+"""Fields of results that are described by themselves: what the names' file holds, and the tolerance where it counts."""
 SHORT = 16
 """Hex digits of a fingerprint in the id under which records of a function are journaled."""
 
@@ -32,12 +35,14 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
         found = []
         for at, path in enumerate(files[name] if name else ()):
             if path not in read:
-                read[path] = _digest(path)
+                read[path] = file_digest(path)
             found.append(["" if at == 0 else path.name, read[path]])  # a model calls its data by their names
         return found
 
     def prepared(table: Preparation) -> dict[str, object]:
-        fields = table.model_dump(include=set(Preparation.model_fields))
+        # a field that is as if it were not there takes no part: a spec keeps its fingerprint as fields come to be
+        given = table.model_dump(include=set(Preparation.model_fields), exclude_defaults=True)
+        fields = {**dict.fromkeys(_ALWAYS), "channels": 3, "mean": (), "std": (), **given}
         for field, neutral in (("mean", 0.0), ("std", 1.0)):
             values = fields[field] or (neutral,)
             fields[field] = list(values * table.channels if len(values) == 1 else values)
@@ -46,14 +51,17 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
     result = spec.result
     common, single = result.tolerances
     close = [list(common), sorted([name, *each] for name, each in single.items())]
+    own = result.model_dump(exclude_defaults=True, exclude=_TOLD_APART)
     described: dict[str, object] = {
         "revision": REVISION,
         "input": spec.input.kind,
         "model": spec.model and [prepared(spec.model), content(spec.model.file)],
-        "result": [result.kind, list(labels), result.equality],
+        "result": [result.kind, list(labels), result.equality, *([own] if own else [])],
         "tolerance": close if result.equality == "close" else None,
         "keys": sorted(
-            [key.label, key.extractor, key.metric, key.dimension, prepared(key), content(key.file)] for key in spec.keys
+            [key.label, key.extractor, key.metric, key.dimension, prepared(key), content(key.file)]
+            + ([content(key.rest)] if key.rest else [])
+            for key in spec.keys
         ),
     }
     if spec.rungs:
@@ -71,7 +79,8 @@ def journal_id(name: str, version: int, fingerprint: str, generation: str = "") 
     return f"{name}@{version}#{fingerprint[:SHORT]}" + (f".{generation}" if generation else "")
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hex. Raises InvalidFunction where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

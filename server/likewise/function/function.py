@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from time import perf_counter
 
 from likewise.clocks import monotonic
 from likewise.decision import Budget
@@ -18,16 +19,17 @@ from likewise.function.reader import Reader
 from likewise.function.rungs import ExactRepeats, NearNeighbors
 from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
+from likewise.function.streams import Streams
 from likewise.function.tickets import Pending, Tickets
 from likewise.function.variants import Variants
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy, Rung, Runner
-from likewise.requests import Asked, Control
+from likewise.requests import Asked, Control, Outcome
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
-from likewise.types import Clock, Entry, Input, Key, Lesson, Neighbors, Result, Source, Verdict
+from likewise.types import Clock, Entry, Key, Lesson, Neighbors, Result, Source, Verdict
 
 
 class Function:
@@ -55,6 +57,7 @@ class Function:
         max_devices: int = 10_000,
         fingerprint: str = "",
         budget: Budget | None = None,
+        streams: Streams | None = None,
         monotonic: Clock = monotonic,
         ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
@@ -64,6 +67,7 @@ class Function:
 
         runner: computes results; None: devices do. projectors: of the key types whose keys may be projected.
         invalidated_tags, max_devices: how many are remembered. budget: that the policies share, if they have one.
+        streams: frames of cameras, where the model can be computed in parts.
         variants: of the model, that may answer what the neighbors refuse.
         sinks: told how each request ended, beside the metrics.
         """
@@ -97,7 +101,9 @@ class Function:
         self.reader = reader
         self.neighbors = NearNeighbors(namespace, policies, self.k, budget)
         self.repeats = ExactRepeats(namespace)
-        self.ladder: tuple[Rung, ...] = (self.repeats, self.neighbors)
+        self.streams = streams
+        middle: tuple[Rung, ...] = () if streams is None else (streams,)
+        self.ladder: tuple[Rung, ...] = (self.repeats, *middle, self.neighbors)
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
         self.variants = variants
         """Beyond the ladder's rungs: cheaper models, for what is computed in any case; None: there are none."""
@@ -108,6 +114,34 @@ class Function:
 
     def emit(self, event: Answered) -> None:
         """Tell all sinks how a request ended."""
+        for sink in self._sinks:
+            sink(event)
+
+    def tell(
+        self, asked: Asked, outcome: Outcome, reason: str, saved_s: float = 0.0, result: Result | None = None
+    ) -> None:
+        """Tell all sinks how a request ended that got an answer or a ticket.
+
+        saved_s: inference not necessary. result: the answer; None with a ticket, or where it is to leave no trace.
+        """
+        started, session = asked.started, asked.session
+        event = tuple.__new__(  # half the price of calling the class
+            Answered,
+            (
+                self.id,
+                outcome,
+                reason,
+                perf_counter() - started if started >= 0.0 else -1.0,
+                asked.read_s,
+                asked.lookup_s,
+                asked.decide_s,
+                asked.infer_s,
+                saved_s,
+                "" if session is None else session.account,
+                None if asked.control.no_store else asked,
+                result,
+            ),
+        )
         for sink in self._sinks:
             sink(event)
 
@@ -138,30 +172,39 @@ class Function:
 
     # ── computing and learning ─────────────────────────────────────────────────────────────────────────────
 
-    async def infer(self, value: Input, *, probe: bool) -> tuple[Result, float]:
-        """Return the result and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
+    async def infer(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
+        """Return the result of a raw input and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
         if self.runner is None:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
-        return await self.runner.run(value, probe=probe)
+        assert asked.value is not None
+        return await self.runner.run(asked.halfway or asked.value, probe=probe)
+
+    async def compute(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
+        """Return what `infer` does for a request, or what its stream computed in full already."""
+        if asked.offered is not None and asked.offered.full:
+            return asked.offered.result, asked.offered.cost_s
+        return await self.infer(asked, probe=probe)
 
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)
-        climb = verdict.climb
-        if climb is not None and self.variants is not None:
-            lesson = self.variants.ladder.learn(verdict, label)
-            verdict = climb.base
+        if verdict.origin is not None and self.streams is not None:
+            wrong = self.streams.learn(verdict, label)
+            return Lesson(wrong or not verdict.probe, -1, wrong), label, -1
+        if verdict.climb is not None and self.variants is not None:
+            lesson, verdict, mistaken = self.variants.learn(verdict, label)
         else:
             lesson = self.policies[key_type].learn(verdict, label)
+            mistaken = lesson.wrong
         self.evidence.note(key_type, verdict, lesson.wrong)
         contradicted = -1
         if lesson.evict_slot >= 0 and nearest_id >= 0 and self.namespace.slot_of(nearest_id) == lesson.evict_slot:
             # the slot may have been given to another entry while the model ran
             self.namespace.remove(lesson.evict_slot)
             contradicted = nearest_id
-        return lesson, label, contradicted
+        return lesson if mistaken == lesson.wrong else lesson._replace(wrong=mistaken), label, contradicted
 
     def observe(self, verdict: Verdict) -> Verdict:
         """Return a verdict to reuse as one to compute for certain: the client asked for a fresh result.
@@ -172,10 +215,13 @@ class Function:
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""
+        if verdict.origin is not None and self.streams is not None:
+            self.streams.policy.abandon(verdict)
+            return
         if verdict.climb is not None and self.variants is not None:
             self.variants.ladder.abandon(verdict)
-        else:
-            self.policies[key_type or self.key_type].abandon(verdict)
+            return
+        self.policies[key_type or self.key_type].abandon(verdict)
 
     def _abandon(self, pending: Pending) -> None:
         self.policies[pending.key_type].abandon(pending.verdict)

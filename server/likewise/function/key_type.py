@@ -54,8 +54,7 @@ class KeyType:
         if len(body) != 4 * self.dimension:
             return None
         key = np.frombuffer(body, "<f4")
-        with np.errstate(over="ignore", invalid="ignore"):  # judged right below
-            norm_sq = float(key.dot(key))
+        norm_sq = float(np.vdot(key, key))  # unlike `dot` it warns of no overflow; judged right below
         if not _TINY_NORM_SQ < norm_sq < MAX_NORM_SQ:  # NaN and infinity too, and what float32 cannot square
             return None
         if self.metric != "cosine" or -1e-6 < norm_sq - 1.0 < 1e-6:

@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import orjson
 
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.features.make import make_extractor
-from likewise.features.prepare import array_tensor, audio_tensor, image_tensor
 from likewise.function.key_type import KeyType
-from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec, check_labels
+from likewise.function.layers import Trunk, check_source, checked_layer, outputs_after
+from likewise.function.preparation_spec import Preparation
+from likewise.function.preparing import Prepared, prepared
+from likewise.function.result_spec import ResultSpec, check_labels
+from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec
 from likewise.function.spec_text import decode_text, read_file
-from likewise.function.tables import Preparation
-from likewise.function.trial import check_key, check_scores, outputs_of
+from likewise.function.trial import check_key, check_outputs, check_scores, outputs_of
 from likewise.function.variant_spec import VariantSpec
 from likewise.inference.model import OnnxModel
-from likewise.results.encode import Encode, label_encoder, read_labels, tensor_encoder
-from likewise.types import Input, Tensor
+from likewise.inference.onnx_file import external_paths
+from likewise.inference.windows import WindowedModel
+from likewise.learning.lda import Projection
+from likewise.ports import Model
+from likewise.results.encode import Encode, read_labels
+from likewise.results.make import KINDS
+from likewise.results.sequences import read_alphabet
+from likewise.results.windows import over_windows
+from likewise.types import Halfway, Input, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +45,15 @@ class Limits:
 class Computation:
     """A model with what comes before and after it."""
 
-    model: OnnxModel
+    model: Model
+    """What runs in batches: the model, or the rest of it where an early layer makes the key."""
     prepare: Callable[[Input], Tensor]
+    """An input as the whole model takes it."""
     encode: Encode
+    feed: Callable[[Input | Halfway], Tensor]
+    """An input as `model` takes it: prepared, or as far as the model has come with it."""
+    free: bool = False
+    """Whether the model takes arrays of several shapes."""
 
 
 class Parts:
@@ -46,23 +63,60 @@ class Parts:
         """Set up. folder: the function's, with one for its version in it."""
         self.spec = spec
         self.origin = str(folder / SPEC_FILE)
-        self.labels = _labels(spec.result.labels, folder / str(version))
+        self.labels = _names(spec.result, folder / str(version))
         self.models: dict[str, OnnxModel] = {}
         """Those loaded so far, by the name of their file."""
+        self.files: dict[str, Sequence[Path]] = {}
+        """By the name of each ONNX file that was loaded so far, or cut: that file, and those of its external data."""
+        self._trunk: Trunk | None = None
+        self._classes = 0  # scores that the model gives; 0: not known
         self._files = folder / str(version)
         self._limits = limits
 
     def computation(self, table: ModelSpec, threads: int) -> Computation:
         """Return the function's model, its outputs checked against what the spec says of results."""
+        if (layer := self.spec.layer) is not None:
+            return self._layered(table, layer, threads)
+        result, kind = self.spec.result, KINDS[self.spec.result.kind]
+        model = self._load(table, table.file, threads, first_output=kind.first_output, outputs=result.outputs)
+        made = prepared(self.spec.input.kind, table, model, self.origin)
+        encode = self._encoder(model, self._outputs(model, table, made.trial), made)
+        feed = cast(Any, made.prepare)
+        if not made.windows:
+            return Computation(model, made.prepare, encode, feed, None in model.shape)
+        count = max(made.trial or (1,))
+        how = result.windows or kind.windows
+        encode = over_windows(encode, how, (table.overlap or 0) / count)
+        return Computation(WindowedModel(model), made.prepare, encode, feed)
+
+    def _layered(self, table: ModelSpec, layer: KeySpec, threads: int) -> Computation:
+        """Return the rest of the model, which goes on from where its early layer, the key, left off."""
+        trunk = self._begin(table, layer, threads)
+        result, kind = self.spec.result, KINDS[self.spec.result.kind]
+        rest = self._load(None, str(layer.rest), threads, first_output=kind.first_output, outputs=result.outputs)
+        check_source(rest, self._files / table.file, self.origin)
+        encode = self._encoder(rest, outputs_after(trunk, rest, self.origin), trunk.made)
+
+        def feed(value: Input | Halfway) -> Tensor:
+            return value.tensor if isinstance(value, Halfway) else trunk.run(trunk.made.prepare(value))[1]
+
+        return Computation(rest, trunk.made.prepare, encode, feed, None in trunk.model.shape)
+
+    def _begin(self, table: ModelSpec, layer: KeySpec, threads: int) -> Trunk:
+        """Return the model up to its early layer, loaded once."""
+        if self._trunk is None:
+            whole = self._files / table.file
+            self.files[table.file] = whole, *external_paths(whole, whole.parent)
+            model = self._load(table, str(layer.file), threads, first_output=False)
+            check_source(model, whole, self.origin)
+            made = prepared(self.spec.input.kind, table, model, self.origin)
+            outputs = self._outputs(model, table, made.trial)
+            self._trunk = Trunk(model, made, model.run_each(), checked_layer(model, outputs, self.origin))
+        return self._trunk
+
+    def _encoder(self, model: OnnxModel, outputs: Sequence[Tensor] | None, made: Prepared) -> Encode:
+        """Return what turns a model's outputs into results, checked against those for one input where there are any."""
         result = self.spec.result
-        by_label = result.kind == "label"
-        model = self._load(table.file, threads, first_output=by_label)
-        prepare, shape = _prepare(self.spec.input.kind, table, model, self.origin)
-        outputs = self._outputs(model, table, shape)
-        if by_label:
-            if outputs is not None:
-                check_scores(model, outputs[0], self.labels, self.origin)
-            return Computation(model, prepare, label_encoder(self.labels))
         strange = [name for name in result.tolerances[1] if name not in model.outputs]
         if strange:
             there = ", ".join(f"`{name}`" for name in model.outputs)
@@ -70,66 +124,98 @@ class Parts:
                 f"{self.origin}: result.tolerance names `{strange[0]}`, and the model's outputs are {there}; "
                 "correct the name"
             )
-        return Computation(model, prepare, tensor_encoder(model.outputs))
+        encode = KINDS[result.kind].make(result.options(self.labels), model.outputs, made.place)
+        if outputs is not None:
+            check_outputs(model, result.kind, outputs, self.labels, encode, self.origin)
+            self._classes = outputs[0].size
+        return encode
 
     def key_type(self, key: KeySpec, function: str) -> KeyType:
         """Return a key type. function: `name@version`, for messages."""
         options: dict[str, Any] = {}
         kind = self.spec.input.kind
         if key.extractor == "onnx":
-            model = self._load(str(key.file), 1, first_output=True)
-            prepare, shape = _prepare(kind, key, model, self.origin)
-            outputs = self._outputs(model, key, shape)
+            model = self._load(key, str(key.file), 1, first_output=True)
+            made = prepared(kind, key, model, self.origin)
+            outputs = self._outputs(model, key, made.trial)
             if outputs is None:
                 raise InvalidFunction(
                     f"{self.origin}: {model.path.name} computes nothing from zeros of the lengths that were tried for "
                     "its free axes; export it with a fixed shape"
                 )
             dimension = check_key(model, outputs[0], self.origin)
-            options = {"run": model.run_one(), "prepare": prepare, "dimension": dimension}
+            options = {"run": model.run_one(), "prepare": made.prepare, "dimension": dimension}
+        elif key.extractor == "layer":
+            assert self.spec.model is not None
+            trunk = self._begin(self.spec.model, key, 1)
+            options = {"run": trunk.run, "prepare": trunk.made.prepare, "dimension": trunk.outputs[0].size}
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
         return KeyType(key.label, extractor, extractor.dimension, key.metric, function)
 
     def variant(self, table: VariantSpec, threads: int, dimension: int) -> Computation:
-        """Return a variant of the function's model, checked against it. dimension: of the key that it may take."""
+        """Return a variant of the function's model, checked against it where that was made before.
+
+        dimension: of the key that it may take.
+        """
         where = f"{self.origin}: [[variants]] `{table.name}`"
-        model = self._load(table.file, threads, first_output=True)
+        model = self._load(table, table.file, threads, first_output=True)
         found = sum(path.stat().st_size for path in model.files)
         if found != table.size_bytes:
             raise InvalidFunction(
                 f"{where}: size_bytes is {table.size_bytes}, but {table.file} has {found} bytes; if it is the file "
                 f"that was measured, write size_bytes = {found}, else measure it anew"
             )
-        prepared = self.spec.prepared(table)
-        prepare: Callable[[Input], Tensor]
-        shape: tuple[int, ...] | None
+        own = self.spec.prepared(table)
         if table.takes == "key":
             model.check((dimension,), where)
-            prepare, shape = _no_input, (dimension,)
+            made = Prepared(_no_input, (dimension,))
         else:
-            prepare, shape = _prepare(self.spec.input.kind, prepared, model, where)
-        outputs = self._outputs(model, prepared, shape)
+            made = prepared(self.spec.input.kind, own, model, where)
+        outputs = self._outputs(model, own, made.trial)
         if outputs is None:
             raise InvalidFunction(f"{where}: {table.file} computes nothing from zeros; export it with a fixed shape")
         check_scores(model, outputs[0], self.labels, where)
-        full = self.models[self.spec.model.file] if self.spec.model else None
-        if full is not None and (classes := self._classes(full)) not in (0, outputs[0].size):
+        if self._classes not in (0, outputs[0].size):
             raise InvalidFunction(
-                f"{where}: {table.file} has {outputs[0].size} scores, the function's model {classes}; a variant has to "
-                "tell the same classes apart"
+                f"{where}: {table.file} has {outputs[0].size} scores, the function's model {self._classes}; a variant "
+                "has to tell the same classes apart"
             )
-        return Computation(model, prepare, label_encoder(self.labels))
+        encode = KINDS["label"].make(self.spec.result.options(self.labels), model.outputs, made.place)
+        return Computation(model, made.prepare, encode, cast(Any, made.prepare), None in model.shape)
 
-    def _classes(self, model: OnnxModel) -> int:
-        """Return how many scores a model gives; 0 where zeros of no length tell."""
-        outputs = outputs_of(model, None, self._limits.max_elements, self.origin, "raise max_elements")
-        return 0 if outputs is None else int(outputs[0].size)
+    def projection(self, key: KeySpec, dimension: int) -> Projection | None:
+        """Return what lookups by a key type of this dimension go by from the start; None: the keys as they are."""
+        if key.projection_file is None:
+            return None
+        path = self._files / key.projection_file
+        try:
+            projection = Projection.restored(orjson.loads(read_file(path, "check file and permissions")))
+        except (InvalidValue, orjson.JSONDecodeError) as error:
+            raise InvalidFunction(f"{path}: holds no projection, `mean` and `matrix`; make it anew") from error
+        if len(projection.mean) != dimension:
+            raise InvalidFunction(
+                f"{path}: takes keys of {len(projection.mean)} numbers, key type `{key.label}` has {dimension}; "
+                "make it anew from such keys"
+            )
+        return projection
 
-    def _load(self, file: str, threads: int, *, first_output: bool) -> OnnxModel:
-        self.models[file] = OnnxModel(self._files / file, threads, first_output=first_output)
-        return self.models[file]
+    def _load(
+        self, table: Preparation | None, file: str, threads: int, *, first_output: bool, outputs: Sequence[str] = ()
+    ) -> OnnxModel:
+        """Return a model, loaded. table: what says how its inputs are given; None: it has one."""
+        model = OnnxModel(
+            self._files / file,
+            threads,
+            first_output=first_output,
+            input=table.input if table else None,
+            fixed=table.fixed_inputs if table else None,
+            outputs=outputs,
+            batch=table.batch if table else "both",
+        )
+        self.models[file], self.files[file] = model, model.files
+        return model
 
     def _outputs(self, model: OnnxModel, table: Preparation, shape: tuple[int, ...] | None) -> Sequence[Tensor] | None:
         limits = self._limits
@@ -137,6 +223,7 @@ class Parts:
             "image": (limits.max_pixels * table.channels, "raise max_pixels"),
             "audio": (round(limits.max_audio_s * (table.sample_rate or 1)), "raise max_audio_s"),
             "array": (limits.max_elements, "raise max_elements"),
+            "bytes": (1 << 21, "take fewer bytes"),
         }[self.spec.input.kind]
         return outputs_of(model, shape, most, self.origin, remedy)
 
@@ -145,45 +232,17 @@ def _no_input(value: Input) -> Tensor:
     raise InvalidValue("This variant takes the key, not the input.")
 
 
-def _labels(labels: str | tuple[str, ...] | None, folder: Path) -> tuple[str, ...]:
-    if not isinstance(labels, str):
-        return labels or ()
-    path = folder / labels
-    names = read_labels(decode_text(read_file(path, "check file and permissions"), str(path)))
+def _names(result: ResultSpec, folder: Path) -> tuple[str, ...]:
+    """Return the names of the classes, or the characters of the alphabet."""
+    if result.names_file is None:
+        return result.labels if isinstance(result.labels, tuple) else ()
+    path = folder / result.names_file
+    text = decode_text(read_file(path, "check file and permissions"), str(path))
+    if result.alphabet is not None:
+        return read_alphabet(text)
+    names = read_labels(text)
     try:
-        check_labels(names)
+        check_labels(names, least=2 if result.kind == "label" else 1)
     except ValueError as error:
         raise InvalidFunction(f"{path}: {error}; correct the file, one name per line") from None
     return names
-
-
-def _prepare(
-    kind: str, table: Preparation, model: OnnxModel, origin: str
-) -> tuple[Callable[[Input], Tensor], tuple[int, ...] | None]:
-    """Return what turns an input into the model's, checked against the model's own shape.
-
-    And the shape that comes out, without the batch axis; None: as the array is sent.
-    """
-    dtype = str(model.dtype)
-    try:
-        if kind == "image":
-            width, height = table.size or (0, 0)
-            shape: tuple[int, ...] = (table.channels, height, width)
-            mean, std = (table.mean or (0.0,)), (table.std or (1.0,))
-            prepare = image_tensor(
-                (width, height), table.channels, _spread(mean, table), _spread(std, table), dtype=dtype
-            )
-        elif kind == "audio":
-            rate, seconds = table.sample_rate or 1, table.seconds or 1.0
-            shape = (round(rate * seconds),)
-            prepare = audio_tensor(rate, seconds, dtype=dtype)
-        else:
-            return array_tensor(model.shape, dtype), None
-    except InvalidFunction as error:
-        raise InvalidFunction(f"{origin}: {model.path.name}: {error.detail}") from error
-    model.check(shape, origin)
-    return prepare, shape
-
-
-def _spread(values: tuple[float, ...], table: Preparation) -> tuple[float, ...]:
-    return values * table.channels if len(values) == 1 else values

@@ -11,11 +11,13 @@ from likewise.features.decode import Kind, decoded_size
 from likewise.features.identity import digest
 from likewise.function.key_type import KeyType
 from likewise.requests import NO_CONTROL, Asked, Control
-from likewise.types import Input, Session
+from likewise.types import Halfway, Input, Key, Session
 
 Decode = Callable[[str, bytes], Input]
 Normalize = Callable[[Input], tuple[Input, str]]
 """Returns an input as the model will see it, and its signature; raises InvalidValue for what the model cannot take."""
+
+Begin = Callable[[Input], tuple[Key, Halfway]]
 
 
 def as_it_is(value: Input) -> tuple[Input, str]:
@@ -37,8 +39,11 @@ class Reader:
         deterministic: bool = True,
         inline_bytes: int = 16 << 10,
         inline_values: int = 1 << 18,
+        begin: Begin | None = None,
     ) -> None:
         """Set up. key_type: the primary one. executor: reads what is too large for the event loop.
+
+        begin: makes the key by a part of the model, and says how far that came; never on the event loop.
 
         deterministic: whether equal inputs have equal results, so that a repeat may be told by its digest.
         inline_bytes, inline_values: largest body, and most decoded numbers, that are read on the event loop.
@@ -52,10 +57,15 @@ class Reader:
         self._deterministic = deterministic
         self.inline_bytes = inline_bytes
         self._inline_values = inline_values
+        self._begin = begin
 
     def is_small(self, media_type: str, body: bytes) -> bool:
         """Say whether a body is read on the event loop: by what it decodes to, too, not by its length alone."""
-        return len(body) <= self.inline_bytes and decoded_size(self._kind, media_type, body) <= self._inline_values
+        return (
+            self._begin is None
+            and len(body) <= self.inline_bytes
+            and decoded_size(self._kind, media_type, body) <= self._inline_values
+        )
 
     async def read(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked:
         """Return what a request asks; small inputs are read here and now, large ones on the pool.
@@ -73,16 +83,14 @@ class Reader:
         """Return what `read` does, on the calling thread."""
         started = perf_counter()
         value, signature = self._normalize(self._decode(media_type, body))
-        asked = Asked(
-            self._key_type,
-            self._extract(value),
-            session,
-            control,
-            started,
-            body=body,
-            value=value,
-            digest=digest(value) if self._deterministic else b"",
-            signature=signature,
-        )
+        key, halfway = self._begin(value) if self._begin else (self._extract(value), None)
+        asked = Asked(self._key_type, key, session, control, started)
+        asked.media_type, asked.body, asked.value = media_type, body, value
+        if halfway is not None:
+            asked.halfway = halfway
+        if signature:
+            asked.signature = signature
+        if self._deterministic:
+            asked.digest = digest(value)
         asked.read_s = perf_counter() - started
         return asked

@@ -13,8 +13,8 @@ from likewise.function.function import Function
 from likewise.function.registration_folder import Manifest, RegistrationFolder
 from likewise.function.registry import Registry
 from likewise.function.spec import FunctionSpec
+from likewise.function.spec_table import FILE_NAME, NAME
 from likewise.function.spec_text import decode_text, parse_json, parse_toml
-from likewise.function.tables import FILE_NAME, NAME
 from likewise.inference.onnx_file import external_files
 from likewise.ports import Journal
 from likewise.records import Registered, Unregistered
@@ -103,7 +103,7 @@ class Registrations:
         async with self._changing:
             name, at_sign, _ = address.partition("@")
             damaged = not at_sign and _place(name) in self._degraded and self._registry.find(name) is None
-            function = None if damaged else self._registry.resolve(address)
+            function = None if damaged else self._registry.get(address)
             at = self._next_moment(name)
             await asyncio.to_thread(self._forget, name, at)
             if function is not None:

@@ -29,7 +29,7 @@ class Registry:
         """Return the function served under a name without a version; None: there is none."""
         return self._by_name.get(name)
 
-    def resolve(self, address: str) -> Function:
+    def get(self, address: str) -> Function:
         """Return the function addressed as `name` or `name@version`. Raises UnknownFunction, naming what there is."""
         function = self._by_name.get(address)
         if function is not None:
@@ -39,8 +39,6 @@ class Registry:
         if function is not None and version == str(function.version):
             return function
         raise self._unknown(name, function)
-
-    get = resolve
 
     def of_journal(self, journal_id: str) -> Function | None:
         """Return the function whose records carry that id; None where it is not served, or its results differ."""
@@ -65,5 +63,7 @@ class Registry:
         old = self._by_name.pop(name, None)
         if old is not None:
             old.retired = True
+            if old.streams is not None:
+                old.streams.close()
             self._by_journal_id.pop(old.journal_id, None)
         return old

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from likewise.decision.counters import Counters
 from likewise.requests import Outcome
+from likewise.types import PolicyStatistics
 
 if TYPE_CHECKING:
     from likewise.function.function import Function
+
 
 _SHOWN = {"name", "takes", "cost", "size_bytes", "memory_bytes", "agreement", "origin"}
 
@@ -18,6 +21,7 @@ def gauges(fn: Function) -> Mapping[str, float]:
     """Return everything countable that others keep for this function."""
     policy = fn.policies[fn.key_type].statistics()
     others = [each.statistics() for each in list(fn.policies.values())[1:]]
+    beyond = Counters() if fn.variants is None else fn.variants.ladder.counters
     space = fn.namespace.statistics()
     runner = fn.runner
     return {
@@ -32,11 +36,13 @@ def gauges(fn: Function) -> Mapping[str, float]:
         "bar": policy.bar,
         "tokens": policy.tokens,
         "accuracy_target": policy.accuracy_target,
-        "estimated_accuracy": _least(each.estimated_accuracy for each in [policy, *others]),
+        "estimated_accuracy": _least([_with(policy, beyond), *(each.estimated_accuracy for each in others)]),
         "hit_precision": policy.hit_precision,
         "false_hits_bound": policy.false_hits_bound,
-        "probes": policy.probes + sum(each.probes for each in others),
-        "false_hits_seen": policy.false_hits_seen + sum(each.false_hits_seen for each in others),
+        "probes": beyond.probes + sum(each.probes for each in [policy, *others]),
+        "false_hits_seen": policy.false_hits_seen
+        + beyond.false_hits_seen
+        + sum(each.false_hits_seen for each in others),
         "samples_sent": fn.evidence.sent,
         "samples_left_out": fn.evidence.left_out,
         "samples_taken_in": fn.evidence.taken_in,
@@ -57,11 +63,12 @@ def statistics(fn: Function) -> dict[str, object]:
         "problems": dict(metrics.failed),
         "indexes": fn.namespace.kinds(),
         "projections": {
-            name: projector.projection.dimension if projector.projection else None
-            for name, projector in fn.projectors.items()
+            name: projection.dimension if (projection := fn.namespace.projections.get(name)) else None
+            for name in (*fn.projectors, *(name for name in fn.namespace.projections if name not in fn.projectors))
         },
         "hit_rate": metrics.hits / metrics.answers if metrics.answers else 0.0,
-        "variants": fn.variants.statistics() if fn.variants is not None else {},
+        "variants": {} if fn.variants is None else fn.variants.statistics(),
+        "video": None if fn.streams is None else fn.streams.statistics(),
         "saved_s": metrics.saved_s,
         "latency_p50_s": metrics.stages["total"].quantile(0.5),
         "latency_p99_s": metrics.stages["total"].quantile(0.99),
@@ -81,7 +88,6 @@ def describe(fn: Function) -> dict[str, object]:
         "input": spec.input.model_dump(),
         "model": spec.model.model_dump(exclude_defaults=True) if spec.model else None,
         "result": {"kind": spec.result.kind, "equality": spec.result.equality},
-        "variants": [variant.model_dump(include=_SHOWN) for variant in spec.variants],
         "keys": [
             {
                 "name": key.label,
@@ -91,6 +97,7 @@ def describe(fn: Function) -> dict[str, object]:
             }
             for key in spec.keys
         ],
+        "variants": [variant.model_dump(include=_SHOWN) for variant in spec.variants],
         "reuse": {"policy": policy.policy, "accuracy_target": policy.accuracy_target, "neighbors": fn.k},
         "capacity": {
             "entries": fn.namespace.capacity_entries,
@@ -99,6 +106,13 @@ def describe(fn: Function) -> dict[str, object]:
         },
         "entries": len(fn.namespace),
     }
+
+
+def _with(policy: PolicyStatistics, beyond: Counters) -> float:
+    """Return the estimated accuracy of a policy and of the variants beyond it; NaN where either has none yet."""
+    if math.isnan(policy.estimated_accuracy) or (beyond.would_be_hits and not beyond.probes):
+        return math.nan
+    return max(0.0, policy.estimated_accuracy - beyond.corrections / max(1, policy.requests))
 
 
 def _least(estimates: Iterable[float]) -> float:

@@ -23,16 +23,17 @@ class Sessions:
         """Return the session of a device, a new one at its first request.
 
         device: any name that tells it from others of its account; nothing depends on its being true but what its
-        answers are worth to itself. account, may_insert: as its access key has it. address: where it calls from, if it
-        did not name itself: how it redeems tickets is then remembered under that, since its next connection is another
-        device.
+        answers are worth to itself. account, may_insert: as its access key has it. address: host and port where it
+        calls from, if it did not name itself: how it redeems tickets is then remembered under the host, since its next
+        connection is another device.
         """
         name = account, device
         session = self._sessions.get(name)
         if session is None:
             if len(self._sessions) >= self._limit:
                 self._sessions.popitem(last=False)
-            session = self._sessions[name] = Session(-1, account, may_insert, self._of(account, address or device))
+            holder = address.rpartition(":")[0] or device
+            session = self._sessions[name] = Session(-1, account, may_insert, device, self._of(account, holder))
         elif session.may_insert is not may_insert:
             session.may_insert = may_insert
         return session

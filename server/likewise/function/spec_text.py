@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from likewise.errors import InvalidFunction
 from likewise.function.spec import SPEC_FILE, FunctionSpec
-from likewise.function.tables import NAME
+from likewise.function.spec_table import NAME
 
 MAX_BYTES = 1 << 20
 """The longest text of a spec."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from likewise.errors import InvalidFunction, LikewiseError
 from likewise.inference.model import OnnxModel
+from likewise.results.encode import Encode
 from likewise.types import Tensor
 
 GUESSES = (8, 32, 64, 128, 224, 16_000, 1)
@@ -77,6 +78,25 @@ def check_scores(model: OnnxModel, output: Tensor, labels: Sequence[str], origin
         raise InvalidFunction(
             f"{origin}: result.labels names {len(labels)} classes, but {name} has {output.size}; correct the labels"
         )
+
+
+def check_outputs(
+    model: OnnxModel, kind: str, outputs: Sequence[Tensor], labels: Sequence[str], encode: Encode, origin: str
+) -> None:
+    """Raise InvalidFunction unless the outputs for one input, without the batch axis, make a result of a kind.
+
+    Numbers that are not finite are no reason: the input was zeros.
+    """
+    if kind == "label":
+        check_scores(model, outputs[0], labels, origin)
+        return
+    tame = [np.zeros_like(each) if each.dtype.kind == "f" else each for each in outputs]
+    try:
+        encode(tame)
+    except LikewiseError as error:
+        raise InvalidFunction(
+            f"{origin}: the outputs of {model.path.name} make no result of kind `{kind}`: {error.detail}"
+        ) from error
 
 
 def check_key(model: OnnxModel, output: Tensor, origin: str) -> int:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from likewise.function.tables import NAME, Bytes, FileName, Preparation, check_preparation
+from likewise.function.preparation_spec import OF_ALL, Preparation, check_preparation
+from likewise.function.spec_table import NAME, Bytes, FileName
 
 
 class VariantSpec(Preparation):
@@ -31,11 +32,16 @@ class VariantSpec(Preparation):
     origin: Annotated[str, Field(max_length=200)] = ""
     """How it was made, such as `distilled` or `int8`."""
 
+    @property
+    def own_fields(self) -> list[str]:
+        """What it says of how its inputs are prepared, sorted; empty: as the model's."""
+        return sorted((self.model_fields_set & Preparation.model_fields.keys()) - OF_ALL)
 
-def check_variants(variants: Sequence[VariantSpec], kind: str, model: bool, results: str) -> None:
+
+def check_variants(variants: Sequence[VariantSpec], kind: str, model: Preparation | None, results: str) -> None:
     """Raise ValueError, naming the remedy, for variants that a function cannot have.
 
-    kind: of its inputs; model: whether it has one; results: their kind.
+    kind: of its inputs; model: how its model's inputs are prepared, if it has one; results: their kind.
     """
     if not variants:
         return
@@ -45,13 +51,14 @@ def check_variants(variants: Sequence[VariantSpec], kind: str, model: bool, resu
         raise ValueError(f"two of the [[variants]] are called `{twice}`; give each a `name` of its own")
     if "model" in names:
         raise ValueError("one of the [[variants]] is called `model`, as the full one is; give it another `name`")
-    if not model:
+    if model is None:
         raise ValueError("[[variants]] answer in place of the model; add a [model], which checks them, or remove them")
     if results != "label":
         raise ValueError("[[variants]] are judged by their scores, for results of kind `label`; remove them")
+    if model.overlap is not None or any(variant.overlap is not None for variant in variants):
+        raise ValueError("[[variants]] are asked about whole inputs, not about windows; remove them, or `overlap`")
     for variant in variants:
-        table = f"variants `{variant.name}`"
-        own = sorted(variant.model_fields_set & Preparation.model_fields.keys())
+        table, own = f"variants `{variant.name}`", variant.own_fields
         if variant.takes == "key" and own:
             raise ValueError(f"[{table}] takes the key as it is and has no use for `{own[0]}`; remove it")
         if variant.takes == "input" and own:

@@ -7,14 +7,19 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from likewise.decision.ladder import Ladder, Step
 from likewise.decision.opinions import Opinion, opinion
 from likewise.errors import LikewiseError
+from likewise.function.parts import Computation
+from likewise.function.variant_spec import VariantSpec
 from likewise.inference.batching import Batcher
+from likewise.inference.model import OnnxModel
 from likewise.requests import Asked
 from likewise.results.encode import Encode
 from likewise.results.labels import Labels
-from likewise.types import Result, Tensor, Verdict
+from likewise.types import Lesson, Result, Tensor, Verdict
 
 _log = logging.getLogger("likewise.function.variants")
 
@@ -146,6 +151,15 @@ class Variants:
         assert not isinstance(found, Variant)
         return found
 
+    def learn(self, verdict: Verdict, label: int) -> tuple[Lesson, Verdict, bool]:
+        """Take in the full model's label for a request that came this far.
+
+        Returns the lesson on the neighbors and the verdict on them, and whether what would have been answered is wrong.
+        """
+        base: Verdict = verdict.climb.base
+        lesson = self.ladder.learn(verdict, label)
+        return lesson, base, verdict.label != label if verdict is not base else lesson.wrong
+
     def statistics(self) -> Mapping[str, dict[str, float]]:
         """Return what each variant did so far, by name."""
         shares = self.ladder.statistics()
@@ -153,3 +167,47 @@ class Variants:
             each.name: {**shares[each.name], "failures": each.failures, "mean_cost_s": each.mean_cost_s}
             for each in self._variants
         }
+
+
+QUICK_S = 0.001
+"""Seconds up to which a variant is asked on the event loop, as keys are extracted there; others go to the workers."""
+
+
+def variants_of(
+    rungs: Sequence[tuple[VariantSpec, Computation]], labels: Labels, queue: Callable[[Computation], Batcher]
+) -> list[Variant]:
+    """Return variants ready to be asked. rungs: in order of cost; queue: makes that of one that is not quick."""
+    built = []
+    for spec, found in rungs:
+        assert isinstance(found.model, OnnxModel)
+        step = Step(spec.name, spec.cost, spec.agreement)
+        run = found.model.run_one()
+        quick = spec.takes == "key" or _is_quick(found.model, run)
+        tensor_of = _key_of if spec.takes == "key" else _tensor_of(found)
+        built.append(Variant(step, tensor_of, run, found.encode, labels, None if quick else queue(found)))
+    return built
+
+
+def _key_of(asked: Asked) -> Tensor:
+    return asked.key
+
+
+def _tensor_of(computation: Computation) -> Callable[[Asked], Tensor]:
+    def tensor_of(asked: Asked) -> Tensor:
+        assert asked.value is not None
+        return computation.prepare(asked.value)
+
+    return tensor_of
+
+
+def _is_quick(model: OnnxModel, run: Callable[[Tensor], Tensor]) -> bool:
+    """Say whether a model may be asked on the event loop: the quickest of a few runs counts."""
+    if None in model.shape:
+        return False
+    zeros = np.zeros([axis or 1 for axis in model.shape], model.dtype)
+    times = []
+    for _ in range(5):
+        started = perf_counter()
+        run(zeros)
+        times.append(perf_counter() - started)
+    return min(times) <= QUICK_S

@@ -13,20 +13,22 @@ from uvicorn.server import ServerState
 
 from likewise.errors import BadRequest, HeadTooLarge, LikewiseError, Overloaded, RequestTimeout, TooLarge
 from likewise.http import framing
-from likewise.http.exchange import App, Exchange
+from likewise.http.exchange import App, Exchange, scope_of
 from likewise.http.output import OutputSide
 from likewise.http.problems import render, unexpected
+from likewise.http.turns import TakesTurns
 
 AHEAD_BYTES = 65536
 """What a client may send ahead of an answer before it is not read any more."""
 STEPS = 2
 """Heads and bodies of one connection, sent ahead, that are taken before others get their turn: one request."""
+_ALWAYS = b"GET /livez "  # waits for nobody
 _NO_ROOM = "The bodies that arrive at once take more memory than max_held_bytes sets aside; try again."
 
 log = logging.getLogger("likewise.http")
 
 
-class HttpConnection(OutputSide):
+class HttpConnection(OutputSide, TakesTurns):
     """One connection. A subclass says how requests are answered, in `begin_request` and `end_request`."""
 
     def __init__(
@@ -37,16 +39,18 @@ class HttpConnection(OutputSide):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, _loop)
+        self.turns = self.shared.turns
         self.app: App = config.loaded_app
         self.app_state = app_state
         self.access_log = config.access_log
         self.root_path = config.root_path
         self.client: tuple[str, int] | None = None
+        self.address = ""
         self.spare = False
         """True beyond the limits on connections: to be told so, and closed."""
         self.exchange: Exchange | None = None
         self.body: framing.Body | None = None
-        """The body that is being received."""
+        """What is being received."""
         self._input = b""
         self._at = 0  # what of it has been taken
         self._looked = 0  # bytes of a head in which its end was looked for
@@ -54,6 +58,7 @@ class HttpConnection(OutputSide):
         self._body_since = 0.0
         self._body_bytes = 0  # of the request under way
         self._advancing = False
+        self._whole = False  # the request under way is, and is to be answered
 
     # ── how a request is answered ──────────────────────────────────────────────────────────────────────────
 
@@ -75,9 +80,10 @@ class HttpConnection(OutputSide):
         """Take a place among the connections."""
         self.transport = transport
         self.client = get_remote_addr(transport)
+        self.address = self.client[0] if self.client else ""
         self.server = get_local_addr(transport)
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn only asks them to shut down
-        self.spare = not self.shared.add(self, self._address)
+        self.spare = not self.shared.add(self, self.address)
         self.deadline = self.loop.time() + self.limits.head_timeout_s
         self.settle()
 
@@ -87,7 +93,7 @@ class HttpConnection(OutputSide):
         self._closing = True
         self.ready = False
         self.server_state.connections.discard(self)
-        self.shared.remove(self, self._address)
+        self.shared.remove(self, self.address)
         self.give_up()
         self._wake()
 
@@ -129,7 +135,7 @@ class HttpConnection(OutputSide):
         self._stops = self.leaving = True
         if self._closing:
             self.abort()
-        elif self.task is None and self.body is None:
+        elif self.task is None and self.body is None and not self.waits:
             self._close()
 
     # ── what comes in ──────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +156,7 @@ class HttpConnection(OutputSide):
     @property
     def _blocked(self) -> bool:
         """True while the next request has to wait: for an answer, for its reader."""
-        return self._write_paused or self._closing or (self.task is not None and self.body is None)
+        return self._write_paused or self.waits or self._closing or (self.task is not None and self.body is None)
 
     def _advance(self) -> None:
         """Take from the input what can be taken; others come in between where a client sends many requests at once."""
@@ -159,6 +165,9 @@ class HttpConnection(OutputSide):
         self._advancing = True
         steps = 0
         try:
+            if self._whole and not self.waits:
+                self._whole = self.has_turn = False
+                self.end_request()
             while not self._blocked and self._at < len(self._input):
                 if not (self._take_body(self.body) if self.body is not None else self._take_head()):
                     break
@@ -169,9 +178,16 @@ class HttpConnection(OutputSide):
         except Exception as error:  # nothing a client sends may end the server
             self.refuse(error if isinstance(error, LikewiseError) else unexpected(error))
         finally:
-            self._advancing = False
+            self._advancing = self.has_turn = False
         if not self._blocked:
             self.settle()
+
+    def take_turn(self) -> None:
+        """Begin what waited."""
+        self.waits = False
+        if not self._closing:
+            self.has_turn = True
+            self._advance()
 
     def settle(self) -> None:
         """See whether the next request is welcome, once nothing is left to take."""
@@ -203,12 +219,15 @@ class HttpConnection(OutputSide):
                 framing.check_beginning(data, at, looked)
             self._looked = size
             return False
-        self._looked = 0
         self._in_head = False
+        if not (data.startswith(_ALWAYS, at) or self.may_begin()):
+            return False
+        self._looked = 0
         self._at = end
         self.keep_alive = True
         body = self.begin_request(data, at, end)
         if body.done:
+            self.has_turn = False
             self.end_request()
         else:
             self.body = body
@@ -229,28 +248,17 @@ class HttpConnection(OutputSide):
             self.body = None
             self.shared.received(self)
             self.deadline = math.inf
-            self.end_request()
+            self._whole = not self.may_begin()
+            self.has_turn = False
+            if not self._whole:
+                self.end_request()
         return True
 
     def hand_over(self, request: framing.Request) -> None:
         """Let the application answer a request whose head was read."""
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": request.http_version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": "http",
-            "root_path": self.root_path,
-            "headers": request.headers,
-            "state": self.app_state.copy(),
-            "method": request.method,
-            "path": self.root_path + request.path,
-            "raw_path": self.root_path.encode() + request.raw_path,
-            "query_string": request.query,
-        }
         self._no_content = request.method == "HEAD"
         self.keep_alive = request.keep_alive and not self.spare
+        scope = scope_of(request, self.client, self.server, self.root_path, self.app_state)
         self.exchange = Exchange(self, scope, request.expects, self.access_log)
         self.start(self.loop.create_task(self.exchange.run(self.app)))
 
@@ -272,7 +280,9 @@ class HttpConnection(OutputSide):
 
     def write_answer(self, data: bytes) -> None:
         """Send a whole answer to a request after which the next one is welcome."""
-        super().write_answer(data)
+        self.deadline = self.shared.idle_until
+        self.transport.write(data)
+        self.server_state.total_requests += 1
         if self._body_bytes:
             self._release()
 
@@ -310,11 +320,7 @@ class HttpConnection(OutputSide):
         """Do what has to be done once the deadline is over."""
         limits = self.limits
         if self._write_paused or self._closing:
-            unsent = self.transport.get_write_buffer_size()
-            if not unsent or self._unsent - unsent < limits.min_rate * limits.write_timeout_s:
-                self.abort()
-            else:  # it is slow, but it reads
-                self._unsent, self.deadline = unsent, now + limits.write_timeout_s
+            self.check_reader(now)
         elif self.body is not None:
             due = self._body_since + limits.body_timeout_s + self._body_bytes / limits.min_rate
             if due > now:
@@ -340,7 +346,3 @@ class HttpConnection(OutputSide):
         if self._body_bytes:
             self.shared.release(self, self._body_bytes)
             self._body_bytes = 0
-
-    @property
-    def _address(self) -> str:
-        return self.client[0] if self.client else ""

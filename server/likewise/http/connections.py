@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from uvicorn.server import ServerState
 
 from likewise.http.limits import Limits
+from likewise.http.turns import Turns
 
 SPARE = 64
 """Connections beyond the limits that are still taken, each for one request: to be answered 503, or /livez."""
@@ -38,6 +39,7 @@ class Connections:
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self.limits = limits
+        self.turns = Turns(loop)
         self.held_bytes = 0
         """Bytes of all bodies of requests that are not answered yet."""
         self._loop = loop

@@ -23,6 +23,8 @@ from likewise.types import Entry, Key, Result
 MAX_TAGS = 16
 TAG_LENGTH = 64
 TAG_BYTES = MAX_TAGS * TAG_LENGTH
+MOST_KEYS = 64
+"""Keys of one entry that are looked at; no function has as many key types."""
 
 _SEVERAL = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"entries"[ \t\r\n]*:[ \t\r\n]*\[')
 
@@ -39,8 +41,10 @@ class EntryBody(BaseModel):
     result: Any = Field(None, description="The result, any JSON")
     result_base64: str | None = Field(None, description="The result where it is not JSON")
     media_type: str | None = Field(None, max_length=MEDIA_TYPE_LENGTH, pattern=f"^{MEDIA_TYPE}$")
-    cost_s: float = Field(0.1, ge=0, le=86400, allow_inf_nan=False, description="Seconds it took to compute")
-    ttl_s: float | None = Field(None, gt=0, allow_inf_nan=False, description="At most the function's own")
+    cost_s: float = Field(
+        0.1, strict=True, ge=0, le=86400, allow_inf_nan=False, description="Seconds it took to compute"
+    )
+    ttl_s: float | None = Field(None, strict=True, gt=0, allow_inf_nan=False, description="At most the function's own")
     tags: list[str] = Field(default_factory=list, max_length=16)
     ticket: str | None = Field(None, max_length=64)
 
@@ -188,6 +192,14 @@ async def _check_size(text: bytes, limit: int, pace: Pace) -> None:
 def _validated(document: object, text: bytes = b"") -> EntryBody:
     """Return an entry; text: its JSON where that was not checked yet. Raises InvalidValue."""
     check_json(text)
+    if isinstance(document, dict):  # a fault is told of each member, so there must not be a hundred thousand
+        if unknown := sorted(document.keys() - EntryBody.model_fields.keys())[:5]:
+            names = ", ".join(f"`{name[:64]}`" for name in unknown)
+            raise InvalidValue(f"An entry has no {names}; leave that out.")
+        if isinstance(keys := document.get("keys"), dict) and len(keys) > MOST_KEYS:
+            raise InvalidValue(f"`keys` has {len(keys)} keys; send one for each key type of the function.")
+        if isinstance(tags := document.get("tags"), list) and len(tags) > MAX_TAGS:
+            raise InvalidValue(f"`tags` has {len(tags)} tags, the limit is {MAX_TAGS}; send fewer.")
     try:
         return EntryBody.model_validate(document)
     except ValidationError as error:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
+from likewise.http.framing import Request
 from likewise.http.problems import Headers, render, unexpected
 
 access = logging.getLogger("uvicorn.access")
@@ -38,6 +39,31 @@ class Output(Protocol):
 
     async def drained(self) -> None:
         """Return once the client has read enough to be sent more."""
+
+
+def scope_of(
+    request: Request,
+    client: tuple[str, int] | None,
+    server: tuple[str, int | None] | None,
+    root_path: str,
+    state: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what an ASGI application is told of a request. Source: ASGI specification 3.0, HTTP connection scope."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": request.http_version,
+        "server": server,
+        "client": client,
+        "scheme": "http",
+        "root_path": root_path,
+        "headers": request.headers,
+        "state": state.copy(),
+        "method": request.method,
+        "path": root_path + request.path,
+        "raw_path": root_path.encode() + request.raw_path,
+        "query_string": request.query,
+    }
 
 
 class Exchange:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from likewise.access import ANONYMOUS, Principal
+from likewise.access import Principal
 from likewise.errors import BadRequest, InvalidValue, LikewiseError, TooLarge, UnsupportedMediaType
 from likewise.function.function import Function
 from likewise.http import wire
@@ -64,7 +64,8 @@ class Hot:
     def __init__(self, edge: Edge, rest: Asgi, limits: Limits) -> None:
         self.edge = edge
         self.limits = limits
-        self._rest = rest
+        self.rest = rest
+        """Answers everything but the hot routes."""
         self._pipeline = edge.pipeline
         self._registry = edge.registry
         self._access = edge.access
@@ -85,7 +86,7 @@ class Hot:
                         return await self._serve(path[14:-7], False, scope, receive, send)
             elif scope["method"] == "HEAD":  # whoever sends the answer leaves its body out
                 scope = {**scope, "method": "GET"}
-        return await self._rest(scope, receive, send)
+        return await self.rest(scope, receive, send)
 
     async def _serve(self, address: str, infers: bool, scope: Scope, receive: Receive, send: Send) -> None:
         fn: Function | None = None
@@ -96,6 +97,8 @@ class Hot:
                 raise UnsupportedMediaType("Content-Encoding is not supported here; send the body as it is.")
             fn = self._registry.get(address)
             control = wire.parse_control(fields.get(b"cache-control", b""))
+            if infers:
+                control = wire.with_stream(control, fields.get(b"likewise-stream", b""))
             media_type = wire.media_type(fields.get(b"content-type", b""))
             device = wire.device(fields.get(b"likewise-device", b""))
             asker = Asker(control, _session(fn, device, connection_name(scope.get("client")), control, principal))
@@ -147,6 +150,10 @@ class Hot:
             if not found.get(b"authorization"):
                 self.edge.origins.check(found)
             control = wire.parse_control(found.get(b"cache-control", b""))
+            if infers:
+                control = wire.with_stream(control, found.get(b"likewise-stream", b""))
+                if control.stream is not None and control.stream.number >= 0:
+                    return None  # another head for each frame
             device = wire.device(found.get(b"likewise-device", b""))
             if infers:
                 max_bytes = self._registry.get(address).reader.inline_bytes
@@ -167,18 +174,18 @@ class Hot:
             principal = self._access.check(head.authorization, "infer")
             fn = self._registry.get(head.address)
             control = head.control
-            asker = Asker(control, _session(fn, head.device, connection, control, principal))
+            session = _session(fn, head.device, connection, control, principal)
             if head.infers:
                 check_length(len(body), fn.max_body_bytes)
-                begun = self._pipeline.begin(fn, head.media_type, body, asker.control, asker.session)
+                begun = self._pipeline.begin(fn, head.media_type, body, control, session)
                 return begun if isinstance(begun, Answer) else Begun(fn, control, begun)
             key_type = _key_type(fn, head.query) if head.query else fn.key_type
             if head.media_type == wire.KEYS:
                 key = fn.key_types[key_type].plain(body)
                 if key is not None:
-                    answer = self._pipeline.lookup(fn, key, key_type, asker.control, asker.session)
+                    answer = self._pipeline.lookup(fn, key, key_type, control, session)
                     return answer if type(answer) is Answer else answered(answer, control)
-            found = self._lookup(fn, head.media_type, body, key_type, asker)
+            found = self._lookup(fn, head.media_type, body, key_type, Asker(control, session))
             return found if isinstance(found, tuple) else Begun(fn, control, found)
         except Exception as error:  # nothing a device sends may end the server
             return refused(fn, error)
@@ -215,11 +222,9 @@ def _session(fn: Function, device: str, connection: str, control: Control, princ
     """
     if control.no_store or not (device or connection):
         return None
-    account = "" if principal is ANONYMOUS else principal.account
-    may_insert = principal is ANONYMOUS or principal.allows("insert")
     if device:
-        return fn.devices.get(device, account, may_insert)
-    return fn.devices.get(connection, account, may_insert, connection.rpartition(":")[0])
+        return fn.devices.get(device, principal.account, principal.may_insert)
+    return fn.devices.get(connection, principal.account, principal.may_insert, connection)
 
 
 def _key_type(fn: Function, query: bytes) -> str:

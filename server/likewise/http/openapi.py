@@ -26,7 +26,7 @@ from likewise.http.schemas import (
     closed,
     listed,
 )
-from likewise.http.wire import DEVICE_BYTES
+from likewise.http.wire import DEVICE_BYTES, STREAM_NAME
 
 FUNCTION = "/v1/functions/{name}"
 JSON, KEYS, TOML = "application/json", "application/octet-stream", "application/toml"
@@ -84,6 +84,12 @@ _DEVICE = {
     "description": "What the device calls itself; without it, each connection is taken for a device",
     "schema": {"type": "string", "maxLength": DEVICE_BYTES},
 }
+_STREAM = {
+    "name": "Likewise-Stream",
+    "in": "header",
+    "description": "The camera that the input is the next frame of; then `;frame=N` and `;late=drop` where wanted",
+    "schema": {"type": "string", "pattern": f"^{STREAM_NAME.pattern}( *; *(frame=[0-9]{{1,15}}|late=drop))*$"},
+}
 _KEY_TYPE = {
     "name": "key_type",
     "in": "query",
@@ -96,7 +102,7 @@ _INFER = {
     "tags": ["hot"],
     "operationId": "infer",
     "summary": "Return the result for a raw input, from reuse or from the model",
-    "parameters": [_ADDRESS, _CONTROL, _DEVICE],
+    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _STREAM],
     "requestBody": {"required": True, "content": {**_EVERY_INPUT, JSON: {"schema": NUMBERS}}},
     "responses": {
         "200": {"description": "The result", "headers": _HEADERS, "content": {"*/*": {}}},

@@ -102,11 +102,13 @@ class OutputSide(asyncio.Protocol):
         begun, self._begun = self._begun, 0
         return (b"%b%b%b\r\n" % (STATUS_LINE[status], self.fixed(), lines))[begun:]
 
-    def write_answer(self, data: bytes) -> None:
-        """Send a whole answer to a request after which the next one is welcome."""
-        self.deadline = self.shared.idle_until
-        self.transport.write(data)
-        self.server_state.total_requests += 1
+    def check_reader(self, now: float) -> None:
+        """Drop a client that did not read at `min_rate` until its deadline; give one that did another."""
+        limits, unsent = self.limits, self.transport.get_write_buffer_size()
+        if not unsent or self._unsent - unsent < limits.min_rate * limits.write_timeout_s:
+            self.abort()
+        else:  # it is slow, but it reads
+            self._unsent, self.deadline = unsent, now + limits.write_timeout_s
 
     def write(self, data: bytes) -> None:
         """Send a piece of a body."""

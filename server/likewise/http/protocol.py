@@ -18,7 +18,8 @@ from likewise.errors import Overloaded
 from likewise.http import framing
 from likewise.http.connection import HttpConnection
 from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
-from likewise.http.problems import unexpected
+from likewise.http.problems import Headers, unexpected
+from likewise.http.turns import COMPUTED, HANDED_ON, HEAVY, HIT
 from likewise.http.wire import JSON
 from likewise.requests import Answer, Outcome
 
@@ -29,6 +30,7 @@ HEAD_BYTES = 2048
 WAITING_BYTES = 65536
 """Longest body that is waited for here; of longer ones the application is asked first whether it wants them."""
 
+_REUSED = Outcome.HIT
 _MARK = b"POST " + PREFIX.encode()
 _LENGTH = b"\r\ncontent-length: "
 _HIT = (
@@ -71,7 +73,13 @@ class HotProtocol(HttpConnection):
             if head is not None:
                 digits = data[at:after]
                 length = len(data) - end
-                if digits.isdigit() and len(digits) < 10 and int(digits) == length and length <= head.max_bytes:
+                if (
+                    digits.isdigit()
+                    and len(digits) < 10
+                    and int(digits) == length
+                    and length <= head.max_bytes
+                    and (self.load < HEAVY or self.turns.take(self.load))
+                ):
                     try:
                         self._answer(head, data[end:])
                     except Exception as error:  # nothing a device sends may end the server
@@ -143,12 +151,11 @@ class HotProtocol(HttpConnection):
         assert hot is not None
         answer = hot.answer_now(head, body, self._name)
         if isinstance(answer, Answer):
-            plain = answer.outcome is Outcome.HIT and answer.result.media_type == JSON and answer.ttl_s < 1e12
-            if plain and not self.leaving:
-                content = answer.result.body
-                self.write_answer(
-                    _HIT % (self.fixed(), len(content), answer.ttl_s, answer.age_s, answer.entry_id, content)
-                )
+            if self.load:
+                self.load = max(0, self.load + HIT)
+            (content, media_type), outcome, _, entry_id, age_s, ttl_s, _, _, _ = answer
+            if outcome is _REUSED and media_type == JSON and ttl_s < 1e12 and not self.leaving:
+                self.write_answer(_HIT % (self.fixed(), len(content), ttl_s, age_s, entry_id, content))
             else:
                 self.respond(*answered(answer, head.control))
         elif isinstance(answer, Begun):
@@ -156,6 +163,12 @@ class HotProtocol(HttpConnection):
             self.start(self.loop.create_task(self._finish(hot, answer)))
         else:
             self.respond(*answer)
+
+    def respond(self, status: int, content: bytes, headers: Headers) -> None:
+        """Send a whole answer, and go on to the next request."""
+        if self.task is not None:
+            self.weigh(headers, COMPUTED if self.exchange is None else HANDED_ON)
+        super().respond(status, content, headers)
 
     async def _finish(self, hot: Hot, begun: Begun) -> None:
         """Send what was computed."""

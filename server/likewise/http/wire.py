@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from likewise.errors import BadRequest, InvalidValue
-from likewise.requests import NO_CONTROL, Answer, Control, Outcome, Ticket
+from likewise.requests import NO_CONTROL, Answer, Control, Outcome, StreamTag, Ticket
 from likewise.types import Result
 
 JSON = "application/json"
@@ -22,6 +23,8 @@ _NUMBERS = frozenset({int, float})
 _ENTRY_ID = re.compile("^[0-7][0-9a-fA-F]{15}$")
 ENTRY_ID = _ENTRY_ID.pattern
 """What a written entry id looks like."""
+
+STREAM_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 DEVICE_BYTES = 128
 """Longest name that a device may give itself."""
@@ -57,6 +60,35 @@ def parse_control(cache_control: bytes) -> Control:
             field, stricter = ("max_age_s", min) if name == "max-age" else ("min_fresh_s", max)
             found[field] = stricter(float(text), found.get(field, float(text)))
     return Control(**found) if found else NO_CONTROL
+
+
+@lru_cache(maxsize=1024)
+def stream_tag(value: bytes) -> StreamTag | None:
+    """Return what a Likewise-Stream header says: a name, then `frame=N` and `late=drop` in any order, after semicolons.
+
+    Raises BadRequest for anything else.
+    """
+    if not value:
+        return None
+    name, *parameters = (part.strip() for part in value.decode("latin-1").split(";"))
+    if not STREAM_NAME.fullmatch(name):
+        raise BadRequest("Likewise-Stream: a stream's name is 1 to 128 letters, digits, or . _ - : / signs.")
+    number, drop = -1, False
+    for parameter in parameters:
+        field, _, text = parameter.partition("=")
+        if field == "frame" and text.isascii() and text.isdecimal() and len(text) <= 15:
+            number = int(text)
+        elif parameter == "late=drop":
+            drop = True
+        else:
+            raise BadRequest(f"Likewise-Stream: `{parameter[:32]}` is neither `frame=N` nor `late=drop`; remove it.")
+    return StreamTag(name, number, drop)
+
+
+def with_stream(control: Control, value: bytes) -> Control:
+    """Return a request's control with the stream that its Likewise-Stream header names. Raises BadRequest."""
+    tag = stream_tag(value)
+    return control if tag is None else replace(control, stream=tag)
 
 
 def device(name: bytes) -> str:

@@ -16,7 +16,7 @@ from likewise.index.outline import Outline
 from likewise.index.parts import Parts
 from likewise.index.saved import SavedIndex
 from likewise.index.trials import Measure, Measured, Trial, measure
-from likewise.index.wrapper import Wrapper
+from likewise.index.wrapper import Replacing
 from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 
@@ -26,13 +26,13 @@ TRIED_AT = 64_000
 """Numbers in all keys from which on something may be faster than a scan: 1,000 keys of 64 dimensions."""
 LEAST, MOST = 64, 2000
 """Keys among which the first trial is made at the earliest and at the latest."""
-AGAIN = {"exact": 2, "ivf": 4, "hnsw": 4}
+AGAIN = {"exact": 2, "ivf": 4, "ivf-sq8": 4, "hnsw": 4}
 """Times as many keys as at the last trial, when the kind that won it has to face the next."""
 SETTLED = 100_000
 """Keys among which a graph that wins need not be tried again as they grow: the others slow down more."""
 
 
-class AutoIndex(Wrapper):
+class AutoIndex(Replacing):
     """Holds one index of another kind, and replaces it when it is worn or another kind answers cheaper.
 
     Few keys are scanned. Then, whenever they have doubled or quadrupled since the last time, or quartered, all kinds
@@ -91,19 +91,6 @@ class AutoIndex(Wrapper):
         """What the last trial found out about each kind; empty before the first."""
         return dict(self._measured)
 
-    @property
-    def held(self) -> int | None:
-        """The capacity of the bulk load that was announced; None: there is none."""
-        return self._held
-
-    def hold(self, capacity: int) -> None:
-        """Begin no replacement until `release`: a bulk load of up to `capacity` keys would only have to repeat itself.
-
-        What is exact stays exact meanwhile, so adding costs next to nothing and a lookup a scan.
-        """
-        self._held = capacity
-        self._current.hold(capacity)
-
     def release(self, cancelled: Cancelled | None = None) -> None:
         """The bulk load is over: replace what is due to be. cancelled: gives that up, without background."""
         self._held = None
@@ -116,20 +103,6 @@ class AutoIndex(Wrapper):
     def moving(self) -> bool:
         """True while a replacement is on its way."""
         return self._move is not None
-
-    def add(self, slots: Slots, keys: Keys) -> None:
-        """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
-        self._current.add(slots, keys)
-        if self._move is not None:
-            self._move.added(slots, keys)
-        self._tend()
-
-    def remove(self, slots: Slots) -> None:
-        """Take slots out; unknown ones are a no-op."""
-        self._current.remove(slots)
-        if self._move is not None:
-            self._move.removed(slots)
-        self._tend()
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
         """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""

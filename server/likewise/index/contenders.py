@@ -11,7 +11,7 @@ from likewise.errors import InvalidValue
 from likewise.index.exact import ExactIndex
 from likewise.index.graph import Scale
 from likewise.index.hnsw import EFFORTS, HnswIndex
-from likewise.index.ivf import SAMPLE, IvfIndex, lists_for
+from likewise.index.ivf import SAMPLE, CodedIvfIndex, IvfIndex, lists_for
 from likewise.index.keyed import KeyedIndex
 from likewise.index.moves import Cancelled, fill
 from likewise.index.parts import Parts
@@ -19,6 +19,11 @@ from likewise.index.saved import SavedIndex
 from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
 from likewise.types import Keys, Slots
 
+CODED_FROM = 100_000
+"""Keys from which on lists of keys in 8 bits are tried, and lists of keys as they are only where those miss too many.
+
+Among fewer the two take turns by a few percent; among more, keys as they are fall behind as they grow.
+"""
 KNOWN = 0.5
 """Share of the keys that a saved index has to have; with less it is built anew."""
 
@@ -36,11 +41,15 @@ class Contenders:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds beside a scan, the one that takes longest to build last.
+        """The kinds beside a scan, in the order in which they are tried: the one that takes longest to build last.
 
         Only a graph can hold keys in less than 4 bytes a number.
         """
-        return ("ivf", "hnsw") if self._scale.precision == "float32" else ("hnsw",)
+        return ("ivf-sq8", "ivf", "hnsw") if self._scale.precision == "float32" else ("hnsw",)
+
+    def among(self, count: int) -> tuple[str, ...]:
+        """Return the kinds that are worth trying among so many keys."""
+        return tuple(kind for kind in self.kinds if kind != "ivf-sq8" or count >= CODED_FROM)
 
     def build(
         self,
@@ -95,12 +104,11 @@ class Contenders:
         capacity = max(MIN_CAPACITY, 2 * count)
         if kind == "hnsw":
             return self._graph(capacity=capacity, rebuilds_itself=False)
-        if kind == "ivf":
-            wanted = SAMPLE * lists_for(count)
+        if kind in ("ivf", "ivf-sq8"):
+            made = CodedIvfIndex if kind == "ivf-sq8" else IvfIndex
+            wanted = SAMPLE * lists_for(count, made.lists)
             training = every(parts, max(1, count // wanted))[1] if count and parts else None
-            return IvfIndex(
-                self._dimension, capacity=capacity, training=training, expected=count, rebuilds_itself=False
-            )
+            return made(self._dimension, capacity=capacity, training=training, expected=count, rebuilds_itself=False)
         return ExactIndex(self._dimension)
 
 

@@ -202,8 +202,9 @@ class Graph:
     def keys(self, positions: Slots) -> Keys:
         """Return a copy of the keys at `positions`, shape (n, d). May be called from other threads beside `append`."""
         with self._moving:
-            codes = faiss.rev_swig_ptr(self._storage.codes.data(), self.count * self._key_bytes)
-            found = codes.reshape(self.count, self._key_bytes)[positions]
+            count = self.count  # read once: it may grow beside this
+            codes = faiss.rev_swig_ptr(self._storage.codes.data(), count * self._key_bytes)
+            found = codes.reshape(count, self._key_bytes)[positions]
         if self._scale.precision == "float32":
             return found.view(np.float32)
         keys = np.empty((len(found), self.dimension), np.float32)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.index.kernels import Lists
+from likewise.index.coded import CodedLists
+from likewise.index.lists import Lists
 from likewise.index.parts import Parts
 from likewise.index.saved import Column, SavedIndex
 from likewise.index.tombstoned import MIN_CAPACITY, TombstonedIndex
@@ -21,18 +22,26 @@ SAMPLE = 64
 """Keys for each centroid that it is found from."""
 
 
-def lists_for(count: int) -> int:
+LISTS = 2.0
+"""Lists, as a multiple of the square root of the keys."""
+
+
+def lists_for(count: int, multiple: float = LISTS) -> int:
     """Return how many lists so many keys are put in."""
-    return 1 if count <= EXACT_LIMIT else round(2 * count**0.5)
+    return 1 if count <= EXACT_LIMIT else round(multiple * count**0.5)
 
 
 class IvfIndex(TombstonedIndex):
-    """Lists around centroids; new centroids as the keys quadruple or quarter. Its effort is a share of the lists.
+    """Lists around centroids; new centroids as the keys quadruple or quarter. Its effort is a share of the keys.
 
     Finding centroids takes long among many keys: let AutoIndex do it in the background.
     """
 
     kind = "ivf"
+    lists = LISTS
+    """As many, times the square root of the keys."""
+    lasts = 4
+    """How many times as many keys there may be as when the centroids were found."""
 
     def __init__(
         self,
@@ -47,8 +56,8 @@ class IvfIndex(TombstonedIndex):
     ) -> None:
         """Set up an empty index.
 
-        capacity: positions reserved, tombstones included. probe_share: of the lists, how many a search looks
-        through, in (0, 1]. training: keys to find the first centroids in, shape (n, d), for `expected` keys.
+        capacity: positions reserved, tombstones included. probe_share: of the keys, how many a search looks
+        at, in (0, 1]. training: keys to find the first centroids in, shape (n, d), for `expected` keys.
         Raises InvalidValue for a probe share out of range.
         """
         if not 0 < probe_share <= 1:
@@ -63,11 +72,15 @@ class IvfIndex(TombstonedIndex):
     def _make(self, capacity: int, keys: Keys) -> Lists:
         count = self._expected if self._training is not None else len(keys)
         training = keys if self._training is None else self._training
-        lists = min(lists_for(count), max(1, len(training)))
+        lists = min(lists_for(count, self.lists), max(1, len(training)))
         self._trained_at = count if lists > 1 else 0
         sample = training[self._rng.permutation(len(training))[: SAMPLE * lists]] if lists > 1 else None
-        self._lists = Lists(self._dimension, capacity, lists, self._probes(lists), sample)
+        self._lists = self._made(capacity, lists, training=sample)
+        self._lists.look_at(self._effort, self._least)
         return self._lists
+
+    def _made(self, capacity: int, lists: int, **known: Keys | None) -> Lists:
+        return Lists(self._dimension, capacity, lists, **known)
 
     def _facts(self) -> dict[str, Any]:
         return {"lists": self._lists.lists, "trained_at": self._trained_at, "least": self._least}
@@ -88,13 +101,16 @@ class IvfIndex(TombstonedIndex):
             raise InvalidValue("a centroid is no number")
         self._trained_at, self._least = saved.number("trained_at"), saved.number("least", 1)
         capacity = max(MIN_CAPACITY, 2 * count)
-        lists = Lists(self._dimension, capacity, number, self._probes(number), centroids=centroids)
+        lists = self._made(capacity, number, centroids=centroids, **self._known(saved))
+        lists.look_at(self._effort, self._least)
         self._engine = self._lists = lists
         self._published = (self._engine, self._positions)
         self._reach_for(capacity)
         highest = int(slots.max(initial=-1)) + 1
         number_of = np.full(highest, -1, np.int64)
-        number_of[slots[slots >= 0]] = numbers[slots >= 0]
+        for start in range(0, count, CHUNK):  # a part at a time: the loop waits for the interpreter meanwhile
+            part = slots[start : start + CHUNK]
+            number_of[part[part >= 0]] = numbers[start : start + CHUNK][part >= 0]
         for part, keys in parts:
             if cancelled():
                 return False
@@ -107,28 +123,66 @@ class IvfIndex(TombstonedIndex):
             self.add(part[~known], keys[~known])
         return True
 
-    def _probes(self, lists: int) -> int:
-        return max(min(self._least, lists), round(self._effort * lists))
+    def _known(self, saved: SavedIndex) -> dict[str, Keys]:
+        """Return what a saved index has beside the centroids. Raises InvalidValue where it is damaged."""
+        return {}
 
     @property
     def efforts(self) -> tuple[float, ...]:
-        """Shares of the lists that come to 1, 2, 3, 4, 6, 8, 12 and so on, at most half of them."""
+        """Shares of the keys that come to 1 to 8, 10, 12, 14, 16, 20 and so on lists, at most half of them."""
+        return self._shares({2**power * step // 4 for power in range(2, 31) for step in (4, 5, 6, 7)} | {1, 2, 3})
+
+    def _shares(self, numbers: Iterable[float]) -> tuple[float, ...]:
         count = self._lists.lists
-        numbers = sorted({2**power * step // 2 for power in range(1, count.bit_length()) for step in (2, 3)} | {1})
-        return tuple(number / count for number in numbers if number == 1 or number <= count // 2)
+        return tuple(number / count for number in sorted(numbers) if number == 1 or number <= count / 2)
 
     @property
     def effort(self) -> float:
-        """The share of the lists that a search looks through."""
+        """The share of the keys that a search looks at."""
         return self._effort
 
     @effort.setter
     def effort(self, effort: float) -> None:
         self._effort, self._least = effort, 1
-        self._lists.probe(self._probes(self._lists.lists))
+        self._lists.look_at(effort, 1)
 
     @property
     def worn(self) -> bool:
-        """True: tombstones are many, or the keys have quadrupled or quartered; time for new lists."""
+        """True: tombstones are many, or the keys have quadrupled (or doubled, see `lasts`) or quartered."""
         count = len(self)
-        return super().worn or count > max(EXACT_LIMIT, 4 * self._trained_at) or count < self._trained_at // 4
+        return super().worn or count > max(EXACT_LIMIT, self.lasts * self._trained_at) or count < self._trained_at // 4
+
+
+class CodedIvfIndex(IvfIndex):
+    """Lists of keys in 8 bits a number, of which the best are compared exactly: for very many keys.
+
+    Up to EXACT_LIMIT keys there is one list of keys as they are.
+    """
+
+    kind = "ivf-sq8"
+    lists = 3.0
+    lasts = 2
+
+    def _made(self, capacity: int, lists: int, **known: Keys | None) -> Lists:
+        if lists == 1:
+            return super()._made(capacity, lists, training=known.get("training"), centroids=known.get("centroids"))
+        # room for all that may come before there are new lists: a page of it takes memory only once it is written
+        return CodedLists(self._dimension, 5 * capacity // 2, lists, **known)
+
+    def _columns(self, count: int) -> Iterable[Column]:
+        yield from super()._columns(count)
+        lists = self._lists
+        yield "coding", [lists.coding if isinstance(lists, CodedLists) else np.empty(0, np.float32)]
+
+    @property
+    def efforts(self) -> tuple[float, ...]:
+        """Shares of the keys that come to 1, 1 1/8, 1 1/4 … 2, 2 1/4 and so on lists, at most half of them."""
+        return self._shares(2.0**power * step / 8 for power in range(31) for step in range(8, 16))
+
+    def _known(self, saved: SavedIndex) -> dict[str, Keys]:
+        if saved.number("lists", 1) == 1:
+            return {}
+        coding = saved.column("coding", "<f4", self._dimension + 1)
+        if not np.isfinite(coding).all() or coding[-1] <= 0:
+            raise InvalidValue("it cannot be told how its keys were coded")
+        return {"coding": coding}

@@ -9,10 +9,10 @@ from likewise.index.alsh import AlshIndex
 from likewise.index.auto import AutoIndex
 from likewise.index.exact import ExactIndex
 from likewise.index.hnsw import HnswIndex
-from likewise.index.ivf import IvfIndex
+from likewise.index.ivf import CodedIvfIndex, IvfIndex
 from likewise.index.keyed import KeyedIndex
 
-KINDS = ("auto", "exact", "hnsw", "ivf", "alsh")
+KINDS = ("auto", "exact", "hnsw", "ivf", "ivf-sq8", "alsh")
 
 
 def make_index(kind: str, dimension: int, **options: Any) -> KeyedIndex:
@@ -27,6 +27,7 @@ def make_index(kind: str, dimension: int, **options: Any) -> KeyedIndex:
         "exact": ExactIndex,
         "hnsw": HnswIndex,
         "ivf": IvfIndex,
+        "ivf-sq8": CodedIvfIndex,
         "alsh": AlshIndex,
     }
     if kind not in makers:

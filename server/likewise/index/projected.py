@@ -14,7 +14,7 @@ from likewise.index.outline import Outline, probes
 from likewise.index.parts import Parts
 from likewise.index.projection import Projected
 from likewise.index.saved import SavedIndex
-from likewise.index.wrapper import Wrapper
+from likewise.index.wrapper import Replacing
 from likewise.ports import Projection
 from likewise.types import Key, Keys, Slots
 
@@ -22,7 +22,7 @@ Make = Callable[[int], KeyedIndex]
 """Dimension -> an empty index."""
 
 
-class ProjectedIndex(Wrapper):
+class ProjectedIndex(Replacing):
     """Searches keys as they are or by a projection, and changes from one to the other without a pause.
 
     The index for a new projection is filled in a background thread from the keys as they came, brought up to date
@@ -123,34 +123,10 @@ class ProjectedIndex(Wrapper):
             self._move.cancel()
             self._move = None
 
-    def hold(self, capacity: int) -> None:
-        """Begin no replacement of the index in use until `release`; see KeyedIndex."""
-        self._held = capacity
-        self._current.hold(capacity)
-
     def release(self, cancelled: Cancelled | None = None) -> None:
         """The bulk load is over: begin what is due."""
         self._held = None
         self._current.release(cancelled)
-
-    @property
-    def held(self) -> int | None:
-        """The capacity of the bulk load that was announced; None: there is none."""
-        return self._held
-
-    def add(self, slots: Slots, keys: Keys) -> None:
-        """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
-        self._current.add(slots, keys)
-        if self._move is not None:
-            self._move.added(slots, keys)
-            self._tend()
-
-    def remove(self, slots: Slots) -> None:
-        """Take slots out; unknown ones are a no-op."""
-        self._current.remove(slots)
-        if self._move is not None:
-            self._move.removed(slots)
-            self._tend()
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:
         """Return (l2_sq, slots), both of shape (n, k), nearest first; +inf and -1 where there are fewer than k."""

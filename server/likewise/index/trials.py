@@ -9,6 +9,7 @@ from statistics import fmean, median
 from time import thread_time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.index.contenders import Contenders, every
 from likewise.index.exact import ExactIndex
@@ -23,6 +24,8 @@ RECALL = 0.97
 """Share of the ten nearest keys that a kind must find, on average; one that finds fewer is out, however fast."""
 QUESTIONS = 64
 """Keys that are kept out of the contenders and searched for: at most twice as many, and an eighth of few keys."""
+MANY = 100_000
+"""Keys from which on there are four times as many questions: effort is dear, and finding out takes seconds anyway."""
 NEAREST = 10
 TURNS = 3
 """Times each is searched for; the fastest counts."""
@@ -30,6 +33,10 @@ SCANNED = 32_768
 """Keys that a scan is timed among; its time among more is in proportion."""
 FEW = 16
 """Searches that faiss answers without multiplying matrices, which is less accurate."""
+DOUBT = 1.0
+"""Standard errors by which what is found among the questions has to be above RECALL, where more effort could help."""
+STRIDE = 4
+"""Efforts that are passed over at first."""
 ADDING = 0.1
 """Insertions that a search is charged with: one search in ten finds nothing and is followed by one."""
 
@@ -44,6 +51,10 @@ class Measured:
     """Seconds of a search and a tenth of an insertion, as a multiple of what a scan of all keys takes for both."""
     effort: float | None = None
     """What it was searched with; None where the kind has no such thing."""
+
+
+MISSED = Measured(0.0, inf)
+"""What stands for a kind that was not tried."""
 
 
 class Questions:
@@ -71,7 +82,17 @@ class Questions:
 
     def recall(self, index: KeyedIndex) -> float:
         """Return the share of the nearest that an index finds."""
-        return float((index.search(self.keys, self.k)[0] <= self.reach).mean())
+        return float(self._shares(index).mean())
+
+    def surely(self, index: KeyedIndex) -> tuple[float, float]:
+        """Return what `recall` does, and that less DOUBT standard errors: so few questions tell just about."""
+        shares = self._shares(index)
+        recall = float(shares.mean())
+        return recall, recall - DOUBT * float(shares.std()) / len(shares) ** 0.5
+
+    def _shares(self, index: KeyedIndex) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = (index.search(self.keys, self.k)[0] <= self.reach).mean(axis=1)
+        return found
 
 
 Measure = Callable[[str, KeyedIndex, Questions], Measured]
@@ -114,11 +135,19 @@ def measure(kind: str, index: KeyedIndex, questions: Questions, clock: Callable[
 def _least(index: KeyedIndex, questions: Questions) -> tuple[float, float | None]:
     if not isinstance(index, TombstonedIndex):
         return questions.recall(index), None
+
+    def found(at: int) -> tuple[float, float]:
+        index.effort = index.efforts[at]
+        return questions.surely(index)
+
+    # in strides first: there may be eighty efforts, and the most take longest
+    last = len(index.efforts) - 1
+    strides = [*range(0, last, STRIDE), last]
+    end = next((at for at in strides if found(at)[1] >= RECALL), last)
     recall = 0.0
-    for effort in index.efforts:
-        index.effort = effort
-        recall = questions.recall(index)
-        if recall >= RECALL:
+    for at in range(max(0, end - STRIDE + 1), end + 1):
+        recall, sure = found(at)
+        if sure >= RECALL:
             break
     return recall, index.effort
 
@@ -143,14 +172,16 @@ class Trial:
         self.count = len(parts)
         if cancelled():
             return None
-        step = max(8, self.count // QUESTIONS)
+        step = max(8, self.count // (QUESTIONS if self.count < MANY else 4 * QUESTIONS))
         slots, keys = every(parts, step)
         rest = _Rest(parts, step)
-        kinds = self._contenders.kinds
+        kinds = self._contenders.among(self.count)
         measured = {"exact": Measured(1.0, 1.0)}
         questions: Questions | None = None
         index: KeyedIndex | None = None
         for kind in kinds:
+            if kind == "ivf" and measured.get("ivf-sq8", MISSED).recall >= RECALL:
+                continue
             if index is not None:
                 index.discard()
             index = None  # before the next takes its place in memory

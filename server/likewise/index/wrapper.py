@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from likewise.index.keyed import KeyedIndex
+from likewise.index.moves import Move
 from likewise.index.parts import Parts
 from likewise.types import Keys, Slots
 
@@ -44,3 +45,41 @@ class Wrapper:
     def snapshot(self, chunk: int) -> Parts:
         """Return the slots as they are now and their keys, in parts."""
         return self._current.snapshot(chunk)
+
+
+class Replacing(Wrapper):
+    """A wrapper that replaces the index in use: what changes meanwhile is passed on to what is being built, too."""
+
+    _move: Move | None
+    _held: int | None
+
+    def _tend(self) -> None:
+        """Take over what is complete, and begin what is due."""
+        raise NotImplementedError
+
+    @property
+    def held(self) -> int | None:
+        """The capacity of the bulk load that was announced; None: there is none."""
+        return self._held
+
+    def hold(self, capacity: int) -> None:
+        """Begin no replacement until `release`: a bulk load of up to `capacity` keys would only have to repeat itself.
+
+        What is exact stays exact meanwhile, so adding costs next to nothing and a lookup a scan.
+        """
+        self._held = capacity
+        self._current.hold(capacity)
+
+    def add(self, slots: Slots, keys: Keys) -> None:
+        """Add keys under slots that are not in the index. Raises InvalidValue for shapes that do not match."""
+        self._current.add(slots, keys)
+        if self._move is not None:
+            self._move.added(slots, keys)
+        self._tend()
+
+    def remove(self, slots: Slots) -> None:
+        """Take slots out; unknown ones are a no-op."""
+        self._current.remove(slots)
+        if self._move is not None:
+            self._move.removed(slots)
+        self._tend()

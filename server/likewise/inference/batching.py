@@ -21,7 +21,7 @@ import numpy as np
 
 from likewise.errors import LikewiseError, ModelFailed, Overloaded
 from likewise.ports import Model
-from likewise.types import Input, Tensor
+from likewise.types import Halfway, Input, Tensor
 
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
@@ -52,9 +52,11 @@ class Workers:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    value: Input
+    value: Input | Halfway
     size_bytes: int
     future: asyncio.Future[tuple[list[Tensor], float]]
+    due: float
+    """When a user's is refused, by the loop's clock."""
 
 
 class _Lane:
@@ -102,7 +104,7 @@ class Batcher:
     def __init__(
         self,
         model: Model,
-        prepare: Callable[[Input], Tensor],
+        prepare: Callable[[Input | Halfway], Tensor],
         workers: Workers,
         *,
         batch_max: int = 16,
@@ -123,6 +125,7 @@ class Batcher:
         self._probes = _Lane(queue_limit, queue_bytes)
         self._probes_soon = max(2, self._batch_max)
         self._yielded = 0
+        self._timer: asyncio.TimerHandle | None = None
         self.is_waiting = False
         self.mean_cost_s = 0.05
         """Moving average of the seconds that one input takes."""
@@ -142,9 +145,9 @@ class Batcher:
     @property
     def takes_probes(self) -> bool:
         """Whether one more probe would be settled soon: with the next batch."""
-        return len(self._probes) < self._probes_soon
+        return len(self._probes.jobs) < self._probes_soon
 
-    async def infer(self, value: Input, *, probe: bool = False) -> tuple[list[Tensor], float]:
+    async def infer(self, value: Input | Halfway, *, probe: bool = False) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
 
         probe: waits in the probes' lane, as long as it takes; the oldest there goes where it overflows.
@@ -160,18 +163,16 @@ class Batcher:
             if not oldest.future.done():
                 oldest.future.set_exception(self.overloaded(f"{len(lane) + 1} probes wait for inference already"))
         loop = asyncio.get_running_loop()
-        job = _Job(value, size, loop.create_future())
+        job = _Job(value, size, loop.create_future(), loop.time() + self.queue_timeout_s)
         lane.put(job)
         self.start()
-        timer = None if probe else loop.call_later(self.queue_timeout_s, self._expire, job)
+        if self._timer is None and not probe:
+            self._timer = loop.call_at(job.due, self._expire, loop)
         try:
             return await job.future
         except asyncio.CancelledError:
             lane.drop(job)
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     def start(self) -> None:
         """Start batches while there are inputs and free workers."""
@@ -198,11 +199,18 @@ class Batcher:
                     batch.append(job)
         return batch
 
-    def _expire(self, job: _Job) -> None:
-        """Refuse a user's input that still waits when its time is over."""
-        if job in self._users.jobs and not job.future.done():
-            self._users.drop(job)
-            job.future.set_exception(self.overloaded(f"waited over {self.queue_timeout_s:g} s for inference"))
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse users' inputs that still wait when their time is over; one timer serves all, for the oldest is first.
+
+        It is not stopped where nothing waits any more: most inputs are taken at once, and a timer for each would cost
+        more than what is looked at here.
+        """
+        jobs, now = self._users.jobs, loop.time()
+        while jobs and jobs[0].due <= now:
+            job = self._users.take()
+            if not job.future.done():
+                job.future.set_exception(self.overloaded(f"waited over {self.queue_timeout_s:g} s for inference"))
+        self._timer = loop.call_at(jobs[0].due, self._expire, loop) if jobs else None
 
     def _work(self, batch: Sequence[_Job], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""
@@ -213,7 +221,7 @@ class Batcher:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             loop.call_soon_threadsafe(self._finish, batch, done)
 
-    def _compute(self, values: Sequence[Input]) -> tuple[list[list[Tensor] | LikewiseError], float]:
+    def _compute(self, values: Sequence[Input | Halfway]) -> tuple[list[list[Tensor] | LikewiseError], float]:
         """Run a batch; one input that cannot be prepared or computed does not spoil the others."""
         started = perf_counter()
         answers: list[list[Tensor] | LikewiseError] = []

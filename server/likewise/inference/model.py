@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 
 from likewise.errors import InvalidFunction, ModelFailed
+from likewise.inference.fixed import Fixed
 from likewise.inference.onnx_file import external_paths
+from likewise.inference.onnx_graph import describe, foreign_operators
 from likewise.types import Tensor
 
 onnxruntime.set_default_logger_severity(4)  # its errors reach us as exceptions; no second copy on stderr
@@ -22,90 +26,162 @@ _DTYPES: dict[str, Any] = {
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
     "tensor(int8)": np.int8,
+    "tensor(uint16)": np.uint16,
+    "tensor(int16)": np.int16,
+    "tensor(uint32)": np.uint32,
     "tensor(int32)": np.int32,
+    "tensor(uint64)": np.uint64,
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
-_OUTPUTS = {*_DTYPES, "tensor(uint16)", "tensor(uint32)", "tensor(uint64)", "tensor(int16)"}
-"""What an output may be: what NumPy has a type for, and JSON numbers."""
+"""What inputs and outputs may be: what NumPy has a type for, and JSON numbers."""
+
+Batch = Literal["both", "input", "none"]
+"""What has a batch axis: input and outputs, the input alone, or neither."""
+
+Bound = tuple[onnxruntime.IOBinding, Tensor, list[Tensor]]
+"""A binding with the buffers that it reads its input from and writes its outputs to, without the batch axis."""
 
 
-Bound = tuple[onnxruntime.IOBinding, Tensor, Tensor]
-"""A binding with the buffers that it reads its input from and writes its output to, without the batch axis."""
+_LARGE_BYTES = 1 << 15
+"""An output that is handed over in the very memory that it was written to."""
+
+
+def limit_memory(size_bytes: int) -> None:
+    """Let all models that are loaded from now on take at most so many bytes together, weights and tensors.
+
+    One that wants more raises before it gets any. The limit is the process's: a later one counts for later models.
+    """
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    arena = onnxruntime.OrtArenaCfg({"max_mem": size_bytes, "arena_extend_strategy": 1})  # no more than is asked for
+    onnxruntime.create_and_register_allocator(place, arena)
 
 
 class OnnxModel:
-    """A loaded ONNX model with one input whose first axis is the batch.
+    """A loaded ONNX model of which one input comes from a request, with the batch as its first axis.
 
-    `shape` is the input's shape without the batch axis; None stands for an axis of any length. `outputs` are the names
-    of the outputs that are computed, `files` its own and those beside it that hold some of its numbers.
+    `shape` is that input's shape without the batch axis; None stands for an axis of any length. `batch` says what has
+    one. `outputs` are the names of the outputs that are computed, `files` its own and those beside it that hold some of
+    its numbers.
     """
 
-    def __init__(self, path: Path, threads: int = 1, *, first_output: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int = 1,
+        *,
+        first_output: bool = False,
+        input: str | None = None,
+        fixed: Mapping[str, Fixed] | None = None,
+        outputs: Sequence[str] = (),
+        batch: Batch = "both",
+    ) -> None:
         """Load the file. Raises InvalidFunction, naming the file and what is wrong with it.
 
-        first_output: leave the others out. Its external data have to lie in its folder.
+        Its external data have to lie in its folder. first_output: leave the others out, where `outputs` names none.
+        input: the one that comes from a request; None: the one that is not fixed. fixed: values of all others, by name.
+        batch: what has a batch axis; without one on both sides one input is computed at a time.
         """
         self.files = (path, *external_paths(path, path.parent))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # Spinning workers would take the event loop's core between two inferences.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime raises a family without a common base
-            raise InvalidFunction(
-                f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; export it again"
-            ) from error
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1:
-            names = ", ".join(f"`{each.name}`" for each in inputs)
-            raise InvalidFunction(f"{path}: takes {len(inputs)} inputs ({names}); export it with exactly one")
-        if inputs[0].type not in _DTYPES:
-            raise InvalidFunction(
-                f"{path}: input `{inputs[0].name}` is {inputs[0].type}; export it with a numeric tensor"
-            )
-        axes = list(inputs[0].shape)
-        if not axes:
-            raise InvalidFunction(f"{path}: input `{inputs[0].name}` is a scalar; the first axis has to be the batch")
-        if isinstance(axes[0], int) and axes[0] != 1:
-            raise InvalidFunction(f"{path}: has a fixed batch of {axes[0]}; export it with a dynamic batch axis, or 1")
         self.path = path
-        self.dynamic_batch = not isinstance(axes[0], int)
-        self.shape: tuple[int | None, ...] = tuple(axis if isinstance(axis, int) else None for axis in axes[1:])
-        self.dtype = np.dtype(_DTYPES[inputs[0].type])
-        outputs = self._session.get_outputs()[: 1 if first_output else None]
-        for output in outputs:
-            if output.type not in _OUTPUTS:
+        self._session = session = _load(path, threads)
+        inputs = session.get_inputs()
+        self._fixed = {name: self._value(_input(path, inputs, name), each) for name, each in (fixed or {}).items()}
+        taken = self._taken(inputs, input)
+        if taken.type not in _DTYPES:
+            raise InvalidFunction(f"{path}: input `{taken.name}` is {taken.type}; export it with a numeric tensor")
+        axes = list(taken.shape)
+        if not axes and batch != "none":
+            raise InvalidFunction(f"{path}: input `{taken.name}` is a scalar; the first axis has to be the batch")
+        if batch != "none" and isinstance(axes[0], int) and axes[0] not in (-1, 1):
+            raise InvalidFunction(f"{path}: has a fixed batch of {axes[0]}; export it with a dynamic batch axis, or 1")
+        self.batch = batch
+        # fixed inputs whose own axes may have any length could have the batch among them: one at a time is right
+        bound = all(isinstance(axis, int) for each in inputs if each.name in self._fixed for axis in each.shape)
+        self.dynamic_batch = batch == "both" and bound and not (isinstance(axes[0], int) and axes[0] == 1)
+        self.shape: tuple[int | None, ...] = tuple(
+            axis if isinstance(axis, int) and axis > 0 else None for axis in axes[batch != "none" :]
+        )
+        self.dtype = np.dtype(_DTYPES[taken.type])
+        self._input_name: str = taken.name
+        self.outputs = self._wanted(session.get_outputs(), outputs, first_output)
+        self._fetched = list(self.outputs)
+        self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it takes one input and nothing beside it, with a batch axis on both sides."""
+        return not self._fixed and self.batch == "both"
+
+    def _value(self, declared: Any, fixed: Fixed) -> Tensor:
+        """Return the tensor of an input that is always the same. Raises InvalidFunction where it does not fit."""
+        if declared.type not in _DTYPES:
+            raise InvalidFunction(f"{self.path}: input `{declared.name}` is {declared.type}, which cannot be fixed")
+        axes = [axis if isinstance(axis, int) and axis > 0 else None for axis in declared.shape]
+        try:
+            return fixed.tensor(np.dtype(_DTYPES[declared.type]), axes)
+        except ValueError as error:
+            raise InvalidFunction(f"{self.path}: [model.fixed] {declared.name}: {error}") from None
+
+    def _taken(self, inputs: Sequence[Any], name: str | None) -> Any:
+        path = self.path
+        if name is not None:
+            taken = _input(path, inputs, name)
+            if name in self._fixed:
+                raise InvalidFunction(f"{path}: `{name}` is named as the input and in [model.fixed]; leave one out")
+        else:
+            left = [each for each in inputs if each.name not in self._fixed]
+            if not left:
+                raise InvalidFunction(f"{path}: all its inputs are in [model.fixed]; leave out the one from requests")
+            taken = left[0]
+        loose = [each.name for each in inputs if each.name not in (*self._fixed, taken.name)]
+        if loose:
+            names = ", ".join(f"`{each.name}`" for each in inputs)
+            raise InvalidFunction(
+                f"{path}: takes {len(inputs)} inputs ({names}), and exactly one comes from a request; give the others "
+                f"values in [model.fixed], such as `{loose[0]}`, or export it with one"
+            )
+        return taken
+
+    def _wanted(self, found: Sequence[Any], names: Sequence[str], first: bool) -> tuple[str, ...]:
+        path = self.path
+        known = {each.name: each for each in found}
+        strange = [name for name in names if name not in known]
+        if strange:
+            there = ", ".join(f"`{name}`" for name in known)
+            raise InvalidFunction(f"{path}: result.outputs names `{strange[0]}`; its outputs are {there}; correct it")
+        taken = [known[name] for name in names] or list(found[: 1 if first else None])
+        for output in taken:
+            if output.type not in _DTYPES:
                 raise InvalidFunction(
                     f"{path}: output `{output.name}` is {output.type}; export it with tensors of numbers alone"
                     + (", for scikit-learn with `zipmap` off" if output.type.startswith(("seq", "map")) else "")
                 )
-        self.outputs: tuple[str, ...] = tuple(each.name for each in outputs)
-        self._fetched = None if not first_output else list(self.outputs)
-        self._input_name = inputs[0].name
+        return tuple(each.name for each in taken)
 
-    def check(self, shape: Sequence[int], origin: str) -> None:
-        """Raise InvalidFunction unless a tensor of that shape, without the batch axis, can be its input."""
+    def check(self, shape: Sequence[int | None], origin: str) -> None:
+        """Raise InvalidFunction unless a tensor of that shape, without the batch axis, can be its input.
+
+        shape: None for an axis that differs from input to input.
+        """
         fits = len(shape) == len(self.shape) and all(
             want is None or want == have for want, have in zip(self.shape, shape, strict=True)
         )
         if not fits:
-            wanted = "×".join("any" if axis is None else str(axis) for axis in self.shape)
+            wanted, prepared = (
+                "×".join("any" if axis is None else str(axis) for axis in each) for each in (self.shape, shape)
+            )
             channels_last = len(shape) == 3 and self.shape[-1:] in ((1,), (3,)) and self.shape[:1] not in ((1,), (3,))
             remedy = (
-                "its channels come last (NHWC): export it with channels first (NCHW), or with a Transpose before it"
+                'its channels come last: set layout = "nhwc"'
                 if channels_last
-                else "correct the spec's size (width, height), channels, sample_rate or seconds"
+                else "correct the spec's size (width, height), channels, layout, resize, sample_rate or seconds"
             )
             raise InvalidFunction(
                 f"{origin}: {self.path.name} takes an input of {wanted or 'one number'}, but the spec prepares "
-                f"{'×'.join(map(str, shape))}; {remedy}"
+                f"{prepared}; {remedy}"
             )
 
     def run(self, batch: Tensor) -> Sequence[Tensor]:
@@ -114,49 +190,144 @@ class OnnxModel:
         batch: shape (n, ...), converted to the model's dtype; n is 1 unless `dynamic_batch`.
         Raises ModelFailed where the model raises, or an output has no batch axis of n.
         """
+        given = batch[0] if self.batch == "none" else batch
         try:
-            outputs = self._session.run(self._fetched, {self._input_name: np.ascontiguousarray(batch, self.dtype)})
-        except Exception as error:  # as above: no common base
-            raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
+            feed = {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed}
+            outputs = self._session.run(self._fetched, feed)
+        except Exception as error:  # ONNX Runtime raises a family without a common base
+            raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
+        if self.batch != "both":
+            return [np.asarray(output)[None] for output in outputs]
         for name, output in zip(self.outputs, outputs, strict=True):
             if not isinstance(output, np.ndarray) or output.ndim == 0 or output.shape[0] != len(batch):
                 raise ModelFailed(f"{self.path.name}: output `{name}` has no batch axis of {len(batch)}")
         return list(outputs)
 
-    def run_one(self) -> Callable[[Tensor], Tensor]:
-        """Return a function from one input to the first output for it, both without the batch axis, copied.
+    def profile(self, one: Tensor) -> list[Mapping[str, Any]]:
+        """Return what ONNX Runtime tells of each operator that it ran for one input, without its batch axis.
 
-        Faster than `run` where the model is small: input and output stay bound between calls, on each thread its own.
-        Where the input may have any length, or the model only takes what is not float32, it is `run`. A lone number
-        comes out as shape (1,). Raises as `run`.
+        `op_name`, `input_type_shape` and `output_type_shape` say what was computed: lists of `{type: shape}`.
+        Raises ModelFailed.
         """
-        if None in self.shape:
-            return lambda one: np.atleast_1d(self.run(one[None])[0][0])
+        options = onnxruntime.SessionOptions()
+        options.enable_profiling = True
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")  # so that weights are inputs
+        options.log_severity_level = 4
+        with tempfile.TemporaryDirectory(prefix="likewise-") as folder:
+            options.profile_file_prefix = f"{folder}/profile"
+            try:
+                session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+                given = one if self.batch == "none" else one[None]
+                session.run(None, {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed})
+                events = json.loads(Path(session.end_profiling()).read_bytes())
+            except Exception as error:  # as above
+                raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
+        return [each["args"] for each in events if str(each.get("name", "")).endswith("_kernel_time")]
+
+    def run_one(self) -> Callable[[Tensor], Tensor]:
+        """Return a function from one input to the first output for it; see `run_each`. A lone number has shape (1,)."""
+        run_each = self.run_each(1)
+        return lambda one: np.atleast_1d(run_each(one)[0])
+
+    def run_each(self, count: int | None = None) -> Callable[[Tensor], list[Tensor]]:
+        """Return a function from one input to its outputs, all without the batch axis, copied.
+
+        count: the first so many outputs alone. Faster than `run` where the model is small: inputs and outputs stay
+        bound between calls, on each thread its own. Where the input may have any length, or the model takes or gives
+        what is not float32, it is `run`. Raises as `run`.
+        """
+
+        def plain(one: Tensor) -> list[Tensor]:
+            return [output[0] for output in self.run(one[None])[:count]]
+
+        if None in self.shape or not self.plain:
+            return plain
         zeros = np.zeros((1, *(axis or 1 for axis in self.shape)), self.dtype)
-        first = self.run(zeros)[0]
-        if zeros.dtype != np.float32 or first.dtype != np.float32:
-            return lambda one: np.atleast_1d(self.run(one[None])[0][0])
+        first = self.run(zeros)[:count]
+        if {zeros.dtype, *(each.dtype for each in first)} != {np.dtype(np.float32)}:
+            return plain
         session, threads = self._session, threading.local()
+        larges = [each.nbytes > _LARGE_BYTES for each in first]
+        fresh = [at for at, large in enumerate(larges) if large]
 
         def bind() -> Bound:
-            binding, given, taken = session.io_binding(), np.zeros_like(zeros), np.zeros_like(first)
+            binding, given, taken = session.io_binding(), np.zeros_like(zeros), [np.zeros_like(each) for each in first]
             binding.bind_input(self._input_name, "cpu", 0, np.float32, given.shape, given.ctypes.data)
-            binding.bind_output(self.outputs[0], "cpu", 0, np.float32, taken.shape, taken.ctypes.data)
-            threads.bound = bound = binding, given.reshape(given.shape[1:]), taken.reshape(taken.shape[1:] or 1)
+            for name, each in zip(self.outputs, taken, strict=False):
+                binding.bind_output(name, "cpu", 0, np.float32, each.shape, each.ctypes.data)
+            threads.bound = bound = (
+                binding,
+                given.reshape(given.shape[1:]),
+                [each.reshape(each.shape[1:]) for each in taken],
+            )
             return bound
 
-        def run_one(one: Tensor) -> Tensor:
+        def run_each(one: Tensor) -> list[Tensor]:
             bound: Bound = getattr(threads, "bound", None) or bind()
             binding, given, taken = bound
             try:
+                for at in fresh:  # a new one each time is cheaper than a copy
+                    taken[at] = np.empty_like(taken[at])
+                    binding.bind_output(
+                        self.outputs[at], "cpu", 0, np.float32, (1, *taken[at].shape), taken[at].ctypes.data
+                    )
                 given[...] = one
                 session.run_with_iobinding(binding)
             except Exception as error:  # as above
-                raise ModelFailed(f"{self.path.name} raised: {_first_line(error)}") from error
-            return taken.copy()
+                raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
+            return [each if large else each.copy() for each, large in zip(taken, larges, strict=True)]
 
-        return run_one
+        return run_each
 
 
-def _first_line(error: Exception) -> str:
+def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
+    """Return how any model, or piece of one, is run: within `limit_memory`, and without workers that spin."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # Spinning workers would take the event loop's core between two inferences.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.use_env_allocators", "1")  # see `limit_memory`
+    options.log_severity_level = 4
+    return options
+
+
+def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=session_options(threads), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime raises a family without a common base
+        strange = foreign_operators(describe(path))
+        if strange:
+            raise InvalidFunction(
+                f"{path}: uses the operator `{strange[0]}`, which ONNX Runtime does not have by itself; export it with "
+                "standard operators, or with the operator as a function in the model"
+            ) from error
+        remedy = "export it again"
+        if _is_unknown_operator(error):
+            remedy = "export it with standard operators of an opset that the installed ONNX Runtime has, or update that"
+        raise InvalidFunction(f"{path}: ONNX Runtime cannot load it: {first_line(error)}; {remedy}") from error
+
+
+def _is_unknown_operator(error: Exception) -> bool:
+    """Say whether loading failed for an operator that is not known: ONNX Runtime says so in its text alone."""
+    return "No Op registered for" in str(error) or "is not a registered function/op" in str(error)
+
+
+def _input(path: Path, inputs: Sequence[Any], name: str) -> Any:
+    """Return the input of that name. Raises InvalidFunction."""
+    for each in inputs:
+        if each.name == name:
+            return each
+    there = ", ".join(f"`{each.name}`" for each in inputs)
+    raise InvalidFunction(f"{path}: has no input `{name[:64]}`; its inputs are {there}; correct the name")
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of ONNX Runtime says, in a line, or the remedy where a model may not take more memory."""
+    if "Available memory of" in str(error):
+        return "it wants more memory than is left of model_memory_bytes; raise that, or let it take less"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

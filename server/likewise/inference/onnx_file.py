@@ -2,7 +2,7 @@
 
 ONNX Runtime opens whatever file a model's external data name, and allocates what a tensor's shape claims. So both are
 read first, from the protobuf encoding alone; nothing but numbers and names is taken out of it.
-Source: onnx.proto (IR version 10), and https://protobuf.dev/programming-guides/encoding/.
+Source: onnx.proto (IR version 10).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from likewise.errors import InvalidFunction
+from likewise.inference.onnx_graph import largest_claim, parse
+from likewise.inference.protobuf import BYTES, Span, fields, numbers
 
 _MODEL, _GRAPH, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _FUNCTION, _TRAINING = range(8)
 
@@ -29,22 +31,19 @@ _CHILDREN: Final = {
 """By message: the fields that lead to tensors, and what message each holds."""
 
 _DIMS, _EXTERNAL_DATA, _SPARSE_DIMS = 1, 13, 3
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ELEMENTS_PER_BYTE = 2
 """The smallest elements of a tensor have 4 bits."""
 MAX_DENSE = 1 << 28
-"""Elements that a sparse tensor may have, written out."""
-
-Span = tuple[int, int]
+"""Elements that a sparse tensor may have, written out, or a tensor that a node fills."""
 
 
-def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> tuple[str, ...]:
-    """Return the names of the files that hold external data of an ONNX file, as it writes them; each once.
+def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> dict[str, int]:
+    """Return the names of the files that hold external data of an ONNX file, as it writes them, and their least size.
 
     content: the file's bytes; name: how errors call it. Raises InvalidFunction for what is no ONNX file, is cut off,
     or claims more elements than its bytes can hold.
     """
-    found: dict[str, None] = {}
+    found: dict[str, int] = {}
     with memoryview(content) as view:
         try:
             graphs = 0
@@ -52,87 +51,52 @@ def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> tuple[
             while todo:
                 message, span = todo.pop()
                 if message == _TENSOR:
-                    found.update(dict.fromkeys(_tensor(view, span)))
+                    for location, end in _tensor(view, span):
+                        found[location] = max(end, found.get(location, 0))
                     continue
                 graphs += message == _GRAPH
                 children = _CHILDREN[message]
                 dense: list[int] = []
-                for field, kind, value in _fields(view, span):
+                for field, kind, value in fields(view, span):
                     if message == _SPARSE and field == _SPARSE_DIMS:
-                        dense += _numbers(view, kind, value)
+                        dense += numbers(view, kind, value)
                     elif field in children:
-                        if kind != _BYTES:
+                        if kind != BYTES:
                             raise ValueError(f"field {field} is no message")
                         todo.append((children[field], value))
                 if dense and not 0 <= math.prod(dense) <= MAX_DENSE:
                     raise ValueError("a sparse tensor claims too many elements")
             if not graphs:
                 raise ValueError("it holds no graph")
+            operator, claimed = largest_claim(parse(view))
+            if claimed > MAX_DENSE:
+                raise ValueError(f"a {operator} claims a shape of {claimed} numbers")
         except (ValueError, IndexError) as error:
             reason = str(error) if isinstance(error, ValueError) else "it is cut off"
             raise InvalidFunction(f"{name}: is no whole ONNX file ({reason}); export or copy it again") from None
-    return tuple(found)
+    return found
 
 
-def _tensor(view: memoryview, span: Span) -> Iterator[str]:
-    """Yield where a tensor's data lie outside the file; check that those within can fill its shape."""
+def _tensor(view: memoryview, span: Span) -> Iterator[tuple[str, int]]:
+    """Yield where a tensor's data lie outside the file, and up to which byte; check that others fill its shape."""
     dims: list[int] = []
-    outside = False
-    for field, kind, value in _fields(view, span):
+    locations: list[bytes] = []
+    end = 0
+    for field, kind, value in fields(view, span):
         if field == _DIMS:
-            dims += _numbers(view, kind, value)
-        elif field == _EXTERNAL_DATA and kind == _BYTES:
-            entry = {at: bytes(view[slice(*text)]) for at, wire, text in _fields(view, value) if wire == _BYTES}
-            if entry.get(1) == b"location":
-                outside = True
-                yield entry.get(2, b"").decode("utf-8")
-    if any(dim < 0 for dim in dims) or (not outside and math.prod(dims) > _ELEMENTS_PER_BYTE * (span[1] - span[0])):
+            dims += numbers(view, kind, value)
+        elif field == _EXTERNAL_DATA and kind == BYTES:
+            entry = {at: bytes(view[slice(*text)]) for at, wire, text in fields(view, value) if wire == BYTES}
+            key, text = entry.get(1, b""), entry.get(2, b"")
+            if key == b"location":
+                locations.append(text)
+            elif key in (b"offset", b"length"):
+                end += int(text)
+    count = math.prod(dims)
+    if any(dim < 0 for dim in dims) or (not locations and count > _ELEMENTS_PER_BYTE * (span[1] - span[0])):
         raise ValueError(f"a tensor claims a shape of {'×'.join(map(str, dims[:8]))}, and has not so many numbers")
-
-
-def _fields(view: memoryview, span: Span) -> Iterator[tuple[int, int, Span]]:
-    """Yield number, wire type and span of each field; a varint's span is (value, 0)."""
-    at, end = span
-    while at < end:
-        tag, at = _varint(view, at, end)
-        kind = tag & 7
-        if kind == _VARINT:
-            value, at = _varint(view, at, end)
-            yield tag >> 3, kind, (value, 0)
-            continue
-        if kind == _BYTES:
-            size, at = _varint(view, at, end)
-        elif kind in (_FIXED64, _FIXED32):
-            size = 8 if kind == _FIXED64 else 4
-        else:
-            raise ValueError("it has a field of an unknown type")
-        if size > end - at:
-            raise ValueError("it is cut off")
-        yield tag >> 3, kind, (at, at + size)
-        at += size
-
-
-def _varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < end and shift < 70:
-        byte = view[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & (2**64 - 1), at
-        shift += 7
-    raise ValueError("it is cut off")
-
-
-def _numbers(view: memoryview, kind: int, value: Span) -> Iterator[int]:
-    """Yield the signed numbers of a repeated integer field, packed or not."""
-    at, end = value
-    if kind == _VARINT:
-        yield at - 2**64 if at >= 2**63 else at
-        return
-    while at < end:
-        number, at = _varint(view, at, end)
-        yield number - 2**64 if number >= 2**63 else number
+    for location in locations:
+        yield location.decode("utf-8"), max(end, count // _ELEMENTS_PER_BYTE)
 
 
 def external_paths(path: Path, folder: Path) -> tuple[Path, ...]:
@@ -143,7 +107,7 @@ def external_paths(path: Path, folder: Path) -> tuple[Path, ...]:
     names = _names(path)
     root = folder.resolve()
     paths: list[Path] = []
-    for name in names:
+    for name, least in names.items():
         written = PurePosixPath(name)
         outside = not name or "\\" in name or "\0" in name or written.is_absolute() or ".." in written.parts
         found = path.parent / name if not outside else path
@@ -154,11 +118,15 @@ def external_paths(path: Path, folder: Path) -> tuple[Path, ...]:
             )
         if not found.is_file():
             raise InvalidFunction(f"{path}: keeps data in `{name[:200]}`, which is not there; put it beside the model")
+        if found.stat().st_size < least:
+            raise InvalidFunction(
+                f"{path}: keeps {least} bytes in `{name[:200]}`, which has {found.stat().st_size}; copy it again"
+            )
         paths.append(found)
     return tuple(paths)
 
 
-def _names(path: Path) -> tuple[str, ...]:
+def _names(path: Path) -> dict[str, int]:
     if path.suffix == ".ort":  # ONNX Runtime goes by the name, and would read it as a format that is not checked here
         raise InvalidFunction(f"{path}: is in ONNX Runtime's own format; export it as .onnx")
     try:

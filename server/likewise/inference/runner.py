@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from likewise.errors import Overloaded
 from likewise.inference.batching import Batcher
-from likewise.types import Input, Result, Tensor
+from likewise.results.encode import Encode
+from likewise.types import Halfway, Input, Result
 
 
 class ModelRunner:
     """Runs the function's own ONNX model and turns its outputs into a result. A `likewise.ports.Runner`."""
 
-    def __init__(self, batcher: Batcher, encode: Callable[[Sequence[Tensor]], Result]) -> None:
-        """Set up. encode: turns one input's outputs, without batch axis, into its result; raises ModelFailed."""
+    def __init__(self, batcher: Batcher, encode: Encode) -> None:
+        """Set up. encode: turns one input's outputs into its result."""
         self._batcher = batcher
         self._encode = encode
 
-    async def run(self, value: Input, *, probe: bool) -> tuple[Result, float]:
+    async def run(self, value: Input | Halfway, *, probe: bool) -> tuple[Result, float]:
         """Return the result for an input and the seconds that computing it took; see `Batcher.infer`."""
         outputs, cost_s = await self._batcher.infer(value, probe=probe)
-        return self._encode(outputs), cost_s
+        return self._encode(outputs, value.value if isinstance(value, Halfway) else value), cost_s
 
     @property
     def takes_probes(self) -> bool:

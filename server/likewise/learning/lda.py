@@ -17,6 +17,8 @@ from likewise.features.vector import unit
 from likewise.types import Key, Keys
 
 Labels = Sequence[int] | NDArray[np.int64]
+LARGEST = 1e6
+"""No number of a projection is as large: products of keys with it stay within float32."""
 FIRST_FIT = 100
 """Number of entries at which a projection is fitted for the first time."""
 
@@ -57,7 +59,8 @@ class Projection:
             matrix = np.ascontiguousarray(state["matrix"], np.float32)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidValue("The projection's state cannot be read; discard it, it is learned again.") from error
-        if matrix.ndim != 2 or mean.shape != matrix.shape[:1] or not np.isfinite(matrix).all():
+        fits = matrix.ndim == 2 and mean.shape == matrix.shape[:1] and matrix.size
+        if not fits or not (np.abs(mean).max() < LARGEST and np.abs(matrix).max() < LARGEST):
             raise InvalidValue("The projection's state does not fit together; discard it, it is learned again.")
         return cls(mean, matrix)
 

@@ -81,7 +81,7 @@ class Namespace:
         self._shapes = KeyShapes(self.name, key_types)
         self._insertions = self._evictions = self._expirations = self._order = 0
         self._costs = Costs()
-        self._projections: dict[str, Projection | None] = {}
+        self.projections: dict[str, Projection | None] = {}  # by key type, what `project` was told last
         self._start()
 
     def _start(self) -> None:
@@ -95,7 +95,7 @@ class Namespace:
         self._signatures = columns.names["signature"].number_of
         self._signature_of = ints(columns.facts["signature"])
         self._label_of = columns.label_of
-        for name, projection in self._projections.items():
+        for name, projection in self.projections.items():
             self.project(name, projection)
 
     def __len__(self) -> int:
@@ -120,7 +120,7 @@ class Namespace:
         if self._sweep.soonest <= self._clock() and self._withdraw_expired(slots):
             return self.lookup(key_type, key, k, signature)
         label_of = self._label_of
-        return Neighbors(list(map(sqrt, l2_sq)), [label_of[slot] for slot in slots], slots)
+        return tuple.__new__(Neighbors, (list(map(sqrt, l2_sq)), [label_of[slot] for slot in slots], slots))
 
     def lookup_many(self, key_type: str, keys: Keys, k: int, signature: str = "") -> list[Neighbors]:
         """Return what `lookup` would for each key, by one search; keys has shape (n, d)."""
@@ -174,7 +174,7 @@ class Namespace:
         make = self._make_index[key_type]
         wrapped = projectable(index, make, background=make.keywords.get("background", True))
         wrapped.project(projection)
-        self._indexes[key_type], self._projections[key_type] = wrapped, projection
+        self._indexes[key_type], self.projections[key_type] = wrapped, projection
 
     def newest(self, key_type: str, limit: int) -> tuple[Keys, Slots]:
         """Return keys, (n, d), and label ids, (n,), of the `limit` newest that no variant computed, oldest first."""

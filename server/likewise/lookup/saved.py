@@ -115,14 +115,17 @@ def _slots_of(space: Namespace, saved: SavedIndex) -> Callable[[], Slots]:
 
 
 def _looked_up(saved: SavedIndex, known: Ids, places: Slots) -> Iterator[Slots]:
-    taken = np.zeros(len(known), np.bool_)
-    for part in saved.chunks("ids", "<i8"):
-        if not len(known):
-            yield np.full(len(part), -1, np.int64)
-            continue
-        at = np.minimum(np.searchsorted(known, part), len(known) - 1)
-        found = known[at] == part
-        if taken[at[found]].any() or len(np.unique(at[found])) < found.sum():
-            raise InvalidValue("an entry stands in two places")
-        taken[at[found]] = True
-        yield np.where(found, places[at], -1)
+    taken, count = np.zeros(len(known), np.bool_), 0
+    for chunk in saved.chunks("ids", "<i8"):
+        for start in range(0, len(chunk), ROWS):  # some calls of numpy's keep the interpreter to themselves
+            part = chunk[start : start + ROWS]
+            if not len(known):
+                yield np.full(len(part), -1, np.int64)
+                continue
+            at = np.minimum(np.searchsorted(known, part), len(known) - 1)
+            found = known[at] == part
+            taken[at[found]] = True
+            count += int(np.count_nonzero(found))
+            yield np.where(found, places[at], -1)
+    if np.count_nonzero(taken) < count:
+        raise InvalidValue("an entry stands in two places")

@@ -124,7 +124,7 @@ class EntryStore:
     def result(self, slot: int) -> Result | None:
         """Return an entry's result, None for a free slot."""
         body = self.bodies[slot] if 0 <= slot < len(self.bodies) else None
-        return None if body is None else Result(body, self.columns.media_type(slot))
+        return None if body is None else tuple.__new__(Result, (body, self.columns.media_type(slot)))
 
     def entry(self, slot: int, keys: Mapping[str, Key]) -> Entry:
         """Return everything kept of an entry that is there, in the wall clock's time."""

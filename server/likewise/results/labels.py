@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import orjson
 
@@ -11,6 +12,7 @@ from likewise.errors import InvalidValue
 from likewise.results.check import is_json
 from likewise.results.clusters import Clusters, Tolerance
 from likewise.results.generations import Generations
+from likewise.results.leaders import LIKENESSES, Leaders
 from likewise.results.numbers import numbers
 from likewise.types import Result
 
@@ -26,6 +28,9 @@ class Labels:
 
     `label`: the "label" of a JSON document, or a JSON document that is a plain string, number, boolean or null.
     `bytes`: the very same bytes of the same media type.
+    `labels`, `text`: the list "labels", in any order, or the "text" of a JSON document.
+    `boxes`, `cosine`: each box has its own of the same label, and embeddings point the same way, to a degree (`least`)
+    from the first of their group.
     `close`: JSON documents that differ in numbers alone, and in none by more than its tolerance from the first of their
     group (leader clustering), so two members of a group are within twice the tolerance.
 
@@ -42,15 +47,21 @@ class Labels:
         max_bytes: int = DEFAULT_MAX_BYTES,
         *,
         tolerances: Mapping[str, Tolerance] | None = None,
+        least: float = 0.5,
     ) -> None:
         """Set up. tolerances: of the numbers below a field of that name, such as an output of the model.
+
+        least: intersection over union of two boxes, or cosine of two embeddings, from which on they are the same.
 
         Raises InvalidValue for an unknown equality, a negative tolerance or a limit below 2.
         """
         kinds: dict[str, Callable[[Result], int]] = {
-            "label": self._by_label,
+            "label": partial(self._by_field, "label"),
+            "labels": partial(self._by_field, "labels"),
+            "text": partial(self._by_field, "text"),
             "bytes": self._by_bytes,
             "close": self._by_closeness,
+            **dict.fromkeys(LIKENESSES, self._by_likeness),
         }
         if equality not in kinds:
             raise InvalidValue(f"No equality `{equality}`; there are {', '.join(kinds)}.")
@@ -64,6 +75,7 @@ class Labels:
         self._ids: Generations[bytes, int] = Generations(limit // 2, max_bytes // 4)
         self._names: Generations[int, str] = Generations(limit // 2, max_bytes // 4)
         self._clusters = Clusters(tolerance, max(2, min(limit, 65_536)))
+        self._leaders = Leaders(LIKENESSES[equality], least) if equality in LIKENESSES else None
 
     def __len__(self) -> int:
         """Return the number of labels remembered."""
@@ -83,7 +95,7 @@ class Labels:
         name = self._names.peek(label)
         return f"#{label}" if name is None else name
 
-    def _by_label(self, result: Result) -> int:
+    def _by_field(self, field: str, result: Result) -> int:
         if not is_json(result.media_type):
             return self._by_bytes(result)
         try:
@@ -91,7 +103,9 @@ class Labels:
         except orjson.JSONDecodeError:
             return self._by_bytes(result)
         if isinstance(document, dict):
-            document = document.get("label", document)
+            document = document.get(field, document)
+        if field == "labels" and isinstance(document, list) and all(isinstance(each, str) for each in document):
+            document = orjson.dumps(sorted(document)).decode()
         if isinstance(document, dict | list):
             return self._by_bytes(result)
         # the JSON text of the label, so that the number 3 and the string "3" stay two labels
@@ -112,6 +126,17 @@ class Labels:
         if id < 0:
             id = self._new(f"group {self._next}")
             self._clusters.lead(structure, values, id)
+        return id
+
+    def _by_likeness(self, result: Result) -> int:
+        assert self._leaders is not None
+        read = self._leaders.read(result)
+        if read is None:
+            return self._by_bytes(result)
+        id = self._leaders.find(read)
+        if id < 0:
+            id = self._new(f"group {self._next}")
+            self._leaders.lead(read, id)
         return id
 
     def _intern(self, key: bytes, name: str) -> int:

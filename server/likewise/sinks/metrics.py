@@ -24,18 +24,13 @@ STAGES = ("read", "lookup", "decide", "infer", "total")
 
 
 class Histogram:
-    """Latencies in fixed buckets; `observe` costs a bisection and two additions."""
+    """Latencies in fixed buckets: how many fell into each, and their sum."""
 
     __slots__ = ("counts", "sum_s")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS_S) + 1)
         self.sum_s = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one latency in seconds."""
-        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
-        self.sum_s += seconds
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Return (upper bound, observations up to it), as Prometheus wants them."""
@@ -67,26 +62,20 @@ class FunctionMetrics:
         self.saved_s = 0.0
         """Seconds of inference that hits made unnecessary."""
         self.stages = {stage: Histogram() for stage in STAGES}
-        self._read, self._lookup, self._decide, self._infer, self._total = self.stages.values()
+        self._histograms = tuple(self.stages.values())
 
     def __call__(self, event: Answered) -> None:
         """Count how a request ended."""
-        _, outcome, reason, total_s, read_s, lookup_s, decide_s, infer_s, saved_s, _ = event
+        _, outcome, reason, total_s, read_s, lookup_s, decide_s, infer_s, saved_s, *_ = event
         if outcome is None:
             self.failed[reason] = self.failed.get(reason, 0) + 1
             return
         self.outcomes[outcome] += 1
         self.saved_s += saved_s
-        if read_s >= 0.0:
-            self._read.observe(read_s)
-        if lookup_s >= 0.0:
-            self._lookup.observe(lookup_s)
-        if decide_s >= 0.0:
-            self._decide.observe(decide_s)
-        if infer_s >= 0.0:
-            self._infer.observe(infer_s)
-        if total_s >= 0.0:
-            self._total.observe(total_s)
+        for histogram, seconds in zip(self._histograms, (read_s, lookup_s, decide_s, infer_s, total_s), strict=True):
+            if seconds >= 0.0:
+                histogram.counts[bisect_left(BUCKETS_S, seconds)] += 1
+                histogram.sum_s += seconds
 
     @property
     def requests(self) -> int:

@@ -57,7 +57,7 @@ def test_both_clients_have_the_same_methods() -> None:
     for name in methods:
         one, other = getattr(Client, name), getattr(AsyncClient, name)
         assert inspect.signature(one).parameters.keys() == inspect.signature(other).parameters.keys()
-        assert inspect.iscoroutinefunction(other) == (name not in ("reuse", "entries"))
+        assert inspect.iscoroutinefunction(other) == (name not in ("reuse", "entries", "stream"))
         assert inspect.isasyncgenfunction(other) == inspect.isgeneratorfunction(one)
         assert one.__doc__
         assert other.__doc__

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from likewise.decision import Budget, Ledger, make_policy
+from likewise.decision import Budget, make_policy
 from likewise.decision.calibrated import Calibrated
 from likewise.errors import InvalidValue
 from likewise.types import Neighbors
@@ -94,14 +94,6 @@ def test_all_accounts_are_kept_over_a_restart() -> None:
     again = Budget(0.95, max_accounts=3)
     again.restore(state)
     assert again.state() == budget.state()
-
-
-def test_the_state_of_a_single_ledger_is_that_of_the_shared_account() -> None:
-    """As earlier versions wrote it."""
-    ledger = Ledger(0.95, 9.0)
-    budget = Budget(0.95)
-    budget.restore(json.loads(json.dumps(ledger.state())))
-    assert budget.ledger().tokens == 9.0
 
 
 @pytest.mark.parametrize("state", [{}, {"accounts": 3}, {"accounts": {"a": {"tokens": -1.0}}}, {"accounts": {"a": []}}])

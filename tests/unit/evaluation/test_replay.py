@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
 from likewise.evaluation.replay import parse_policy, replay
 from likewise.evaluation.streams import Stream
+from likewise.learning.lda import Projection
 
 
 def test_a_threshold_of_everything_answers_all_but_the_first(stream: Stream) -> None:
@@ -28,6 +31,16 @@ def test_a_threshold_of_nothing_computes_everything(stream: Stream) -> None:
     assert (run.hits, run.harvest, run.accuracy, run.hit_accuracy) == (0, 0.0, 1.0, 1.0)
     assert run.entries == 600
     assert run.opportunities == 600 - len(set(stream.labels))
+
+
+def test_a_projection_from_the_spec_is_searched_unless_told_otherwise(stream: Stream) -> None:
+    """From the first lookup on; one that leaves a single number cannot tell the clusters apart."""
+    poor = Projection(np.zeros(16, np.float32), np.eye(16, 1, dtype=np.float32))
+    run = replay(replace(stream, prior=poor), "fixed:threshold=0.01", 0.95)
+    assert run.dimension == 1
+    assert run.accuracy < 0.5
+    plain = replay(replace(stream, prior=poor), "fixed:threshold=0.01", 0.95, projection=False)
+    assert (plain.dimension, plain.hits) == (16, 0)
 
 
 def test_the_default_policy_harvests_and_keeps_the_target(stream: Stream) -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from likewise.errors import InvalidFunction, InvalidValue, ModelFailed
 from likewise.features.decode import decoder
+from likewise.features.image_tensor import image_tensor
 from likewise.features.make import EXTRACTORS, make_extractor
-from likewise.features.prepare import image_tensor
 from likewise.features.vector import unit
 from likewise.types import Array, Audio, Image, Input
 

@@ -64,7 +64,7 @@ def start(tmp_path):
 
 
 def identity(node, name="f"):
-    return node.registry.resolve(name).journal_id
+    return node.registry.get(name).journal_id
 
 
 async def test_what_was_registered_is_there_at_the_next_start(start):
@@ -72,7 +72,7 @@ async def test_what_was_registered_is_there_at_the_next_start(start):
     node = start()
     function, replaced = await node.put()
     assert not replaced
-    assert function is node.registry.resolve("f@1")
+    assert function is node.registry.get("f@1")
     (record,) = node.records
     assert (record.function, record.files) == ("f@1", FILES)
     again = start()
@@ -100,7 +100,7 @@ async def test_a_spec_that_makes_other_results_is_another_function(start, spec):
     files = {name: content for name, content in FILES.items() if name in spec or name == "model.onnx"}
     with pytest.raises(Conflict, match="version 2"):
         await node.put(files, spec)
-    assert node.registry.resolve("f") is before
+    assert node.registry.get("f") is before
     after = (await node.put(files, f"version = 2\n{spec}"))[0]
     assert after.fingerprint != before.fingerprint
     assert before.retired
@@ -159,7 +159,7 @@ async def test_only_what_is_there_is_removed(start):
     for address in ("f@2", "g", "f@"):
         with pytest.raises(UnknownFunction):
             await node.registrations.unregister(address)
-    assert node.registry.resolve("f")
+    assert node.registry.get("f")
     await node.registrations.unregister("f")
     with pytest.raises(UnknownFunction):
         await node.registrations.unregister("f")
@@ -226,7 +226,7 @@ async def test_a_crash_while_replacing_loses_nothing(start, tmp_path, moved):
     if moved:
         (folder / "f").rename(staging / "old")
     again = start()
-    assert again.registry.resolve("f").spec.description == ("new" if moved else "")
+    assert again.registry.get("f").spec.description == ("new" if moved else "")
     assert not staging.exists()
     assert again.degraded == {}
 
@@ -252,10 +252,10 @@ async def test_nodes_agree_on_the_newest_change(start):
     assert two.records[-1].at > one.records[-1].at
     assert identity(two) == identity(one)
     await one.registrations.follow(two.records[-1])
-    assert one.registry.resolve("f").spec.description == "second"
+    assert one.registry.get("f").spec.description == "second"
     await one.registrations.follow(Registered("f@1", 1.0, SPEC, FILES))
     await one.registrations.follow(Unregistered("f@1", 2.0))
-    assert one.registry.resolve("f").spec.description == "second"
+    assert one.registry.get("f").spec.description == "second"
     await one.registrations.unregister("f")
     await two.registrations.follow(one.records[-1])
     assert len(one.registry) == len(two.registry) == 0
@@ -268,7 +268,7 @@ async def test_a_registration_that_cannot_be_served_here_stops_nothing(start):
     assert "model.onnx" in node.degraded["function f"]
     await node.registrations.follow(Registered("../f@1", 1.0, SPEC, FILES))
     await node.registrations.follow(Registered("f@1", 2.0, SPEC, FILES))
-    assert node.registry.resolve("f")
+    assert node.registry.get("f")
     assert "function f" not in node.degraded
 
 

@@ -12,7 +12,8 @@ from likewise.function.registry import Registry
 
 def function(name="f", version=1, mark="a"):
     address = f"{name}@{version}"
-    return SimpleNamespace(name=name, version=version, id=address, journal_id=f"{address}#{mark}", retired=True)
+    journal_id = f"{address}#{mark}"
+    return SimpleNamespace(name=name, version=version, id=address, journal_id=journal_id, retired=True, streams=None)
 
 
 def test_a_function_is_found_by_name_version_and_journal_id():
@@ -20,10 +21,10 @@ def test_a_function_is_found_by_name_version_and_journal_id():
     registry, fn = Registry(), function()
     assert registry.put(fn) is None
     assert not fn.retired
-    assert registry.resolve("f") is registry.resolve("f@1") is registry.of_journal("f@1#a") is registry.find("f") is fn
+    assert registry.get("f") is registry.get("f@1") is registry.of_journal("f@1#a") is registry.find("f") is fn
     for address in ("f@2", "f@", "f@01", "f@1#a", "f@1@1", "g", ""):
         with pytest.raises(UnknownFunction):
-            registry.resolve(address)
+            registry.get(address)
     assert registry.of_journal("f@1") is registry.of_journal("f@1#b") is registry.find("f@1") is None
 
 
@@ -36,7 +37,7 @@ def test_what_is_replaced_or_removed_is_retired_and_gone_altogether():
     assert list(registry) == [new]
     assert registry.of_journal(old.journal_id) is None
     with pytest.raises(UnknownFunction, match="served as f@2"):
-        registry.resolve("f@1")
+        registry.get("f@1")
     assert registry.remove("f@2") is None
     assert registry.remove("f") is new
     assert new.retired

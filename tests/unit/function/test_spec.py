@@ -13,6 +13,7 @@ from likewise.function.spec_text import decode_text, parse_json, parse_spec, par
 from likewise.results.clusters import Tolerance
 
 BASE = {"input": {"kind": "array"}, "keys": [{"extractor": "vector", "dimension": 2}]}
+LAYER = {"extractor": "layer", "file": "layer.onnx", "rest": "rest.onnx"}
 IMAGE = {"input": {"kind": "image"}, "keys": [{"extractor": "gray"}]}
 
 
@@ -23,6 +24,18 @@ IMAGE = {"input": {"kind": "image"}, "keys": [{"extractor": "gray"}]}
 def test_equality_fits_the_kind(result, equality):
     """Tensors are compared by their numbers unless the spec says otherwise."""
     assert parse_spec({**BASE, "result": result}, "spec").result.equality == equality
+
+
+def test_a_projection_is_learned_off_or_a_file():
+    """A file is one of those that have to be there; any other word is none."""
+
+    def parsed(projection):
+        return parse_spec({**BASE, "keys": [{**BASE["keys"][0], "projection": projection}]}, "spec")
+
+    assert [parsed(word).keys[0].may_be_projected for word in ("auto", "off", "key.json")] == [True, False, False]
+    assert [parsed(word).files for word in ("auto", "off", "key.json")] == [(), (), ("key.json",)]
+    with pytest.raises(InvalidFunction, match=r"projection is `on`; give auto, off, or the name of a .json file"):
+        parsed("on")
 
 
 def test_tolerance_has_one_number_two_or_some_for_each_output():
@@ -50,6 +63,12 @@ def test_tolerance_has_one_number_two_or_some_for_each_output():
         pytest.param({"keys": [{**BASE["keys"][0], "name": "!!a"}]}, "letters, digits", id="name"),
         pytest.param({"keys": [{**BASE["keys"][0], "name": "a:projection"}]}, "letters, digits", id="colon"),
         pytest.param({"keys": [{"extractor": "onnx"}]}, "`file`", id="key without file"),
+        pytest.param({"keys": [LAYER]}, r"with a \[model\]", id="layer of nothing"),
+        pytest.param({"keys": [BASE["keys"][0], LAYER], "model": {}}, r"first of the \[\[keys", id="layer behind"),
+        pytest.param({"keys": [LAYER], "model": {"fixed": {"a": 1}}}, "of one input", id="layer of two inputs"),
+        pytest.param({"keys": [LAYER], "model": {"batch": "none"}}, "batch axis", id="layer without a batch"),
+        pytest.param({"keys": [{**LAYER, "batch": "none"}], "model": {}}, "has `batch`", id="layer with an input"),
+        pytest.param({"keys": [{**LAYER, "rest": None}], "model": {}}, "`rest`", id="half a layer"),
         pytest.param({"result": {"kind": "label", "equality": "close"}}, "equality `label`", id="close labels"),
         pytest.param({"model": {}, "result": {"equality": "close"}}, "equality `label`", id="close by default"),
         pytest.param({"result": {"kind": "tensors", "equality": "label"}}, "`close` or `bytes`", id="tensor labels"),

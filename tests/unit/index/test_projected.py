@@ -66,7 +66,7 @@ def nearest(keys, query, projection, k=5):
     return far[order], order
 
 
-@pytest.mark.parametrize("kind", ["auto", "exact", "hnsw", "ivf", "alsh"])
+@pytest.mark.parametrize("kind", ["auto", "exact", "hnsw", "ivf", "ivf-sq8", "alsh"])
 @pytest.mark.parametrize("background", [False, True], ids=["inline", "background"])
 def test_neighbors_are_those_of_the_projections(kind, background):
     """After a projection, distances and order are those between projected keys; keys come out as they went in."""

@@ -15,15 +15,23 @@ from likewise.lookup.bulk import release
 from likewise.lookup.saved import save
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "ivf-sq8"])
 def test_neighbors_are_the_same_at_once(tmp_path: Path, kind: str) -> None:
-    """What searched before the restart searches after it, without a trial or a build."""
+    """What searched before the restart searches after it, without a trial or a build.
+
+    Lists that are looked through in part have their keys in another order, without those that were removed.
+    """
     source = filled(kind)
     kept(source, tmp_path / "indexes")
     target, count = restarted(source, tmp_path / "indexes", kind=kind, measure=lambda *_: 1 / 0)
     assert count == 1
     assert target.kinds() == {"v": kind}
-    assert found(target, keys(200, 3)) == found(source, keys(200, 3))
+    queries = keys(200, 3)
+    if kind == "hnsw":
+        assert found(target, queries) == found(source, queries)
+    else:
+        right = truth(source, queries)
+        assert share(found(target, queries), right) > share(found(source, queries), right) - 0.02
     release(target)
     assert target.kinds() == {"v": kind}
     assert target._indexes["v"].effort == source._indexes["v"].effort
@@ -32,7 +40,7 @@ def test_neighbors_are_the_same_at_once(tmp_path: Path, kind: str) -> None:
     assert [each[0] for each in found(target, keys(200, 4))] == [10**7 + number for number in range(200)]
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "ivf-sq8"])
 @pytest.mark.parametrize(("less", "more"), [(300, 0), (0, 300), (200, 200)])
 def test_entries_that_went_and_came_meanwhile_are_made_up_for(tmp_path: Path, kind: str, less: int, more: int) -> None:
     """Those that went are never found, those that came are, and the others are found as well as before."""

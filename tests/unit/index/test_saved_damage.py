@@ -16,7 +16,7 @@ from likewise.index.saved import _MAGIC, _TRAILER
 from likewise.lookup.bulk import release
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "ivf-sq8"])
 def test_no_damage_reaches_a_search(tmp_path: Path, kind: str) -> None:
     """Whatever byte is wrong and wherever the file ends, it is left alone, and answers are right."""
     source, path = filled(kind, 900), tmp_path / "indexes"
@@ -107,6 +107,10 @@ HOSTILE = {
         _put("numbers", 5, 10**6), _put("numbers", 5, -1), _cut("numbers"), _cut("centroids"), _fact("lists", 0),
         _fact("lists", 10**9), _put("centroids", 0, float("nan")), _fact("trained_at", "x"), _fact("least", 0),
         _fact("kind", "hnsw"), _drop("centroids"),
+    ],
+    "ivf-sq8": [
+        _put("coding", 5, float("inf")), _put("coding", -1, -1.0), _cut("coding"), _drop("coding"), _fact("lists", 0),
+        _put("numbers", 5, 10**6), _fact("kind", "hnsw"),
     ],
 }  # fmt: skip
 

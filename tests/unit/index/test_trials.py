@@ -336,7 +336,7 @@ def test_keys_in_fewer_bytes_are_tried_in_a_graph_alone() -> None:
 def test_the_tables_of_foggycache_are_not_tried() -> None:
     """They are there for comparison: on no sort of keys did they come near the others."""
     contenders = Contenders(DIMENSION, m=16, ef_construction=80, ef_search=None, precision="float32")
-    assert contenders.kinds == ("ivf", "hnsw")
+    assert contenders.kinds == ("ivf-sq8", "ivf", "hnsw")
 
 
 def test_clustered_keys_leave_the_scan_by_measurement() -> None:

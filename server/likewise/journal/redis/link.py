@@ -16,9 +16,10 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from likewise.errors import JournalError
+from likewise.journal.redis.refusals import is_about_the_data, refusal
 from likewise.journal.redis.streams import StreamEntry, StreamId
 
 _CLUSTER = {"redis+cluster://": "redis://", "rediss+cluster://": "rediss://"}
@@ -43,6 +44,8 @@ class RedisLink:
             # The publisher and the follower try again themselves, and must know when it is time to.
             "retry": Retry(NoBackoff(), 1 if cluster else 0),
         }
+        if cluster:  # on every so many redirections it would close all connections, those of others in use, too
+            options["reinitialize_steps"] = 0
         try:
             self._client: Any = kind.from_url(url, socket_timeout=timeout_s, **options)
             self._reader: Any = kind.from_url(url, socket_timeout=timeout_s + block_s, **options)
@@ -67,14 +70,22 @@ class RedisLink:
         for answer in answers:
             if isinstance(answer, Exception):
                 self._judge(answer)
-        return [_error(answer) if isinstance(answer, Exception) else answer for answer in answers]
+        return [refusal(answer) if isinstance(answer, Exception) else answer for answer in answers]
 
     async def read(self, positions: Mapping[str, StreamId], count: int, block_ms: int) -> dict[str, list[StreamEntry]]:
         """Read streams behind positions (`streams.Link`)."""
         await self._renew(self._reader)
-        streams = {key: str(position) for key, position in positions.items()}
-        answer = await self._apart(self._reader.xread(streams, count=count, block=block_ms))
+        ends = (str(position) for position in positions.values())
+        command: tuple[str | int, ...] = ("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", *positions, *ends)
+        answer = await self._apart(self._execute_read(next(iter(positions)), command))
         return {key.decode(): entries for key, entries in answer or ()}
+
+    async def _execute_read(self, key: str, command: Sequence[str | int]) -> Any:
+        """Read from the node that has a key. Left to itself the library asks any, since it looks for keys up front."""
+        if not self.clustered:
+            return await self._reader.execute_command(*command)
+        await self._reader.initialize()
+        return await self._reader.execute_command(*command, target_nodes=self._reader.get_node_from_key(key))
 
     async def _apart(self, call: Coroutine[Any, Any, Any]) -> Any:
         """Run a call of the client library in a task of its own.
@@ -96,7 +107,7 @@ class RedisLink:
             # Nothing but the library runs in there. Most of its errors are RedisError or OSError, but when a connection
             # ends at the wrong moment, also AttributeError and others get out of it.
             self._judge(error)
-            raise _error(error) from error
+            raise refusal(error) from error
 
     def _judge(self, error: Exception) -> None:
         """Give up all connections where a server cannot do what it should for its own state."""
@@ -130,29 +141,6 @@ class RedisLink:
                     await client.nodes_manager.aclose("startup_nodes")
             except (RedisError, OSError):  # it is gone already
                 continue
-
-
-def is_about_the_data(error: Exception) -> bool:
-    """Say whether an error is an answer to the command itself, such as WRONGTYPE, from a server that works.
-
-    The library has classes for some refusals only, so the others are known by the first word of what Redis says.
-    """
-    if type(error) not in (ResponseError, NoScriptError):
-        return False
-    return str(error).partition(" ")[0] not in _STATES
-
-
-_STATES = frozenset(
-    {
-        *("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF", "OOM", "BUSY"),
-        *("NOAUTH", "WRONGPASS", "NOPERM", "UNBLOCKED", "TRYAGAIN", "MOVED", "ASK"),
-    }
-)
-"""How Redis begins a refusal that says something of the server, or of this connection's rights."""
-
-
-def _error(error: Exception) -> JournalError:
-    return JournalError(f"Redis does not do what it was asked: {type(error).__name__}: {error}. See its own log.")
 
 
 def _without_password(url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from likewise.records import Learned
 
 _log = logging.getLogger(__name__)
 _BATCH_BYTES = 2**20
+_TELL_S = 60.0
+"""What is wrong is logged again after this at the soonest, however often it comes and goes."""
 
 
 class _Waiter(NamedTuple):
@@ -61,6 +64,7 @@ class Publisher:
         self.in_flight: Sequence[Item] = ()
         self.failure = ""
         """What is wrong at the moment, in words; empty while all is well."""
+        self._told: dict[str, float] = {}
         self.written = 0
         self.written_bytes = 0
         self.write_failures = 0
@@ -117,12 +121,12 @@ class Publisher:
         except JournalError as error:
             self.write_failures += 1
             if error.detail != self.failure:
-                _log.warning("Redis does not take records; they wait and are sent later. %s", error.detail)
+                self._tell("Redis does not take records; they wait and are sent later. %s", error.detail)
             self.failure = error.detail
             return error
         else:
             if self.failure:
-                _log.warning("Redis takes records again.")
+                self._tell("Redis takes records again.%s", "")
                 self.failure = ""
             return None
         finally:  # also when cancelled: what Redis may not have is not forgotten
@@ -130,6 +134,13 @@ class Publisher:
             self.in_flight = ()
             self.written += len(items) - len(left)
             self.written_bytes += sum(len(item.frame) for item in items) - sum(len(item.frame) for item in left)
+
+    def _tell(self, text: str, detail: str) -> None:
+        now = time.monotonic()
+        self._told = {told: at for told, at in self._told.items() if now - at < _TELL_S}
+        if detail not in self._told:
+            self._told[detail] = now
+            _log.warning(text, detail)
 
     def _commands(self, items: Sequence[Item]) -> list[Sequence[str | bytes | int]]:
         commands: list[Sequence[str | bytes | int]] = []

@@ -70,7 +70,6 @@ class Database:
             _keep_private(path)  # SQLite gives its side files the mode of the file
         self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # a damaged name must not stop a query
-        self._full_sync = False
         try:
             if read_only:
                 self._db.execute("PRAGMA query_only=ON")
@@ -97,6 +96,7 @@ class Database:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(f"PRAGMA journal_size_limit={16 * 2**20}")
+        self._db.execute("PRAGMA wal_autocheckpoint=4000")  # pages; `Syncer` is there before that, beside commits
         while version < len(migrations):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -117,11 +117,10 @@ class Database:
         """The last position ever written, whether it is still kept or not."""
         return int(str(self._fact("last_position")))
 
-    def write(self, items: Sequence[Item], *, sync: bool) -> None:
-        """Commit records in one transaction; with `sync` it is on the disk itself when this returns."""
-        if sync != self._full_sync:
-            self._db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
-            self._full_sync = sync
+    def write(self, items: Sequence[Item]) -> None:
+        """Commit records in one transaction; `Syncer` brings it to the disk."""
+        if not items:
+            return
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._insert([item for item in items if item.kind == codec.INSERTED])
@@ -136,10 +135,7 @@ class Database:
                         "INSERT OR REPLACE INTO learned VALUES(?,?,?,?)",
                         (item.function, record.key_type, item.position, item.frame),
                     )
-            if items:
-                self.set_fact("last_position", items[-1].position)
-            else:  # something has to change for a commit to reach the disk
-                self.set_fact("synced", uuid.uuid4().hex)
+            self.set_fact("last_position", items[-1].position)
             self._db.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -238,7 +234,8 @@ class Database:
 
     def give_back(self, pages: int) -> None:
         """Return at most so many free pages to the file system."""
-        self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        # a row without columns stands for each page; `execute` takes it for the end after the first
+        self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def set_fact(self, name: str, value: str | int) -> None:
         """Remember one value under a name."""

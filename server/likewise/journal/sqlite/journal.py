@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.clocks import SteadyClock, monotonic
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.blocks import select
@@ -82,7 +83,9 @@ class SqliteJournal:
         self._lock = FileLock(path.with_name(path.name + ".lock"))
         self._buffer = Buffer(buffer_records, buffer_bytes)
         options = WriterOptions(commit_interval_s, sync_interval_s, max_bytes, compact_after, retry_s)
-        self._writer = Writer(path, self._buffer, options, clock)
+        steady = SteadyClock(clock, monotonic if clock is time.time else None)
+        # What is deleted is gone for good, so it has to be over by both: somebody may set the wall clock back again.
+        self._writer = Writer(path, self._buffer, options, lambda: min(clock(), steady.now()))
         self._sealed: Snapshot | None = None
         self._restored_to = 0
         self._quarantined = 0

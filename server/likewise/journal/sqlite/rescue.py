@@ -105,7 +105,7 @@ def _copy_into(old: Database, new: Database) -> int:
     items = [
         Item(position, codec.INVALIDATED, function, -1, 0.0, frame) for position, function, frame in old.invalidations()
     ]
-    new.write(items, sync=False)
+    new.write(items)
     # The same history: a snapshot that spoke for the old file speaks for this one.
     new.set_fact("epoch", old.epoch)
     saved = 0
@@ -120,18 +120,17 @@ def _copy_into(old: Database, new: Database) -> int:
             batch.append(Item(row.position, codec.INSERTED, record.function, entry.id, entry.expires_at, row.frame))
             saved += 1
         if len(batch) >= _BATCH:
-            new.write(batch, sync=False)
+            new.write(batch)
             batch = []
     if batch:
-        new.write(batch, sync=False)
+        new.write(batch)
     try:
         learned = [
             Item(row.position, codec.LEARNED, codec.decode(row.frame).function, -1, 0.0, row.frame)
             for row in old.learned()
         ]
-        new.write(learned, sync=False)
+        new.write(learned)
     except (sqlite3.Error, JournalError) as error:
         _log.warning("What was learned cannot be carried over from %s: %s", old.path, error)
     new.set_fact("last_position", last)
-    new.write([], sync=True)
     return saved

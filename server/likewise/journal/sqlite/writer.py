@@ -21,6 +21,7 @@ from likewise.journal.buffer import Buffer
 from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, is_damage
 from likewise.journal.sqlite.rescue import rescue
+from likewise.journal.sqlite.syncer import Syncer
 from likewise.priority import give_way
 from likewise.types import Clock
 
@@ -66,13 +67,22 @@ class Writer:
         self._chores: deque[Iterator[int]] = deque()
         self._unsynced_since: float | None = None
         self._invalidations = 0
-        self.failure = ""
-        """What is wrong at the moment, in words; empty while all is well."""
+        self._syncer = Syncer(path)
+        self._failure = ""
         self.file_bytes = 0
         self.sealed_position = 0
         """Up to where a snapshot speaks; 0 without one."""
-        names = ("written", "commits", "syncs", "write_failures", "rescues", "removed")
-        self.counts = dict.fromkeys(names, 0)
+        self._counts = dict.fromkeys(("written", "commits", "write_failures", "rescues", "removed"), 0)
+
+    @property
+    def failure(self) -> str:
+        """What is wrong at the moment, in words; empty while all is well."""
+        return self._failure or self._syncer.failure
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What was done so far."""
+        return {**self._counts, "syncs": self._syncer.syncs}
 
     @property
     def running(self) -> bool:
@@ -84,6 +94,7 @@ class Writer:
         self._database = database
         self._invalidations = len(database.invalidations())
         self.file_bytes = database.used_bytes()[0]
+        self._syncer.start()
         self._thread = threading.Thread(target=self._run, name="likewise-journal", daemon=True)
         self._thread.start()
 
@@ -161,16 +172,18 @@ class Writer:
             self._urgent.clear()
             # Tasks first: whoever asks has appended before, so what they mean is in the buffer by now.
             tasks = [self._tasks.popleft() for _ in range(len(self._tasks))]
-            error = self._commit(sync=stopping or any(task.job is None for task in tasks))
+            error = self._commit()
             failures = failures + 1 if error else 0
             for task in tasks:
                 self._settle(task, error)
+            self._sync(stopping)
             if not error:
                 self._keep_up()
             if stopping:
                 break
         for task in self._tasks:
             task.done(None, JournalError("The journal was closed."))
+        self._syncer.stop()
         if self._database is not None:
             self._database.close()
 
@@ -188,34 +201,37 @@ class Writer:
         if not self._urgent.is_set() and len(self._buffer):
             self._urgent.wait(self._options.commit_interval_s)
 
-    def _commit(self, *, sync: bool) -> JournalError | None:
-        if self._unsynced_since is not None:
-            sync = sync or time.monotonic() >= self._unsynced_since + self._options.sync_interval_s
+    def _commit(self) -> JournalError | None:
         items = self._buffer.take()
-        if not items and not (sync and self._unsynced_since is not None):
-            return JournalError(self.failure) if self.failure and sync else None
+        if not items:
+            return JournalError(self._failure) if self._failure else None
         try:
-            self._write(lambda database: database.write(items, sync=sync))
+            self._write(lambda database: database.write(items))
         except (sqlite3.Error, JournalError, OSError) as error:
             self._buffer.put_back(items)
-            self.counts["write_failures"] += 1
+            self._counts["write_failures"] += 1
             reason = f"The journal {self._path} cannot be written: {error}. Free some space or mend the disk."
-            if reason != self.failure:
+            if reason != self._failure:
                 _log.error("%s %d records wait; it is tried again and again.", reason, len(items))
-            self.failure = reason
+            self._failure = reason
             return JournalError(reason)
-        if self.failure:
+        if self._failure:
             _log.warning("The journal %s can be written again.", self._path)
-            self.failure = ""
-        self.counts["commits"] += 1
-        self.counts["written"] += len(items)
+            self._failure = ""
+        self._counts["commits"] += 1
+        self._counts["written"] += len(items)
         self._invalidations += sum(item.kind == codec.INVALIDATED for item in items)
-        if sync:
-            self.counts["syncs"] += 1
-            self._unsynced_since = None
-        elif self._unsynced_since is None:
+        self._syncer.committed(sum(len(item.frame) for item in items))
+        if self._unsynced_since is None:
             self._unsynced_since = time.monotonic()
         return None
+
+    def _sync(self, now: bool) -> None:
+        """Have what was committed brought to the disk, where its time has come, or now."""
+        since = self._unsynced_since
+        if since is not None and (now or time.monotonic() >= since + self._options.sync_interval_s):
+            self._unsynced_since = None
+            self._syncer.sync()
 
     def _write(self, job: Callable[[Database], _T]) -> _T:
         """Run a job; where the file turns out to be damaged, rescue it and run the job on the new one."""
@@ -234,7 +250,7 @@ class Writer:
             self._database = None
         self._chores.clear()
         rescue(self._path)
-        self.counts["rescues"] += 1
+        self._counts["rescues"] += 1
 
     def _open(self) -> Database:
         if self._database is None:
@@ -245,7 +261,11 @@ class Writer:
         if task.job is None:
             if error is None and self._buffer.dropped > task.dropped:
                 error = JournalError("The journal's buffer overflowed and the oldest entries were dropped from it.")
-            task.done(None, error)
+            if error is None:
+                self._unsynced_since = None
+                self._syncer.sync(lambda error: task.done(None, error))
+            else:
+                task.done(None, error)
             return
         try:
             task.done(self._write(task.job), None)
@@ -260,9 +280,10 @@ class Writer:
             self.file_bytes = database.used_bytes()[0]
             if self._chores:
                 try:
-                    self.counts["removed"] += next(self._chores[0])
+                    self._counts["removed"] += next(self._chores[0])
                 except StopIteration:
                     self._chores.popleft()
+                    self._syncer.fold()
             if not self._chores and self._invalidations >= self._options.compact_after:
                 self.compact(database, 0, {})
             if not self._chores and self.file_bytes > self._options.max_bytes:
@@ -271,5 +292,5 @@ class Writer:
                 self._chores.append(upkeep.vacuum(database))
         except (sqlite3.Error, JournalError) as error:
             self._chores.clear()
-            self.counts["write_failures"] += 1
+            self._counts["write_failures"] += 1
             _log.error("The journal %s could not be tidied up: %s", self._path, error)

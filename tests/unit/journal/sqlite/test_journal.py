@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from journals import FUNCTION, make_entry, rebuild, until
 
 from likewise.errors import JournalError
+from likewise.journal import codec
 from likewise.journal.blocks import block_of
+from likewise.journal.buffer import Item
 from likewise.journal.sqlite.database import MIGRATIONS, Database
 from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.records import Inserted, Invalidated
@@ -213,3 +216,32 @@ async def test_work_before_the_start_is_refused(tmp_path: Path) -> None:
     assert [batch async for batch in journal.follow()] == []
     journal.supply(lambda function: [])
     assert journal.failure == ""
+
+
+def test_pages_are_given_back_many_at_once(tmp_path: Path) -> None:
+    """A step of tidying up frees as many as it says, not one."""
+    database = Database(tmp_path / "journal.sqlite")
+    frame = bytes(3000)
+    database.write([Item(i, codec.INSERTED, FUNCTION, i, 1e9, frame) for i in range(1, 1001)])
+    database.remove(list(range(1, 1001)))
+    before = database.used_bytes()[1]
+    database.give_back(200)
+    assert before - database.used_bytes()[1] == 200 * 4096
+    database.close()
+
+
+async def test_a_wall_clock_that_is_set_ahead_deletes_nothing(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be set back again: what is not over by both clocks stays in the file."""
+    ahead = [0.0]
+    wall = time.time
+    monkeypatch.setattr("likewise.journal.sqlite.journal.time.time", lambda: wall() + ahead[0])
+    journal = await opened(compact_after=1, clock=time.time)
+    for i in range(10):
+        journal.append(Inserted(FUNCTION, make_entry(i, expires_at=wall() + 60.0)))
+    await journal.flush()
+    ahead[0] = 3600.0
+    journal.append(Invalidated(FUNCTION, wall(), ids=(3,)))
+    await journal.flush()
+    await until(lambda: journal.statistics()["removed"] >= 1)
+    await journal._writer.work(lambda _: None)
+    assert rows(journal, "entries") == 9

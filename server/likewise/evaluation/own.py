@@ -1,0 +1,316 @@
+"""A stream from inputs of one's own: read as the server reads them, with what the model says of each as its label."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from likewise.captures import Recorded
+from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
+from likewise.evaluation.replay import Run
+from likewise.evaluation.streams import MAX_PIXELS, MAX_SECONDS, MAX_VALUES, Stream, key_spec
+from likewise.features.decode import decoder
+from likewise.features.identity import digest
+from likewise.function.assembly import normalizer
+from likewise.function.parts import Computation, Parts
+from likewise.function.spec import SPEC_FILE
+from likewise.function.spec_text import read_spec
+from likewise.requests import Outcome
+from likewise.results.labels import Labels
+from likewise.types import Input, Key, Keys, Tensor
+from likewise.workloads.inputs import Inputs
+
+BATCH = 32
+GIVEN_AWAY = 0.9
+"""Share of requests whose sub-folder alone says the result: beyond, it is no device but the answer."""
+_MOST_BYTES = 1 << 28
+_COMPUTED = (Outcome.MISS, Outcome.PROBE)
+_REUSED = (Outcome.HIT, Outcome.EXACT, Outcome.COALESCED, Outcome.VARIANT)
+
+Advance = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Read:
+    """The requests that could be read, and their results; lists of one length."""
+
+    labels: list[int] = field(default_factory=list)
+    """Of `Labels`: what makes results equal is the function's own."""
+    devices: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    """When each came, in seconds."""
+    computed_s: list[float] = field(default_factory=list)
+    """How long each took that was computed when it was recorded; NaN for others."""
+    took_s: list[float] = field(default_factory=list)
+    """How long each took when it was recorded; 0 where it was not."""
+    served: list[int] = field(default_factory=list)
+    """The labels of what was answered when it was recorded; -1 where nothing was."""
+    outcomes: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    """Which of the requests each is, as `Inputs` yields them."""
+    keys: dict[int, Key] = field(default_factory=dict)
+    """By place: keys that came instead of inputs."""
+    notes: list[str] = field(default_factory=list)
+    anonymous: bool = False
+    """Whether devices are to be ignored: their sub-folders would give the results away."""
+
+
+class Subject:
+    """A function in a folder, and how it reads and computes; nothing of it is cached."""
+
+    def __init__(self, functions: Path, name: str, threads: int = 1) -> None:
+        """Load spec and model. Raises InvalidFunction, naming the remedy."""
+        self.folder = functions / name
+        if not (self.folder / SPEC_FILE).is_file():
+            raise InvalidFunction(
+                f"{self.folder / SPEC_FILE}: is not there; name the folder that holds `{name}/` with --functions DIR"
+            )
+        self.name = name
+        self.threads = threads
+        self.spec, self.version = read_spec(self.folder)
+        self.parts = Parts(self.spec, self.folder, self.version)
+        model = self.spec.model
+        self.computation: Computation | None = self.parts.computation(model, threads) if model else None
+        self._decode = decoder(
+            self.spec.input.kind, max_pixels=MAX_PIXELS, max_seconds=MAX_SECONDS, max_values=MAX_VALUES
+        )
+        self._normalize = normalizer(self.spec.input.kind, self.computation)
+
+    def labels(self) -> Labels:
+        """Return what tells results apart, as the server has it."""
+        common, single = self.spec.result.tolerances
+        return Labels(self.spec.result.equality, common, tolerances=single, least=self.spec.result.least)
+
+    def read(self, record: Recorded) -> tuple[Input, str]:
+        """Return an input as the model sees it, and its signature. Raises LikewiseError for what cannot be read."""
+        return self._normalize(self._decode(record.media_type, record.body))
+
+    def results(self, inputs: Inputs, requests: int | None, advance: Advance = lambda _: None) -> Read:
+        """Return what each request would be answered if it were computed.
+
+        requests: the first so many. Results that were recorded stand for themselves where there is no input to compute
+        or no model. Raises InvalidValue where there is nothing to play.
+        """
+        found, labels = Read(), self.labels()
+        numbers: dict[str, int] = {}
+        skipped: Counter[str] = Counter()
+        first = ""
+        waiting: list[tuple[int, Recorded, Input, str]] = []
+
+        def flush() -> None:
+            for (place, record, value, signature), label in zip(
+                waiting, self._computed([each[2] for each in waiting], labels), strict=True
+            ):
+                if isinstance(label, str):
+                    skipped[label] += 1
+                    continue
+                known = digest(value) if self.spec.model and self.spec.model.deterministic else b""
+                add(place, record, label, known, signature)
+            waiting.clear()
+
+        def add(place: int, record: Recorded, label: int, known: bytes, signature: str) -> None:
+            found.places.append(place)
+            found.labels.append(label)
+            found.devices.append(numbers.setdefault(record.device, len(numbers)))
+            found.digests.append(known)
+            found.signatures.append(signature)
+            found.times.append(record.at)
+            found.took_s.append(record.took_s)
+            found.outcomes.append(record.outcome)
+            found.served.append(-1 if record.result is None else labels.label(record.result))
+            found.computed_s.append(record.took_s if record.outcome in _COMPUTED and record.took_s else math.nan)
+
+        size = 0
+        recorded = 0
+        for place, record in enumerate(islice(inputs, requests)):
+            advance(1)
+            if record.body and self.computation is not None:
+                try:
+                    value, signature = self.read(record)
+                except LikewiseError as error:
+                    skipped["could not be read"] += 1
+                    first = first or error.detail
+                    continue
+                waiting.append((place, record, value, signature))
+                size += value.size_bytes
+                if len(waiting) >= BATCH or size > _MOST_BYTES:
+                    flush()
+                    size = 0
+                continue
+            flush()
+            if record.result is None:
+                skipped["have no result"] += 1
+                continue
+            if record.key is not None:
+                found.keys[place] = record.key
+            recorded += 1
+            add(place, record, labels.label(record.result), b"", "")
+        flush()
+        for why, count in skipped.items():
+            found.notes.append(f"{count} requests {why} and are left out{'; the first: ' + first if first else ''}.")
+        if recorded:
+            found.notes.append(f"{recorded} requests are taken to be right as they were answered: nothing is computed.")
+        if len(found.labels) < 2:
+            said = " ".join(found.notes) or "It holds fewer than two."
+            raise InvalidValue(f"{inputs.path} has too few requests to play. {said}")
+        if inputs.by_folder and _given_away(found):
+            found.anonymous = True
+            found.notes.append("The sub-folders tell the results, so they are not taken for devices.")
+        return found
+
+    def _computed(self, values: Sequence[Input], labels: Labels) -> Iterator[int | str]:
+        """Yield the label of each result, or in words why there is none."""
+        if not values:
+            return
+        assert self.computation is not None
+        computation = self.computation
+        tensors: dict[int, Tensor] = {}
+        for at, value in enumerate(values):
+            with suppress(LikewiseError):
+                tensors[at] = computation.feed(value)
+        groups: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+        for at, tensor in tensors.items():
+            groups[tensor.shape].append(at)
+        rows: dict[int, list[Tensor]] = {}
+        for places in groups.values():
+            step = BATCH if computation.model.dynamic_batch else 1
+            for begin in range(0, len(places), step):
+                part = places[begin : begin + step]
+                try:
+                    outputs = computation.model.run(np.stack([tensors[at] for at in part]))
+                except LikewiseError:
+                    continue
+                rows.update({at: [output[row] for output in outputs] for row, at in enumerate(part)})
+        for at in range(len(values)):
+            if at not in rows:
+                yield "could not be computed"
+                continue
+            try:
+                yield labels.label(computation.encode(rows[at], values[at]))
+            except LikewiseError:
+                yield "could not be computed"
+
+
+def own_stream(
+    subject: Subject,
+    inputs: Inputs,
+    *,
+    requests: int | None = None,
+    key_type: str | None = None,
+    advance: Advance = lambda _: None,
+) -> tuple[Stream, Read, list[str]]:
+    """Return the stream of some inputs, what is known of its requests, and what there is to say about it.
+
+    key_type, requests: as for `load_stream`. Raises LikewiseError, naming the remedy.
+    """
+    read = subject.results(inputs, requests, advance)
+    table = key_spec(subject.spec, key_type, subject.name)
+    keys = keys_of(subject, inputs, read, table.label, subject.parts.key_type(table, subject.name).extract)
+    stream = Stream(
+        f"{subject.name}, {inputs.path.name or inputs.path}",
+        0,
+        keys,
+        read.labels,
+        [0] * len(read.labels) if read.anonymous else read.devices,
+        subject.spec.reuse.neighbors,
+        table.may_be_projected,
+        read.digests,
+        read.signatures,
+        *_timed(read),
+        anonymous=read.anonymous,
+        prior=subject.parts.projection(table, keys.shape[1]),
+    )
+    return stream, read, [*inputs.notes, *read.notes]
+
+
+def keys_of(subject: Subject, inputs: Inputs, read: Read, key_type: str, extract: Callable[[Input], Key]) -> Keys:
+    """Return the key of each request that was read, shape (n, dimension): computed, or as it was recorded."""
+    wanted = iter(read.places)
+    place = next(wanted, None)
+    keys: list[Key] = []
+    for at, record in enumerate(inputs):
+        if at != place:
+            continue
+        if at in read.keys:
+            if record.key_type != key_type:
+                raise InvalidValue(
+                    f"{inputs.path} has keys of key type `{record.key_type}`, not `{key_type}`; name it with "
+                    "--key-type, or capture inputs."
+                )
+            keys.append(read.keys[at])
+        elif record.body:
+            keys.append(extract(subject.read(record)[0]))
+        else:
+            raise InvalidValue(f"{inputs.path} has requests without input or key; capture inputs.")
+        place = next(wanted, None)
+    sizes = {key.shape for key in keys}
+    if len(sizes) != 1:
+        raise InvalidValue(f"{inputs.path} has keys of several lengths for key type `{key_type}`; capture inputs.")
+    return np.ascontiguousarray(keys, np.float32)
+
+
+def as_recorded(stream: Stream, read: Read, target: float, first: int) -> Run | None:
+    """Return what came of the requests when they were recorded; None where that is not known.
+
+    A request was an opportunity where its result had been computed before it came, or was reused rightly.
+    """
+    if not any(outcome in _REUSED for outcome in read.outcomes):
+        return None
+    computed: list[tuple[float, int]] = sorted(
+        (at + took, label)
+        for at, took, label, outcome in zip(read.times, read.took_s, read.labels, read.outcomes, strict=True)
+        if outcome in _COMPUTED
+    )
+    known: set[int] = set()
+    done = correct = hits = opportunities = 0
+    course, first_harvest = [], 0.0
+    for place, (at, label, served, outcome) in enumerate(
+        zip(read.times, read.labels, read.served, read.outcomes, strict=True), 1
+    ):
+        while done < len(computed) and computed[done][0] <= at:
+            known.add(computed[done][1])
+            done += 1
+        right = outcome in _REUSED and served == label
+        hits += outcome in _REUSED
+        correct += right
+        opportunities += right or label in known
+        course.append(1.0 - (hits - correct) / place)
+        if place <= first:
+            first_harvest = correct / max(1, opportunities)
+    count = len(read.labels)
+    return Run(
+        stream.workload, "as recorded", target, 0, count, opportunities, correct / max(1, opportunities), course[-1],
+        first_harvest, 1.0 - (hits - correct) / max(1, hits), hits, read.outcomes.count(Outcome.EXACT),
+        read.outcomes.count(Outcome.PROBE), count - hits, 0.0, 0.0, 0.0, stream.keys.shape[1],
+        tuple(course[min(count - 1, round((point + 1) * count / 100))] for point in range(100)),
+    )  # fmt: skip
+
+
+def _timed(read: Read) -> tuple[list[float], list[float]]:
+    """Return when each request comes and what it would take to compute; two empty lists where that was not recorded.
+
+    What was not computed would have taken what the quickest tenth did: it made no queue longer.
+    """
+    took = np.array(read.computed_s)
+    if np.isnan(took).all():
+        return [], []
+    return read.times, np.where(np.isnan(took), np.nanquantile(took, 0.1), took).tolist()
+
+
+def _given_away(read: Read) -> bool:
+    """Say whether the device alone says what is answered: sub-folders that are classes rather than devices."""
+    by_device: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for device, label in zip(read.devices, read.labels, strict=True):
+        by_device[device][label] += 1
+    most = max(Counter(read.labels).values()) / len(read.labels)
+    told = sum(max(labels.values()) for labels in by_device.values()) / len(read.labels)
+    return told > GIVEN_AWAY and told - most > 0.2

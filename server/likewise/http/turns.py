@@ -1,0 +1,108 @@
+"""Whose request is begun now, and whose waits for its turn: one who asks for much must not hold up the others.
+
+All state belongs to one event loop, so what is begun there delays everybody. Connections whose requests lately were
+hits are served as they come: that takes microseconds. Those that have others do the work (requests that are computed,
+or that the ASGI application answers) begin as many of them in one round of the loop as take `ROUND_S`; the others
+wait, first come, first served, while the loop looks after everybody else. Connections of which little is known yet, new
+ones above all, wait in a lane of their own that goes ahead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from time import perf_counter
+
+from likewise.http.problems import Headers
+
+ROUND_S = 0.004
+"""What a round of the loop may take before fewer requests are begun in the next one."""
+MOST = 64
+"""Requests begun in one round at most."""
+HEAVY, HEAVIEST = 8, 12
+"""Load from which on a connection has to wait, which is a new one's, too; and the most that is counted."""
+HIT, COMPUTED, HANDED_ON = -2, 1, 4
+"""What an answer adds to the load: a hit, a result that was computed, what the ASGI application answered.
+
+A crowded server has hits computed as well, so some of that in a row is no fault.
+"""
+
+
+class Turns:
+    """Gives turns on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._little_known: deque[TakesTurns] = deque()
+        self._heavy: deque[TakesTurns] = deque()
+        self._most = MOST
+        self._left = MOST
+        self._began = 0.0
+        self._counting = False
+
+    def take(self, load: int = HEAVIEST) -> bool:
+        """Take a turn in this round for a connection of that load; False where there is none left: `wait`."""
+        if self._little_known or not self._left or (load > HEAVY and self._heavy):
+            return False
+        if self._counting and perf_counter() - self._began > ROUND_S:
+            return False
+        self._left -= 1
+        self._count()
+        return True
+
+    def wait(self, connection: TakesTurns) -> None:
+        """Have `take_turn` called in one of the next rounds."""
+        (self._heavy if connection.load > HEAVY else self._little_known).append(connection)
+        self._count()
+
+    def _count(self) -> None:
+        if not self._counting:
+            self._counting = True
+            self._began = perf_counter()
+            self._loop.call_soon(self._next_round)
+
+    def _next_round(self) -> None:
+        now = perf_counter()
+        self._most = max(1, self._most // 2) if now - self._began > ROUND_S else min(MOST, self._most + 1)
+        self._began = now
+        self._left = self._most
+        lane = self._heavy or self._little_known  # one of those that do much, whoever else there is
+        while self._left and lane and perf_counter() - now < ROUND_S:
+            self._left -= 1
+            lane.popleft().take_turn()
+            lane = self._little_known or self._heavy
+        self._counting = bool(lane) or self._left < self._most
+        if self._counting:
+            self._loop.call_soon(self._next_round)
+
+
+class TakesTurns:
+    """A connection's part in it."""
+
+    turns: Turns
+    deadline: float
+    load = HEAVY
+    """How much work its requests lately were, from 0 to `HEAVIEST`."""
+    waits = False
+    has_turn = False
+    """True for the request at hand, while its pieces arrive together."""
+
+    def may_begin(self) -> bool:
+        """Say whether the request at hand may be begun now; otherwise it waits for its turn, without a deadline."""
+        if self.load < HEAVY or self.has_turn or self.turns.take(self.load):
+            self.has_turn = True
+            return True
+        self.waits = True
+        self.deadline = math.inf
+        self.turns.wait(self)
+        return False
+
+    def weigh(self, headers: Headers, work: int) -> None:
+        """Take note of an answer that was not given at once: a hit after all, or so much work."""
+        hit = any(name == b"cache-status" and value.startswith(b"likewise; hit") for name, value in headers)
+        self.load = max(0, self.load + HIT) if hit else min(HEAVIEST, self.load + work)
+
+    def take_turn(self) -> None:
+        """Begin the request that waited."""
+        raise NotImplementedError

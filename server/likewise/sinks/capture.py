@@ -1,0 +1,134 @@
+"""The sink that records requests in a capture: handed over on the event loop, encoded and written by a thread."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from likewise.captures.files import CaptureWriter
+from likewise.captures.record import Recorded, encode, encode_lost
+from likewise.errors import SettingsError
+from likewise.events import Answered
+from likewise.types import Clock
+
+log = logging.getLogger("likewise.sinks.capture")
+
+PERIOD_S = 0.1
+"""Time between two writes: about as much is lost where the process is killed."""
+_OVERHEAD_BYTES = 512
+"""What a request that waits takes beside its input and its result."""
+
+
+class CaptureSink:
+    """Records what it is told of; a `likewise.events.Sink`.
+
+    Requests that are to leave no trace are left out. What the disk does not take in time is left out and counted.
+    """
+
+    def __init__(self, writer: CaptureWriter, *, inputs: bool, pending_bytes: int, clock: Clock = time.time) -> None:
+        """Set up. inputs: keep them, and the devices' names; else keys alone, and pseudonyms that nobody can resolve.
+
+        pending_bytes: of requests that may wait to be written.
+        """
+        self._writer = writer
+        self._inputs = inputs
+        self._limit = pending_bytes
+        self._clock = clock
+        self._salt = secrets.token_bytes(32)  # of this process, and never written
+        self._waiting: deque[tuple[Recorded, str, int]] = deque()
+        self._taken = self._done = 0  # bytes: one counts on the loop, the other on the thread
+        self._refused = 0
+        self._told = 0
+        self._stop = threading.Event()
+
+    def __call__(self, event: Answered) -> None:
+        """Take in how a request ended."""
+        asked, result = event.asked, event.result
+        if asked is None and event.outcome is not None:  # it is to leave no trace
+            return
+        size = _OVERHEAD_BYTES + (len(asked.body) if asked else 0) + (len(result.body) if result else 0)
+        if self._taken - self._done + size > self._limit:
+            self._refused += 1
+            return
+        self._taken += size
+        self._waiting.append((self._recorded(event), event.account, size))  # decoded inputs are not held
+
+    @property
+    def lost(self) -> int:
+        """Requests that were left out so far."""
+        return self._refused
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Write while the block runs, and all that is left at its end."""
+        thread = threading.Thread(target=self._run, name="likewise-capture", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            self._write()
+        self._write()
+        try:
+            self._writer.close()
+        except OSError as error:
+            log.error("The capture could not be brought to disk: %s", error)
+
+    def _write(self) -> None:
+        waiting = self._waiting
+        frames: list[bytes] = []
+        size = 0
+        for _ in range(len(waiting)):
+            record, account, each = waiting.popleft()
+            size += each
+            if not self._inputs and record.device:
+                record = replace(record, device=self._pseudonym(record.device, account))
+            frames.append(encode(record))
+        refused = self._refused
+        if refused > self._told:
+            log.warning("%d requests came faster than the capture could be written; they are not in it", refused)
+            frames.append(encode_lost(self._clock(), refused - self._told))
+        try:
+            self._writer.write(frames)
+            self._told = refused
+        except (OSError, SettingsError) as error:
+            log.error("Requests could not be written to the capture, and are not in it: %s", error)
+            self._refused += len(frames)
+        self._done += size
+
+    def _recorded(self, event: Answered) -> Recorded:
+        took = max(0.0, event.total_s)
+        came = self._clock() - took
+        outcome = "" if event.outcome is None else event.outcome.value
+        asked = event.asked
+        if asked is None:
+            return Recorded(came, took, event.function, "", outcome, event.reason)
+        device = asked.session.device if asked.session else ""
+        kept = self._inputs and len(asked.body) > 0
+        return Recorded(
+            came,
+            took,
+            event.function,
+            device,
+            outcome,
+            event.reason,
+            asked.media_type if kept else "",
+            asked.body if kept else b"",
+            "" if kept else asked.key_type,
+            None if kept else asked.key,
+            event.result,
+        )
+
+    def _pseudonym(self, device: str, account: str) -> str:
+        return hashlib.blake2b(f"{account}\0{device}".encode(), key=self._salt, digest_size=8).hexdigest()

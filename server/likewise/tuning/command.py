@@ -1,0 +1,247 @@
+"""The verb: which key brings most on inputs of one's own, measured, printed and written into the spec."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from likewise.errors import InvalidValue, SettingsError
+from likewise.evaluation.own import Read, Subject
+from likewise.evaluation.streams import Stream
+from likewise.function.spec import SPEC_FILE
+from likewise.tuning.candidates import Candidate, Split, extractors, measured, sample_inputs, split
+from likewise.tuning.distill import distilled
+from likewise.tuning.layers import early_layers
+from likewise.tuning.play import Played, choose, play
+from likewise.tuning.spec_edit import write_key
+from likewise.workloads.inputs import ORDERS, Inputs
+
+WIDTH = 170
+FEW = 600
+"""Requests below which the figures say little."""
+
+_DESCRIPTION = """\
+Computes the model's results on inputs of your own, measures every key that fits them (the extractors that come with
+likewise, early layers of the model itself, the keys that the spec has), plays each as a stream, prints what it harvests
+at what cost, and writes the best into function.toml. What is fitted to the inputs is played on others than those it was
+fitted on. An early layer costs nothing where the model has to compute after all: it goes on from there."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = _DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("function", metavar="NAME", help="the function, a folder below --functions")
+    add("--inputs", type=Path, required=True, metavar="PATH",
+        help="folder of inputs, sub-folders as devices, or a capture with inputs")  # fmt: skip
+    add("--functions", type=Path, default=Path("functions"), metavar="DIR", help="folder of the functions")
+    add("--order", choices=ORDERS, default="auto",
+        help="of files: by the time stamps in their names, by name, or (auto) by time where all have one")  # fmt: skip
+    add("--requests", type=int, default=10_000, metavar="N", help="the first N inputs (default 10,000)")
+    add("--target", metavar="SHARES", default="0.95,0.98,0.99",
+        help="accuracy targets with commas; the first decides (default 0.95,0.98,0.99)")  # fmt: skip
+    add("--most", type=float, default=0.25, metavar="SHARE",
+        help="the most that a key may cost, of the model's time (default 0.25)")  # fmt: skip
+    add("--within", type=float, default=0.01, metavar="HARVEST",
+        help="of keys so near to the best harvest, the one with the least time a request (default 0.01)")  # fmt: skip
+    add("--coins", type=int, default=3, metavar="N", help="times that each stream is played (default 3)")
+    add("--train-minutes", type=float, default=3.0, metavar="MINUTES",
+        help="to train a network that makes keys, where PyTorch is installed; 0: none (default 3)")  # fmt: skip
+    add("--dry-run", action="store_true", help="measure and print, and write nothing")
+    add("--json", type=Path, metavar="FILE", help="write the figures there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print and write; return 0. Raises LikewiseError."""
+    targets = _targets(args)
+    subject = Subject(args.functions, args.function, min(4, os.cpu_count() or 1))
+    if subject.computation is None:
+        raise InvalidValue(f"`{args.function}` has no model: devices compute it, so there is nothing to tune by.")
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    notes: list[str] = []
+    with Inputs(args.inputs, args.function, subject.spec.input.kind, args.order) as inputs:
+        total = min(len(inputs), args.requests)
+        with _progress(total, "results") as advance:
+            read = subject.results(inputs, args.requests, advance)
+        if read.keys:
+            raise InvalidValue(f"{args.inputs} has keys in place of inputs; tune on a capture that keeps inputs.")
+        notes += [*inputs.notes, *read.notes]
+        parts = split(read.devices)
+        candidates = _candidates(subject, inputs, read, parts, args, targets[0], notes)
+    played = _play_all(subject, read, parts, candidates, targets, args.coins)
+    model_s = candidates[0].compute_s
+    chosen = choose([each for each in played if each.target == targets[0]], args.within)
+    if len(parts.played) < FEW:
+        notes.append(f"Only {len(parts.played)} requests were played; the figures say little below {FEW}.")
+    if chosen.request_s >= model_s:
+        notes.append("With no key does a request take less than the model alone: reuse does not pay here.")
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    console.print(_table(played, chosen, targets, model_s))
+    if args.json is not None:
+        _write_json(args.json, played, chosen, model_s, len(parts.played), notes)
+    if not args.dry_run:
+        _write(subject, next(each for each in candidates if each.name == chosen.name), chosen, console)
+    return 0
+
+
+def _candidates(
+    subject: Subject,
+    inputs: Inputs,
+    read: Read,
+    parts: Split,
+    args: argparse.Namespace,
+    target: float,
+    notes: list[str],
+) -> list[Candidate]:
+    computation = subject.computation
+    assert computation is not None
+    sample = sample_inputs(subject, inputs, read)
+    single = Subject(args.functions, args.function)  # one thread, as the server has it by default
+    alone = single.computation
+    assert alone is not None
+    (model_s,) = measured([lambda value: alone.model.run(alone.feed(value)[None])], sample)
+    candidates = extractors(subject, inputs, read, parts, sample, model_s)
+    with _progress(len(read.labels), "layers") as advance:
+        candidates += early_layers(
+            subject, inputs, read, parts, sample, args.most * model_s, target, advance, notes.append
+        )
+    with _progress(round(args.train_minutes * 60), "training") as advance:
+        candidates += distilled(
+            subject, inputs, read, parts, sample, model_s, args.train_minutes * 60, notes.append, advance
+        )
+    affordable = [each for each in candidates if each.key_s <= args.most * model_s]
+    return affordable or [min(candidates, key=lambda each: each.key_s)]
+
+
+def _play_all(
+    subject: Subject,
+    read: Read,
+    parts: Split,
+    candidates: Sequence[Candidate],
+    targets: Sequence[float],
+    coins: int,
+) -> list[Played]:
+    chosen = parts.played.tolist()
+    policy = subject.spec.reuse.policy
+    found: list[Played] = []
+    with _progress(len(candidates), "streams") as advance:
+        for each in candidates:
+            stream = Stream(
+                each.name,
+                0,
+                each.keys,
+                [read.labels[at] for at in chosen],
+                [read.devices[at] for at in chosen],
+                subject.spec.reuse.neighbors,
+                each.projected,
+                [read.digests[at] for at in chosen],
+                [read.signatures[at] for at in chosen],
+                anonymous=read.anonymous,
+            )
+            found += play(each.name, stream, targets, coins, policy, (each.key_s, each.compute_s))
+            advance(1)
+    return found
+
+
+def _targets(args: argparse.Namespace) -> tuple[float, ...]:
+    try:
+        targets = tuple(float(target) for target in args.target.split(",") if target.strip())
+    except ValueError:
+        raise InvalidValue(f"--target is `{args.target}`; give numbers with commas, such as 0.95,0.99.") from None
+    if not targets or not all(0.0 < target < 1.0 for target in targets):
+        raise InvalidValue(f"--target is `{args.target}`; an accuracy target lies between 0 and 1.")
+    if args.coins < 1 or args.requests < 2 or not 0 < args.most <= 1 or not 0 <= args.within < 1:
+        raise InvalidValue("--coins is at least 1, --requests 2; --most is above 0, --within from 0, both up to 1.")
+    if not 0 <= args.train_minutes <= 10_000:
+        raise InvalidValue("--train-minutes is from 0 to 10,000.")
+    return targets
+
+
+def _table(played: Sequence[Played], chosen: Played, targets: Sequence[float], model_s: float) -> Table:
+    table = Table(
+        caption="harvest: correct hits ÷ opportunities, ± half of a 95 % confidence interval; times are of one core; "
+        f"a request: its key, and the model where nothing is reused; the model alone takes {_ms(model_s)} ms"
+    )
+    table.add_column("key")
+    for title in (
+        "key, ms", "miss, ms", *(f"harvest at {target:g}" for target in targets), "accuracy", "request, ms"
+    ):  # fmt: skip
+        table.add_column(title, justify="right", no_wrap=True)
+    by_name: dict[str, list[Played]] = {}
+    for each in played:
+        by_name.setdefault(each.name, []).append(each)
+    for name, rows in sorted(by_name.items(), key=lambda each: -each[1][0].harvest):
+        first = rows[0]
+        table.add_row(
+            f"▸ {name}" if name == chosen.name else f"  {name}",
+            _ms(first.key_s),
+            _ms(first.compute_s),
+            *(_with_error(row) for row in rows),
+            f"{first.accuracy:.4f}",
+            _ms(first.request_s),
+            style="bold" if name == chosen.name else None,
+        )
+    return table
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.3f}"
+
+
+def _with_error(row: Played) -> str:
+    return f"{row.harvest:.3f}" if math.isnan(row.error) else f"{row.harvest:.3f} ± {row.error:.3f}"
+
+
+def _write(subject: Subject, candidate: Candidate, chosen: Played, console: Console) -> None:
+    path = subject.folder / SPEC_FILE
+    key = candidate.write(subject.folder / str(subject.version))
+    present = subject.spec.keys[0].model_dump(exclude_unset=True)
+    if dict(key) == present:
+        console.print(f"{path} has this key already; nothing is changed.", soft_wrap=True)
+        return
+    comment = (
+        f"by likewise tune: harvest {chosen.harvest:.3f} at {chosen.target:g}, "
+        f"{1000 * chosen.key_s:.3f} ms a key, {1000 * chosen.request_s:.3f} ms a request"
+    )
+    write_key(path, key, comment)
+    console.print(
+        f"{path} has the key `{chosen.name}` now. The function begins with an empty cache at its next start.",
+        soft_wrap=True, highlight=False, markup=False,
+    )  # fmt: skip
+
+
+def _write_json(
+    path: Path, played: Sequence[Played], chosen: Played, model_s: float, requests: int, notes: Sequence[str]
+) -> None:
+    document = {
+        "chosen": chosen.name,
+        "model_s": model_s,
+        "requests": requests,
+        "notes": list(notes),
+        "played": [{**asdict(each), "request_s": each.request_s} for each in played],
+    }
+    try:
+        path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    except OSError as error:
+        raise SettingsError(f"--json {path}: cannot be written ({error.strerror}).") from error
+
+
+@contextmanager
+def _progress(total: int, what: str) -> Iterator[Callable[[float], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,326 @@
+"""Computes a frame from the one before: each layer where its inputs changed, and writes what changed enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from likewise.inference.graphs import Piece, Product, product
+from likewise.types import Tensor
+from likewise.video.graph import Plan, product_of, with_outputs
+from likewise.video.kernels import Kernels
+from likewise.video.layers import Concat, Conv, Floats, Function, Ints, Join, Layer, Pool, Resize, Scale
+
+CHUNK_BYTES = 1 << 20
+"""Of windows that are gathered before they are multiplied: what stays in the second level cache."""
+
+NONE: Ints = np.zeros(0, np.int32)
+NO_BIAS: Floats = np.zeros(0, np.float32)
+WRITE_ALL = -1.0
+
+
+@dataclass(eq=False)
+class State:
+    """What is kept of one stream: all activations, and what the model answered last."""
+
+    kept: dict[str, Floats]
+    frame: Floats
+    """The input once more, shape (channels, height, width)."""
+    scales: dict[str, float] = field(default_factory=dict)
+    """Root mean square of each activation, as of the last refresh."""
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    """With their batch axis; never written again once they are here."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return sum(each.nbytes for each in (self.frame, *self.kept.values(), *self.outputs.values()))
+
+
+@dataclass(eq=False)
+class _Scratch:
+    flags: Any
+    places: list[Ints]
+    rows: Floats
+    out: Floats
+
+
+class Network:
+    """A model's plan, ready to be run for any number of streams. Any thread may, each stream in one at a time."""
+
+    def __init__(self, plan: Plan, model: bytes, kernels: Kernels, chunk_bytes: int = CHUNK_BYTES) -> None:
+        """Set up. model: what the plan was read from."""
+        self.plan = plan
+        self._kernels: Any = kernels
+        self._chunk = chunk_bytes // 4
+        self.pads = _pads(plan)
+        self._products: dict[str, list[Product]] = {}
+        self._depthwise: dict[str, Floats] = {}
+        for layer in plan.layers:
+            if isinstance(layer, Conv):
+                if layer.depthwise:
+                    self._depthwise[layer.output] = np.ascontiguousarray(layer.weights[:, :, 0].T)
+                else:
+                    self._products[layer.output] = [product(product_of(each)) for each in layer.weights]
+        self._rest = None if plan.rest is None else Piece(plan.rest)
+        self._limited = _limited(plan)
+        self._dense = Piece(with_outputs(model, [layer.output for layer in plan.layers]))
+        self._free: list[_Scratch] = []
+        self._most = max((size.height * size.width for size in plan.sizes.values()), default=0)
+
+    def state(self) -> State:
+        """Return the state of a new stream, for `refresh`."""
+        kept = {}
+        for name, size in self.plan.sizes.items():
+            pad = self.pads[name]
+            kept[name] = np.zeros((size.height + 2 * pad, size.width + 2 * pad, size.channels), np.float32)
+        size = self.plan.sizes[self.plan.input]
+        return State(kept, np.zeros((size.channels, size.height, size.width), np.float32))
+
+    # ── steps ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def refresh(self, state: State, frame: Floats) -> None:
+        """Compute a frame, shape (channels, height, width), as a whole, by ONNX Runtime."""
+        plan = self.plan
+        names = [layer.output for layer in plan.layers]
+        wanted = [*names, *plan.rest_outputs]
+        found = dict(zip(wanted, self._dense.run({plan.input: frame[None]}, wanted), strict=True))
+        state.frame[...] = frame
+        found[plan.input] = frame[None]
+        for name in plan.sizes:
+            squares = self._kernels.store(found[name][0], state.kept[name], self.pads[name])
+            state.scales[name] = sqrt(float(squares) / max(found[name].size, 1))
+        state.outputs = {name: found[name] for name in plan.outputs}
+
+    def interior(self, state: State, name: str) -> Floats:
+        """Return an activation without its padding, shape (height, width, channels); it may be written."""
+        pad = self.pads[name]
+        kept = state.kept[name]
+        return kept[pad : kept.shape[0] - pad, pad : kept.shape[1] - pad]
+
+    def step(
+        self,
+        state: State,
+        places: Ints,
+        alpha: float,
+        moved: Callable[[Layer, Ints], Ints] | None = None,
+    ) -> int:
+        """Bring all layers up to date after pixels of the input were written; return the multiply-adds spent.
+
+        places: those pixels, ascending. alpha: a row is written where it changed by more than so many times its
+        layer's root mean square; 0: by anything; WRITE_ALL: always. moved: given a layer and the places that it is to
+        compute, returns those that it shall instead.
+        """
+        try:
+            scratch = self._free.pop()
+        except IndexError:  # asked first, the last one might be gone to another thread
+            scratch = self._scratch()
+        changed: dict[str, Ints] = {self.plan.input: places}
+        work = 0
+        try:
+            for layer in self.plan.layers:
+                given = [changed[name] for name in layer.inputs]
+                if moved is None and not any(map(len, given)):
+                    changed[layer.output] = NONE
+                    continue
+                limit = (
+                    alpha * state.scales.get(layer.output, 0.0)
+                    if alpha > 0 and layer.output in self._limited
+                    else alpha
+                )
+                if alpha > 0 and layer.output not in self._limited:
+                    limit = 0.0
+                written, count = self._layer(layer, given, state, scratch, limit, moved)
+                changed[layer.output] = written
+                work += count * layer.work
+        finally:
+            self._free.append(scratch)
+        self._answer(state, changed)
+        return work
+
+    def _layer(
+        self,
+        layer: Layer,
+        given: list[Ints],
+        state: State,
+        scratch: _Scratch,
+        limit: float,
+        moved: Callable[[Layer, Ints], Ints] | None,
+    ) -> tuple[Ints, int]:
+        """Compute a layer where its inputs changed; return the places written, and how many were computed."""
+        places = self._affected(layer, given, scratch)
+        if moved is not None:
+            places = moved(layer, places)
+        count = len(places)
+        if not count:
+            return NONE, 0
+        kernels, size = self._kernels, self.plan.sizes[layer.output]
+        target, pad = state.kept[layer.output], self.pads[layer.output]
+        function, low, high = layer.activation
+        written = np.empty(count, np.int32)
+        total = 0
+        if isinstance(layer, Concat):
+            return self._concatenate(layer, given, state, scratch, places, limit), count
+        width = layer.weights.shape[1] if isinstance(layer, Conv) and not layer.depthwise else size.channels
+        chunk = max(16, self._chunk // max(width, size.channels))
+        groups = layer.weights.shape[0] if isinstance(layer, Conv) and not layer.depthwise else 1
+        bias = layer.bias if isinstance(layer, Conv | Scale) else NO_BIAS
+        for start in range(0, count, chunk):
+            part = places[start : start + chunk]
+            if groups == 1:
+                rows = scratch.out[: len(part) * size.channels].reshape(len(part), size.channels)
+                self._compute(layer, 0, state, part, scratch, rows)
+            else:
+                columns = size.channels // groups
+                rows = np.empty((len(part), size.channels), np.float32)
+                for group in range(groups):
+                    piece = scratch.out[: len(part) * columns].reshape(len(part), columns)
+                    self._compute(layer, group, state, part, scratch, piece)
+                    rows[:, group * columns : (group + 1) * columns] = piece
+            total += kernels.settle(
+                rows, bias, int(function), np.float32(low), np.float32(high), part, size.width, pad, limit, 0, target,
+                written[total:],
+            )  # fmt: skip
+        return written[:total], count
+
+    def _affected(self, layer: Layer, given: list[Ints], scratch: _Scratch) -> Ints:
+        """Return the places of a layer's outputs that read what changed."""
+        kernels, source, size = self._kernels, self.plan.sizes[layer.inputs[0]], self.plan.sizes[layer.output]
+        if isinstance(layer, Conv | Pool):
+            window = layer.window
+            if window.kernel == (1, 1) and window.stride == (1, 1) and window.pads == (0, 0):
+                return given[0]
+            if len(given[0]) == source.height * source.width:
+                return np.arange(size.height * size.width, dtype=np.int32)
+            out = np.empty(size.height * size.width, np.int32)
+            count = kernels.reach(given[0], source.width, *window, size.height, size.width, scratch.flags, out)
+            return out[:count]
+        if isinstance(layer, Resize):
+            out = np.empty(size.height * size.width, np.int32)
+            return out[: kernels.stretch(given[0], source.width, *layer.spans, size.width, scratch.flags, out)]
+        found = given[0]
+        for each in given[1:]:
+            if not len(each) or each is found:
+                continue
+            if not len(found):
+                found = each
+                continue
+            out = np.empty(min(len(found) + len(each), size.height * size.width), np.int32)
+            found = out[: kernels.merge(found, each, scratch.flags, out)]
+        return found
+
+    def _compute(self, layer: Layer, group: int, state: State, places: Ints, scratch: _Scratch, rows: Floats) -> None:
+        kernels: Any = self._kernels
+        name = layer.inputs[0]
+        source, pad, size = state.kept[name], self.pads[name], self.plan.sizes[layer.output]
+        if isinstance(layer, Conv) and layer.depthwise:
+            kernels.depthwise(source, pad, places, size.width, *layer.window, self._depthwise[layer.output], rows)
+        elif isinstance(layer, Conv):
+            channels = self.plan.sizes[name].channels // layer.weights.shape[0]
+            k = layer.weights.shape[1]
+            gathered = scratch.rows[: len(places) * k].reshape(len(places), k)
+            kernels.gather(source, pad, places, size.width, *layer.window, group * channels, channels, gathered)
+            self._products[layer.output][group](gathered, rows)
+        elif isinstance(layer, Pool):
+            kernels.pool(source, pad, places, size.width, *layer.window, layer.biggest, layer.padded, rows)
+        elif isinstance(layer, Resize):
+            kernels.resize(source, pad, places, size.width, *layer.rows, *layer.share, rows)
+        else:
+            others = layer.inputs[1:] if isinstance(layer, Join) else ()
+            if isinstance(layer, Join) and layer.how == "add":
+                kernels.add(source, pad, state.kept[others[0]], self.pads[others[0]], places, size.width, rows)
+                others = others[1:]
+            else:
+                kernels.fetch(source, pad, places, size.width, rows)
+            if isinstance(layer, Join):
+                for other in others:
+                    kernels.combine(
+                        state.kept[other], self.pads[other], places, size.width, layer.how == "multiply", rows
+                    )
+            elif isinstance(layer, Scale) and len(layer.factor):
+                kernels.scale(rows, layer.factor)
+
+    def _concatenate(
+        self, layer: Concat, given: list[Ints], state: State, scratch: _Scratch, places: Ints, limit: float
+    ) -> Ints:
+        size, channel = self.plan.sizes[layer.output], 0
+        target, pad = state.kept[layer.output], self.pads[layer.output]
+        none = np.float32(0.0)
+        for name, changed in zip(layer.inputs, given, strict=True):
+            channels = self.plan.sizes[name].channels
+            if limit < 0:
+                changed = places
+            if len(changed):
+                rows = np.empty((len(changed), channels), np.float32)
+                self._kernels.fetch(state.kept[name], self.pads[name], changed, size.width, rows)
+                ignored = np.empty(len(changed), np.int32)
+                self._kernels.settle(
+                    rows, NO_BIAS, 0, none, none, changed, size.width, pad, WRITE_ALL, channel, target, ignored
+                )
+            channel += channels
+        return places
+
+    def _answer(self, state: State, changed: Mapping[str, Ints]) -> None:
+        """Bring the model's outputs up to date."""
+        plan = self.plan
+        stale = [name for name in plan.frontier if len(changed[name]) or not state.outputs]
+        fresh: dict[str, Tensor] = {}
+        for name in stale if not self._rest or stale else ():
+            fresh[name] = self._planes(state, name)
+        for name in plan.outputs:
+            if name in fresh:
+                state.outputs[name] = fresh[name]
+        if self._rest is not None and (
+            any(name in fresh for name in plan.rest_inputs)
+            or any(name not in state.outputs for name in plan.rest_outputs)
+        ):
+            inputs = {name: fresh[name] if name in fresh else self._planes(state, name) for name in plan.rest_inputs}
+            for name, value in zip(plan.rest_outputs, self._rest.run(inputs, plan.rest_outputs), strict=True):
+                state.outputs[name] = value
+
+    def _planes(self, state: State, name: str) -> Floats:
+        size = self.plan.sizes[name]
+        out = np.empty((1, size.channels, size.height, size.width), np.float32)
+        self._kernels.planes(state.kept[name], self.pads[name], out[0])
+        return out
+
+    def _scratch(self) -> _Scratch:
+        rows = out = 1
+        for layer in self.plan.layers:
+            channels = self.plan.sizes[layer.output].channels
+            width = layer.weights.shape[1] if isinstance(layer, Conv) and not layer.depthwise else channels
+            count = max(16, self._chunk // max(width, channels))
+            rows, out = max(rows, count * width), max(out, count * channels)
+        return _Scratch(np.zeros(self._most + 64, np.uint8), [], np.empty(rows, np.float32), np.empty(out, np.float32))
+
+
+def _pads(plan: Plan) -> dict[str, int]:
+    """Return how far each tensor is padded: as far as the convolutions that read it look beyond its edges."""
+    pads = dict.fromkeys(plan.sizes, 0)
+    for layer in plan.layers:
+        if isinstance(layer, Conv):
+            name = layer.inputs[0]
+            given, size = plan.sizes[name], plan.sizes[layer.output]
+            for side in (0, 1):
+                window = layer.window
+                reach = (size[side] - 1) * window.stride[side] + (window.kernel[side] - 1) * window.dilation[side]
+                pads[name] = max(pads[name], window.pads[side], reach - window.pads[side] - given[side] + 1)
+    return pads
+
+
+def _limited(plan: Plan) -> frozenset[str]:
+    """Return the tensors at which small changes end: those activated, unless all that reads them is a sum."""
+    readers: dict[str, list[Layer]] = {}
+    for layer in plan.layers:
+        for name in layer.inputs:
+            readers.setdefault(name, []).append(layer)
+    return frozenset(
+        layer.output
+        for layer in plan.layers
+        if layer.activation.function is not Function.NONE
+        and not (readers.get(layer.output) and all(isinstance(each, Join) for each in readers[layer.output]))
+    )

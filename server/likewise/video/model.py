@@ -1,0 +1,105 @@
+"""A model as video methods see it: its plan for one shape of input, ready to run, and what running it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import onnx
+import onnx.utils
+
+from likewise.inference.graphs import Piece, simplified
+from likewise.types import Clock, Tensor
+from likewise.video.graph import Plan, read, with_shape
+from likewise.video.incremental import Network, State
+from likewise.video.kernels import Kernels, kernels
+from likewise.video.layers import Conv, Floats
+
+Full = Callable[[Tensor], Sequence[Tensor]]
+"""Runs the whole model on a batch of one."""
+
+
+class VideoModel:
+    """A model for inputs of one shape. Any thread may use it.
+
+    model: the ONNX file, or its bytes. shape: (channels, height, width). outputs: names of those that are wanted.
+    full: the plain full run; None: by a session of its own. unit: what one gray level of 255 is in the input, by
+    channel. Raises InvalidFunction for a model that cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: Path | bytes,
+        shape: Sequence[int],
+        outputs: Sequence[str],
+        full: Full | None = None,
+        unit: Sequence[float] | float = 1.0 / 255.0,
+        clock: Clock = perf_counter,
+        helpers: Kernels | None = None,
+    ) -> None:
+        loaded = onnx.load(model) if isinstance(model, Path) else onnx.load_from_string(model)
+        name = str(model) if isinstance(model, Path) else "the model"
+        fixed = with_shape(loaded, (1, *shape))
+        reduced = self._reduced = simplified(fixed.SerializeToString(), name)
+        self.shape = tuple(shape)
+        self.outputs = tuple(outputs)
+        self.plan: Plan = read(onnx.load_from_string(reduced), outputs)
+        self.kernels: Kernels = helpers or kernels()
+        self.network = Network(self.plan, reduced, self.kernels)
+        self.unit: Floats = np.ascontiguousarray(np.broadcast_to(np.asarray(unit, np.float32), (self.shape[0],)))
+        self.clock = clock
+        if full is None:
+            piece = Piece(reduced)
+            full = lambda batch: piece.run({self.plan.input: batch}, self.outputs)  # noqa: E731
+        self._full = full
+        self.plain_s = 0.0
+        """What a full run takes; measured by `warm`."""
+
+    @cached_property
+    def cut(self) -> str | None:
+        """The last tensor through which alone all outputs see the input, before those that are outputs themselves."""
+        plan = self.plan
+        for layer in reversed(plan.layers):
+            if layer.output in plan.outputs:
+                continue
+            seen = {plan.input}
+            for each in plan.layers:
+                if each.output != layer.output and any(name in seen for name in each.inputs):
+                    seen.add(each.output)
+            if not any(name in seen for name in plan.frontier):
+                return layer.output
+        return None
+
+    def halves(self, cut: str) -> tuple[Piece, Piece]:
+        """Return the model up to a tensor, which comes out last, and from there on. Raises InvalidFunction."""
+        first = onnx.load_from_string(self._reduced)
+        first.graph.output.append(onnx.helper.make_tensor_value_info(cut, onnx.TensorProto.FLOAT, None))
+        inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(self._reduced))
+        second = onnx.utils.Extractor(inferred).extract_model([cut], list(self.outputs))
+        return Piece(first.SerializeToString()), Piece(second.SerializeToString())
+
+    @property
+    def fits(self) -> bool:
+        """Whether the plan has anything that is computed incrementally at a gain."""
+        return any(isinstance(layer, Conv) for layer in self.plan.layers)
+
+    def warm(self) -> State:
+        """Compile helpers, measure a full run and return a first state."""
+        zeros = np.zeros(self.shape, np.float32)
+        times = []
+        for _ in range(3):
+            started = self.clock()
+            self.run(zeros)
+            times.append(self.clock() - started)
+        self.plain_s = min(times)
+        state = self.network.state()
+        self.network.refresh(state, zeros)
+        self.network.step(state, np.arange(min(9, self.shape[2]), dtype=np.int32), 0.0)
+        return state
+
+    def run(self, given: Floats) -> tuple[Tensor, ...]:
+        """Return the outputs of a full run, with their batch axis."""
+        return tuple(self._full(given[None]))

@@ -1,0 +1,110 @@
+"""What is kept of streams: one method with its state for each, bounded in bytes over all functions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from likewise.errors import LateFrame
+from likewise.requests import StreamTag
+from likewise.video.method import Method
+
+Key = tuple[str, str, str]
+"""Function (`name@version`), account, and what the stream is called: nobody reaches the streams of another account."""
+
+
+class Stream:
+    """One camera at one function. Its frames take turns, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.method: Method | None = None
+        self.frames = 0
+        self.nbytes = 0
+        self.kept = True
+        """False once the store has dropped it; a frame that has its turn may still be computed."""
+        self._lock = asyncio.Lock()
+        self._arrived = 0
+        self._last = -1  # number of the last frame
+
+    @property
+    def busy(self) -> bool:
+        """Whether a frame has its turn."""
+        return self._lock.locked()
+
+    @asynccontextmanager
+    async def turn(self, tag: StreamTag) -> AsyncIterator[bool]:
+        """Wait for a frame's turn; yield whether it is the next one (False: a later frame went before it).
+
+        Raises LateFrame for a frame that is late, or was overtaken while it waited, where the tag asks for that.
+        """
+        self._arrived += 1
+        arrival = self._arrived
+        async with self._lock:
+            late = 0 <= tag.number <= self._last
+            if tag.drop_late and (late or self._arrived > arrival):
+                raise LateFrame(f"Frame of stream `{tag.name}` came late: a newer one is here; go on with the next.")
+            if tag.number >= 0:
+                self._last = max(self._last, tag.number)
+            self.frames += 1
+            yield not late
+
+
+class StreamStore:
+    """All streams of a server. Belongs to one event loop.
+
+    limit_bytes: of all state together; what was not used for longest goes first, and starts anew when it comes back.
+    limit: streams remembered.
+    """
+
+    def __init__(self, limit_bytes: int = 1 << 30, limit: int = 10_000) -> None:
+        self._limit_bytes = limit_bytes
+        self._limit = limit
+        self._streams: OrderedDict[Key, Stream] = OrderedDict()
+        self.nbytes = 0
+        self.evictions = 0
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def get(self, key: Key) -> Stream:
+        """Return a stream, a new one at its first frame."""
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = Stream()
+            if len(self._streams) > self._limit:
+                self._drop_oldest()
+        self._streams.move_to_end(key)
+        return stream
+
+    def of(self, function: str) -> list[Stream]:
+        """Return the streams of a function."""
+        return [stream for key, stream in self._streams.items() if key[0] == function]
+
+    def forget(self, function: str) -> None:
+        """Drop all streams of a function that is served no more."""
+        for key in [key for key in self._streams if key[0] == function]:
+            self._drop(key)
+
+    def settle(self, stream: Stream) -> None:
+        """Take note of what a stream's state takes now, and keep to the limit."""
+        now = stream.method.nbytes if stream.method is not None else 0
+        if stream.kept:
+            self.nbytes += now - stream.nbytes
+            stream.nbytes = now
+        while self.nbytes > self._limit_bytes and self._drop_oldest():
+            pass
+
+    def _drop_oldest(self) -> bool:
+        for key, stream in self._streams.items():
+            if not stream.busy:
+                self._drop(key)
+                self.evictions += 1
+                return True
+        return False
+
+    def _drop(self, key: Key) -> None:
+        stream = self._streams.pop(key)
+        stream.kept = False
+        self.nbytes -= stream.nbytes

@@ -1,0 +1,185 @@
+"""Turns: who asks for much waits, first come, first served, and nothing is forgotten while it waits."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from likewise.http import turns
+from likewise.http.turns import HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
+
+
+class Loop:
+    """Runs what was called for soon, a round at a time; each request takes as long as `cost_s` says."""
+
+    def __init__(self, cost_s: float) -> None:
+        self.now = 0.0
+        self.soon: list = []
+        self.cost_s = cost_s
+        self.begun: list[int] = []
+
+    def call_soon(self, call) -> None:
+        self.soon.append(call)
+
+    def round(self) -> None:
+        calls, self.soon = self.soon, []
+        for call in calls:
+            call()
+
+
+class Asker(TakesTurns):
+    """A connection with one request."""
+
+    def __init__(self, loop: Loop, taking: Turns, name: int, load: int = HEAVY) -> None:
+        self.load = load
+        self.turns, self.deadline, self._loop, self._name = taking, 1.0, loop, name
+        if self.may_begin():
+            self.take_turn()
+
+    def take_turn(self) -> None:
+        self.waits = False
+        self._loop.now += self._loop.cost_s
+        self._loop.begun.append(self._name)
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    made = Loop(0.001)
+    monkeypatch.setattr(turns, "perf_counter", lambda: made.now)
+    return made
+
+
+def test_all_are_served_in_order_and_no_round_takes_longer_than_it_may(loop: Loop) -> None:
+    """A thousand requests of a millisecond each: rounds of some milliseconds, and an end."""
+    taking = Turns(loop)
+    askers = [Asker(loop, taking, number) for number in range(1000)]
+    assert len(loop.begun) <= 1 + ROUND_S / loop.cost_s
+    while loop.soon:
+        before = loop.now
+        loop.round()
+        assert loop.now - before <= ROUND_S + loop.cost_s
+    assert loop.begun == list(range(1000))
+    assert not any(asker.waits for asker in askers)
+
+
+def test_work_that_follows_in_the_next_round_counts_too(loop: Loop) -> None:
+    """Requests that only start a task: the round in which the tasks run is what was too long."""
+    taking = Turns(loop)
+    loop.cost_s = 0.0
+    for number in range(1000):
+        Asker(loop, taking, number)
+    assert len(loop.begun) == MOST
+    sizes = []
+    for _ in range(12):
+        before = len(loop.begun)
+        loop.now += 0.001 * sum(sizes[-1:] or [MOST])  # the tasks of the round before
+        loop.round()
+        sizes.append(len(loop.begun) - before)
+    assert max(sizes[6:]) <= 2 * ROUND_S / 0.001
+
+
+def test_connections_that_hit_do_not_wait(loop: Loop) -> None:
+    """However many others do."""
+    taking = Turns(loop)
+    for number in range(100):
+        Asker(loop, taking, number)
+    light = Asker.__new__(Asker)
+    light.load, light.turns = HEAVY - 1, taking
+    assert light.may_begin()
+    assert not Asker(loop, taking, 100).may_begin()
+
+
+def test_new_connections_go_ahead_of_those_that_do_much_and_do_not_stop_them(loop: Loop) -> None:
+    """A hundred that always have others do the work wait; one that has just come is begun in the next round."""
+    taking = Turns(loop)
+    for number in range(100):
+        Asker(loop, taking, number, HEAVIEST)
+    for number in range(200, 300):
+        Asker(loop, taking, number, HEAVY)
+    before = len(loop.begun)
+    loop.round()
+    begun = loop.begun[before:]
+    assert begun[0] < 100
+    assert begun[1:]
+    assert all(number >= 200 for number in begun[1:])
+    while loop.soon:
+        loop.round()
+    assert sorted(loop.begun) == [*range(100), *range(200, 300)]
+
+
+def test_an_idle_loop_is_left_alone(loop: Loop) -> None:
+    """Nothing is scheduled for ever."""
+    Asker(loop, Turns(loop), 0)
+    for _ in range(3):
+        loop.round()
+    assert not loop.soon
+
+
+# ── over the wire, where every request has to wait for its turn ─────────────────────────────────────────────
+
+KEY = np.array([1, 0, 0, 0], "<f4").tobytes()
+LOOKUP = b"POST /v1/functions/devices/lookup HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+SIZED = LOOKUP + b"Content-Length: 16\r\n\r\n" + KEY
+CHUNKED = LOOKUP + b"Transfer-Encoding: chunked\r\n\r\n8\r\n" + KEY[:8] + b"\r\n8\r\n" + KEY[8:] + b"\r\n0\r\n\r\n"
+STATS = b"GET /v1/functions HTTP/1.1\r\nHost: x\r\n\r\n"
+JSON = LOOKUP.replace(b"octet-stream", b"json")
+MANY = b'{"keys":[' + b",".join([b"[1,0,0,0]"] * 3) + b"]}"
+REQUESTS = (SIZED, CHUNKED, STATS, JSON + b"Content-Length: %d\r\n\r\n" % len(MANY) + MANY, SIZED)
+
+
+@pytest.fixture
+def crowded(server, monkeypatch: pytest.MonkeyPatch):
+    entry = {"key": [1, 0, 0, 0], "result": {"label": "cat"}}
+    assert server.http.post("/v1/functions/devices/entries", json=entry).status_code == 201
+    monkeypatch.setattr(Turns, "take", lambda _self, _load=0: False)
+    monkeypatch.setattr("likewise.http.protocol.HotProtocol.may_begin", _always_wait)
+    return server
+
+
+def _always_wait(connection: TakesTurns) -> bool:
+    connection.load = HEAVY
+    return TakesTurns.may_begin(connection)
+
+
+@pytest.mark.parametrize("size", [1, 7, 90, 100_000])
+@pytest.mark.parametrize("end", [False, True], ids=["open", "half-closed"])
+def test_who_waits_is_answered_however_the_bytes_arrive(crowded, size: int, end: bool) -> None:
+    """In single bytes, in pieces, all at once; with the sending side open or closed."""
+    data = b"".join(REQUESTS)
+    with closing(socket.create_connection(("127.0.0.1", crowded.port), 60)) as wire:
+        for start in range(0, len(data), size):
+            wire.sendall(data[start : start + size])
+        if end:
+            wire.shutdown(socket.SHUT_WR)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200 OK") < len(REQUESTS):
+            more = wire.recv(65536)
+            assert more, answers
+            answers += more
+    assert answers.count(b'{"label":"cat"}') >= 3
+
+
+def test_a_body_that_comes_after_its_head_waits_for_a_turn_of_its_own(crowded) -> None:
+    """The head has had its turn; what is computed from the body has another."""
+    with closing(socket.create_connection(("127.0.0.1", crowded.port), 60)) as wire:
+        for request in itertools.chain(REQUESTS, REQUESTS):
+            head, mark, body = request.partition(b"\r\n\r\n")
+            wire.sendall(head + mark)
+            while not body and b"\r\n\r\n" not in wire.recv(65536):
+                pass
+            if body:
+                assert crowded.http.get("/livez").status_code == 200  # the head has been taken meanwhile
+                wire.sendall(body)
+                assert wire.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_who_leaves_while_waiting_is_forgotten(crowded) -> None:
+    """Connections that end at once leave nothing behind."""
+    for _ in range(20):
+        with closing(socket.create_connection(("127.0.0.1", crowded.port), 60)) as wire:
+            wire.sendall(SIZED)
+    assert crowded.http.get("/v1/functions").status_code == 200

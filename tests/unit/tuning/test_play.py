@@ -1,0 +1,61 @@
+"""Candidates are compared by what they harvest and what a request takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from likewise.evaluation.replay import replay
+from likewise.evaluation.streams import Stream
+from likewise.tuning.candidates import BLOCK, split
+from likewise.tuning.play import Played, choose, hindsight, interval
+
+
+def stream(noise: float) -> Stream:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(12, size=800)
+    keys = rng.normal(size=(12, 16))[labels] + noise * rng.normal(size=(800, 16))
+    keys = (keys / np.linalg.norm(keys, axis=1, keepdims=True)).astype(np.float32)
+    return Stream("clusters", 0, keys, labels.tolist(), [0] * 800, 10)
+
+
+def played(name: str, harvest: float, reused: float, key_s: float) -> Played:
+    return Played(name, 0.95, harvest, 0.01, 0.99, reused, key_s, 1.0)
+
+
+def test_the_cheapest_of_the_good_is_chosen() -> None:
+    """Time counts the key, and the model where nothing is reused; a much lower harvest does not count."""
+    dear, cheap, poor = played("dear", 0.95, 0.9, 0.4), played("cheap", 0.93, 0.88, 0.1), played("poor", 0.5, 0.5, 0.0)
+    assert dear.request_s == pytest.approx(0.5)
+    assert choose([dear, cheap, poor], 0.03) is cheap
+    assert choose([dear, cheap, poor], 0.0) is dear
+
+
+def test_the_interval_holds_the_harvest_of_other_coins() -> None:
+    """It is of the mean over the given ones, so that of many others lies in it, nearly always."""
+    runs = [replay(replace(stream(0.4), seed=seed), "calibrated+ledger", 0.95) for seed in range(12)]
+    half = interval(runs[:4])
+    few, many = (np.mean([run.harvest for run in part]) for part in (runs[:4], runs[4:]))
+    assert 0 < half < 0.2
+    assert abs(few - many) <= half
+
+
+def test_hindsight_ranks_keys_as_playing_them_does() -> None:
+    """Clear ones before noisy ones, in between 0 and 1; only what came before answers."""
+    clear, noisy = stream(0.2), stream(1.2)
+    shares = [hindsight(each.keys, np.array(each.labels), 0.05) for each in (clear, noisy)]
+    assert 0.0 <= shares[1] < shares[0] <= 1.0
+    assert hindsight(clear.keys[:10], np.arange(10), 0.05) == 0.0
+
+
+def test_fitting_and_playing_share_no_block() -> None:
+    """Of each device some blocks in a row are played, about a third, the rest is fitted on."""
+    devices = [at % 3 for at in range(9 * BLOCK)]
+    parts = split(devices)
+    assert sorted([*parts.fitted, *parts.played]) == list(range(9 * BLOCK))
+    assert 0.2 < len(parts.played) / len(devices) < 0.45
+    short = split([0] * 9)
+    assert len(short.fitted) > 0
+    assert len(short.played) > 0

@@ -1,0 +1,113 @@
+"""Folders and captures as streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from likewise.captures import CaptureWriter, Recorded
+from likewise.captures.record import encode
+from likewise.errors import InvalidValue
+from likewise.workloads.inputs import Inputs, time_stamp
+
+
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+
+
+def played(path: Path, **options: object) -> list[tuple[str, str]]:
+    with Inputs(path, "f", "image", **options) as inputs:  # type: ignore[arg-type]
+        return [(each.device, each.body.decode()) for each in inputs]
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        pytest.param("20250131-235959.png", 1738367999.0, id="compact"),
+        pytest.param("2025-01-31T23:59:59.250.png", 1738367999.25, id="ISO"),
+        pytest.param("IMG_20250131_235959123.jpg", 1738367999.123, id="phone"),
+        pytest.param("cam3_1738367999.png", 1738367999.0, id="epoch"),
+        pytest.param("1738367999250.png", 1738367999.25, id="milliseconds"),
+        pytest.param("frame-1738367999.5.png", 1738367999.5, id="fraction"),
+        pytest.param("20251331-235959.png", None, id="thirteenth month"),
+        pytest.param("00012_00001.ppm", None, id="numbers"),
+        pytest.param("frame12.png", None, id="none"),
+    ],
+)
+def test_time_stamps_are_read_from_names(name: str, seconds: float | None) -> None:
+    """Where they are dates that can be."""
+    assert time_stamp(name) == (None if seconds is None else pytest.approx(seconds, abs=1e-3))
+
+
+def test_files_play_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """Frame 2 before frame 10; hidden files and others are left out, and said."""
+    fill(tmp_path, "frame10.png", "frame2.png", "frame1.PNG", ".hidden.png", "notes.txt")
+    assert [body for _, body in played(tmp_path)] == ["frame1.PNG", "frame2.png", "frame10.png"]
+    with Inputs(tmp_path, "f", "image") as inputs:
+        assert any("1 files of other kinds" in note for note in inputs.notes)
+
+
+def test_sub_folders_send_side_by_side(tmp_path: Path) -> None:
+    """Each in its own order, all of them all the time."""
+    fill(tmp_path, "a/1.png", "a/2.png", "a/3.png", "a/4.png", "b/1.png", "b/2.png")
+    found = played(tmp_path)
+    assert [body for device, body in found if device == "a"] == ["a/1.png", "a/2.png", "a/3.png", "a/4.png"]
+    assert [device for device, _ in found] == ["a", "b", "a", "a", "b", "a"]
+
+
+def test_time_stamps_order_all_devices(tmp_path: Path) -> None:
+    """Unless names were asked for."""
+    fill(tmp_path, "b/1738367990.png", "a/1738367999.png", "a/1738367995.png")
+    assert [body[2:12] for _, body in played(tmp_path)] == ["1738367990", "1738367995", "1738367999"]
+    assert [device for device, _ in played(tmp_path, order="name")] == ["a", "b", "a"]
+
+
+def test_a_name_without_a_time_stamp_is_named(tmp_path: Path) -> None:
+    """Where the order of time was asked for."""
+    fill(tmp_path, "1738367990.png", "other.png")
+    with pytest.raises(InvalidValue, match=r"other\.png has no time stamp"):
+        played(tmp_path, order="time")
+
+
+def test_a_folder_without_fitting_files_says_what_fits(tmp_path: Path) -> None:
+    """By the function's kind of input."""
+    fill(tmp_path, "sound.wav")
+    with pytest.raises(InvalidValue, match=r"no file of kind image; `f` takes \.png"):
+        played(tmp_path)
+
+
+def test_a_file_of_any_name_is_bytes(tmp_path: Path) -> None:
+    """Whatever its ending, and without one."""
+    fill(tmp_path, "a.exe", "b", "c.png")
+    with Inputs(tmp_path, "f", "bytes") as inputs:
+        assert [each.body for each in inputs] == [b"a.exe", b"b", b"c.png"]
+        assert {each.media_type for each in inputs} == {"application/octet-stream"}
+
+
+def test_a_capture_plays_the_functions_answered_requests(tmp_path: Path) -> None:
+    """What was refused, and what others were asked, is left out; a wrong name says what is there."""
+    path = tmp_path / "c"
+    writer = CaptureWriter(path, 1 << 20)
+    for at, (function, outcome) in enumerate([("f@1", "hit"), ("g@1", "miss"), ("f@1", ""), ("f@2", "miss")]):
+        writer.write(
+            [encode(Recorded(float(at), 0.0, function, "d", outcome, media_type="image/png", body=b"%d" % at))]
+        )
+    writer.close()
+    assert [body for _, body in played(path)] == ["0", "3"]
+    with (
+        pytest.raises(InvalidValue, match=r"no answered request for `h`; it has `f` \(2\), `g` \(1\)"),
+        Inputs(path, "h", "image"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["some.txt", "missing"])
+def test_what_is_neither_is_refused(tmp_path: Path, name: str) -> None:
+    """A text, and nothing at all."""
+    (tmp_path / "some.txt").write_text("hello")
+    with pytest.raises(InvalidValue, match=name):
+        played(tmp_path / name)
