@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from likewise_client._wire import Input
 
-Outcome = Literal["hit", "miss", "probe", "coalesced"]
-"""What became of a request: reused, computed, computed to check, or shared with one in flight."""
+Outcome = Literal["hit", "miss", "probe", "coalesced", "variant"]
+"""What became of a request: reused, computed, computed to check, shared with one in flight, or by a cheaper model."""
 
 
 class Ticket(str):
@@ -57,6 +57,8 @@ class Answer:
     """Base URL of the server that answered."""
     detail: str = ""
     """Why, as the server puts it: "exact" on a hit of the very same input, "probe", "coalesced"; may be empty."""
+    source: str = ""
+    """The variant of the model that computed it; empty: the full model did, or nobody did now."""
 
     @property
     def from_cache(self) -> bool:

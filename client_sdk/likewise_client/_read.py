@@ -34,7 +34,7 @@ def read_answer(response: httpx.Response, node: str) -> Answer:
         )
     media_type = headers.get("content-type", OCTETS).partition(";")[0].strip().lower()
     outcome: Outcome = "hit" if status.hit else "miss"
-    if status.detail in ("coalesced", "probe"):
+    if status.detail in ("coalesced", "probe", "variant"):
         outcome = cast(Outcome, status.detail)
     return Answer(
         outcome,
@@ -48,6 +48,7 @@ def read_answer(response: httpx.Response, node: str) -> Answer:
         given,
         node,
         status.detail,
+        headers.get("likewise-source", ""),
     )
 
 
