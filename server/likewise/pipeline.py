@@ -282,6 +282,8 @@ class Pipeline(Steps):
 
         nearest_id: as `Function.nearest_id` has it of a verdict made just now; of one made before, as it was then.
         """
+        if fn.governor is not None and not verdict.probe:
+            fn.governor.admit("" if asked.session is None else asked.session.account)
         nearest_id = fn.nearest_id(verdict) if nearest_id is None else nearest_id
         leader = fn.in_flight.lead(asked.body, asked.key)
         work = self._answer_computed(fn, asked, verdict, leader, nearest_id)
@@ -325,6 +327,8 @@ class Pipeline(Steps):
             return answer
 
     async def _bypass(self, fn: Function, asked: Asked) -> Answer:
+        if fn.governor is not None:
+            fn.governor.admit("" if asked.session is None else asked.session.account)
         result, _ = await fn.infer(asked, probe=False)
         self._check_size(result)
         fn.tell(asked, Outcome.BYPASS, "no-store")

@@ -55,6 +55,8 @@ class Experience:
         self._charge_check = ChargeCheck()
         self._price = FIRST_PRICE
         self._share = 1.0  # of the evidence that one account may give
+        self.pressure = 1.0
+        """Price of a token as a multiple of the usual one."""
         self.going_on = 1.0
         """What a request costs that is refused here, in full inferences: less than 1 where variants answer some."""
 
@@ -76,6 +78,13 @@ class Experience:
         if verdict.evidence:
             bias, margin, nearness, share, early, before = verdict.evidence
             self._count((bias, margin, nearness, share, early, before), verdict.ledger, False)
+
+    def press(self, price: float) -> None:
+        """Let tokens cost so many times what they do as a rule, above 0, from now on."""
+        if abs(math.log(price / self.pressure)) > 0.05 or (price == 1.0 != self.pressure):
+            self.pressure = price
+            if self._budget is not None:
+                self._refit()
 
     def repeats(self, session: Session | None, label: int) -> float:
         """Return what the device's last answer says of this one, as a log-likelihood ratio; 0: nothing."""
@@ -107,7 +116,7 @@ class Experience:
             calibration.refit()
             return
         # the bar lets through what the richest account may afford; each one's own price is asked after it
-        self._price = price_after(calibration.clock) / max(self.going_on, 0.05)
+        self._price = self.pressure * price_after(calibration.clock) / max(self.going_on, 0.05)
         accounts = len(self._budget)
         self._share = min(1.0, FAIR / accounts)
         self._charge_check.compare(calibration.clock)

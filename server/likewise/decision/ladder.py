@@ -9,7 +9,7 @@ answer is wrong was fixed before, so the ledger's theorem holds over all rungs t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, sqrt
 from typing import Any
@@ -79,19 +79,24 @@ class _Rung:
     taken: float = 0.5
     """Running share of its opinions that are given as answers, or probed."""
     skipped: int = 0
+    reached: int = 0
     answers: int = 0
     since: int = 0
 
 
 class Ladder:
-    """Decides about the variants of one function. steps: in order of cost; policy: the neighbors', with a budget."""
+    """Decides about the variants of one function.
+
+    steps: in order of cost; policy: the neighbors', with a budget; present: whether a step can be asked now.
+    """
 
     def __init__(self, accuracy_target: float, coin: Coin, policy: Calibrated, steps: Sequence[Step],
-                 probing: float = 0.02) -> None:  # fmt: skip
+                 probing: float = 0.02, present: Callable[[int], bool] = lambda _: True) -> None:  # fmt: skip
         self._epsilon = 1.0 - accuracy_target
         self._coin = coin
         self._policy = policy
         self._probing = probing
+        self._present = present
         self._rungs = [_Rung(step, OpinionCalibration(step.agreement)) for step in steps]
         self._charge_check = ChargeCheck()
         self._counters = Counters()
@@ -117,6 +122,10 @@ class Ladder:
             return -1
         while climb.at < len(self._rungs):
             rung = self._rungs[climb.at]
+            rung.reached += 1
+            if not self._present(climb.at):
+                climb.at += 1
+                continue
             if rung.calibration.asked < LEARNING or rung.step.cost <= rung.taken * rung.going_on:
                 return climb.at
             rung.skipped += 1
@@ -155,7 +164,7 @@ class Ladder:
         tokens = min(ledger.tokens, limit)
         foreseen = rung.calibration.ratio / (1.0 + exp(min(z, 30.0)))
         error = self._charge_check.factor * foreseen
-        price = HARDER * price_after(self._policy.clock) / max(rung.going_on, 0.05)
+        price = ledger.pressed * self._price(rung)
         if error > min(MAX_ERROR, highest_acceptable_error(self._epsilon, tokens, price)):
             return None
         least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
@@ -180,6 +189,9 @@ class Ladder:
         self._policy.passed(base, label)
         verdict.ledger = base.ledger = None
         return verdict
+
+    def _price(self, rung: _Rung) -> float:
+        return HARDER * self._policy.pressure * price_after(self._policy.clock) / max(rung.going_on, 0.05)
 
     def skip(self, climb: Climb) -> None:
         """Go past the rung that `next` named: it has no opinion, since it failed."""
@@ -234,7 +246,7 @@ class Ladder:
 
     def _refit(self, rung: _Rung) -> None:
         self._charge_check.compare(self._clock)
-        price = HARDER * price_after(self._policy.clock) / max(rung.going_on, 0.05)
+        price = self._price(rung)
         most = highest_acceptable_error(self._epsilon, self._policy.most_tokens, price)
         rung.calibration.refit(self._policy.clock, most / self._charge_check.factor)
 
@@ -256,6 +268,15 @@ class Ladder:
     def counters(self) -> Counters:
         """Answers that would have been given by variants, probes of them, and what those found."""
         return self._counters
+
+    def reached(self, at: int) -> int:
+        """Return how often a rung was asked, or would have been, were it present and worth it."""
+        return self._rungs[at].reached
+
+    def saving(self, at: int) -> float:
+        """Return the full inferences that a rung saves each time that it is reached, in the mean."""
+        rung = self._rungs[at]
+        return rung.taken * max(0.0, rung.going_on - rung.step.cost)
 
     def statistics(self) -> Mapping[str, dict[str, float]]:
         """Return by variant: opinions, answers given, cost in full inferences, agreement with the full model so far."""

@@ -14,6 +14,7 @@ from likewise.events import Answered, Sink
 from likewise.function import report
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
+from likewise.function.governor import Governor
 from likewise.function.key_type import KeyType
 from likewise.function.reader import Reader
 from likewise.function.rungs import ExactRepeats, NearNeighbors
@@ -21,6 +22,7 @@ from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
 from likewise.function.streams import Streams
 from likewise.function.tickets import Pending, Tickets
+from likewise.function.trunks import SharedModel
 from likewise.function.variants import Variants
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
@@ -62,13 +64,16 @@ class Function:
         ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
         variants: Variants | None = None,
+        governor: Governor | None = None,
+        shared: SharedModel | None = None,
     ) -> None:
         """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
 
         runner: computes results; None: devices do. projectors: of the key types whose keys may be projected.
         invalidated_tags, max_devices: how many are remembered. budget: that the policies share, if they have one.
         streams: frames of cameras, where the model can be computed in parts.
-        variants: of the model, that may answer what the neighbors refuse.
+        variants: of the model, that may answer what the neighbors refuse. governor: keeps its budgets; None: has none.
+        shared: its model, where the first layers may be another function's too.
         sinks: told how each request ended, beside the metrics.
         """
         self.name = name
@@ -110,7 +115,9 @@ class Function:
         self.retired = False
         """Whether it is served no more: what is still computed is answered, and leaves no trace."""
         self._policy = policies[self.key_type]
-        self._sinks: tuple[Sink, ...] = (self.metrics, *sinks)
+        self.governor = governor
+        self.shared = shared
+        self._sinks: tuple[Sink, ...] = (self.metrics, *sinks) if governor is None else (self.metrics, governor, *sinks)
 
     def emit(self, event: Answered) -> None:
         """Tell all sinks how a request ended."""
@@ -235,6 +242,8 @@ class Function:
         """Do what is due beside the requests: let entries and tickets expire, take over what was learned."""
         self.namespace.expire()
         self.tickets.sweep()
+        if self.variants is not None:
+            self.variants.shelf.tend()
         self._learn_projections()
 
     def _learn_projections(self) -> None:

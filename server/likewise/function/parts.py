@@ -160,7 +160,7 @@ class Parts:
         dimension: of the key that it may take.
         """
         where = f"{self.origin}: [[variants]] `{table.name}`"
-        model = self._load(table, table.file, threads, first_output=True)
+        model = self.load_variant(table, threads)
         found = sum(path.stat().st_size for path in model.files)
         if found != table.size_bytes:
             raise InvalidFunction(
@@ -184,6 +184,10 @@ class Parts:
             )
         encode = KINDS["label"].make(self.spec.result.options(self.labels), model.outputs, made.place)
         return Computation(model, made.prepare, encode, cast(Any, made.prepare), None in model.shape)
+
+    def load_variant(self, table: VariantSpec, threads: int) -> OnnxModel:
+        """Return a variant's model, loaded anew."""
+        return self._load(table, table.file, threads, first_output=True)
 
     def projection(self, key: KeySpec, dimension: int) -> Projection | None:
         """Return what lookups by a key type of this dimension go by from the start; None: the keys as they are."""

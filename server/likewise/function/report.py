@@ -67,7 +67,9 @@ def statistics(fn: Function) -> dict[str, object]:
             for name in (*fn.projectors, *(name for name in fn.namespace.projections if name not in fn.projectors))
         },
         "hit_rate": metrics.hits / metrics.answers if metrics.answers else 0.0,
+        "budget": {} if fn.governor is None else fn.governor.statistics(),
         "variants": {} if fn.variants is None else fn.variants.statistics(),
+        "trunks": [] if fn.shared is None else fn.shared.statistics(),
         "video": None if fn.streams is None else fn.streams.statistics(),
         "saved_s": metrics.saved_s,
         "latency_p50_s": metrics.stages["total"].quantile(0.5),

@@ -109,6 +109,19 @@ class ReuseSpec(Table):
         return value
 
 
+class BudgetSpec(Table):
+    """What computing the function may cost; nothing: no limit of its own. Of each worker."""
+
+    inference: Annotated[float, Field(gt=0, le=1024)] | None = None
+    """Seconds of inference per second."""
+    power_w: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Watts, where inference takes the setting `inference_w` of them while it runs."""
+    latency_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = None
+    """Milliseconds that 99 of 100 answers are to keep."""
+    emergency_target: Annotated[float, Field(ge=0.5, lt=1)] | None = None
+    """Accuracy target while a budget is exceeded and nothing else helps; default: the setting, which is never."""
+
+
 class VideoSpec(Table):
     """How frames of a stream are computed."""
 
@@ -137,6 +150,7 @@ class FunctionSpec(Table):
     reuse: ReuseSpec = ReuseSpec()
     variants: Annotated[tuple[VariantSpec, ...], Field(max_length=16)] = ()
     capacity: CapacitySpec = CapacitySpec()
+    budget: BudgetSpec = BudgetSpec()
     video: VideoSpec = VideoSpec()
 
     @model_validator(mode="after")

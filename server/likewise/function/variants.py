@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from likewise.decision.ladder import Ladder, Step
 from likewise.decision.opinions import Opinion, opinion
 from likewise.errors import LikewiseError
 from likewise.function.parts import Computation
+from likewise.function.shelf import Shelf, ShelvedModel
 from likewise.function.variant_spec import VariantSpec
 from likewise.inference.batching import Batcher
 from likewise.inference.model import OnnxModel
@@ -39,13 +42,14 @@ class Variant:
     def __init__(
         self,
         step: Step,
+        memory_bytes: int,
         tensor_of: Callable[[Asked], Tensor],
-        run: Callable[[Tensor], Tensor],
+        model: ShelvedModel,
         encode: Encode,
         labels: Labels,
         batcher: Batcher | None = None,
     ) -> None:
-        """Set up. tensor_of: what it takes of a request; run: one input to its scores, both without the batch axis.
+        """Set up. memory_bytes: what it takes once loaded; tensor_of: what it takes of a request.
 
         batcher: asks it off the event loop; None: it is quick enough to be asked right there.
         """
@@ -56,7 +60,12 @@ class Variant:
         """Moving average of the seconds that an opinion takes."""
         self.asked = self.failures = 0
         self._tensor_of = tensor_of
-        self._run = run
+        self.model = model
+        self.memory_bytes = memory_bytes
+        self.reached_per_s = 1.0
+        """How often it was or would have been asked lately."""
+        self.reached: Callable[[], int] = lambda: 0
+        self.saved_s: Callable[[], float] = lambda: 0.0
         self._encode = encode
         self._labels = labels
         self._batcher = batcher
@@ -64,7 +73,7 @@ class Variant:
     def now(self, asked: Asked) -> Said:
         """Return its answer, on the calling thread. Raises LikewiseError."""
         started = perf_counter()
-        scores = self._run(self._tensor_of(asked))
+        scores = self.model.one(self._tensor_of(asked))
         return self._said(scores, perf_counter() - started)
 
     async def later(self, asked: Asked) -> Said:
@@ -95,10 +104,18 @@ Climbing = Generator[Variant, Said | None, tuple[Verdict, Said | None]]
 class Variants:
     """The variants of one function, in order of cost, and the policy that decides about them."""
 
-    def __init__(self, function: str, variants: Sequence[Variant], ladder: Ladder) -> None:
+    def __init__(
+        self, function: str, variants: Sequence[Variant], ladder: Ladder, shelf: Shelf, full_cost_s: Callable[[], float]
+    ) -> None:
+        """Set up. shelf: decides which are loaded; full_cost_s: returns what a full inference takes."""
         self._function = function
         self._variants = variants
         self.ladder = ladder
+        self.shelf = shelf
+        for at, each in enumerate(variants):
+            each.reached = partial(ladder.reached, at)
+            each.saved_s = partial(_saved_s, ladder, at, full_cost_s)
+        shelf.put(variants)
 
     def __iter__(self) -> Any:
         return iter(self._variants)
@@ -164,7 +181,12 @@ class Variants:
         """Return what each variant did so far, by name."""
         shares = self.ladder.statistics()
         return {
-            each.name: {**shares[each.name], "failures": each.failures, "mean_cost_s": each.mean_cost_s}
+            each.name: {
+                **shares[each.name],
+                "failures": each.failures,
+                "mean_cost_s": each.mean_cost_s,
+                "loaded": each.model.present,
+            }
             for each in self._variants
         }
 
@@ -174,18 +196,28 @@ QUICK_S = 0.001
 
 
 def variants_of(
-    rungs: Sequence[tuple[VariantSpec, Computation]], labels: Labels, queue: Callable[[Computation], Batcher]
+    rungs: Sequence[tuple[VariantSpec, Computation, Callable[[], OnnxModel]]],
+    labels: Labels,
+    queue: Callable[[Computation], Batcher],
 ) -> list[Variant]:
-    """Return variants ready to be asked. rungs: in order of cost; queue: makes that of one that is not quick."""
+    """Return variants ready to be asked.
+
+    rungs: in order of cost, each with what loads its model again; queue: makes that of one that is not quick.
+    """
     built = []
-    for spec, found in rungs:
+    for spec, found, load in rungs:
         assert isinstance(found.model, OnnxModel)
         step = Step(spec.name, spec.cost, spec.agreement)
-        run = found.model.run_one()
-        quick = spec.takes == "key" or _is_quick(found.model, run)
+        model = ShelvedModel(found.model, load)
+        quick = spec.takes == "key" or _is_quick(found.model, model.one)
         tensor_of = _key_of if spec.takes == "key" else _tensor_of(found)
-        built.append(Variant(step, tensor_of, run, found.encode, labels, None if quick else queue(found)))
+        batcher = None if quick else queue(replace(found, model=model))
+        built.append(Variant(step, spec.memory_bytes, tensor_of, model, found.encode, labels, batcher))
     return built
+
+
+def _saved_s(ladder: Ladder, at: int, full_cost_s: Callable[[], float]) -> float:
+    return ladder.saving(at) * full_cost_s()
 
 
 def _key_of(asked: Asked) -> Tensor:
