@@ -11,6 +11,7 @@ from likewise_client._errors import (
     BadRequest,
     Conflict,
     ConnectionFailed,
+    DeadlineExceeded,
     Forbidden,
     InvalidFunction,
     InvalidInput,
@@ -31,9 +32,12 @@ from likewise_client._errors import (
     UnknownFunction,
     UnsupportedMediaType,
 )
+from likewise_client._hedge import Hedge
+from likewise_client._nodes import Breaker
 from likewise_client._retry import Retry
 from likewise_client._reuse import KeyFunction
 from likewise_client._stream import Stream
+from likewise_client._telemetry import CacheInfo, Event
 from likewise_client._wire import Input
 
 __version__ = "0.1.0"
@@ -42,13 +46,18 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "BadRequest",
+    "Breaker",
     "CacheControl",
+    "CacheInfo",
     "Client",
     "Computed",
     "Conflict",
     "ConnectionFailed",
+    "DeadlineExceeded",
     "Entry",
+    "Event",
     "Forbidden",
+    "Hedge",
     "Input",
     "Inserted",
     "InvalidFunction",

@@ -1,23 +1,24 @@
 """The whole exchange without I/O: choose a node, send, judge, fail over, back off, read the answer.
 
-A plain generator that yields what is to be done (`Send`, `Sleep`, `Compute`) and is sent what came of it. Both
+A plain generator that yields what is to be done (`Send`, `Race`, `Sleep`, `Compute`) and is sent what came of it. Both
 clients drive it and add nothing but the doing.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, Union
 
-import httpx
-
 from likewise_client._answer import Inserted, Ticket
+from likewise_client._budget import Budget
 from likewise_client._calls import Call
 from likewise_client._errors import (
     ConnectionFailed,
+    DeadlineExceeded,
     LikewiseClientError,
     MalformedAnswer,
     Overloaded,
@@ -25,22 +26,42 @@ from likewise_client._errors import (
     TimedOut,
     Unavailable,
 )
+from likewise_client._hedge import Hedge, Latencies
 from likewise_client._nodes import Nodes
 from likewise_client._read import read_problem
+from likewise_client._reply import Reply
 from likewise_client._retry import NEVER, Retry
+from likewise_client._telemetry import Tally
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Send:
-    """Send this and answer with an httpx.Response, or throw ConnectionFailed or TimedOut."""
+    """Send this and answer with a Reply, or throw ConnectionFailed, TimedOut or MalformedAnswer."""
 
     node: str
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
+    timeout_s: float | None = None
+    """Seconds after which the answer is of no use."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """Send the first; where it takes longer than `after_s`, send a second, too.
+
+    Answer with the Send that won and its Reply; where both fail, throw what the first one met.
+    """
+
+    first: Send
+    after_s: float
+    second: Callable[[], Send | None]
+    """Called when it is time; None: the first one goes on alone."""
+    over: Callable[[Send, bool | None], None]
+    """To be told of each that was sent, once it is through: the node is alive, is not, or it cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,7 @@ class Compute:
     run: Callable[[], Any]
 
 
-Step = Union[Send, Sleep, Compute]
+Step = Union[Send, Race, Sleep, Compute]
 Steps = Generator[Step, Any, T]
 """An exchange under way; returns a T."""
 
@@ -72,13 +93,19 @@ class Exchange:
         headers: Mapping[str, str],
         clock: Callable[[], float],
         rng: random.Random,
+        *,
+        tally: Tally | None = None,
+        hedge: Hedge | None = None,
     ) -> None:
         """Take the nodes, the settings, the headers of every request, and sources of time and chance."""
         self.nodes = nodes
         self.clock = clock
+        self.tally = tally or Tally()
         self._retry = retry
+        self._budget = Budget(retry.budget, retry.burst, retry.per_s, clock)
         self._headers = dict(headers)
         self._rng = rng
+        self._latencies = Latencies(hedge) if hedge else None
 
     def run(self, call: Call[T], *, patient: bool = True, node: str | None = None) -> Steps[T]:
         """Carry one call through.
@@ -87,26 +114,43 @@ class Exchange:
         node: ask this one alone.
         Raises a LikewiseClientError.
         """
-        retry = self._retry if patient else NEVER
-        start = self.clock()
+        trail = Trail(self.clock(), call.deadline_s)
+        try:
+            value = yield from self._rounds(call, trail, self._retry if patient else NEVER, patient, node)
+        except LikewiseClientError as error:
+            self._count(call, trail, None, error)
+            raise
+        self._count(call, trail, value)
+        return value
+
+    def _rounds(self, call: Call[T], trail: Trail, retry: Retry, patient: bool, node: str | None) -> Steps[T]:
+        self._budget.deposit()
         failure: LikewiseClientError | None = None
         for round_number in itertools.count():
             tried: list[str] = []
             retry_after_s = 0.0
-            while chosen := self._next(call.function, tried, patient, node):
+            while chosen := self._next(call.owner or call.function, tried, patient, node):
                 tried.append(chosen)
                 try:
-                    return (yield from self._send(call, chosen))
+                    return (yield from self._send(call, chosen, trail))
                 except (Unavailable, ServerProblem) as error:
                     failure = error
                     if not _worth_repeating(error, call.repeatable):
                         raise
                     retry_after_s = max(retry_after_s, _retry_after_s(error))
-            wait_s = retry.wait_s(round_number, self.clock() - start, retry_after_s, self._rng)
-            if wait_s is None:
+                    if _has_cost(error) and len(tried) < len(self.nodes.urls) and not self._budget.take():
+                        break
+            wait_s = retry.wait_s(round_number, self.clock() - trail.start, retry_after_s, self._rng)
+            if wait_s is None or wait_s >= trail.left_s(self.clock()) or not self._budget.take():
                 break
             yield Sleep(wait_s)
         raise failure or ConnectionFailed("every node is down, and it is too early to try one again")
+
+    def _count(self, call: Call[Any], trail: Trail, value: Any, error: LikewiseClientError | None = None) -> None:
+        spent_s = self.clock() - trail.start
+        self.tally.add(
+            call.operation, call.function, trail.node, value, spent_s, trail.attempts, trail.sent, trail.received, error
+        )
 
     def insert(
         self, with_ticket: Call[Inserted], without: Call[Inserted], ticket: str | None, *, patient: bool = True
@@ -127,62 +171,128 @@ class Exchange:
 
         Every node is asked before any is asked again.
         """
-        start, highest = self.clock(), 0
+        trail, highest = Trail(self.clock(), call.deadline_s), 0
         failure: LikewiseClientError | None = None
         left = list(self.nodes.urls)
         for round_number in itertools.count():
             again: dict[str, LikewiseClientError] = {}
             for node in left:
+                self._budget.deposit()
                 try:
-                    highest = max(highest, (yield from self._send(call, self.nodes.take(node))))
+                    highest = max(highest, (yield from self._send(call, self.nodes.take(node), trail)))
                 except LikewiseClientError as error:
                     if _worth_repeating(error, call.repeatable):
                         again[node] = error
                     else:
                         failure = error
+            if not again:
+                break
             longest_s = max(map(_retry_after_s, again.values()), default=0.0)
-            wait_s = self._retry.wait_s(round_number, self.clock() - start, longest_s, self._rng) if again else None
-            if wait_s is None:
-                failure = next(iter(again.values()), failure)
+            wait_s = self._retry.wait_s(round_number, self.clock() - trail.start, longest_s, self._rng)
+            if wait_s is None or wait_s >= trail.left_s(self.clock()) or not self._budget.take(len(again)):
+                failure = next(iter(again.values()))
                 break
             left = list(again)
             yield Sleep(wait_s)
+        self._count(call, trail, highest, failure)
         if failure:
             raise failure
         return highest
 
-    def _next(self, function: str, tried: list[str], patient: bool, node: str | None) -> str | None:
+    def _next(self, owner: str, tried: list[str], patient: bool, node: str | None) -> str | None:
         if node is None:
-            return self.nodes.choose(function, tried, patient=patient)
+            return self.nodes.choose(owner, tried, patient=patient)
         return None if tried else self.nodes.take(node)
 
-    def _send(self, call: Call[T], node: str) -> Steps[T]:
-        alive: bool | None = None
+    def _send(self, call: Call[T], node: str, trail: Trail) -> Steps[T]:
+        trail.node = node
+        trail.attempts += 1
+        send = self._request(call, node, trail)
+        kind = call.operation, call.function
+        after_s = self._latencies.wait_s(kind) if self._latencies and call.repeatable else None
+        began = self.clock()
+        if after_s is None:
+            reply = yield from self._alone(send)
+        else:
+            send, reply = yield Race(send, after_s, lambda: self._second(call, node, trail), self._over)
+            node = trail.node = send.node
+        if self._latencies:
+            self._latencies.add(kind, self.clock() - began)
+        trail.sent += reply.sent
+        trail.received += reply.received
         try:
-            headers = {**self._headers, **call.headers}
-            response: httpx.Response = yield Send(node, call.method, node + call.path, headers, call.body)
-            alive = response.status_code != httpx.codes.BAD_GATEWAY
-        except (ConnectionFailed, TimedOut):
-            alive = False
-            raise
-        finally:  # also when the caller is cancelled
-            self.nodes.done(node, alive=alive)
-        try:
-            if response.status_code >= 400:
-                raise read_problem(response)
-            if response.status_code >= 300:
-                raise ServerProblem(response.status_code, "Redirected", "a node's URL must lead to the server itself")
-            return call.read(response, node)
+            if reply.status_code >= 400:
+                raise read_problem(reply)
+            if reply.status_code >= 300:
+                raise ServerProblem(reply.status_code, "Redirected", "a node's URL must lead to the server itself")
+            return call.read(reply, node)
         except LikewiseClientError:
             raise
         except Exception as error:  # whatever a server makes up, an app meets no other errors than this package's
             raise MalformedAnswer(f"{node} sent an answer that the protocol does not know: {error!r}") from error
+
+    def _alone(self, send: Send) -> Steps[Reply]:
+        alive: bool | None = None
+        try:
+            reply: Reply = yield send
+            alive = reply.status_code != BAD_GATEWAY
+            return reply
+        except (ConnectionFailed, TimedOut):
+            alive = False
+            raise
+        finally:  # also when the caller is cancelled
+            self.nodes.done(send.node, alive=alive)
+
+    def _request(self, call: Call[Any], node: str, trail: Trail) -> Send:
+        headers = {**self._headers, **call.headers}
+        if call.deadline_s is None:
+            return Send(node, call.method, node + call.path, headers, call.body)
+        left_s = call.deadline_s if trail.attempts == 1 else trail.left_s(self.clock())
+        if left_s <= 0:
+            self.nodes.done(node, alive=None)
+            raise TimedOut(f"the deadline of {call.deadline_s:g} s passed before {node} could be asked")
+        headers["Request-Timeout"] = f"{left_s:.6g}"
+        return Send(node, call.method, node + call.path, headers, call.body, left_s)
+
+    def _second(self, call: Call[Any], first: str, trail: Trail) -> Send | None:
+        if not self._budget.take():
+            return None
+        node = self.nodes.choose(call.owner or call.function, [first], patient=False) or self.nodes.take(first)
+        trail.attempts += 1
+        try:
+            return self._request(call, node, trail)
+        except TimedOut:
+            return None
+
+    def _over(self, send: Send, alive: bool | None) -> None:
+        self.nodes.done(send.node, alive=alive)
+
+
+class Trail:
+    """What a call has cost so far."""
+
+    __slots__ = ("attempts", "due", "node", "received", "sent", "start")
+
+    def __init__(self, start: float, deadline_s: float | None) -> None:
+        self.start = start
+        self.due = math.inf if deadline_s is None else start + deadline_s
+        self.node = ""
+        self.attempts = self.sent = self.received = 0
+
+    def left_s(self, now: float) -> float:
+        """Return the seconds that are left until the deadline."""
+        return self.due - now
+
+
+BAD_GATEWAY = 502
 
 
 def _worth_repeating(error: LikewiseClientError, repeatable: bool) -> bool:
     """Whether another try may help and cannot harm."""
     if isinstance(error, Overloaded):
         return True
+    if isinstance(error, DeadlineExceeded):
+        return False
     if isinstance(error, ConnectionFailed):
         return repeatable or not error.sent
     if isinstance(error, TimedOut):
@@ -190,6 +300,11 @@ def _worth_repeating(error: LikewiseClientError, repeatable: bool) -> bool:
     if isinstance(error, ServerProblem):
         return repeatable and error.status in (502, 504) and error.slug != "not-cached"
     return False
+
+
+def _has_cost(error: LikewiseClientError) -> bool:
+    """Whether a server may have worked on the request that failed."""
+    return not isinstance(error, ConnectionFailed) or error.sent
 
 
 def _retry_after_s(error: LikewiseClientError) -> float:

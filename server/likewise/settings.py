@@ -7,10 +7,13 @@ all made from the same fields, so they cannot drift apart.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from likewise.implied import Implied
+from likewise.budget_settings import BudgetSettings
+from likewise.errors import SettingsError
+from likewise.lease_settings import LeaseSettings
 from likewise.setting import Setting, row, rows_of
 
 _MIB = 1 << 20
@@ -18,7 +21,7 @@ _MIB = 1 << 20
 
 # ruff: noqa: RUF009 - each call describes a field, the defaults themselves are immutable
 @dataclass(frozen=True)
-class Settings(Implied):
+class Settings(LeaseSettings, BudgetSettings):
     """All settings of a server, checked. May be built directly, with any left out at its default."""
 
     host: str = row(
@@ -161,51 +164,6 @@ class Settings(Implied):
         minimum=1 << 20,
     )
 
-    inference_budget: float = row(
-        0.0,
-        "Seconds of inference per second that a worker may use; beyond, reuse and cheaper models answer more, and what "
-        "is left to compute is answered with 503. 0: no limit.",
-        minimum=0,
-        maximum=1024,
-        group="Budgets",
-    )
-    account_budget: float = row(
-        0.0, "The same for each access key, or group of keys. 0: no limit.", minimum=0, maximum=1024
-    )
-    variant_memory_bytes: int = row(
-        0,
-        "Memory for the variants of all functions of a worker, by what their specs state; those that save least for it "
-        "are dropped. 0: a quarter of what there is for models.",
-        unit="bytes",
-        minimum=0,
-    )
-    trunk_bytes: int = row(
-        64 * _MIB,
-        "Memory for what each set of first layers that functions have in common gave lately; 0: nothing is shared.",
-        unit="bytes",
-        minimum=0,
-    )
-    power_budget_w: float = row(
-        0.0, "Watts that inference of a worker may take, see inference_w. 0: no limit.", unit="watts", minimum=0
-    )
-    inference_w: float = row(
-        15.0, "Watts that an inference is taken to need while it runs.", unit="watts", minimum=0.001, maximum=100_000
-    )
-    latency_ms: float = row(
-        0.0,
-        "Time that 99 of 100 answers of a function are to keep; a function may set its own. 0: none stated.",
-        unit="milliseconds",
-        minimum=0,
-        maximum=3_600_000,
-    )
-    emergency_target: float = row(
-        0.0,
-        "Accuracy target while a budget is exceeded and nothing else helps; a function may set its own. 0: the "
-        "accuracy target holds always.",
-        minimum=0,
-        maximum=0.9999,
-    )
-
     max_head_bytes: int = row(
         64 << 10,
         "Largest request head; larger ones are answered with 431.",
@@ -338,7 +296,49 @@ class Settings(Implied):
         """Check each value against its row, and those that depend on each other."""
         for setting in TABLE:
             setting.check(getattr(self, setting.name), f"Setting {setting.name}")
-        self.check_together()
+        if self.workers > 1 and self.journal != "redis":
+            raise SettingsError(
+                f"Setting workers is {self.workers}, but the {self.journal} journal cannot be shared. "
+                "Set journal to redis with redis_url, or workers to 1."
+            )
+        self.check_target(self.accuracy_target)
+        if self.max_upload_bytes < self.max_body_bytes:
+            raise SettingsError(
+                f"Setting max_upload_bytes ({self.max_upload_bytes}) is less than max_body_bytes "
+                f"({self.max_body_bytes}). Raise the first or lower the second."
+            )
+
+    @property
+    def keys_path(self) -> Path:
+        """File of access key hashes."""
+        return Path(self.key_file).expanduser() if self.key_file else self.data_dir / "access-keys.json"
+
+    @property
+    def first_key_path(self) -> Path:
+        """Where the first start writes the access key that it created."""
+        return self.data_dir / "access-key"
+
+    @property
+    def sqlite_path(self) -> Path:
+        """File of the SQLite journal."""
+        return Path(self.journal_path).expanduser() if self.journal_path else self.data_dir / "journal.sqlite"
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names in `allowed_hosts`."""
+        return tuple(each.strip() for each in self.allowed_hosts.split(",") if each.strip())
+
+    @property
+    def loopback(self) -> bool:
+        """True where nobody but this machine can reach the server."""
+        return (
+            self.host == "localhost" or self.host == "::1" or re.fullmatch(r"127(\.\d{1,3}){3}", self.host) is not None
+        )
+
+    @property
+    def key_required(self) -> bool:
+        """True where a request without an access key is refused."""
+        return self.require_key == "always" or (self.require_key == "auto" and not self.loopback)
 
 
 TABLE: tuple[Setting, ...] = rows_of(Settings)

@@ -158,6 +158,8 @@ class Verdict:
     """What the ladder asked for it beyond the neighbors; the ladder's business."""
     origin: Any = None
     """The stream whose offer it is about; None: that of near neighbors."""
+    claim: Any = None
+    """A probe of a device by its lease, to be settled with the computed label; None: there is none."""
 
     @property
     def reuse(self) -> bool:

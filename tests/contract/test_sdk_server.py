@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import kind_picture, write_function
 
 from likewise_client import (
     AsyncClient,
     Client,
     Computed,
+    Conflict,
     InvalidFunction,
     InvalidInput,
     InvalidValue,
@@ -267,3 +269,17 @@ def test_a_full_process_serves_the_sdk(functions_dir: Path, toys: Any) -> None:
         answers = [client.infer("quadrants", toys.picture(i % 4, seed=i)) for i in range(400)]
     assert all(answer.result["label"] == toys.labels[i % 4] for i, answer in enumerate(answers[:20]))
     assert any(answer.from_cache for answer in answers)
+
+
+def test_a_frame_with_a_number_that_has_passed_is_late(tmp_path: Path, live: Any) -> None:
+    """Dropped where the stream asks for that, else computed in full; the next number goes on."""
+    folder = write_function(tmp_path / "functions")
+    pictures = [kind_picture(1, seed) for seed in range(4)]
+    with Client(live(functions=folder.parent).url) as client:
+        camera = client.stream("kinds", "cam", drop_late=True)
+        assert camera.infer(pictures[0], number=5).found
+        with pytest.raises(Conflict) as late:
+            camera.infer(pictures[1], number=4)
+        assert late.value.slug == "late-frame"
+        assert client.stream("kinds", "cam").infer(pictures[2], number=4).found
+        assert camera.infer(pictures[3], number=6).found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -49,7 +49,7 @@ async def recognize_later(text: str) -> int:
     return len(text)
 
 
-assert_type(recognize_later, Callable[[str], Awaitable[int]])
+assert_type(recognize_later, Callable[[str], Coroutine[Any, Any, int]])
 
 
 async def later() -> None:

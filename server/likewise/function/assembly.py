@@ -7,12 +7,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 
 from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.frames import FramePolicy
 from likewise.decision.ladder import Ladder
+from likewise.decision.leases import Leases
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.events import Sink
 from likewise.features.decode import decoder
@@ -21,6 +23,7 @@ from likewise.features.identity import signature
 from likewise.function.fingerprint import fingerprint, journal_id
 from likewise.function.function import Function
 from likewise.function.governor import CostLimits, WorkerBudgets
+from likewise.function.leasing import Leasing
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.shelf import Shelf
@@ -69,6 +72,11 @@ class Defaults:
     variant_bytes: int = 1 << 40
     trunk_bytes: int = 64 << 20
     ticket_prefix: str = ""
+    lease_s: float = 60.0
+    lease_tokens: float = 3.0
+    lease_most_tokens: float = 19.0
+    max_leases: int = 1024
+    max_account_leases: int = 256
 
 
 class Assembler:
@@ -193,6 +201,7 @@ class Assembler:
             budget=budget,
             variants=self._variants(f"{name}@{version}", rungs, policies[names[0]], labels, target, runner),
             streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
+            leasing=self._leasing(namespace, key_types[0].name, spec, budget, target, policies[names[0]]),
             key_types=key_types,
             sinks=self._sinks,
             projectors={
@@ -257,6 +266,33 @@ class Assembler:
             epsilon=1.0 - target,
             unit=unit_of(spec.model) if spec.input.kind == "image" else None,
         )
+
+    def _leasing(
+        self,
+        namespace: Namespace,
+        key_type: str,
+        spec: FunctionSpec,
+        budget: Budget | None,
+        target: float,
+        policy: Policy,
+    ) -> Leasing | None:
+        """Return what devices may answer with by themselves: nothing without a budget to pay for it."""
+        defaults = self._defaults
+        if budget is None or not defaults.lease_s:
+            return None
+        leases = Leases(
+            budget,
+            1.0 - target,
+            partial(token_urlsafe, 12),
+            seconds=defaults.lease_s,
+            tokens=min(defaults.lease_tokens, defaults.lease_most_tokens),
+            most=defaults.lease_most_tokens,
+            limit=defaults.max_leases,
+            per_account=defaults.max_account_leases,
+        )
+        exact = spec.model.deterministic if spec.model else False
+        k = spec.reuse.neighbors
+        return Leasing(leases, namespace, key_type, k, policy.confident, monotonic, exact=exact)
 
     def _runner(self, computation: Computation) -> ModelRunner:
         return ModelRunner(self._batcher(computation), computation.encode)

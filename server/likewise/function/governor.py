@@ -38,8 +38,6 @@ MEMORY = 0.995
 """Weight of what was before at each answer, in the share of late ones."""
 MAX_ACCOUNTS = 1024
 
-_COMPUTED = (Outcome.MISS, Outcome.PROBE, Outcome.BYPASS)
-
 
 @dataclass(frozen=True, slots=True)
 class CostLimits:
@@ -137,18 +135,19 @@ class Governor:
         outcome = event.outcome
         if outcome is None:
             return
-        seconds = event.infer_s if outcome is Outcome.VARIANT else 0.0
-        if outcome in _COMPUTED:
-            seconds = self._runner.mean_cost_s
-        if seconds > 0.0:
-            for allowance in self._allowances(event.account):
-                allowance.use(seconds)
+        if outcome is Outcome.VARIANT:
+            self.charge(event.account, max(0.0, event.infer_s))
         if self._limits.latency_s and event.total_s >= 0.0:
             self._late = MEMORY * self._late + (1.0 - MEMORY) * (event.total_s > self._limits.latency_s)
         self.emergency_answers += self.emergency
         now = self._clock()
         if now - self._looked >= PERIOD_S:
             self._look(now, event.account)
+
+    def charge(self, account: str, seconds: float) -> None:
+        """Account for what was computed."""
+        for allowance in self._allowances(account):
+            allowance.use(seconds)
 
     def admit(self, account: str) -> None:
         """Raise Overloaded, with the time to wait, where nothing may be computed for certain now."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from likewise.decision.counters import Counters
+from likewise.decision.leases import lease_statistics
 from likewise.requests import Outcome
 from likewise.types import PolicyStatistics
 
@@ -43,6 +44,7 @@ def gauges(fn: Function) -> Mapping[str, float]:
         "false_hits_seen": policy.false_hits_seen
         + beyond.false_hits_seen
         + sum(each.false_hits_seen for each in others),
+        **lease_statistics(None if fn.leasing is None else fn.leasing.leases),
         "samples_sent": fn.evidence.sent,
         "samples_left_out": fn.evidence.left_out,
         "samples_taken_in": fn.evidence.taken_in,

@@ -13,7 +13,7 @@ import numpy as np
 
 from likewise.decision.ladder import Ladder, Step
 from likewise.decision.opinions import Opinion, opinion
-from likewise.errors import LikewiseError
+from likewise.errors import DeadlineExceeded, LikewiseError
 from likewise.function.parts import Computation
 from likewise.function.shelf import Shelf, ShelvedModel
 from likewise.function.variant_spec import VariantSpec
@@ -80,7 +80,7 @@ class Variant:
         """Return its answer from a worker. Raises LikewiseError."""
         assert self._batcher is not None
         assert asked.value is not None
-        (scores, *_), cost_s = await self._batcher.infer(asked.value)
+        (scores, *_), cost_s = await self._batcher.infer(asked.value, within_s=asked.left_s)
         return self._said(scores, cost_s)
 
     def _said(self, scores: Tensor, cost_s: float) -> Said:
@@ -158,6 +158,8 @@ class Variants:
         while isinstance(found, Variant):
             try:
                 said: Said | None = await found.later(asked)
+            except DeadlineExceeded:
+                raise
             except LikewiseError as error:
                 found.failed(self._function, error)
                 said = None

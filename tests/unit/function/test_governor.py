@@ -33,6 +33,8 @@ class Bench:
         assert self.governor is not None
         for _ in range(round(per_s * seconds)):
             self.now += 1.0 / per_s
+            if outcome is Outcome.MISS:
+                self.governor.charge(account, self.runner.mean_cost_s)
             self.governor(Answered("f@1", outcome, "", took_s, account=account))
 
     @property
@@ -150,5 +152,6 @@ def test_the_function_with_the_dearest_inferences_saves_first() -> None:
     assert other is not None
     for _ in range(300):
         bench.ask(75, 1.0 / 75)
+        other.charge("", 0.001)
         other(Answered("g@1", Outcome.MISS, "", 0.001))
     assert bench.governed.statistics()["pressure"] > 2 * other.statistics()["pressure"]
