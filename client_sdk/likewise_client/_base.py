@@ -15,7 +15,7 @@ import httpx
 from likewise_client._errors import InvalidInput
 from likewise_client._exchange import Exchange
 from likewise_client._hedge import Hedge
-from likewise_client._methods import Answered, Methods
+from likewise_client._methods import Answered, Inserting, Methods
 from likewise_client._nodes import Breaker, Nodes
 from likewise_client._operations import Operations
 from likewise_client._retry import Retry
@@ -47,7 +47,7 @@ class Settings(TypedDict, total=False):
     rng: random.Random
 
 
-class BaseClient(Methods[Answered], Generic[Answered, Transport]):
+class BaseClient(Methods[Answered, Inserting], Generic[Answered, Inserting, Transport]):
     """The settings of a client, checked, and what they come to."""
 
     _kind: Callable[..., Any]

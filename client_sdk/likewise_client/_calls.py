@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 import httpx
 from numpy.typing import ArrayLike
 
-from likewise_client._answer import Answer, Computed, Inserted, Page
-from likewise_client._errors import InvalidInput
+from likewise_client._answer import Answer, Computed, Inserted, Page, Ticket
+from likewise_client._errors import InvalidInput, TimedOut
 from likewise_client._read import (
     read_answer,
     read_answers,
@@ -156,6 +156,21 @@ def insert_many(function: str, computed: Sequence[Computed], *, durable: bool) -
     return _insert(function, {"entries": [_entry(one, one.ticket) for one in computed]}, len(computed), durable)
 
 
+MOST_ENTRIES = 500
+"""Results in one request; a server takes 1,024 unless told otherwise."""
+
+
+def encoded_entry(computed: Computed) -> bytes:
+    """Return one result to insert as JSON. Raises InvalidInput for what cannot be sent."""
+    return encode_json(_entry(computed, computed.ticket))
+
+
+def insert_encoded(function: str, entries: Sequence[bytes]) -> Call[list[Inserted]]:
+    """POST .../entries with n >= 1 entries that are JSON already."""
+    call = _insert(function, {}, len(entries), durable=False)
+    return replace(call, body=b'{"entries":[' + b",".join(entries) + b"]}")
+
+
 def _insert(function: str, document: dict[str, Any], count: int, durable: bool) -> Call[list[Inserted]]:
     path = _path(function, "entries", durable="true" if durable else None)
     body, headers = encode_json(document), {"Content-Type": JSON}
@@ -254,6 +269,20 @@ def within(call: Call[T], deadline_s: float | None) -> Call[T]:
     if not isinstance(deadline_s, (int, float)) or not 0 < deadline_s < math.inf:
         raise InvalidInput(f"deadline_s is a number of seconds above 0, not {deadline_s!r}")
     return replace(call, deadline_s=deadline_s)
+
+
+def later(call: Call[T], spent_s: float) -> Call[T]:
+    """Return a call with what is left of its deadline. Raises TimedOut where nothing is."""
+    if call.deadline_s is None:
+        return call
+    if spent_s >= call.deadline_s:
+        raise TimedOut(f"the deadline of {call.deadline_s:g} s passed before the input could be sent")
+    return replace(call, deadline_s=call.deadline_s - spent_s)
+
+
+def for_ticket(call: Call[Answer], ticket: Ticket | None) -> Call[Answer]:
+    """Return an inference that settles the ticket of the lookup before it."""
+    return replace(call, headers={**call.headers, "Likewise-Ticket": ticket}) if ticket else call
 
 
 def _whole(name: str, value: Any) -> int:

@@ -20,18 +20,22 @@ ROOT = Path(__file__).parents[3]
 # What modules share with each other but apps never see.
 INTERNAL = {
     "BaseClient",
+    "Batching",
+    "Body",
     "Budget",
     "CacheStatus",
     "Call",
     "Compute",
     "Exchange",
     "FakeFunction",
+    "KeyFirst",
     "Latencies",
     "Lookup",
     "Method",
     "Methods",
     "Nodes",
     "Operations",
+    "Picture",
     "Race",
     "RefusedError",
     "Reply",
@@ -44,6 +48,7 @@ INTERNAL = {
     "StoredEntry",
     "Tally",
     "Trail",
+    "Waiting",
 }
 
 
