@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
 from likewise_client._answer import Answer, Entry, Page
-from likewise_client._base import BaseClient, received
-from likewise_client._errors import translated_errors
-from likewise_client._exchange import Send, Sleep, Step, Steps
+from likewise_client._base import BaseClient
+from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
+from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._inserts import Inserts
 from likewise_client._operations import Pages
+from likewise_client._reply import Reply
+from likewise_client._sockets import reply_to, translated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Client(BaseClient[Answer, httpx.BaseTransport]):
+class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     """A client for one likewise server, or for several nodes. Safe to share between threads.
 
     nodes: base URLs. A function's requests go to the node that rendezvous hashing names, to the next one while
@@ -31,8 +36,10 @@ class Client(BaseClient[Answer, httpx.BaseTransport]):
         the server takes each connection for a device.
     timeout_s: longest wait for a connection from the pool, to send, and between two pieces of an answer.
     connect_timeout_s: longest wait for a new connection.
-    retry: see Retry.
-    max_connections: over all nodes.
+    retry: see Retry. breaker: see Breaker. hedge: see Hedge; default: none.
+    on_answer: called with an Event after each call, on the caller's thread; what it raises is logged and ignored.
+    device_cache: a DeviceCache, from which this device answers by itself as far as the server lets it; default: none.
+    max_connections: over all nodes, kept alive. With the extra `http2`, nodes reached over TLS are offered HTTP/2.
     max_answer_bytes: longest answer, decompressed; a longer one is a MalformedAnswer.
     proxy: URL of a proxy for all nodes; empty: none; default: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, where
         they can be used, and never for loopback.
@@ -44,20 +51,20 @@ class Client(BaseClient[Answer, httpx.BaseTransport]):
     a LikewiseClientError.
     """
 
-    _http: httpx.Client
+    _kind = httpx.HTTPTransport
+    _inserts = Inserts
 
     def close(self) -> None:
-        """Close all connections."""
-        self._http.close()
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        self._drive(self._leave())
+        for transport in set(self._transports.values()):
+            transport.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _connect(self, transport: httpx.BaseTransport | None) -> httpx.Client:
-        return httpx.Client(**self._sockets(transport, httpx.HTTPTransport))
 
     @staticmethod
     def _method(operation: Callable[..., Steps[T]]) -> Callable[..., T]:
@@ -98,13 +105,60 @@ class Client(BaseClient[Answer, httpx.BaseTransport]):
     def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):
             return self._send(step)
+        if isinstance(step, Race):
+            return self._race(step)
         return time.sleep(step.seconds) if isinstance(step, Sleep) else step.run()
 
-    def _send(self, step: Send) -> httpx.Response:
-        body = bytearray()
-        with translated_errors(step.node), self._http.stream(
-            step.method, step.url, headers=step.headers, content=step.body
-        ) as answer:  # fmt: skip
-            for chunk in answer.iter_bytes():
-                self._add(body, chunk, step.node)
-            return received(answer, body)
+    def _send(self, step: Send) -> Reply:
+        sockets, node = self._sockets, step.node
+        due = None if step.timeout_s is None else time.monotonic() + step.timeout_s
+        try:
+            request = sockets.request(step)
+            response = self._transports[node].handle_request(request)
+            try:
+                body = sockets.body(response, node)
+                for piece in cast(Iterable[bytes], response.stream):
+                    body.add(piece)
+                    if due is not None and time.monotonic() > due:
+                        raise TimedOut(f"the answer of {node} was not there by the deadline")
+            finally:
+                response.close()
+            return reply_to(request, response, body)
+        except LikewiseClientError:
+            raise
+        except Exception as error:
+            raise translated(error, node) from error
+
+    def _race(self, race: Race) -> tuple[Send, Reply]:
+        runners = {self._run(race.first, race): race.first}
+        done, pending = wait(runners, race.after_s)
+        if not done and (second := race.second()) is not None:
+            runners[self._run(second, race)] = second
+            pending = set(runners)
+        first = next(iter(runners))
+        while True:
+            for future in done:
+                if future.exception() is None:
+                    return runners[future], future.result()
+            if not pending:
+                return runners[first], first.result()
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+
+    def _run(self, send: Send, race: Race) -> Future[Reply]:
+        """Send on a thread of its own, which goes on to the end of it whoever has won."""
+
+        def run() -> None:
+            alive: bool | None = None
+            try:
+                reply = self._send(send)
+                alive = reply.status_code != BAD_GATEWAY
+                future.set_result(reply)
+            except BaseException as error:
+                alive = False if isinstance(error, Unavailable) else None
+                future.set_exception(error)
+            finally:
+                race.over(send, alive)
+
+        future: Future[Reply] = Future()
+        threading.Thread(target=run, name="likewise-hedge", daemon=True).start()
+        return future
