@@ -162,6 +162,30 @@ def test_a_web_hook_that_hangs_holds_nobody_up_and_no_more_than_its_queue(hook: 
         assert sink.lost >= 100
 
 
+def test_a_recording_waits_for_a_web_hook_that_is_slow_but_not_for_one_that_fails(hook: Hook) -> None:
+    """No result of it is lost to a full queue while the hook takes any."""
+    failing = Hook(*[500] * 1000)
+    sinks = [Webhook(hook.url, 2, 1 << 20, 60, drain_s=60), Webhook(failing.url, 2, 1 << 20, 60, drain_s=0.01)]
+    for number in range(50):
+        for sink in sinks:
+            sink.put(found(number, position_s=number / 10))
+    for sink in sinks:
+        sink.close()
+    failing.close()
+    assert [each["frame"] for each in hook.taken] == list(range(50))
+    assert [each.lost for each in sinks] == [0, 50]
+
+
+def test_a_recording_waits_for_a_broker_that_is_slow(broker: Broker) -> None:
+    """Here the queue holds one result."""
+    sink = Mqtt(f"mqtt://127.0.0.1:{broker.port}/t", 1, 1 << 20, 60, drain_s=60)
+    for number in range(50):
+        sink.put(found(number, position_s=number / 10))
+    sink.close()
+    assert [each["frame"] for _, each in broker.taken] == list(range(50))
+    assert sink.lost == 0
+
+
 def test_a_result_larger_than_the_queue_is_lost_alone(hook: Hook) -> None:
     """And does not push the others out."""
     sink = Webhook(hook.url, 100, 1000, 60, drain_s=60)
