@@ -37,7 +37,15 @@ def networks() -> Iterator[Net]:
 
 def memory_networks() -> Iterator[Net]:
     """Return networks of few layers and many, which are loaded for the memory that they take."""
-    yield from (small_pictures(0), small_rows(1), _convolutions(0), _light_convolutions(1), _products())
+    yield from (
+        tiny(1),
+        small_pictures(0),
+        small_rows(1),
+        small_waves(2),
+        _convolutions(0),
+        _light_convolutions(1),
+        _products(),
+    )
 
 
 SMALL = 5
