@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from likewise_fleet.plan import PLAYED
+
 ROOT = Path(__file__).parents[2]
 FEW = ("--phones", "3", "--requests", "90", "--network", "good-wifi", "--speed", "50")
 
@@ -87,7 +89,7 @@ def simulated(tmp_path):
     assert "what ends first" in ran.stdout
 
 
-WAYS = ["device", "edge_no_reuse", "device_cache", "edge_cache"]
+WAYS = list(PLAYED)
 
 
 def test_the_package_brings_the_verb():
