@@ -193,8 +193,10 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def _infer(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
         control = {part.strip() for part in call.headers.get("cache-control", "").split(",")}
         key = input_key(call.body, call.headers.get("content-type", ""))
-        fresh = control & {"no-cache", "no-store"} or wants_probe(call.headers)
-        found = None if fresh else self._nearest(function, key, None, call)
+        asked_before = function.tickets.pop(call.headers.get("likewise-ticket", ""), None)
+        function.redeemed += asked_before == call.node
+        skips = control & {"no-cache", "no-store"} or asked_before is not None or wants_probe(call.headers)
+        found = None if skips else self._nearest(function, key, None, call)
         probing = found is not None and "only-if-cached" not in control and function.takes_probe()
         if found and not probing:
             exact = isinstance(key, bytes) or any(np.array_equal(key, other) for other in found.keys.values())
@@ -207,7 +209,8 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
             body = encode_json(function.compute(call.body))
         except Exception as error:
             raise RefusedError(500, "model-failed", str(error)) from error
-        function.counts["probe" if probing else "miss"] += 1
+        if asked_before is None:
+            function.counts["probe" if probing else "miss"] += 1
         headers = {"Content-Type": JSON, "Age": "0", "Cache-Status": "likewise; fwd=bypass"}
         if "no-store" not in control:
             entry = function.store({"": key}, body, JSON, function.ttl_s, (), self._clock())

@@ -10,6 +10,7 @@ from likewise.errors import NotCached
 from likewise.events import Answered
 from likewise.function.coalescing import Leader
 from likewise.function.function import Function
+from likewise.function.tickets import Pending
 from likewise.records import Invalidated
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
 from likewise.steps import Steps
@@ -34,13 +35,24 @@ class Pipeline(Steps):
     # ── raw inputs ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def answer(
-        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
+        self,
+        fn: Function,
+        media_type: str,
+        body: bytes,
+        control: Control = NO_CONTROL,
+        session: Session | None = None,
+        ticket: str = "",
     ) -> Answer:
         """Return the result for a raw input, from reuse or from the model. Raises LikewiseError.
 
         session: that of the device that asks; None where it is not known.
+        ticket: that of a lookup of the input's key that found nothing; the result is computed, and learned from for it.
         """
         asked = await fn.reader.read(media_type, body, control, session)
+        if ticket and not (control.no_store or control.only_if_cached or control.stream):
+            pending = fn.tickets.redeem(ticket)
+            if pending is not None:
+                return await self._answer_ticket(fn, asked, pending)
         if control.stream and fn.streams and not control.no_store:
             await fn.streams.follow(asked)
         found = self._climb(fn, asked)
@@ -112,11 +124,11 @@ class Pipeline(Steps):
         """Wait for an inference in flight where that promises an answer, then decide as ever."""
         outcome = _HIT
         while (same := fn.in_flight.same(asked.body)) is not None:
-            if (answer := await self._wait(fn, same.done)) is not None:
+            if (answer := await self._wait(fn, asked, same.done)) is not None:
                 return self._share(fn, asked, answer)
         near = fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
         if near is not None:
-            await self._wait(fn, near.done)
+            await self._wait(fn, asked, near.done)
             outcome, asked.neighbors = Outcome.COALESCED, None  # entries came and went while this waited
         found = self._decide(fn, asked, outcome)
         return found if isinstance(found, Answer) else await found
@@ -240,7 +252,7 @@ class Pipeline(Steps):
     async def _answer_computed(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader) -> Answer:
         work = self._compute(fn, asked, verdict, leader)
         # What a probe finds out settles the budget, so it goes on when its client has gone, or cannot wait any longer.
-        answer = await (self._wait(fn, self._run(work)) if verdict.probe else work)
+        answer = await (self._wait(fn, asked, self._run(work)) if verdict.probe else work)
         fn.tell(asked, answer.outcome, answer.reason, 0.0, answer.result)
         return answer
 
@@ -271,6 +283,28 @@ class Pipeline(Steps):
             answer = Answer(result, outcome, verdict.reason, entry_id, 0.0, ttl_s, stored, verdict.confidence)
             leader.done.set_result(answer)
             return answer
+
+    async def _answer_ticket(self, fn: Function, asked: Asked, pending: Pending) -> Answer:
+        """Compute what a lookup did not find. It was counted then, so it is not counted again."""
+        work = self._compute_ticket(fn, asked, pending)
+        return await (self._wait(fn, asked, self._run(work)) if pending.verdict.probe else work)
+
+    async def _compute_ticket(self, fn: Function, asked: Asked, pending: Pending) -> Answer:
+        verdict = pending.verdict
+        try:
+            result, cost_s = await fn.infer(asked, probe=verdict.probe)
+            self._check_size(result)
+        except BaseException:
+            fn.abandon(verdict, pending.key_type)
+            raise
+        lesson, label = self._learn(fn, pending.key_type, verdict, pending.nearest_id, result)
+        entry_id = -1
+        if lesson.insert and not fn.retired:
+            entry = self.entry(fn, fn.keys(asked), result, cost_s, digest=asked.digest, signature=asked.signature)
+            self._keep(fn, entry, label)
+            entry_id = entry.id
+        outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
+        return Answer(result, outcome, verdict.reason, entry_id, 0.0, fn.namespace.default_ttl_s, entry_id >= 0)
 
     async def _bypass(self, fn: Function, asked: Asked) -> Answer:
         result, _ = await fn.infer(asked, probe=False)

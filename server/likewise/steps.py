@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from likewise.errors import TooLarge
+from likewise.errors import DeadlineExceeded, TooLarge
 from likewise.function.function import Function
 from likewise.ports import Journal
 from likewise.randomness import system_ids
@@ -102,11 +102,17 @@ class Steps:
         if not task.cancelled():
             task.exception()  # whoever waited has it; where nobody did, the budget was told
 
-    async def _wait(self, fn: Function, work: asyncio.Future[T]) -> T:
-        """Wait for what others need, too, as long as a request waits for inference. Raises Overloaded after that."""
+    async def _wait(self, fn: Function, asked: Asked, work: asyncio.Future[T]) -> T:
+        """Wait for what others need, too, as long as a request waits for inference.
+
+        Raises Overloaded after that, or DeadlineExceeded where the request gives it less time.
+        """
         assert fn.runner is not None
+        left_s = asked.left_s
         with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(work), fn.runner.patience_s)
+            return await asyncio.wait_for(asyncio.shield(work), min(left_s, fn.runner.patience_s))
+        if left_s < fn.runner.patience_s:
+            raise DeadlineExceeded("The time in Request-Timeout passed while its result was computed for others, too.")
         raise fn.runner.overloaded(f"waited over {fn.runner.patience_s:g} s for inference")
 
     def _check_size(self, result: Result) -> None:

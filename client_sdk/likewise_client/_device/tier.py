@@ -27,6 +27,7 @@ from likewise_client._wire import decode_result, encode_key, text_of
 
 if TYPE_CHECKING:
     from likewise_client._exchange import Steps
+    from likewise_client._telemetry import Trail
 
 log = logging.getLogger("likewise_client")
 
@@ -41,6 +42,9 @@ class Exchange(Protocol):
 
     def run(self, call: Call[Any], *, patient: bool = True, node: str | None = None) -> Steps[Any]:
         """Carry one call through."""
+
+    def carry(self, call: Call[Any], trail: Trail, *, patient: bool = True, node: str | None = None) -> Steps[Any]:
+        """Do what `run` does, past the tier and uncounted."""
 
 
 class Tier:
@@ -70,9 +74,12 @@ class Tier:
             )
 
     def answer(
-        self, exchange: Exchange, call: Call[Answer], local: Local, *, patient: bool, node: str | None
+        self, exchange: Exchange, call: Call[Answer], local: Local, trail: Trail, *, patient: bool, node: str | None
     ) -> Steps[Answer]:
-        """Answer from the tier where it may, else carry the call through and learn from what comes back."""
+        """Answer from the tier where it may, else carry the call through and learn from what comes back.
+
+        trail: takes down what that costs.
+        """
         place = self._place(local.function)
         if not place.described:
             yield from self._describe(exchange, place, node)
@@ -83,7 +90,7 @@ class Tier:
         asking, spare = self._asking(place, call, query), self._spare(place, query)
         answer: Answer
         try:
-            answer, terms = yield from exchange.run(asking, patient=patient and spare is None, node=node)
+            answer, terms = yield from exchange.carry(asking, trail, patient=patient and spare is None, node=node)
             with self._lock:
                 place.take(query, answer, terms, self._clock())
         except BaseException as error:  # also when the caller is cancelled

@@ -175,13 +175,16 @@ class Function:
     # ── computing and learning ─────────────────────────────────────────────────────────────────────────────
 
     async def infer(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
-        """Return the result of a raw input and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
+        """Return the result of a raw input and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue.
+
+        Raises DeadlineExceeded, too: see `ports.Runner`.
+        """
         if self.runner is None:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
         assert asked.value is not None
-        return await self.runner.run(asked.halfway or asked.value, probe=probe)
+        return await self.runner.run(asked.halfway or asked.value, probe=probe, within_s=asked.left_s)
 
     async def compute(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
         """Return what `infer` does for a request, or what its stream computed in full already."""

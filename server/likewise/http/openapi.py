@@ -28,7 +28,7 @@ from likewise.http.schemas import (
     closed,
     listed,
 )
-from likewise.http.wire import DEVICE_BYTES, STREAM_NAME
+from likewise.http.wire import DEVICE_BYTES, SECONDS, STREAM_NAME
 
 FUNCTION = "/v1/functions/{name}"
 JSON, KEYS, TOML = "application/json", "application/octet-stream", "application/toml"
@@ -91,6 +91,18 @@ _STREAM = {
     "description": "The camera that the input is the next frame of; then `;frame=N` and `;late=drop` where wanted",
     "schema": {"type": "string", "pattern": f"^{STREAM_NAME.pattern}( *; *(frame=[0-9]{{1,15}}|late=drop))*$"},
 }
+_TIMEOUT = {
+    "name": "Request-Timeout",
+    "in": "header",
+    "description": "Seconds after which the answer is of no use: what waits for the model then is not computed",
+    "schema": {"type": "string", "pattern": f"^{SECONDS}$"},
+}
+_BROUGHT = {
+    "name": "Likewise-Ticket",
+    "in": "header",
+    "description": "That of a lookup of the input's key that found nothing: what is computed settles it",
+    "schema": {"type": "string", "maxLength": 64},
+}
 _LEASE = {
     "name": "Likewise-Lease",
     "in": "header",
@@ -109,7 +121,7 @@ _INFER = {
     "tags": ["hot"],
     "operationId": "infer",
     "summary": "Return the result for a raw input, from reuse or from the model",
-    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _STREAM, _LEASE],
+    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _STREAM, _TIMEOUT, _BROUGHT, _LEASE],
     "requestBody": {"required": True, "content": {**_EVERY_INPUT, JSON: {"schema": NUMBERS}}},
     "responses": {
         "200": {"description": "The result", "headers": _HEADERS, "content": {"*/*": {}}},

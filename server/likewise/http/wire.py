@@ -26,6 +26,10 @@ ENTRY_ID = _ENTRY_ID.pattern
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+SECONDS = _SECONDS.pattern
+"""What a Request-Timeout looks like."""
+
 DEVICE_BYTES = 128
 """Longest name that a device may give itself."""
 
@@ -89,6 +93,22 @@ def with_stream(control: Control, value: bytes) -> Control:
     """Return a request's control with the stream that its Likewise-Stream header names. Raises BadRequest."""
     tag = stream_tag(value)
     return control if tag is None else replace(control, stream=tag)
+
+
+def with_timeout(control: Control, value: bytes) -> Control:
+    """Return a request's control with the seconds that its Request-Timeout header gives it. Raises BadRequest."""
+    timeout_s = _timeout_s(value)
+    return control if timeout_s is None else replace(control, timeout_s=timeout_s)
+
+
+@lru_cache(maxsize=256)
+def _timeout_s(value: bytes) -> float | None:
+    if not value:
+        return None
+    text = value.decode("latin-1").strip()
+    if not _SECONDS.fullmatch(text):
+        raise BadRequest(f"Request-Timeout: `{text[:32]}` is no number of seconds, such as 0.25.")
+    return float(text)
 
 
 def device(name: bytes) -> str:

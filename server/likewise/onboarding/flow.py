@@ -22,8 +22,8 @@ from likewise.inference.onnx_file import external_paths
 from likewise.inference.onnx_graph import Graph, Value, describe, foreign_operators
 from likewise.onboarding import choices, outcomes, preparations
 from likewise.onboarding.draft import Draft, Origin, given
-from likewise.onboarding.inputs import InputFile, files_in, of_kind, spread
 from likewise.onboarding.process import ask
+from likewise.workloads.folder import InputFile, files_in, of_kind, spread
 
 MODEL_FILE = "model.onnx"
 _STAGED = ".adding-"
