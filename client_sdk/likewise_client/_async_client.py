@@ -13,10 +13,11 @@ from likewise_client._answer import Answer, Entry, Page
 from likewise_client._base import BaseClient
 from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
 from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._inserts import AsyncInserts
 from likewise_client._methods import Soon
 from likewise_client._operations import Pages
 from likewise_client._reply import Reply
-from likewise_client._sockets import is_plain, reply_to, translated
+from likewise_client._sockets import reply_to, translated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient(BaseClient[Soon[Answer], httpx.AsyncBaseTransport]):
+class AsyncClient(BaseClient[Soon[Answer], AsyncInserts, httpx.AsyncBaseTransport]):
     """`Client` for asyncio: the same methods and settings, awaited. For one event loop at a time."""
 
     _kind = httpx.AsyncHTTPTransport
+    _inserts = AsyncInserts
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        await self._drive(self._leave())
         for transport in set(self._transports.values()):
             await transport.aclose()
 
@@ -100,11 +103,10 @@ class AsyncClient(BaseClient[Soon[Answer], httpx.AsyncBaseTransport]):
         try:
             request = sockets.request(step)
             response = await self._transports[node].handle_async_request(request)
-            body = bytearray()
             try:
-                pieces = cast(AsyncIterable[bytes], response.stream) if is_plain(response) else response.aiter_bytes()
-                async for chunk in pieces:
-                    sockets.add(body, chunk, node)
+                body = sockets.body(response, node)
+                async for piece in cast(AsyncIterable[bytes], response.stream):
+                    body.add(piece)
             finally:
                 await response.aclose()
             return reply_to(request, response, body)

@@ -15,9 +15,10 @@ from likewise_client._answer import Answer, Entry, Page
 from likewise_client._base import BaseClient
 from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
 from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._inserts import Inserts
 from likewise_client._operations import Pages
 from likewise_client._reply import Reply
-from likewise_client._sockets import is_plain, reply_to, translated
+from likewise_client._sockets import reply_to, translated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Client(BaseClient[Answer, httpx.BaseTransport]):
+class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     """A client for one likewise server, or for several nodes. Safe to share between threads.
 
     nodes: base URLs. A function's requests go to the node that rendezvous hashing names, to the next one while
@@ -37,6 +38,7 @@ class Client(BaseClient[Answer, httpx.BaseTransport]):
     connect_timeout_s: longest wait for a new connection.
     retry: see Retry. breaker: see Breaker. hedge: see Hedge; default: none.
     on_answer: called with an Event after each call, on the caller's thread; what it raises is logged and ignored.
+    device_cache: a DeviceCache, from which this device answers by itself as far as the server lets it; default: none.
     max_connections: over all nodes, kept alive. With the extra `http2`, nodes reached over TLS are offered HTTP/2.
     max_answer_bytes: longest answer, decompressed; a longer one is a MalformedAnswer.
     proxy: URL of a proxy for all nodes; empty: none; default: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, where
@@ -50,9 +52,11 @@ class Client(BaseClient[Answer, httpx.BaseTransport]):
     """
 
     _kind = httpx.HTTPTransport
+    _inserts = Inserts
 
     def close(self) -> None:
-        """Close all connections."""
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        self._drive(self._leave())
         for transport in set(self._transports.values()):
             transport.close()
 
@@ -111,10 +115,10 @@ class Client(BaseClient[Answer, httpx.BaseTransport]):
         try:
             request = sockets.request(step)
             response = self._transports[node].handle_request(request)
-            body = bytearray()
             try:
-                for chunk in cast(Iterable[bytes], response.stream) if is_plain(response) else response.iter_bytes():
-                    sockets.add(body, chunk, node)
+                body = sockets.body(response, node)
+                for piece in cast(Iterable[bytes], response.stream):
+                    body.add(piece)
                     if due is not None and time.monotonic() > due:
                         raise TimedOut(f"the answer of {node} was not there by the deadline")
             finally:

@@ -7,15 +7,15 @@ clients drive it and add nothing but the doing.
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar, Union, cast
 
-from likewise_client._answer import Inserted, Ticket
+from likewise_client._answer import Answer, Ticket
 from likewise_client._budget import Budget
 from likewise_client._calls import Call
+from likewise_client._device.tier import Tier
 from likewise_client._errors import (
     ConnectionFailed,
     DeadlineExceeded,
@@ -31,7 +31,7 @@ from likewise_client._nodes import Nodes
 from likewise_client._read import read_problem
 from likewise_client._reply import Reply
 from likewise_client._retry import NEVER, Retry
-from likewise_client._telemetry import Tally
+from likewise_client._telemetry import Tally, Trail
 
 T = TypeVar("T")
 
@@ -101,29 +101,41 @@ class Exchange:
         self.nodes = nodes
         self.clock = clock
         self.tally = tally or Tally()
+        self.tier: Tier | None = None
+        """The device's own, asked first; None: there is none."""
         self._retry = retry
         self._budget = Budget(retry.budget, retry.burst, retry.per_s, clock)
         self._headers = dict(headers)
         self._rng = rng
         self._latencies = Latencies(hedge) if hedge else None
 
-    def run(self, call: Call[T], *, patient: bool = True, node: str | None = None) -> Steps[T]:
+    def run(
+        self, call: Call[T], *, patient: bool = True, node: str | None = None, tally: Tally | None = None
+    ) -> Steps[T]:
         """Carry one call through.
 
         patient: False asks only nodes that are up, each once, and never sleeps.
         node: ask this one alone.
+        tally: counts the call, too.
         Raises a LikewiseClientError.
         """
         trail = Trail(self.clock(), call.deadline_s)
         try:
-            value = yield from self._rounds(call, trail, self._retry if patient else NEVER, patient, node)
+            value: Any
+            if self.tier is not None and call.local is not None:
+                asked = cast("Call[Answer]", call)
+                value = yield from self.tier.answer(self, asked, call.local, trail, patient=patient, node=node)
+            else:
+                value = yield from self.carry(call, trail, patient=patient, node=node)
         except LikewiseClientError as error:
-            self._count(call, trail, None, error)
+            self._count(call, trail, None, error, tally)
             raise
-        self._count(call, trail, value)
-        return value
+        self._count(call, trail, value, None, tally)
+        return cast(T, value)
 
-    def _rounds(self, call: Call[T], trail: Trail, retry: Retry, patient: bool, node: str | None) -> Steps[T]:
+    def carry(self, call: Call[T], trail: Trail, *, patient: bool = True, node: str | None = None) -> Steps[T]:
+        """Do what `run` does, past the device's own tier and uncounted. trail: takes down what it costs."""
+        retry = self._retry if patient else NEVER
         self._budget.deposit()
         failure: LikewiseClientError | None = None
         for round_number in itertools.count():
@@ -146,25 +158,32 @@ class Exchange:
             yield Sleep(wait_s)
         raise failure or ConnectionFailed("every node is down, and it is too early to try one again")
 
-    def _count(self, call: Call[Any], trail: Trail, value: Any, error: LikewiseClientError | None = None) -> None:
+    def _count(
+        self, call: Call[Any], trail: Trail, value: Any, error: LikewiseClientError | None, other: Tally | None = None
+    ) -> None:
         spent_s = self.clock() - trail.start
-        self.tally.add(
-            call.operation, call.function, trail.node, value, spent_s, trail.attempts, trail.sent, trail.received, error
-        )
+        for tally in (self.tally,) if other is None else (self.tally, other):
+            tally.add(call, trail, value, spent_s, error)
 
-    def insert(
-        self, with_ticket: Call[Inserted], without: Call[Inserted], ticket: str | None, *, patient: bool = True
-    ) -> Steps[Inserted]:
-        """Insert where the ticket is good, or without the ticket elsewhere if that node is gone."""
+    def redeem(
+        self,
+        with_ticket: Call[T],
+        without: Call[T],
+        ticket: str | None,
+        *,
+        patient: bool = True,
+        tally: Tally | None = None,
+    ) -> Steps[T]:
+        """Send where the ticket is good, or without the ticket elsewhere if that node is gone."""
         home = ticket.node if isinstance(ticket, Ticket) else ""
         if home not in self.nodes.urls or len(self.nodes.urls) == 1:
-            return (yield from self.run(with_ticket, patient=patient))
+            return (yield from self.run(with_ticket, patient=patient, tally=tally))
         try:
-            return (yield from self.run(with_ticket, node=home, patient=False))
+            return (yield from self.run(with_ticket, node=home, patient=False, tally=tally))
         except Unavailable as error:
-            if not _worth_repeating(error, repeatable=False):
+            if not _worth_repeating(error, with_ticket.repeatable):
                 raise
-            return (yield from self.run(without, patient=patient))
+            return (yield from self.run(without, patient=patient, tally=tally))
 
     def everywhere(self, call: Call[int]) -> Steps[int]:
         """Carry a call to every node and return the highest count; raise the last failure, after all were asked.
@@ -266,22 +285,6 @@ class Exchange:
 
     def _over(self, send: Send, alive: bool | None) -> None:
         self.nodes.done(send.node, alive=alive)
-
-
-class Trail:
-    """What a call has cost so far."""
-
-    __slots__ = ("attempts", "due", "node", "received", "sent", "start")
-
-    def __init__(self, start: float, deadline_s: float | None) -> None:
-        self.start = start
-        self.due = math.inf if deadline_s is None else start + deadline_s
-        self.node = ""
-        self.attempts = self.sent = self.received = 0
-
-    def left_s(self, now: float) -> float:
-        """Return the seconds that are left until the deadline."""
-        return self.due - now
 
 
 BAD_GATEWAY = 502

@@ -13,10 +13,13 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from likewise_client._answer import Answer, Entry
+from likewise_client._errors import LikewiseClientError
 from likewise_client._exchange import Steps
+from likewise_client._inserts import Batching, WhenFull
 from likewise_client._operations import Lookup, Operations, Pages
-from likewise_client._reuse import KeyFunction, Reuse, ReuseOptions
+from likewise_client._reuse import KeyFunction, Reuse, Reused, ReuseOptions
 from likewise_client._stream import Stream
+from likewise_client._telemetry import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -35,6 +38,8 @@ Now = TypeVar("Now", covariant=True)
 Later = TypeVar("Later", covariant=True)
 Answered = TypeVar("Answered")
 """What `infer` returns: an Answer, or what is awaited for one."""
+Inserting = TypeVar("Inserting")
+"""What `inserts` returns: Inserts, or AsyncInserts."""
 Soon = Coroutine[Any, Any, T]
 
 
@@ -80,10 +85,12 @@ def _paged(
     return Method(operation, paged=True)
 
 
-class Methods(Generic[Answered]):
+class Methods(Generic[Answered, Inserting]):
     """What can be asked of both clients. A client says how a function that returns steps, or pages, is carried out."""
 
     _operations: Operations
+    _inserts: Callable[..., Inserting]
+    """Makes what `inserts` returns."""
 
     infer = _each(Operations.infer)
     lookup: Method[Lookup[Answer, list[Answer]], Lookup[Soon[Answer], Soon[list[Answer]]]] = cast(
@@ -96,6 +103,7 @@ class Methods(Generic[Answered]):
     register = _each(Operations.register)
     unregister = _each(Operations.unregister)
     invalidate = _each(Operations.invalidate)
+    warm_up = _each(Operations.warm_up)
     functions = _each(Operations.functions)
     stats = _each(Operations.stats)
 
@@ -107,9 +115,30 @@ class Methods(Generic[Answered]):
         """
         return Stream(cast(Any, self).infer, function, name, drop_late)
 
+    def inserts(
+        self,
+        function: str,
+        *,
+        entries: int = 200,
+        size_bytes: int = 1 << 20,
+        age_s: float = 1.0,
+        room: int = 2000,
+        when_full: WhenFull = "block",
+        on_error: Callable[[LikewiseClientError, int], Any] | None = None,
+    ) -> Inserting:
+        """Return inserts in the background: what is added is sent soon, many in a request, and nobody waits for it.
+
+        A request goes when so many `entries` (at most 500) or bytes are there, or when the first has waited for `age_s`
+        seconds; on `flush`, and when it is closed, everything does.
+        room: results that may wait or be under way; one more waits for room ("block"), or is dropped ("drop").
+        on_error: called with the error and the number of results of a request that failed for good; default: a warning.
+        """
+        batching = Batching(entries, size_bytes, age_s, room, when_full, on_error)
+        return type(self)._inserts(self, function, batching)
+
     def reuse(
         self, function: str, *, key: KeyFunction | None = None, **options: Unpack[ReuseOptions]
-    ) -> Callable[[Callable[[In], Out]], Callable[[In], Out]]:
+    ) -> Callable[[Callable[[In], Out]], Reused[In, Out]]:
         """Decorate a function of one input, computed on the device, so that neighbors share its results.
 
         Each call looks up; on a miss it computes, measures the cost, and inserts. `AsyncClient` decorates coroutine
@@ -118,18 +147,23 @@ class Methods(Generic[Answered]):
         key_type: which key type is looked up. ttl_s, tags: as for `insert`.
         encode, decode: from the function's result to JSON, bytes or an array, and back.
         fallback: compute on the device while no server can be asked (default), instead of raising.
+        What is returned has `cache_info()`, as a function under `functools.lru_cache` has.
         Raises TypeError for a coroutine function where a plain one belongs, and the other way round.
         """
         reuse = Reuse(function, key, **options)
 
-        def decorate(compute: Callable[[In], Out]) -> Callable[[In], Out]:
-            def steps(value: In) -> Steps[Any]:
-                return reuse.steps(self._operations.exchange, value, lambda: compute(value))
+        def decorate(compute: Callable[[In], Out]) -> Reused[In, Out]:
+            tally = Tally()
 
-            reusing: Callable[[In], Out] = self._doing(steps)
+            def steps(value: In) -> Steps[Any]:
+                return reuse.steps(self._operations.exchange, tally, value, lambda: compute(value))
+
+            reusing = self._doing(steps)
             if inspect.iscoroutinefunction(compute) != inspect.iscoroutinefunction(reusing):
                 raise TypeError("AsyncClient.reuse decorates coroutine functions; Client.reuse the others")
-            return functools.wraps(compute)(reusing)
+            functools.update_wrapper(reusing, compute)
+            reusing.cache_info = tally.info  # type: ignore[attr-defined]
+            return cast("Reused[In, Out]", reusing)
 
         return decorate
 

@@ -16,10 +16,8 @@ from likewise_client._answer import Answer, Computed, Inserted, Page
 from likewise_client._calls import CacheControl
 from likewise_client._errors import InvalidInput
 from likewise_client._exchange import Exchange, Steps
+from likewise_client._key_first import KeyFirst
 from likewise_client._wire import Input
-
-AT_ONCE = 500
-"""Results in one request of `insert_many`; a server takes 1,024 unless told otherwise."""
 
 Pages = Generator[Steps[Page], Union[Page, None], None]
 """Pages that follow each other: yields the steps to each, and is sent the page."""
@@ -72,6 +70,7 @@ class Operations:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self._ways = KeyFirst()
 
     def infer(
         self,
@@ -86,6 +85,9 @@ class Operations:
         drop_late: bool = False,
         frame_number: int | None = None,
         deadline_s: float | None = None,
+        key: ArrayLike | None = None,
+        key_type: str | None = None,
+        key_first: bool | None = None,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
 
@@ -97,9 +99,32 @@ class Operations:
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
         frame_number: its place in the stream, 0 to 999,999,999,999,999, ascending; None: as they come.
         deadline_s: seconds after which the answer is of no use: TimedOut is raised, and the server computes it no more.
+        key, key_type: the input's key, as for `lookup`, where the device has it. It may be asked by first, so that the
+            input is sent only on a miss. key_first: whether; None: where that is faster, as learned from calls so far.
         """
         call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late, frame_number)
-        return self.exchange.run(calls.within(call, deadline_s))
+        call = calls.within(call, deadline_s)
+        if key is None and (key_type is not None or key_first):
+            raise InvalidInput("key_type and key_first say how to ask by key: pass the key, too")
+        if key is None or cache is not None or stream is not None or key_first is False:
+            return self.exchange.run(call)
+        by_key = calls.lookup_one(function, key, None, key_type, None, max_age_s, min_fresh_s)
+        return self._by_key(call, calls.within(by_key, deadline_s), key_first)
+
+    def _by_key(self, call: calls.Call[Answer], by_key: calls.Call[Answer], first: bool | None) -> Steps[Answer]:
+        """Ask by key, and send the input only where that finds nothing, with the ticket; or send it at once."""
+        clock, function, start = self.exchange.clock, call.function, self.exchange.clock()
+        if not (self._ways.pays(function, len(call.body), len(by_key.body)) if first is None else first):
+            answer = yield from self.exchange.run(call)
+            self._ways.sent(function, len(call.body), answer.from_cache, clock() - start)
+            return answer
+        answer = yield from self.exchange.run(by_key)
+        spent_s = clock() - start
+        self._ways.asked(function, answer.found, spent_s)
+        if answer.found:
+            return answer
+        call = calls.later(call, spent_s)
+        return (yield from self.exchange.redeem(calls.for_ticket(call, answer.ticket), call, answer.ticket))
 
     def lookup(
         self,
@@ -160,7 +185,7 @@ class Operations:
         computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
         with_ticket = calls.within(calls.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
         without = calls.within(calls.insert(function, computed, ticket=None, durable=durable), deadline_s)
-        return self.exchange.insert(with_ticket, without, ticket)
+        return self.exchange.redeem(with_ticket, without, ticket)
 
     def insert_many(
         self, function: str, computed: Iterable[Computed], *, durable: bool = False
@@ -219,6 +244,16 @@ class Operations:
         """
         return self.exchange.everywhere(calls.invalidate(function, id, tag, all))
 
+    def warm_up(self, function: str, *, entries: int | None = None, place: str = "") -> Steps[int]:
+        """Fill this device's own cache with the entries that promise it most, in one download; return how many came.
+
+        entries: at most so many; default: as many as the cache takes. place: a tag that entries from where the device
+        is carry. Takes a `device_cache`.
+        """
+        if self.exchange.tier is None:
+            raise InvalidInput("warm_up fills this device's own cache: make the client with device_cache=DeviceCache()")
+        return self.exchange.tier.warm_up(self.exchange, function, entries, place)
+
     def functions(self) -> Steps[list[dict[str, Any]]]:
         """Return the functions that are served, as docs/protocol.md describes them."""
         return self.exchange.run(calls.functions())
@@ -233,7 +268,7 @@ def _parts(computed: Iterable[Computed]) -> Iterator[list[Computed]]:
     part: list[Computed] = []
     for one in computed:
         part.append(one)
-        if len(part) == AT_ONCE:
+        if len(part) == calls.MOST_ENTRIES:
             yield part
             part = []
     if part:

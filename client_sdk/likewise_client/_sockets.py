@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
+from likewise_client._bodies import Body
 from likewise_client._errors import ConnectionFailed, LikewiseClientError, MalformedAnswer, TimedOut
 from likewise_client._exchange import Send
 from likewise_client._proxy import proxied
@@ -68,11 +69,9 @@ class Sockets:
         extensions = {"timeout": timeout}
         return httpx.Request(send.method, url, headers=headers, content=send.body, extensions=extensions)
 
-    def add(self, body: bytearray, chunk: bytes, node: str) -> None:
-        """Add a piece of an answer. Raises MalformedAnswer for one without end, before it takes the memory."""
-        body += chunk
-        if len(body) > self.max_answer_bytes:
-            raise MalformedAnswer(f"{node} sent over {self.max_answer_bytes} bytes; see max_answer_bytes")
+    def body(self, response: httpx.Response, node: str) -> Body:
+        """Return what takes the body of an answer. Raises MalformedAnswer."""
+        return Body(node, response.headers.get("content-encoding", ""), self.max_answer_bytes)
 
     def _trust(self, secure: bool) -> ssl.SSLContext:
         """Return whom to trust. Loading the authorities takes tens of milliseconds: only where a node speaks TLS."""
@@ -89,17 +88,11 @@ class Sockets:
             return context
 
 
-def is_plain(response: httpx.Response) -> bool:
-    """Whether the body comes over the wire as it is, so that its pieces need no decoding."""
-    return "content-encoding" not in response.headers
-
-
-def reply_to(request: httpx.Request, response: httpx.Response, body: bytearray) -> Reply:
-    """Return what came of a request."""
-    received = len(body) if is_plain(response) else response.num_bytes_downloaded
-    url = request.url.raw_path
+def reply_to(request: httpx.Request, response: httpx.Response, body: Body) -> Reply:
+    """Return what came of a request. Raises MalformedAnswer."""
+    url, headers = request.url.raw_path, response.headers
     sent = len(request.method) + len(url) + 12 + _size(request.headers.raw) + len(request.content)
-    return Reply(response.status_code, response.headers, bytes(body), sent, 19 + _size(response.headers.raw) + received)
+    return Reply(response.status_code, headers, body.whole(), sent, 19 + _size(headers.raw) + body.received)
 
 
 def _size(headers: Iterable[tuple[bytes, bytes]]) -> int:
@@ -117,6 +110,4 @@ def translated(error: Exception, node: str) -> LikewiseClientError:
         return TimedOut(f"no answer from {node} in time: {type(error).__name__}")
     if isinstance(error, httpx.TransportError):
         return ConnectionFailed(f"the connection to {node} broke: {error}", sent=True)
-    if isinstance(error, httpx.DecodingError):
-        return MalformedAnswer(f"{node} sent a body that does not decode: {error}")
     return MalformedAnswer(f"{node} sent what is no HTTP: {error!r}")

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from likewise_client._answer import Answer, Outcome
+from likewise_client._calls import Call
 from likewise_client._errors import LikewiseClientError
 
 log = logging.getLogger("likewise_client")
 
 
 class Event(NamedTuple):
-    """One call that went to the servers, with all its attempts, and how it ended."""
+    """One call, with all its attempts, and how it ended."""
 
     operation: str
     """What was called: "infer", "lookup", "insert", …"""
     function: str
     """As it was named; empty for a call about no function."""
     node: str
-    """Base URL of the node asked last; empty where none could be."""
+    """Base URL of the node asked last; empty where none could be, or the device answered by itself."""
     outcome: Outcome | None
     """That of an answer to `infer`, or to a `lookup` of one key or input; None for other calls, and for an error."""
     latency_s: float
     """From the call to its end, backoff included."""
     attempts: int
-    """Requests sent, at least 1 unless no node could be asked."""
+    """Requests sent; 0 where no node could be asked, or the device answered by itself."""
     bytes_sent: int
     """Heads and bodies of all answered requests, as HTTP/1.1 writes them."""
     bytes_received: int
@@ -53,6 +55,22 @@ class CacheInfo(NamedTuple):
     """Mean over all calls; 0 before the first."""
 
 
+class Trail:
+    """What a call has cost so far."""
+
+    __slots__ = ("attempts", "due", "node", "received", "sent", "start")
+
+    def __init__(self, start: float, deadline_s: float | None) -> None:
+        self.start = start
+        self.due = math.inf if deadline_s is None else start + deadline_s
+        self.node = ""
+        self.attempts = self.sent = self.received = 0
+
+    def left_s(self, now: float) -> float:
+        """Return the seconds that are left until the deadline."""
+        return self.due - now
+
+
 class Tally:
     """Counts calls. Safe to share between threads."""
 
@@ -67,18 +85,10 @@ class Tally:
         self._latency_s = 0.0
 
     def add(
-        self,
-        operation: str,
-        function: str,
-        node: str,
-        value: Any,
-        latency_s: float,
-        attempts: int,
-        sent: int,
-        received: int,
-        error: LikewiseClientError | None = None,
+        self, call: Call[Any], trail: Trail, value: Any, latency_s: float, error: LikewiseClientError | None
     ) -> None:
         """Count a call. value: what it returned."""
+        operation, sent, received = call.operation, trail.sent, trail.received
         outcome = value.outcome if isinstance(value, Answer) else None
         answers = value if operation == "lookup" and isinstance(value, list) else ()
         with self._lock:
@@ -91,7 +101,9 @@ class Tally:
             self._received += received
             self._latency_s += latency_s
         if self._on_answer is not None:
-            event = Event(operation, function, node, outcome, latency_s, attempts, sent, received, error)
+            event = Event(
+                operation, call.function, trail.node, outcome, latency_s, trail.attempts, sent, received, error
+            )
             try:
                 self._on_answer(event)
             except Exception:  # an app's telemetry never costs it an answer

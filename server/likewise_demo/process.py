@@ -93,6 +93,11 @@ class ServerProcess:
         self._log.close()
         self._scratch.cleanup()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process is over, for whatever reason."""
+        return self._process.poll() is not None
+
     def _wait(self) -> None:
         deadline = time.monotonic() + self._start_s
         while time.monotonic() < deadline:
@@ -112,3 +117,18 @@ class ServerProcess:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+
+def functions_for(name: str) -> Path:
+    """Return the folder of functions to serve: `functions` here, what came in the package, or the checkout's.
+
+    Raises SettingsError, with the remedy, where none of them holds the function.
+    """
+    package = Path(__file__).parent
+    for folder in (Path("functions"), package / "functions", package.parents[1] / "functions"):
+        if (folder / name / "function.toml").is_file():
+            return folder
+    raise SettingsError(
+        f"The function `{name}` is not here: only `digits` comes with the program. Name the folder that holds it with "
+        "--functions DIR; the project's repository has one."
+    )

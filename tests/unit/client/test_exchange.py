@@ -231,7 +231,7 @@ def test_without_a_limit_rounds_keep_a_distance(clock: Any) -> None:
 
 def test_a_shared_result_is_not_waited_for(clock: Any) -> None:
     """An insert that need not be patient is tried once at each node."""
-    error, taken = drive(exchange(clock).insert(insert("t"), insert(), None, patient=False), [busy("2")], clock)
+    error, taken = drive(exchange(clock).redeem(insert("t"), insert(), None, patient=False), [busy("2")], clock)
     assert isinstance(error, Overloaded)
     assert len(taken) == 1
 
@@ -252,14 +252,14 @@ def test_an_insert_follows_its_ticket(clock: Any) -> None:
     shared = exchange(clock, A, B)
     other = shared.nodes.rank("f")[1]
     ticket = Ticket("t", other)
-    _, taken = drive(shared.insert(insert(ticket), insert(), ticket), [stored()], clock)
+    _, taken = drive(shared.redeem(insert(ticket), insert(), ticket), [stored()], clock)
     assert [step.node for step in taken if isinstance(step, Send)] == [other]
-    done, taken = drive(shared.insert(insert(ticket), insert(), ticket), [REFUSED, stored()], clock)
+    done, taken = drive(shared.redeem(insert(ticket), insert(), ticket), [REFUSED, stored()], clock)
     first, second = [step for step in taken if isinstance(step, Send)]
     assert done.stored
     assert (first.node, second.node) == (other, shared.nodes.rank("f")[0])
     assert (b"ticket" in first.body, b"ticket" in second.body) == (True, False)
-    error, taken = drive(shared.insert(insert(ticket), insert(), ticket), [RESET], clock)
+    error, taken = drive(shared.redeem(insert(ticket), insert(), ticket), [RESET], clock)
     assert error is RESET, "it may have arrived"
 
 
