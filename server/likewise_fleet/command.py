@@ -20,7 +20,7 @@ from likewise_fleet.catalog import open_catalog
 from likewise_fleet.demand import Demand
 from likewise_fleet.document import TITLES, document, failures, ratios, rows, summary
 from likewise_fleet.networks import NETWORKS, PHONES, network, phone
-from likewise_fleet.plan import PLAYED, Plan
+from likewise_fleet.plan import Plan
 from likewise_fleet.records import WAYS
 from likewise_fleet.requirements import missed, parse
 from likewise_fleet.run import Outcome, run
@@ -58,7 +58,7 @@ class Command:
             help="folder of the public data sets, for signs and speech [LIKEWISE_DATA]")  # fmt: skip
         add("--target", type=float, default=0.95, help="accuracy target, 0.5 to 0.999 [0.95]")
         add("--seed", type=int, default=1, help="of trace, networks and tiers [1]")
-        add("--ways", default=",".join(PLAYED), metavar="WAY[,WAY]", help="which of the ways [all]")
+        add("--ways", default=",".join(WAYS), metavar="WAY[,WAY]", help="which of the ways [all]")
         add("--phone", default="entry", help=f"{', '.join(PHONES)}: how fast they compute [entry]")
         add("--phone-factor", type=float, default=None, metavar="X", help="seconds there for one of a core here")
         add("--phone-watts", type=float, default=None, metavar="W", help="while it computes")

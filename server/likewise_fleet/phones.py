@@ -11,17 +11,13 @@ from functools import cache
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any
 
-import likewise_client
-from likewise_client import Answer, AsyncClient, LikewiseClientError, Retry
+from likewise_client import Answer, AsyncClient, DeviceCache, LikewiseClientError, Retry
 from likewise_fleet.networks import Network, Phone
 from likewise_fleet.proxy import PhoneLink
 from likewise_fleet.records import Answered, Costs, From
 from likewise_fleet.trace import Request, Trace, load_trace
 
-TIER: Any = getattr(likewise_client, "DeviceCache", None)
-"""The settings of the SDK's own tier; None where the SDK that is installed has none."""
 PATIENCE_S = 120.0
 """How long a phone tries again before a request counts as failed: longer than a server takes to come back."""
 _done: Synchronized[int]
@@ -91,13 +87,11 @@ async def _phone(
     """Send one phone's requests, one after another."""
     answers: list[Answered] = []
     retry = Retry(deadline_s=PATIENCE_S)
-    tier: dict[str, Any] = {}
-    if job.tier_entries and TIER is not None:
-        tier["device_cache"] = TIER(max_entries=job.tier_entries)
+    tier = DeviceCache(max_entries=job.tier_entries) if job.tier_entries else None
     looking_s = [(cost.key_s + cost.lookup_s) if tier else 0.0 for cost in job.costs]
     async with (
         PhoneLink(job.server, job.network, f"{job.seed} {number}") as link,
-        AsyncClient(link.url, device=f"phone-{number}", retry=retry, **tier) as client,
+        AsyncClient(link.url, device=f"phone-{number}", retry=retry, device_cache=tier) as client,
     ):
         await asyncio.sleep(job.begin - monotonic())
         for at in positions:
@@ -127,7 +121,7 @@ async def _ask(client: AsyncClient, function: str, request: Request, job: Job) -
         )
     except LikewiseClientError as error:
         return "", From.NOWHERE, False, False, f"{type(error).__name__}: {error}"
-    if getattr(answer, "source", "server") == "device":
+    if answer.source == "device":
         source = From.DEVICE_CACHE
     else:
         source = From.EDGE_CACHE if answer.from_cache else From.EDGE_MODEL

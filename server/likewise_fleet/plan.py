@@ -8,11 +8,7 @@ from pathlib import Path
 
 from likewise.errors import InvalidValue
 from likewise_fleet.networks import Network, Phone
-from likewise_fleet.phones import TIER
 from likewise_fleet.records import WAYS
-
-PLAYED = tuple(way for way in WAYS if way != "both" or TIER is not None)
-"""The ways that can be played with the SDK that is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +25,7 @@ class Plan:
     """Think times are so many times shorter than in the trace; the network and all computing are as they are."""
     tier_entries: int = 500
     """Most that a phone's own tier keeps, of each function."""
-    ways: tuple[str, ...] = PLAYED
+    ways: tuple[str, ...] = WAYS
     processes: int = 2
     kill_server: bool = False
     """Whether the server is killed after a third of the requests of a way with sharing, and started again."""
@@ -38,8 +34,6 @@ class Plan:
         """Raise InvalidValue for what cannot be."""
         if unknown := sorted(set(self.ways) - set(WAYS)):
             raise InvalidValue(f"There is no way {unknown[0]!r}; choose from {', '.join(WAYS)}.")
-        if "both" in self.ways and TIER is None:
-            raise InvalidValue("The way `both` needs a likewise-client that has DeviceCache; install a newer one.")
         if not 0.1 <= self.speed <= 1000 or self.processes < 1 or self.tier_entries < 1 or not self.ways:
             raise InvalidValue("speed is 0.1 to 1000; processes, the tier's entries and the ways are at least 1.")
 
