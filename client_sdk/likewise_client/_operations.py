@@ -92,8 +92,9 @@ class Operations:
         """Return the function's result for an input, reused or computed on the server.
 
         function: `name` or `name@version`.
-        input: encoded bytes, a NumPy array (sent as .npy), a path (by its suffix), or lists and dicts (JSON).
-        media_type: what bytes are in; told from their first bytes where absent.
+        input: encoded bytes, a NumPy array (sent as .npy, or as a picture), an image of Pillow's, a Sound, a path (by
+            its suffix), or lists and dicts (JSON).
+        media_type: what bytes are in; told from their first bytes where absent. Of pixels: what they are sent as.
         cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
