@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import in_process, lookups, million, misses, sdk, streams, video
+from benchmarks import estimates, fleet, in_process, lookups, million, misses, sdk, streams, video
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
@@ -38,8 +38,13 @@ GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
     ((misses.MISS, misses.BEHIND, misses.SATURATION, misses.OVERLOAD), misses.misses),
     (tuple(video.BARS.values()), video.rows),
     ((sdk.INFER, sdk.LOOKUP), lambda folder, wanted, runs, quick: sdk.rows(folder, runs, quick)),
+    (
+        (estimates.TIME, estimates.MEMORY),
+        lambda folder, wanted, runs, quick: estimates.figures(folder, runs, quick),
+    ),
     _one(streams.SIGNS, lambda folder, runs, quick: streams.demo(streams.SIGNS, folder, runs, quick)),
     _one(streams.SPEECH, lambda folder, runs, quick: streams.demo(streams.SPEECH, folder, runs, quick)),
+    (fleet.BARS, lambda folder, wanted, runs, quick: fleet.rows(folder, runs, quick)),
 ]
 NAMES = sorted({part for bars, _ in GROUPS for bar in bars for part in (bar.name, bar.name.partition("/")[0])})
 

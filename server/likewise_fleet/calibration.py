@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 
 from likewise_fleet.plan import Plan
-from likewise_fleet.records import Answered, From
+from likewise_fleet.records import Answered, From, bucket
+from likewise_fleet.redis_costs import measure_redis
 from likewise_fleet.run import Outcome
 
-BUCKETS = (0, 1, 2, 4, 8, 16, 32)
-"""Least count of each bucket of history."""
+HIT_S = 0.0002
+"""Least CPU seconds of the server for a hit: docs/benchmarks.md has .11 to .21 ms."""
+ENTRY_BYTES = 1000
+"""Memory of an entry: 287 bytes beside key and result (docs/benchmarks.md), 64 to 104 numbers, a result of 50 bytes."""
 _QUANTILES = np.linspace(0.005, 0.995, 100)
-
-
-def bucket(count: int) -> int:
-    """Return the bucket of so many earlier requests for a thing."""
-    return sum(count >= least for least in BUCKETS) - 1
 
 
 def calibration(plan: Plan, outcome: Outcome, demand: dict[str, Any]) -> dict[str, Any]:
@@ -37,10 +35,24 @@ def calibration(plan: Plan, outcome: Outcome, demand: dict[str, Any]) -> dict[st
     return {
         "demand": demand,
         "costs": {name: cost.document() for name, cost in zip(plan.workloads, outcome.costs, strict=True)},
-        "hit_s": outcome.hit_s,
-        "entry_bytes": 287,
+        "node": _node(outcome),
+        "redis": measure_redis(),
         "ways": {way: _way(outcome, history, answers) for way, answers in outcome.answers.items()},
     }
+
+
+def _node(outcome: Outcome) -> dict[str, float]:
+    """Return CPU seconds of the server for a request that it computes and for one that it reuses, and what it keeps."""
+    model_s = float(np.mean([cost.model_s for cost in outcome.costs]))
+    miss_s, hit_s = 1.15 * model_s, HIT_S
+    if spent := outcome.server_cpu_s.get("edge_no_reuse"):
+        miss_s = spent / len(outcome.answers["edge_no_reuse"])
+    stored = 0.5
+    if spent := outcome.server_cpu_s.get("edge_cache"):
+        found = outcome.figures["edge_cache"]
+        hit_s = max(HIT_S, (spent - found.inferences * miss_s) / max(1, found.edge_hits))
+        stored = sum(each.stored for each in outcome.answers["edge_cache"]) / max(1, found.inferences)
+    return {"miss_s": miss_s, "hit_s": hit_s, "stored_share": stored, "entry_bytes": ENTRY_BYTES}
 
 
 def _way(outcome: Outcome, history: Sequence[tuple[int, int]], answers: Sequence[Answered]) -> dict[str, Any]:

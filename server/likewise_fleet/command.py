@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
 from likewise.errors import InvalidValue, LikewiseError
 from likewise_demo import page
@@ -18,12 +18,14 @@ from likewise_demo.command import functions_for
 from likewise_fleet import plots
 from likewise_fleet.catalog import open_catalog
 from likewise_fleet.demand import Demand
-from likewise_fleet.document import TITLES, document, failures, ratios, rows, summary, table
+from likewise_fleet.document import TITLES, document, failures, ratios, rows, summary
 from likewise_fleet.networks import NETWORKS, PHONES, network, phone
 from likewise_fleet.plan import Plan
 from likewise_fleet.records import WAYS
 from likewise_fleet.requirements import missed, parse
 from likewise_fleet.run import Outcome, run
+from likewise_fleet.simulating import load_run, simulate
+from likewise_fleet.terminal import progress_bars, simulation_tables, table, write_json
 from likewise_fleet.trace import Trace, load_trace, make_trace
 
 DESCRIPTION = """\
@@ -33,6 +35,8 @@ ways side by side: all on the device, all on the edge without reuse, either tier
   likewise fleet                                             digits, nothing to download
   likewise fleet --workload signs,speech --data DIR          traffic signs and spoken digits
   likewise fleet --require accuracy=0.95,speedup=3           exit code 1 where the run falls short
+  likewise fleet --simulate --real FILE --phones 100000 --nodes 1000
+                                                             play more than this machine can, as the real run in FILE
 """
 
 
@@ -46,7 +50,7 @@ class Command:
         parser.description = DESCRIPTION
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         add = parser.add_argument
-        add("--phones", type=int, default=20, help="how many [20]")
+        add("--phones", type=int, default=None, help="how many [20]")
         add("--requests", type=int, default=None, help="of all phones together [600 a phone; 50 with digits alone]")
         add("--network", default="busy-wifi", help=f"{', '.join(NETWORKS)} [busy-wifi]")
         add("--workload", default="digits", metavar="NAME[,NAME]", help="digits, signs, speech; several mix [digits]")
@@ -69,14 +73,19 @@ class Command:
         add("--kill-server", action="store_true", help="kill the server in the middle, and start it again")
         add("--require", default="", metavar="NAME=FLOOR[,...]",
             help="accuracy, speedup, device_speedup, energy: exit code 1 below these floors")  # fmt: skip
+        add("--simulate", action="store_true", help="play events in place of sockets")
+        add("--real", type=Path, default=None, metavar="FILE", help="what --json wrote in a real run, to simulate like")
+        add("--nodes", type=int, default=1000, help="that serve, simulated [1000]")
+        add("--cores", type=int, default=2, help="of a node, simulated [2]")
+        add("--partitions", type=int, default=1, help="groups of nodes that share, simulated [1]")
         add("--output", type=Path, default=Path("likewise-fleet"), help="folder for plots and page [likewise-fleet]")
         add("--json", type=Path, default=None, metavar="FILE", help="write the figures there as JSON")
 
     def run(self, args: argparse.Namespace) -> int:
         """Run the fleet; 0 when it went through and came up to what was required."""
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else 120)
         try:
-            return self._run(args, console)
+            return _simulate(args, console) if args.simulate else self._run(args, console)
         except LikewiseError as error:
             console.print(f"[red]{error.detail}", soft_wrap=True)
             return 2
@@ -120,18 +129,18 @@ class Command:
             trace = load_trace(args.trace)
             return trace, {"trace": str(args.trace)}
         catalogs = [open_catalog(each, args.data) for each in workloads]
-        requests = args.requests or args.phones * (50 if workloads == ("digits",) else 600)
+        phones = 20 if args.phones is None else args.phones
+        requests = phones * (50 if workloads == ("digits",) else 600) if args.requests is None else args.requests
         demand = Demand(
-            args.phones, requests, workloads, tuple(each.things for each in catalogs), args.seed, args.places,
+            phones, requests, workloads, tuple(each.things for each in catalogs), args.seed, args.places,
             zipf=args.zipf,
         )  # fmt: skip
         with console.status("preparing what the phones will ask"):
             return make_trace(demand, catalogs), asdict(demand)
 
     def _play(self, plan: Plan, trace: Trace, path: Path, console: Console) -> Outcome:
-        columns = (TextColumn("{task.description:26}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal) as progress:
-            tasks = {}
+        with progress_bars(console) as progress:
+            tasks: dict[str, TaskID] = {}
 
             def advance(way: str, done: int) -> None:
                 if way not in tasks:
@@ -153,9 +162,34 @@ class Command:
             plan.assumptions(),
         )  # fmt: skip
         if args.json is not None:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(document(plan, outcome, demand), indent=1) + "\n")
+            write_json(args.json, document(plan, outcome, demand))
         console.print(f"plots: {', '.join(str(each) for each in pictures)}; page: {where}", soft_wrap=True)
+
+
+def _simulate(args: argparse.Namespace, console: Console) -> int:
+    """Simulate a larger fleet; 0 when it went through."""
+    if args.real is None:
+        raise InvalidValue("--simulate needs a real run to be like: `likewise fleet --json FILE`, then --real FILE.")
+    real = load_run(args.real)
+    phones = 100_000 if args.phones is None else args.phones
+    requests = 20 * phones if args.requests is None else args.requests
+    with progress_bars(console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(way: str, done: int) -> None:
+            if way not in tasks:
+                tasks[way] = progress.add_task(TITLES[way], total=requests)
+            progress.update(tasks[way], completed=done)
+
+        found = simulate(
+            real, phones=phones, requests=requests, nodes=args.nodes, cores=args.cores, partitions=args.partitions,
+            seed=args.seed, advance=advance,
+        )  # fmt: skip
+    for each in simulation_tables(found):
+        console.print(each)
+    if args.json is not None:
+        write_json(args.json, found)
+    return 0
 
 
 def _known(ways: str) -> bool:

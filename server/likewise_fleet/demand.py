@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise_fleet.movement import Walk, nearest, scatter
+from likewise_fleet.movement import Places, Walk
 
 FRAME_S = 0.2
 """Between an answer and the next look at the same thing."""
@@ -75,38 +77,36 @@ class Town:
     def __init__(self, demand: Demand) -> None:
         """Scatter places and things. The same seed gives the same town."""
         rng = np.random.default_rng([demand.seed, 101])
-        self.where = scatter(demand.place_count, rng)
-        self._things: list[list[np.ndarray]] = []
-        self._shares: list[np.ndarray] = []
+        self.places = Places(demand.place_count, rng)
+        self._things: list[list[list[int]]] = []
+        self._shares: list[list[float]] = []
         for there in demand.things:
             count = min(demand.things_per_place, there)
             share = 1 / np.arange(1, count + 1) ** demand.zipf
-            self._shares.append(np.cumsum(share / share.sum()))
+            self._shares.append(np.cumsum(share / share.sum()).tolist())
             self._things.append(_dealt(there, count, demand.place_count, rng))
 
     def draw(self, place: int, workload: int, uniform: float) -> int:
         """Return a thing at a place. uniform: in [0, 1)."""
         things = self._things[workload][place]
-        rank = int(np.searchsorted(self._shares[workload], uniform, side="right"))
-        return int(things[min(rank, len(things) - 1)])
+        return things[min(bisect_right(self._shares[workload], uniform), len(things) - 1)]
 
 
 def looks(demand: Demand, town: Town, phone: int) -> Iterator[Look]:
     """Yield what one phone asks, without end; the same for the same demand."""
-    rng = np.random.default_rng([demand.seed, 103, phone])
-    walk = Walk(rng)
-    time_s = float(rng.uniform(0.0, demand.pause_s))
-    think_s = time_s
+    rng = Random(f"{demand.seed} looks {phone}")
+    walk = Walk(town.places.side_m, rng)
+    think_s = time_s = rng.uniform(0.0, demand.pause_s)
     low, high = demand.burst
     while True:
-        place = nearest(town.where, walk.at(time_s))
-        workload = int(rng.integers(len(demand.workloads)))
-        thing = town.draw(place, workload, float(rng.random()))
-        for at in range(int(rng.integers(low, high + 1))):
+        place = town.places.nearest(walk.at(time_s))
+        workload = rng.randrange(len(demand.workloads))
+        thing = town.draw(place, workload, rng.random())
+        for at in range(rng.randint(low, high)):
             yield Look(phone, think_s, place, workload, thing, at == 0)
             think_s = FRAME_S
             time_s += FRAME_S + NOMINAL_S
-        think_s = float(rng.exponential(demand.pause_s))
+        think_s = rng.expovariate(1 / demand.pause_s)
         time_s += think_s
 
 
@@ -116,13 +116,13 @@ def per_phone(demand: Demand) -> Sequence[int]:
     return [each + (phone < more) for phone in range(demand.phones)]
 
 
-def _dealt(there: int, count: int, places: int, rng: np.random.Generator) -> list[np.ndarray]:
+def _dealt(there: int, count: int, places: int, rng: np.random.Generator) -> list[list[int]]:
     """Return `count` things for each place, from all of them in turn: places share none while there are enough."""
-    hands: list[np.ndarray] = []
-    deck = rng.permutation(there)
+    hands: list[list[int]] = []
+    deck: list[int] = []
     for _ in range(places):
         if len(deck) < count:
-            deck = np.concatenate([deck, rng.permutation(there)])
-        hands.append(deck[:count])
-        deck = deck[count:]
+            deck = [*rng.permutation(there).tolist(), *deck]
+        hands.append(deck[-count:])
+        del deck[-count:]
     return hands

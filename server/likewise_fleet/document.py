@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from likewise_fleet.calibration import calibration
 from likewise_fleet.plan import Plan
 from likewise_fleet.records import From
@@ -78,17 +76,6 @@ def rows(outcome: Outcome) -> list[list[str]]:
             ]
         )  # fmt: skip
     return [head, *body]
-
-
-def table(plan: Plan, outcome: Outcome) -> Table:
-    """Return the figures for the terminal."""
-    made = Table(title=summary(plan, outcome), title_justify="left", padding=(0, 0, 0, 1))
-    head, *body = rows(outcome)
-    for at, name in enumerate(head):
-        made.add_column(name, justify="right" if at else "left", no_wrap=not at)
-    for row in body:
-        made.add_row(*row)
-    return made
 
 
 def summary(plan: Plan, outcome: Outcome) -> str:

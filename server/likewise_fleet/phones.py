@@ -97,26 +97,27 @@ async def _phone(
             await asyncio.sleep(request.think_s / job.speed)
             up, down = link.up_bytes, link.down_bytes
             started = perf_counter()
-            label, source, probe, error = await _ask(client, trace.functions[request.workload], request, job)
+            label, source, probe, stored, error = await _ask(client, trace.functions[request.workload], request, job)
             latency_s = perf_counter() - started
             answers.append(
                 Answered(
                     at, label, source, probe, latency_s, link.up_bytes - up, link.down_bytes - down, 0.0, error,
-                    monotonic() - job.begin, link.up_s + link.down_s,
+                    monotonic() - job.begin, link.up_s + link.down_s, stored,
                 )
             )  # fmt: skip
             count()
     return answers
 
 
-async def _ask(client: AsyncClient, function: str, request: Request, job: Job) -> tuple[str, From, bool, str]:
+async def _ask(client: AsyncClient, function: str, request: Request, job: Job) -> tuple[str, From, bool, bool, str]:
     try:
         answer = await client.infer(
             function, request.body, media_type=request.media_type, cache=None if job.reuse else "no-store"
         )
     except LikewiseClientError as error:
-        return "", From.NOWHERE, False, f"{type(error).__name__}: {error}"
-    return _label(answer), From.EDGE_CACHE if answer.from_cache else From.EDGE_MODEL, answer.outcome == "probe", ""
+        return "", From.NOWHERE, False, False, f"{type(error).__name__}: {error}"
+    source = From.EDGE_CACHE if answer.from_cache else From.EDGE_MODEL
+    return _label(answer), source, answer.outcome == "probe", answer.stored, ""
 
 
 def _label(answer: Answer) -> str:

@@ -41,6 +41,8 @@ class Answered:
     """When it was answered, since the beginning of the run."""
     link_s: float = 0.0
     """Of the latency, what the network took."""
+    stored: bool = False
+    """Whether the edge kept what it computed, and told its peers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +58,12 @@ class Costs:
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         return asdict(self)
+
+
+BUCKETS = (0, 1, 2, 4, 8, 16, 32)
+"""Least count of each bucket of history."""
+
+
+def bucket(count: int) -> int:
+    """Return the bucket of so many earlier requests for a thing."""
+    return sum(count >= least for least in BUCKETS) - 1

@@ -13,7 +13,7 @@ from likewise_demo.process import ServerProcess
 from likewise_fleet.local import LocalFunction, device_cache, on_device
 from likewise_fleet.phones import Fleet, Job
 from likewise_fleet.plan import Plan
-from likewise_fleet.records import Answered, Costs, From
+from likewise_fleet.records import Answered, Costs
 from likewise_fleet.scores import Figures, figures
 from likewise_fleet.trace import Trace
 
@@ -21,8 +21,6 @@ Progress = Callable[[str, int], None]
 """(way, requests answered so far)."""
 _REUSING = ("edge_cache", "both")
 _POLL_S = 0.1
-_SINGLE = 40
-"""Requests one after another, without a network, that tell what server and SDK take of a core."""
 
 
 @dataclass(slots=True)
@@ -40,8 +38,8 @@ class Outcome:
     by_phone: dict[str, list[Figures]] = field(default_factory=dict)
     killed_s: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By way, where the server was killed: when, and when it served again, in seconds since the beginning."""
-    hit_s: float = 0.0
-    """What a hit on the edge takes without a network, SDK and server together: median."""
+    server_cpu_s: dict[str, float] = field(default_factory=dict)
+    """By way: CPU seconds of the server; 0 where the system does not tell, or the server was killed."""
 
 
 def run(plan: Plan, trace: Trace, path: Path, progress: Progress = lambda way, done: None) -> Outcome:
@@ -90,7 +88,7 @@ def _on_edge(plan: Plan, way: str, outcome: Outcome, path: Path, fleet: Fleet, p
                 plan.tier_entries if way == "both" else 0, f"{plan.seed} {way}", plan.speed, begin,
             )  # fmt: skip
 
-        began = time.monotonic()
+        began, before_s = time.monotonic(), server.cpu_s()
         jobs = fleet.play(trace.phones, job)
         while wait(jobs, _POLL_S).not_done:
             progress(way, fleet.done)
@@ -101,8 +99,7 @@ def _on_edge(plan: Plan, way: str, outcome: Outcome, path: Path, fleet: Fleet, p
                 outcome.killed_s[way] = killed, time.monotonic() - began
             _raise_failed(jobs)
         answers = [answered for each in jobs for answered in each.result()]
-        if way == "edge_cache":
-            outcome.hit_s = _single(server.url, trace, answers)
+        outcome.server_cpu_s[way] = 0.0 if kills else server.cpu_s() - before_s
     progress(way, len(answers))
     return answers
 
@@ -114,19 +111,6 @@ def _warm_up(url: str, trace: Trace) -> None:
             client.infer(
                 trace.functions[request.workload], request.body, media_type=request.media_type, cache="no-store"
             )
-
-
-def _single(url: str, trace: Trace, answers: Iterable[Answered]) -> float:
-    """Return what a hit takes without a network: the median of some, one after another."""
-    taken = []
-    hits = [each.position for each in answers if each.source is From.EDGE_CACHE][-_SINGLE:]
-    with Client(url) as client:
-        for at in hits:
-            request = trace.requests[at]
-            started = time.perf_counter()
-            client.infer(trace.functions[request.workload], request.body, media_type=request.media_type)
-            taken.append(time.perf_counter() - started)
-    return sorted(taken)[len(taken) // 2] if taken else 0.0
 
 
 def _settle_truth(outcome: Outcome, local: list[LocalFunction], progress: Progress) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice, pairwise
+from random import Random
 
 import numpy as np
 import pytest
 
 from likewise.errors import InvalidValue
 from likewise_fleet.demand import FRAME_S, Demand, Town, looks, per_phone
-from likewise_fleet.movement import FASTEST, SIDE_M, Walk
+from likewise_fleet.movement import CELL_M, FASTEST, Places, Walk
 
 DEMAND = Demand(10, 1000, ("signs", "speech"), (200, 40), seed=3)
 
@@ -52,13 +53,26 @@ def test_places_have_their_own_things_while_there_are_enough():
 
 def test_a_walk_stays_on_the_square_and_is_no_faster_than_on_foot():
     """Random waypoint, looked at every second."""
-    walk = Walk(np.random.default_rng(2))
+    walk = Walk(1000.0, Random(2))
     way = np.array([walk.at(float(second)) for second in range(4000)])
     assert way.min() >= 0
-    assert way.max() <= SIDE_M
+    assert way.max() <= 1000
     steps = np.linalg.norm(np.diff(way, axis=0), axis=1)
     assert steps.max() <= FASTEST + 1e-6
-    assert np.linalg.norm(way.max(axis=0) - way.min(axis=0)) > SIDE_M / 2
+    assert np.linalg.norm(way.max(axis=0) - way.min(axis=0)) > 500
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 400])
+def test_the_nearest_place_is_found(count):
+    """Nearly always of all, and anywhere on the square."""
+    rng = np.random.default_rng(5)
+    places = Places(count, np.random.default_rng(4))
+    where = np.random.default_rng(4).uniform(0, CELL_M, (count, 2))
+    columns = int(np.ceil(np.sqrt(count)))
+    where += CELL_M * np.stack([np.arange(count) % columns, np.arange(count) // columns], axis=1)
+    points = rng.uniform(0, places.side_m, (500, 2))
+    truth = [int(np.linalg.norm(where - point, axis=1).argmin()) for point in points]
+    assert np.mean([places.nearest(tuple(point)) == best for point, best in zip(points, truth, strict=True)]) > 0.97
 
 
 def test_requests_are_shared_out_evenly():
