@@ -24,8 +24,8 @@ img { max-width: 100%; background: white; border-radius: .5rem; margin: .5rem 0;
 def write(folder: Path, scores: Scores, pictures: Sequence[Path]) -> Path:
     """Write index.html into a folder, with the pictures inside it, and return its path."""
     lead = (
-        f"{scores.devices} phones sent {scores.requests:,} inputs. {scores.inferences_saved:,} answers came from what "
-        f"another phone had computed before; {scores.accuracy:.2%} of all answers are what the model says "
+        f"{scores.devices} {scores.senders} sent {scores.requests:,} inputs. {scores.inferences_saved:,} answers came "
+        f"from what had been computed before; {scores.accuracy:.2%} of all answers are what the model says "
         f"(target {scores.target:.0%}). The mean latency was {scores.speedup:.1f} times lower."
     )
     body = [("", "with reuse", "without"), *rows(scores)]

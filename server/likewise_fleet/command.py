@@ -14,7 +14,7 @@ from rich.progress import TaskID
 
 from likewise.errors import InvalidValue, LikewiseError
 from likewise_demo import page
-from likewise_demo.command import functions_for
+from likewise_demo.process import functions_for
 from likewise_fleet import plots
 from likewise_fleet.catalog import open_catalog
 from likewise_fleet.demand import Demand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -109,10 +109,14 @@ class ReuseSpec(Table):
         return value
 
 
+VideoMethod = Literal["auto", "cbinfer", "deepmon", "deepcache", "skip", "keyframe"]
+VIDEO_METHODS: tuple[VideoMethod, ...] = get_args(VideoMethod)
+
+
 class VideoSpec(Table):
     """How frames of a stream are computed."""
 
-    method: Literal["auto", "cbinfer", "deepmon", "deepcache", "skip", "keyframe", "off"] = "auto"
+    method: VideoMethod | Literal["off"] = "auto"
     """`off`: each in full."""
 
 
