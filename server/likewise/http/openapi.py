@@ -38,6 +38,7 @@ _AGE = {"description": "Seconds since the result was computed", "schema": {"type
 _HEADERS = {
     "Cache-Status": _STATUS,
     "Age": _AGE,
+    "Likewise-Source": {"description": "The variant of the model that computed it", "schema": {"type": "string"}},
     "Likewise-Entry": {"description": "The entry behind it", "schema": ENTRY_ID},
 }
 _TICKET = {
