@@ -181,6 +181,7 @@ class Assembler:
                 key_types[0],
                 self._executor,
                 normalize=normalizer(spec.input.kind, computation),
+                dtype=computation.dtype if computation and spec.input.kind == "array" else "",
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,

@@ -89,7 +89,7 @@ def describe(fn: Function) -> dict[str, object]:
         "version": fn.version,
         "fingerprint": fn.fingerprint,
         "description": spec.description,
-        "input": spec.input.model_dump(),
+        "input": {**spec.input.model_dump(), "dtype": fn.reader.dtype or None},
         "model": spec.model.model_dump(exclude_defaults=True) if spec.model else None,
         "result": {"kind": spec.result.kind, "equality": spec.result.equality},
         "keys": [
