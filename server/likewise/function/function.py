@@ -186,7 +186,7 @@ class Function:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)
         if verdict.origin is not None and self.streams is not None:
-            wrong = self.streams.learn(verdict, label)
+            wrong = self.streams.learn(verdict, label, result)
             return Lesson(wrong or not verdict.probe, -1, wrong), label, -1
         lesson = self.policies[key_type].learn(verdict, label)
         self.evidence.note(key_type, verdict, lesson.wrong)
