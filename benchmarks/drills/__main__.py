@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.drills import attacks, cost, invalidation, kill, outage, restart, sharing, workers
+from benchmarks.drills import attacks, cost, fleet, invalidation, kill, outage, restart, sharing, watch, workers
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
@@ -28,6 +28,8 @@ DRILLS: dict[str, tuple[tuple[Bar, ...], Drill]] = {
     "outage": (outage.BARS, outage.drill),
     "invalidation": (invalidation.BARS, invalidation.drill),
     "cost": (cost.BARS, cost.drill),
+    "watch": (watch.BARS, watch.drill),
+    "fleet": (fleet.BARS, fleet.drill),
     **{f"attack-{name}": (attacks.bars(name), partial(attacks.drill, name)) for name in attacks.ATTACKS},
 }
 

@@ -13,7 +13,7 @@ from redis_server import find_redis
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.drills import invalidation, kill, nodes, outage, restart, sharing, workers  # noqa: E402
+from benchmarks.drills import invalidation, kill, nodes, outage, restart, sharing, watch, workers  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -88,6 +88,15 @@ def test_two_workers_answer_from_what_either_got(tmp_path: Path) -> None:
     """Both rates are measured once both workers have all entries."""
     (figure,) = workers.drill(tmp_path, quick=True)
     assert figure.value > 0
+
+
+def test_a_camera_over_rtsp_is_watched_on_when_it_or_the_server_comes_back(tmp_path: Path) -> None:
+    """With GStreamer's RTSP server; every frame is answered or counted as dropped."""
+    if watch.gstreamer_python() is None:
+        pytest.skip("no GStreamer RTSP server here (Debian: gir1.2-gst-rtsp-server-1.0 and plugins)")
+    figures = {figure.bar: figure for figure in watch.drill(tmp_path, quick=True)}
+    assert all(figures[bar].measured for bar in watch.BARS)
+    assert figures[watch.LOST].value == 0, figures[watch.LOST].note
 
 
 def test_both_journals_take_the_same_load(tmp_path: Path) -> None:

@@ -74,8 +74,10 @@ class Reader:
         """
         if self.is_small(media_type, body):
             return self.read_now(media_type, body, control, session)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self.read_now, media_type, body, control, session)
+        came, loop = perf_counter(), asyncio.get_running_loop()
+        asked = await loop.run_in_executor(self._executor, self.read_now, media_type, body, control, session)
+        asked.started = came
+        return asked
 
     def read_now(
         self, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -31,15 +34,27 @@ def simplified(model: bytes, name: str) -> bytes:
 
     name: how errors call it. Raises InvalidFunction.
     """
+    return _rewritten(model, name, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC, "cannot be read for streams")
+
+
+def optimized(model: bytes, name: str) -> bytes:
+    """Return what ONNX Runtime makes of a model on this machine, its own operators and layouts included.
+
+    Its nodes are in the order in which they run. name: how errors call it. Raises InvalidFunction.
+    """
+    return _rewritten(model, name, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL, "ONNX Runtime cannot load it")
+
+
+def _rewritten(model: bytes, name: str, level: onnxruntime.GraphOptimizationLevel, failed: str) -> bytes:
     options = _options()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.graph_optimization_level = level
     with tempfile.TemporaryDirectory(prefix="likewise-") as folder:
         path = Path(folder) / "model.onnx"
         options.optimized_model_filepath = str(path)
         try:
             onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises a family without a common base
-            raise InvalidFunction(f"{name}: cannot be read for streams: {first_line(error)}") from error
+            raise InvalidFunction(f"{name}: {failed}: {first_line(error)}") from error
         return path.read_bytes()
 
 
@@ -73,17 +88,85 @@ def peeker(model: bytes, threads: int = 1) -> Callable[[Tensor], dict[str, Tenso
     return lambda batch: dict(zip(names, piece.run({given.name: batch}), strict=True))
 
 
+BINDINGS = 64
+"""Sizes and places of operands for which a product keeps what is bound, by thread: binding takes as long as a small
+product."""
+
+
 def product(model: bytes) -> Product:
     """Return the matrix product of a model with input `rows` and output `product`. Any thread may call it."""
     session = Piece(model)._session
     threads = threading.local()  # what is bound belongs to one call at a time
 
-    def run(rows: Floats, out: Floats) -> None:
-        binding = getattr(threads, "binding", None)
-        if binding is None:
-            binding = threads.binding = session.io_binding()
+    def bind(rows: Floats, out: Floats) -> Any:
+        binding = session.io_binding()
         binding.bind_input("rows", "cpu", 0, np.float32, rows.shape, rows.ctypes.data)
         binding.bind_output("product", "cpu", 0, np.float32, out.shape, out.ctypes.data)
+        return binding
+
+    def run(rows: Floats, out: Floats) -> None:
+        bound: OrderedDict[tuple[int, int, int], Any] | None = getattr(threads, "bound", None)
+        if bound is None:
+            bound = threads.bound = OrderedDict()
+        key = rows.ctypes.data, out.ctypes.data, len(rows)
+        binding = bound.get(key)
+        if binding is None:
+            binding = bound[key] = bind(rows, out)
+            if len(bound) > BINDINGS:
+                bound.popitem(last=False)
         session.run_with_iobinding(binding)
 
     return run
+
+
+class Timed:
+    """A model that is run for its time, as a server runs it."""
+
+    def __init__(self, model: bytes | Path, threads: int = 1) -> None:
+        """Load it, from a file as a server does, or from memory. Raises InvalidFunction."""
+        self._session = _timed(model, session_options(threads))
+
+    def inputs(self) -> dict[str, tuple[str, list[int | str | None]]]:
+        """Return type, as `tensor(float)`, and shape of the inputs by name."""
+        return {each.name: (each.type, list(each.shape)) for each in self._session.get_inputs()}
+
+    def run(self, inputs: Mapping[str, Tensor]) -> None:
+        """Run it once, and drop what comes out. Raises ModelFailed."""
+        _run(self._session, inputs)
+
+
+def profiled(
+    model: bytes, inputs: Mapping[str, Tensor], threads: int, more: Callable[[int], bool]
+) -> list[dict[str, Any]]:
+    """Run a model as a server does, and return what ONNX Runtime took down of each node that ran, in order.
+
+    Each has a `name` that ends in `_kernel_time`, and `dur` in µs. more: whether to run it again after so many times.
+    Raises InvalidFunction and ModelFailed.
+    """
+    options = session_options(threads)
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(prefix="likewise-") as folder:
+        options.profile_file_prefix = f"{folder}/profile"
+        session = _timed(model, options)
+        runs = 0
+        while more(runs):
+            _run(session, inputs)
+            runs += 1
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+    return [each for each in events if str(each.get("name", "")).endswith("_kernel_time")]
+
+
+def _timed(model: bytes | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # as above
+        raise InvalidFunction(f"ONNX Runtime cannot load it: {first_line(error)}") from error
+
+
+def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor]) -> None:
+    try:
+        session.run(None, dict(inputs))
+    except Exception as error:  # as above
+        raise ModelFailed(f"The model raised: {first_line(error)}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from likewise.errors import InvalidFunction, InvalidValue
@@ -13,8 +13,8 @@ from likewise.function.spec_text import decode_text
 from likewise.inference.onnx_graph import Graph, Value
 from likewise.onboarding import outcomes, preparations, shapes
 from likewise.onboarding.draft import Draft, Origin
-from likewise.onboarding.inputs import InputFile, main_kind
 from likewise.results.sequences import read_alphabet
+from likewise.workloads.folder import InputFile, main_kind
 
 CLOSE = 0.97
 """Share of the most told from which on the likelier of two preparations is taken."""
@@ -118,7 +118,7 @@ def choose_preparation(
 def _accuracy(by_input: Sequence[Sequence[int]], inputs: Sequence[InputFile], names: Sequence[str]) -> list[float]:
     """Return the share of right classes by preparation, where all inputs lie in sub-folders called like labels."""
     places = {name: at for at, name in enumerate(names)}
-    truth = [places.get(each.folder, -1) for each in inputs]
+    truth = [places.get(PurePath(each.folder).name, -1) for each in inputs]
     if not names or -1 in truth or len(set(truth)) < 2 or any(len(row) != len(truth) for row in by_input):
         return []
     return [sum(a == b for a, b in zip(row, truth, strict=True)) / len(truth) for row in by_input]

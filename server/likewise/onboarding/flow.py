@@ -15,15 +15,15 @@ from likewise.errors import Conflict, InvalidFunction
 from likewise.features.decode import Kind
 from likewise.files import sync_folder
 from likewise.function.parts import Limits
-from likewise.function.spec import NAME, SPEC_FILE
-from likewise.function.spec_table import FILE_NAME
+from likewise.function.spec import SPEC_FILE
+from likewise.function.spec_table import FILE_NAME, NAME
 from likewise.function.spec_text import parse_spec, parse_toml
 from likewise.inference.onnx_file import external_paths
 from likewise.inference.onnx_graph import Graph, Value, describe, foreign_operators
 from likewise.onboarding import choices, outcomes, preparations
 from likewise.onboarding.draft import Draft, Origin, given
-from likewise.onboarding.inputs import InputFile, files_in, of_kind, spread
 from likewise.onboarding.process import ask
+from likewise.workloads.folder import InputFile, files_in, of_kind, spread
 
 MODEL_FILE = "model.onnx"
 _STAGED = ".adding-"

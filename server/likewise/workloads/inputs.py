@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -15,26 +14,10 @@ from typing import Literal, Self
 from likewise.captures import Capture, Recorded
 from likewise.captures.files import is_capture
 from likewise.errors import InvalidValue
+from likewise.workloads.folder import InputFile, files_in, of_kind
 
 Order = Literal["auto", "time", "name"]
 ORDERS: tuple[Order, ...] = ("auto", "time", "name")
-
-MEDIA_TYPES = {
-    "image": {
-        ".png": "image/png",
-        ".jpg": "image/jpeg",
-        ".jpeg": "image/jpeg",
-        ".webp": "image/webp",
-        ".bmp": "image/bmp",
-        ".ppm": "image/x-portable-pixmap",
-        ".pgm": "image/x-portable-graymap",
-        ".pnm": "image/x-portable-anymap",
-    },
-    "audio": {".wav": "audio/wav", ".wave": "audio/wav"},
-    "array": {".npy": "application/x-npy", ".json": "application/json"},
-}
-"""By kind of input: the endings of files, in lower case. A file of any name is bytes."""
-ANY_KIND = {ending: media_type for types in MEDIA_TYPES.values() for ending, media_type in types.items()}
 
 _DATE = re.compile(
     r"(?<!\d)(?P<date>(?:19|20)\d\d[-_.]?\d\d[-_.]?\d\d)[T_ .-]?"
@@ -83,7 +66,7 @@ class Inputs:
         self._order = order
         self._open = ExitStack()
         self._capture: Capture | None = None
-        self._files: list[tuple[float, str, Path]] = []
+        self._files: list[tuple[float, InputFile]] = []
 
     def __enter__(self) -> Self:
         """Find the requests. Raises InvalidValue, with the remedy, where there are none."""
@@ -116,18 +99,12 @@ class Inputs:
                 if record.outcome and record.function.partition("@")[0] == self._function:
                     yield record
             return
-        for at, device, path in self._files:
+        for at, file in self._files:
             try:
-                body = path.read_bytes()
+                body = file.path.read_bytes()
             except OSError:
                 continue
-            yield Recorded(at, 0.0, self._function, device, "miss", media_type=self._media_type(path), body=body)
-
-    def _media_type(self, path: Path) -> str:
-        """Return what a file is sent as; empty for one that the function does not take."""
-        if self._kind == "bytes":
-            return "application/octet-stream"
-        return MEDIA_TYPES.get(self._kind, ANY_KIND).get(path.suffix.lower(), "")
+            yield Recorded(at, 0.0, self._function, file.folder, "miss", media_type=file.media_type, body=body)
 
     def _check_capture(self, capture: Capture) -> None:
         names = Counter(record.function.partition("@")[0] for record in capture if record.outcome)
@@ -138,33 +115,21 @@ class Inputs:
             self.notes.append(f"{capture.lost} requests are missing from the capture.")
 
     def _find_files(self) -> None:
-        by_device: dict[str, list[Path]] = {}
-        others = 0
-        for folder, folders, names in os.walk(self.path):
-            folders[:] = sorted(each for each in folders if not each.startswith("."))
-            for name in names:
-                if name.startswith("."):
-                    continue
-                path = Path(folder, name)
-                if self._media_type(path) and path.is_file():
-                    by_device.setdefault(str(path.parent.relative_to(self.path)), []).append(path)
-                else:
-                    others += 1
-        found = [(device, path) for device, paths in by_device.items() for path in paths]
-        if not found:
-            kind = self._kind or "image, audio or array"
-            taken = "any file" if kind == "bytes" else ", ".join(MEDIA_TYPES.get(self._kind, ANY_KIND))
-            raise InvalidValue(f"{self.path} holds no file of kind {kind}; `{self._function}` takes {taken}.")
-        if others:
-            self.notes.append(f"{others} files of other kinds are left out.")
+        there = files_in(self.path)
+        files = of_kind(there, self._kind, self.path)
+        if len(files) < len(there):
+            self.notes.append(f"{len(there) - len(files)} files of other kinds are left out.")
+        by_device: dict[str, list[InputFile]] = {}
+        for file in files:
+            by_device.setdefault(file.folder, []).append(file)
         self.by_folder = len(by_device) > 1
-        stamps = [time_stamp(path.name) for _, path in found] if self._order != "name" else [None]
+        stamps = [time_stamp(file.path.name) for file in files] if self._order != "name" else [None]
         if self._order == "time" and None in stamps:
-            nameless = next(path for (_, path), stamp in zip(found, stamps, strict=True) if stamp is None)
+            nameless = next(file.path for file, stamp in zip(files, stamps, strict=True) if stamp is None)
             raise InvalidValue(f"--order time: the name of {nameless} has no time stamp; take --order name.")
         if None not in stamps:
-            timed = [(stamp or 0.0, device, path) for (device, path), stamp in zip(found, stamps, strict=True)]
-            self._files = sorted(timed, key=lambda each: (each[0], _natural(each[2])))
+            timed = [(stamp or 0.0, file) for file, stamp in zip(files, stamps, strict=True)]
+            self._files = sorted(timed, key=lambda each: (each[0], natural(each[1].path)))
             self.notes.append("The files play by the time stamps in their names.")
             return
         self._files = _side_by_side(by_device)
@@ -172,17 +137,17 @@ class Inputs:
         self.notes.append(f"The files play in the order of their names{devices}.")
 
 
-def _side_by_side(by_device: dict[str, list[Path]]) -> list[tuple[float, str, Path]]:
+def _side_by_side(by_device: dict[str, list[InputFile]]) -> list[tuple[float, InputFile]]:
     """Return all files so that every device sends all the time, each in the order of its names; a second apart."""
     placed = []
-    for device, paths in by_device.items():
-        ordered = sorted(paths, key=_natural)
-        placed += [((at + 0.5) / len(ordered), device, path) for at, path in enumerate(ordered)]
-    placed.sort(key=lambda each: (each[0], each[1]))
-    return [(float(at), device, path) for at, (_, device, path) in enumerate(placed)]
+    for files in by_device.values():
+        ordered = sorted(files, key=lambda each: natural(each.path))
+        placed += [((at + 0.5) / len(ordered), file) for at, file in enumerate(ordered)]
+    placed.sort(key=lambda each: (each[0], each[1].folder))
+    return [(float(at), file) for at, (_, file) in enumerate(placed)]
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural(path: Path) -> list[tuple[int, int, str]]:
     """Return what orders names as people do: frame 2 before frame 10."""
     parts = re.split(r"(\d+)", path.name)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]

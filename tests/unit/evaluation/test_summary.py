@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from likewise.evaluation.command import print_table
+from likewise.evaluation.command import WIDTH, print_table
 from likewise.evaluation.replay import Run, replay
 from likewise.evaluation.streams import Stream
 from likewise.evaluation.summary import half_width, summarize
@@ -35,7 +35,7 @@ def test_the_table_shows_every_workload_and_their_mean(stream: Stream) -> None:
     run = replay(stream, "fixed:threshold=0", 0.95)
     runs = [replace(run, workload=name, seed=seed, harvest=0.5) for name in ("one", "two") for seed in (0, 1)]
     out = io.StringIO()
-    print_table(summarize(runs), Console(file=out, width=150))
+    print_table(summarize(runs), Console(file=out, width=WIDTH))
     text = out.getvalue()
     assert "one" in text
     assert "two" in text

@@ -11,17 +11,26 @@ from likewise.captures.record import encode
 from likewise.errors import InvalidValue
 from likewise.workloads.inputs import Inputs, time_stamp
 
+STARTS = {".png": b"\x89PNG\r\n\x1a\n", ".jpg": b"\xff\xd8\xff", ".wav": b"RIFF\x24\0\0\0WAVE"}
+
 
 def fill(folder: Path, *names: str) -> None:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
+        start = next((start for ending, start in STARTS.items() if name.lower().endswith(ending)), b"")
+        path.write_bytes(start + name.encode())
 
 
 def played(path: Path, **options: object) -> list[tuple[str, str]]:
     with Inputs(path, "f", "image", **options) as inputs:  # type: ignore[arg-type]
-        return [(each.device, each.body.decode()) for each in inputs]
+        return [(each.device, name_in(each.body)) for each in inputs]
+
+
+def name_in(body: bytes) -> str:
+    for start in STARTS.values():
+        body = body.removeprefix(start)
+    return body.decode()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +85,7 @@ def test_a_name_without_a_time_stamp_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_fitting_files_says_what_fits(tmp_path: Path) -> None:
     """By the function's kind of input."""
     fill(tmp_path, "sound.wav")
-    with pytest.raises(InvalidValue, match=r"no file of kind image; `f` takes \.png"):
+    with pytest.raises(InvalidValue, match=r"\(\.wav\), and none is an input of kind `image`: PNG"):
         played(tmp_path)
 
 
@@ -84,8 +93,18 @@ def test_a_file_of_any_name_is_bytes(tmp_path: Path) -> None:
     """Whatever its ending, and without one."""
     fill(tmp_path, "a.exe", "b", "c.png")
     with Inputs(tmp_path, "f", "bytes") as inputs:
-        assert [each.body for each in inputs] == [b"a.exe", b"b", b"c.png"]
+        assert [name_in(each.body) for each in inputs] == ["a.exe", "b", "c.png"]
         assert {each.media_type for each in inputs} == {"application/octet-stream"}
+
+
+def test_files_are_told_by_their_content(tmp_path: Path) -> None:
+    """A picture without an ending, or with a wrong one, is the picture that it is; a text called one is none."""
+    (tmp_path / "1").write_bytes(STARTS[".jpg"] + b"1")
+    (tmp_path / "2.wav").write_bytes(STARTS[".png"] + b"2.wav")
+    (tmp_path / "3.png").write_bytes(b"hello")
+    assert [body for _, body in played(tmp_path)] == ["1", "2.wav"]
+    with Inputs(tmp_path, "f", "image") as inputs:
+        assert [each.media_type for each in inputs] == ["image/jpeg", "image/png"]
 
 
 def test_a_capture_plays_the_functions_answered_requests(tmp_path: Path) -> None:

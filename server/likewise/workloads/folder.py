@@ -1,4 +1,4 @@
-"""Real inputs in a folder: which files there are, what they are, and which a function can read."""
+"""Inputs in a folder: which files there are, what they are by their content, and which a function can read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class InputFile:
     media_type: str
     kind: Kind
     folder: str
-    """The name of the sub-folder it lies in, as inputs are sorted by class; empty at the top."""
+    """The sub-folder it lies in, as inputs are sorted by class or device: its path from the top, empty there."""
 
 
 _BY_START: Sequence[tuple[bytes, str, Kind]] = (
@@ -34,6 +34,9 @@ _BY_START: Sequence[tuple[bytes, str, Kind]] = (
     (b"P6", "image/x-portable-pixmap", "image"),
     (b"\x93NUMPY", "application/x-npy", "array"),
 )
+
+
+_WHAT = {"image": "PNG, JPEG, WebP, BMP or PNM", "audio": "WAV", "array": ".npy or .json"}
 
 
 def files_in(folder: Path) -> list[InputFile]:
@@ -74,7 +77,8 @@ def _file(path: Path, root: Path) -> InputFile:
     except OSError as error:
         raise InvalidValue(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     media_type, kind = _what(path, start)
-    return InputFile(path, media_type, kind, path.parent.name if path.parent != root else "")
+    folder = path.parent.relative_to(root)
+    return InputFile(path, media_type, kind, str(folder) if folder.parts else "")
 
 
 def _what(path: Path, start: bytes) -> tuple[str, Kind]:
@@ -98,17 +102,20 @@ def main_kind(files: Sequence[InputFile]) -> Kind:
     return best if counts[best] else "bytes"  # type: ignore[return-value]
 
 
-def of_kind(files: Sequence[InputFile], kind: Kind, folder: Path) -> list[InputFile]:
-    """Return the files that are of a kind; as bytes, all of them. Raises InvalidValue where there is none."""
+def of_kind(files: Sequence[InputFile], kind: str, folder: Path) -> list[InputFile]:
+    """Return the files that are of a kind; as bytes, all of them; without a kind, all that are not just bytes.
+
+    Raises InvalidValue, with the remedy, where there is none.
+    """
     if kind == "bytes":
         return [InputFile(each.path, "application/octet-stream", "bytes", each.folder) for each in files]
-    fitting = [each for each in files if each.kind == kind]
+    fitting = [each for each in files if each.kind == kind or (not kind and each.kind != "bytes")]
     if not fitting:
         suffixes = sorted({each.path.suffix or each.path.name for each in files})[:8]
-        what = {"image": "PNG, JPEG, WebP, BMP or PNM", "audio": "WAV", "array": ".npy or .json"}[kind]
+        what = _WHAT.get(kind, ", ".join(_WHAT.values()))
         raise InvalidValue(
-            f"{folder}: holds {len(files)} files ({', '.join(suffixes)}), and none is an input of kind `{kind}`: "
-            f"{what}; name another folder, or convert them"
+            f"{folder}: holds {len(files)} files ({', '.join(suffixes)}), and none is an input"
+            f"{f' of kind `{kind}`' if kind else ''}: {what}; name another folder, or convert them"
         )
     return fitting
 
