@@ -53,8 +53,8 @@ def play(adversary: Adversary, seed: int, *, delay: int = 0, restart_every: int 
     """Return the false answers of one run.
 
     delay: requests until a full computation's result comes in; restart_every: until the process dies with what is in
-    flight; overload: every third stretch of requests finds the probes' lane full, and every fifth probe is given up; pressure: the
-    price of tokens jumps between its bounds, and variants come and go.
+    flight; overload: every third stretch of requests finds the probes' lane full, and every fifth probe is given up.
+    pressure: the price of tokens jumps between its bounds, and variants come and go.
     """
     coin, own = random.Random(seed), random.Random(seed + 1)
 
