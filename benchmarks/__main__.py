@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import estimates, fleet, in_process, lookups, million, misses, sdk, streams, video
+from benchmarks import device, estimates, fleet, in_process, lookups, million, misses, sdk, streams, video
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
@@ -30,6 +30,7 @@ def _one(bar: Bar, measure: Callable[[Path, int, bool], Figure]) -> tuple[tuple[
 GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
     ((lookups.ECHO, lookups.FASTAPI, lookups.GPTCACHE, lookups.AS_JSON, lookups.BATCH), lookups.lookups),
     _one(in_process.LOOKUP, in_process.in_process),
+    ((device.TIME, device.RATIO), device.rows),
     _one(lookups.PICTURE, lookups.infer_hits),
     (
         (million.GROWTH, million.TAIL, million.PAUSE, million.MEMORY),

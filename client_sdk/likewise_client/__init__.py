@@ -7,6 +7,7 @@ from likewise_client._answer import Answer, Computed, Entry, Inserted, Outcome, 
 from likewise_client._async_client import AsyncClient
 from likewise_client._calls import CacheControl
 from likewise_client._client import Client
+from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
 from likewise_client._errors import (
     BadRequest,
     Conflict,
@@ -60,6 +61,8 @@ __all__ = [
     "DeadlineExceeded",
     "Detection",
     "Detections",
+    "DeviceCache",
+    "DeviceCacheInfo",
     "Entry",
     "Event",
     "Forbidden",

@@ -61,8 +61,15 @@ class Answer:
     """Base URL of the server that answered."""
     detail: str = ""
     """Why, as the server puts it: "exact" on a hit of the very same input, "probe", "coalesced"; may be empty."""
-    source: str = ""
+    variant: str = ""
     """The variant of the model that computed it; empty: the full model did, or nobody did now."""
+    source: Literal["server", "device"] = "server"
+    """Who answered: a server, or this device's own tier; then `detail` is "near", "exact" or "offline"."""
+
+    @property
+    def from_device(self) -> bool:
+        """Whether this device answered by itself, without a server."""
+        return self.source == "device"
 
     @property
     def from_cache(self) -> bool:

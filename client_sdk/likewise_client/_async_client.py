@@ -32,7 +32,8 @@ class AsyncClient(BaseClient[Soon[Answer], AsyncInserts, httpx.AsyncBaseTranspor
     _inserts = AsyncInserts
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        await self._drive(self._leave())
         for transport in set(self._transports.values()):
             await transport.aclose()
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
 import httpx
 
+from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
+from likewise_client._device.tier import tier_of
 from likewise_client._errors import InvalidInput
-from likewise_client._exchange import Exchange
+from likewise_client._exchange import Exchange, Steps
 from likewise_client._hedge import Hedge
 from likewise_client._methods import Answered, Inserting, Methods
 from likewise_client._nodes import Breaker, Nodes
@@ -43,6 +45,7 @@ class Settings(TypedDict, total=False):
     max_answer_bytes: int
     proxy: str | None
     verify: ssl.SSLContext | None
+    device_cache: DeviceCache | None
     clock: Callable[[], float]
     rng: random.Random
 
@@ -76,6 +79,7 @@ class BaseClient(Methods[Answered, Inserting], Generic[Answered, Inserting, Tran
             raise InvalidInput(f"on_answer is called with an Event, so it is a function, not {on_answer!r}")
         exchange = Exchange(ring, retry, _headers(settings), clock, rng, tally=Tally(on_answer), hedge=hedge)
         self._operations = Operations(exchange)
+        self._tier = exchange.tier = tier_of(settings.get("device_cache"), clock)
         timeout_s = _positive(settings.get("timeout_s", 10.0), "timeout_s")
         connect_timeout_s = _positive(settings.get("connect_timeout_s", 2.0), "connect_timeout_s")
         max_connections = _count(settings.get("max_connections", 100), "max_connections")
@@ -99,6 +103,17 @@ class BaseClient(Methods[Answered, Inserting], Generic[Answered, Inserting, Tran
     def cache_info(self) -> CacheInfo:
         """Return what came of all calls so far, and the bytes and the time that they took."""
         return self._operations.exchange.tally.info()
+
+    def cache_on_device(self, function: str) -> DeviceCacheInfo:
+        """Return what this device's own cache has done for a function. Takes a `device_cache`."""
+        if self._tier is None:
+            raise InvalidInput("this client has no device_cache")
+        return self._tier.info(function)
+
+    def _leave(self) -> Steps[None]:
+        """Give back what the device's own cache holds of the error budget, and keep its entries on disk if wanted."""
+        if self._tier is not None:
+            yield from self._tier.leave(self._operations.exchange)
 
 
 def _headers(settings: Settings) -> dict[str, str]:

@@ -12,9 +12,11 @@ from typing import Any, Generic, Literal, TypeVar, cast, get_args
 from urllib.parse import quote, urlencode
 
 import httpx
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from likewise_client._answer import Answer, Computed, Inserted, Page, Ticket
+from likewise_client._device.pack import Packed
 from likewise_client._errors import InvalidInput, TimedOut
 from likewise_client._read import (
     read_answer,
@@ -23,6 +25,7 @@ from likewise_client._read import (
     read_functions,
     read_inserted,
     read_object,
+    read_packed,
     read_page,
 )
 from likewise_client._reply import Reply
@@ -48,6 +51,25 @@ CacheControl = Literal["no-store", "no-cache", "only-if-cached"]
 
 
 @dataclass(frozen=True)
+class Local:
+    """What a device's own tier has to know of a request that it may answer."""
+
+    function: str
+    value: Any
+    body: bytes
+    media_type: str
+    key: NDArray[np.float32] | None = None
+    """Of a lookup by key; None: the key is made from the value."""
+    max_age_s: float | None = None
+    min_fresh_s: float | None = None
+
+    @property
+    def lookup(self) -> bool:
+        """Whether it is a lookup by key."""
+        return self.key is not None
+
+
+@dataclass(frozen=True)
 class Call(Generic[T]):
     """One request, not yet bound to a node."""
 
@@ -68,6 +90,8 @@ class Call(Generic[T]):
     """What the node is chosen by, where it is not the function."""
     deadline_s: float | None = None
     """Seconds after which an answer is of no use to the app; None: none."""
+    local: Local | None = None
+    """What a device's own tier may answer; None: nothing."""
 
 
 def infer(
@@ -90,7 +114,11 @@ def infer(
             raise InvalidInput("a stream's name is 1 to 128 letters, digits, or . _ - : / signs")
         headers["Likewise-Stream"] = f"{stream}{_place(frame_number)}{';late=drop' if drop_late else ''}"
         owner = f"{function.partition('@')[0]}/{stream}"
-    return Call("POST", _path(function, "infer"), read_answer, body, headers, function, operation="infer", owner=owner)
+    local = None
+    if stream is None and cache in (None, "only-if-cached"):
+        local = Local(function, value, body, media_type, None, max_age_s, min_fresh_s)
+    path = _path(function, "infer")
+    return Call("POST", path, read_answer, body, headers, function, operation="infer", owner=owner, local=local)
 
 
 def _place(frame_number: int | None) -> str:
@@ -115,8 +143,13 @@ def lookup_one(
         raise InvalidInput("a lookup takes exactly one of key, keys and input")
     path, control = _path(function, "lookup", key_type=key_type), _control(None, max_age_s, min_fresh_s)
     if value is None:
-        body, media_type = encode_key(cast(ArrayLike, key)), OCTETS
-        return Call("POST", path, read_answer, body, {**_TYPED_OCTETS, **control}, function, operation="lookup")
+        body = encode_key(cast(ArrayLike, key))
+        local = None
+        if key_type is None:
+            local = Local(function, None, body, OCTETS, np.frombuffer(body, "<f4"), max_age_s, min_fresh_s)
+        return Call(
+            "POST", path, read_answer, body, {**_TYPED_OCTETS, **control}, function, operation="lookup", local=local
+        )
     body, media_type = encode_input(value, media_type, lists_as=NPY)
     if media_type in (JSON, OCTETS):
         raise InvalidInput(f"{media_type} means keys in a lookup: pass an array input as a NumPy array")
@@ -240,6 +273,27 @@ def invalidate(function: str, id: str | None, tag: str | None, everything: bool)
     return Call("DELETE", path, read_count, function=function, operation="invalidate")
 
 
+def describe(function: str) -> Call[dict[str, Any]]:
+    """GET /v1/functions/{name}."""
+    return Call("GET", _path(function), read_object, function=function)
+
+
+def report(function: str, lease: str, answered: int, repeats: int, done: bool) -> Call[dict[str, Any]]:
+    """POST .../leases/{lease}: what a device answered by itself, and whether it gives the lease back."""
+    body = encode_json({"answered": answered, "repeats": repeats, "done": done})
+    path = _path(function, f"leases/{quote(lease)}")
+    return Call("POST", path, read_object, body, {"Content-Type": JSON}, function)
+
+
+def warm_up(
+    function: str, entries: int, max_bytes: int, place: str, keys: str | None
+) -> Call[tuple[dict[str, Any], list[Packed]]]:
+    """POST .../warm-up: the entries that promise a device most."""
+    wanted = {"entries": entries, "bytes": max_bytes, "place": place, "keys": keys}
+    body = encode_json({name: value for name, value in wanted.items() if value is not None})
+    return Call("POST", _path(function, "warm-up"), read_packed, body, {"Content-Type": JSON}, function)
+
+
 def functions() -> Call[list[dict[str, Any]]]:
     """GET /v1/functions."""
     return Call("GET", "/v1/functions", read_functions, operation="functions")
@@ -281,8 +335,8 @@ def later(call: Call[T], spent_s: float) -> Call[T]:
 
 
 def for_ticket(call: Call[Answer], ticket: Ticket | None) -> Call[Answer]:
-    """Return an inference that settles the ticket of the lookup before it."""
-    return replace(call, headers={**call.headers, "Likewise-Ticket": ticket}) if ticket else call
+    """Return an inference that settles the ticket of the lookup before it, past the device's own tier."""
+    return replace(call, headers={**call.headers, "Likewise-Ticket": ticket}, local=None) if ticket else call
 
 
 def _whole(name: str, value: Any) -> int:

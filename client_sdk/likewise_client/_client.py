@@ -38,6 +38,7 @@ class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     connect_timeout_s: longest wait for a new connection.
     retry: see Retry. breaker: see Breaker. hedge: see Hedge; default: none.
     on_answer: called with an Event after each call, on the caller's thread; what it raises is logged and ignored.
+    device_cache: a DeviceCache, from which this device answers by itself as far as the server lets it; default: none.
     max_connections: over all nodes, kept alive. With the extra `http2`, nodes reached over TLS are offered HTTP/2.
     max_answer_bytes: longest answer, decompressed; a longer one is a MalformedAnswer.
     proxy: URL of a proxy for all nodes; empty: none; default: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, where
@@ -54,7 +55,8 @@ class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     _inserts = Inserts
 
     def close(self) -> None:
-        """Close all connections."""
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        self._drive(self._leave())
         for transport in set(self._transports.values()):
             transport.close()
 

@@ -10,11 +10,12 @@ import itertools
 import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar, Union, cast
 
-from likewise_client._answer import Ticket
+from likewise_client._answer import Answer, Ticket
 from likewise_client._budget import Budget
 from likewise_client._calls import Call
+from likewise_client._device.tier import Tier
 from likewise_client._errors import (
     ConnectionFailed,
     DeadlineExceeded,
@@ -100,6 +101,8 @@ class Exchange:
         self.nodes = nodes
         self.clock = clock
         self.tally = tally or Tally()
+        self.tier: Tier | None = None
+        """The device's own, asked first; None: there is none."""
         self._retry = retry
         self._budget = Budget(retry.budget, retry.burst, retry.per_s, clock)
         self._headers = dict(headers)
@@ -118,14 +121,21 @@ class Exchange:
         """
         trail = Trail(self.clock(), call.deadline_s)
         try:
-            value = yield from self._rounds(call, trail, self._retry if patient else NEVER, patient, node)
+            value: Any
+            if self.tier is not None and call.local is not None:
+                asked = cast("Call[Answer]", call)
+                value = yield from self.tier.answer(self, asked, call.local, trail, patient=patient, node=node)
+            else:
+                value = yield from self.carry(call, trail, patient=patient, node=node)
         except LikewiseClientError as error:
             self._count(call, trail, None, error, tally)
             raise
         self._count(call, trail, value, None, tally)
-        return value
+        return cast(T, value)
 
-    def _rounds(self, call: Call[T], trail: Trail, retry: Retry, patient: bool, node: str | None) -> Steps[T]:
+    def carry(self, call: Call[T], trail: Trail, *, patient: bool = True, node: str | None = None) -> Steps[T]:
+        """Do what `run` does, past the device's own tier and uncounted. trail: takes down what it costs."""
+        retry = self._retry if patient else NEVER
         self._budget.deposit()
         failure: LikewiseClientError | None = None
         for round_number in itertools.count():

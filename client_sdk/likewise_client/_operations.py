@@ -244,6 +244,16 @@ class Operations:
         """
         return self.exchange.everywhere(calls.invalidate(function, id, tag, all))
 
+    def warm_up(self, function: str, *, entries: int | None = None, place: str = "") -> Steps[int]:
+        """Fill this device's own cache with the entries that promise it most, in one download; return how many came.
+
+        entries: at most so many; default: as many as the cache takes. place: a tag that entries from where the device
+        is carry. Takes a `device_cache`.
+        """
+        if self.exchange.tier is None:
+            raise InvalidInput("warm_up fills this device's own cache: make the client with device_cache=DeviceCache()")
+        return self.exchange.tier.warm_up(self.exchange, function, entries, place)
+
     def functions(self) -> Steps[list[dict[str, Any]]]:
         """Return the functions that are served, as docs/protocol.md describes them."""
         return self.exchange.run(calls.functions())

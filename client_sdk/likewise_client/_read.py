@@ -15,6 +15,7 @@ from typing import Any, cast
 import httpx
 
 from likewise_client._answer import Answer, Entry, Inserted, Outcome, Page, Ticket
+from likewise_client._device.pack import Packed, read_pack
 from likewise_client._errors import BY_SLUG, BY_STATUS, MalformedAnswer, Overloaded, ServerProblem
 from likewise_client._reply import Reply
 from likewise_client._wire import JSON, OCTETS, decode_result, likewise_status, parse_seconds
@@ -137,6 +138,14 @@ def read_count(response: Reply, node: str) -> int:
     if not isinstance(count, int):
         raise MalformedAnswer(f"{node} did not say how many entries it invalidated")
     return count
+
+
+def read_packed(response: Reply, node: str) -> tuple[dict[str, Any], list[Packed]]:
+    """Read the entries that a device warms up with."""
+    try:
+        return read_pack(response.content)
+    except (ValueError, KeyError, RecursionError) as error:
+        raise MalformedAnswer(f"{node} sent no pack of entries: {error}") from error
 
 
 def read_object(response: Reply, _node: str = "") -> dict[str, Any]:

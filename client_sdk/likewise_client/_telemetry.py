@@ -16,20 +16,20 @@ log = logging.getLogger("likewise_client")
 
 
 class Event(NamedTuple):
-    """One call that went to the servers, with all its attempts, and how it ended."""
+    """One call, with all its attempts, and how it ended."""
 
     operation: str
     """What was called: "infer", "lookup", "insert", …"""
     function: str
     """As it was named; empty for a call about no function."""
     node: str
-    """Base URL of the node asked last; empty where none could be."""
+    """Base URL of the node asked last; empty where none could be, or the device answered by itself."""
     outcome: Outcome | None
     """That of an answer to `infer`, or to a `lookup` of one key or input; None for other calls, and for an error."""
     latency_s: float
     """From the call to its end, backoff included."""
     attempts: int
-    """Requests sent, at least 1 unless no node could be asked."""
+    """Requests sent; 0 where no node could be asked, or the device answered by itself."""
     bytes_sent: int
     """Heads and bodies of all answered requests, as HTTP/1.1 writes them."""
     bytes_received: int

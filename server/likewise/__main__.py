@@ -30,6 +30,7 @@ VERBS = {
         "likewise.commands.estimate",
         "tell time and memory of a model on this machine, from its description alone",
     ),
+    "compress": ("likewise.compression", "make smaller variants of a function's model, and measure them"),
     "replay": ("likewise.commands.replay", "play what a server recorded against a server, at its own pace or faster"),
 }
 """By verb: its module, and the help that the list of verbs shows."""
@@ -37,6 +38,7 @@ _EXTRAS = {
     "likewise.evaluation": "evaluate",
     "likewise.commands.replay": "evaluate",
     "likewise.tuning": "tune",
+    "likewise.compression": "tune",
     "likewise.commands.estimate": "tune",
 }
 """By module: what brings the packages that it needs beside the server's own."""

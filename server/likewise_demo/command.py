@@ -14,6 +14,7 @@ from rich.console import Console
 from likewise.errors import LikewiseError
 from likewise.workloads.make import open_workload
 from likewise_demo import figures, page
+from likewise_demo.comparison import Boxes, Comparison
 from likewise_demo.phones import Play, play
 from likewise_demo.process import ServerProcess, functions_for
 from likewise_demo.scores import Scores, score
@@ -26,9 +27,11 @@ plays the same stream again with reuse switched off, and compares. Writes plots 
   likewise demo                                      handwritten digits, nothing to download
   likewise demo --workload signs --data DIR          traffic signs seen from passing cars (DIR/gtsrb/...)
   likewise demo --workload speech --data DIR         spoken digits (DIR/fsdd/recordings)
+  likewise demo --workload roads --data DIR          vehicles before cameras that stay where they are (DIR/video/...)
 """
 
-_WORKLOADS = {"digits": "digits", "speech": "speech", "signs": "signs-junction"}
+_WORKLOADS = {"digits": "digits", "speech": "speech", "signs": "signs-junction", "roads": "roads"}
+_PHONES, _CAMERAS = 8, 4
 
 
 class Command:
@@ -47,10 +50,10 @@ class Command:
             "--data",
             type=Path,
             default=os.environ.get("LIKEWISE_DATA") or None,
-            help="folder of the public data sets, for speech and signs [LIKEWISE_DATA]",
+            help="folder of the public data sets, for all but digits [LIKEWISE_DATA]",
         )
         parser.add_argument("--target", type=_share, default=0.95, help="accuracy target, 0.5 to 0.999 [0.95]")
-        parser.add_argument("--devices", type=_count, default=8, help="phones that send at once [8]")
+        parser.add_argument("--devices", type=_count, help="phones that send at once [8; cameras: 4]")
         parser.add_argument(
             "--interval-ms",
             type=_interval,
@@ -91,21 +94,27 @@ class Command:
             return 130
 
     async def _run(self, args: argparse.Namespace, console: Console) -> int:
+        cameras = args.workload == "roads"
+        devices = args.devices or (_CAMERAS if cameras else _PHONES)
+        comparison = Boxes() if cameras else Comparison()
         workload = open_workload(_WORKLOADS[args.workload], args.data, held_out_only=args.workload == "speech")
         with console.status("preparing what the phones will send"):
-            stream = await asyncio.to_thread(workload.stream, args.requests, args.seed, args.devices)
+            stream = await asyncio.to_thread(workload.stream, args.requests, args.seed, devices)
         pace_s = args.interval_ms / 1000
         options = ("--capture", str(args.capture)) if args.capture else ()
         with ServerProcess(args.functions or functions_for(workload.function), args.target, *options) as server:
             console.print(
                 f"[bold]likewise[/] serves [bold]{workload.function}[/] on {server.url} (process {server.pid}); "
-                f"{args.devices} phones send {len(stream)} inputs, accuracy target {args.target:.0%}"
+                f"{devices} {'cameras' if cameras else 'phones'} send {len(stream)} inputs, "
+                f"accuracy target {args.target:.0%}"
             )
-            with_reuse = await play(server.url, workload.function, stream, None, pace_s, console, "sharing results   ")
+            with_reuse = await play(
+                server.url, workload.function, stream, None, pace_s, console, "sharing results   ", comparison, cameras
+            )
             without = await play(
-                server.url, workload.function, stream, "no-store", pace_s, console, "computing each one"
+                server.url, workload.function, stream, "no-store", pace_s, console, "computing each one", comparison
             )
-        scores = score(args.workload, args.target, args.devices, stream, with_reuse, without)
+        scores = score(args.workload, args.target, devices, stream, with_reuse, without, comparison)
         console.print(table(scores))
         self._write(args, scores, with_reuse, without, console)
         failed = sum(each is None for each in with_reuse.answers) + sum(each is None for each in without.answers)

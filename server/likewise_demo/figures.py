@@ -40,7 +40,7 @@ def _latency(path: Path, scores: Scores, reuse: Play, without: Play) -> Path:
     for play, color, name in ((without, WITHOUT, "without reuse"), (reuse, REUSE, "with reuse")):
         ms = np.sort(1000 * np.array([s for s in play.seconds if s] or [0.001]))
         axes.step(ms, np.arange(1, len(ms) + 1) / len(ms), color=color, label=f"{name}, mean {ms.mean():.1f} ms")
-    axes.set(xscale="log", xlabel="latency that a phone saw, ms", ylabel="share of requests", ylim=(0, 1.02))
+    axes.set(xscale="log", xlabel=f"latency that {scores.senders} saw, ms", ylabel="share of requests", ylim=(0, 1.02))
     axes.set_title(f"{scores.workload}: mean latency {scores.speedup:.1f} times lower")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.25, which="both")

@@ -26,9 +26,9 @@ def write(folder: Path, scores: Scores, pictures: Sequence[Path]) -> Path:
     smaller = sum(count for source, (count, _) in scores.sources.items() if source not in ("cache", "model"))
     by_variants = f", {smaller:,} from a smaller model" if smaller else ""
     lead = (
-        f"{scores.devices} phones sent {scores.requests:,} inputs. {scores.hits:,} answers came from what "
-        f"another phone had computed before{by_variants}; {scores.accuracy:.2%} of all answers are what the model says "
-        f"(target {scores.target:.0%}). The mean latency was {scores.speedup:.1f} times lower."
+        f"{scores.devices} {scores.senders} sent {scores.requests:,} inputs. {scores.inferences_saved:,} answers came "
+        f"from what had been computed before{by_variants}; {scores.accuracy:.2%} of all answers are what the model "
+        f"says (target {scores.target:.0%}). The mean latency was {scores.speedup:.1f} times lower."
     )
     body = [("", "with reuse", "without"), *rows(scores)]
     return document(folder / "index.html", f"likewise: {scores.workload}", lead, body, pictures)

@@ -1,4 +1,4 @@
-"""Phones: each sends its part of a stream through the SDK, one input after another, all of them at once."""
+"""Phones or cameras: each sends its part of a stream through the SDK, one after another, all of them at once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from likewise.workloads.sample import Sample
 from likewise_client import Answer, AsyncClient, LikewiseClientError
+from likewise_demo.comparison import Comparison
 
 Cache = Literal["no-store"] | None
 
@@ -40,12 +41,15 @@ async def play(
     pace_s: float,
     console: Console,
     title: str,
+    comparison: Comparison,
+    cameras: bool = False,
     warm_up: int = 4,
 ) -> Play:
     """Play a stream from its phones at once, showing progress; each phone waits for an answer before it goes on.
 
     cache: None, or "no-store" for a run without reuse. pace_s: seconds from one input of a phone to its next, at
-    least; the phones start spread over it. warm_up: requests before, that leave no trace.
+    least; the phones start spread over it. cameras: whether what one of them sends are frames of a stream.
+    warm_up: requests before, that leave no trace.
     """
     record = Play([None] * len(stream), [0.0] * len(stream), [], [frozenset()] * len(stream))
     by_device: dict[int, list[int]] = {}
@@ -66,6 +70,7 @@ async def play(
         async def phone(number: int, positions: Sequence[int]) -> None:
             due = perf_counter() + pace_s * number / len(by_device)
             async with AsyncClient(url) as client:
+                camera = client.stream(function, f"camera-{number}") if cameras and cache is None else None
                 for position in positions:
                     await asyncio.sleep(max(0.0, due - perf_counter()))
                     due = max(due, perf_counter() - pace_s) + pace_s
@@ -74,14 +79,18 @@ async def play(
                     record.known[position] = frozenset(seen)
                     started = perf_counter()
                     try:
-                        answer = await client.infer(function, sample.body, media_type=sample.media_type, cache=cache)
+                        if camera is not None:
+                            answer = await camera.infer(sample.body, media_type=sample.media_type)
+                        else:
+                            kind = sample.media_type
+                            answer = await client.infer(function, sample.body, media_type=kind, cache=cache)
                     except LikewiseClientError as error:
                         record.first_error = record.first_error or str(error)
                         continue
                     record.seconds[position] = perf_counter() - started
                     record.answers[position] = answer
                     if not answer.from_cache:
-                        seen.add(label(answer))
+                        seen.add(comparison.label(answer))
                     counts["done"] += 1
                     counts["hits"] += answer.from_cache
                     if counts["done"] % 50 == 0:
@@ -94,13 +103,6 @@ async def play(
         await asyncio.gather(*(phone(number, positions) for number, positions in enumerate(by_device.values())))
         progress.update(task, completed=len(stream))
     return record
-
-
-def label(answer: Answer | None) -> Any:
-    """Return the label that an answer carries, or its whole result."""
-    if answer is None:
-        return None
-    return answer.result["label"] if isinstance(answer.result, dict) and "label" in answer.result else answer.body
 
 
 def pairs(first: Play, second: Play) -> Iterator[tuple[int, Answer, Answer]]:

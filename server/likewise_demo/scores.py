@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from likewise.workloads.sample import Sample
-from likewise_demo.phones import Play, label, pairs
+from likewise_demo.comparison import Comparison
+from likewise_demo.phones import Play, pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,9 @@ class Scores:
     """Correct hits ÷ opportunities."""
     accuracy: float
     """Share of answers that are what the model would have answered."""
-    label_accuracy: float
-    """Share of answers that are the true label, over inputs that the model was not trained on."""
-    baseline_label_accuracy: float
+    label_accuracy: float | None
+    """Share of answers that are the true label, over inputs that the model was not trained on; None: there are none."""
+    baseline_label_accuracy: float | None
     mean_ms: float
     p50_ms: float
     p99_ms: float
@@ -47,6 +48,11 @@ class Scores:
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     """(requests so far, hit rate of the last 100, accuracy so far)."""
 
+    @property
+    def senders(self) -> str:
+        """What the devices are."""
+        return "cameras" if self.workload == "roads" else "phones"
+
     def document(self) -> dict[str, Any]:
         """Return the figures for JSON, without the curve."""
         found = asdict(self)
@@ -54,7 +60,15 @@ class Scores:
         return found
 
 
-def score(workload: str, target: float, devices: int, stream: Sequence[Sample], reuse: Play, without: Play) -> Scores:
+def score(
+    workload: str,
+    target: float,
+    devices: int,
+    stream: Sequence[Sample],
+    reuse: Play,
+    without: Play,
+    comparison: Comparison = Comparison(),  # noqa: B008 (it keeps nothing)
+) -> Scores:
     """Compare a play with reuse with one without: the second one's answers are what the model says."""
     hits = probes = false_hits = opportunities = correct_hits = right = held = held_right = base_right = 0
     recent: list[bool] = []
@@ -62,8 +76,8 @@ def score(workload: str, target: float, devices: int, stream: Sequence[Sample], 
     count = 0
     sources: dict[str, tuple[int, int]] = {"cache": (0, 0)}
     for position, answer, model in pairs(reuse, without):
-        truth = label(model)
-        wrong = label(answer) != truth
+        truth = comparison.label(model)
+        wrong = not comparison.same(answer, model)
         known = truth in reuse.known[position]
         opportunities += known or (answer.from_cache and not wrong)
         hits += answer.from_cache
@@ -71,13 +85,13 @@ def score(workload: str, target: float, devices: int, stream: Sequence[Sample], 
         false_hits += answer.from_cache and wrong
         correct_hits += answer.from_cache and not wrong
         right += not wrong
-        source = "cache" if answer.from_cache else answer.source or "model"
+        source = "cache" if answer.from_cache else answer.variant or "model"
         answers, mistakes = sources.get(source, (0, 0))
         sources[source] = answers + 1, mistakes + wrong
         count += 1
         if stream[position].held_out:
             held += 1
-            held_right += label(answer) == stream[position].truth
+            held_right += comparison.label(answer) == stream[position].truth
             base_right += truth == stream[position].truth
         recent.append(answer.from_cache)
         if count % 20 == 0:
@@ -94,8 +108,8 @@ def score(workload: str, target: float, devices: int, stream: Sequence[Sample], 
         false_hits=int(false_hits),
         harvest=_share(correct_hits, opportunities),
         accuracy=_share(right, count),
-        label_accuracy=_share(held_right, held),
-        baseline_label_accuracy=_share(base_right, held),
+        label_accuracy=_share(held_right, held) if held else None,
+        baseline_label_accuracy=_share(base_right, held) if held else None,
         mean_ms=float(ms.mean()),
         p50_ms=float(np.percentile(ms, 50)),
         p99_ms=float(np.percentile(ms, 99)),

@@ -10,6 +10,9 @@ from likewise_demo.scores import Scores
 def rows(scores: Scores) -> list[tuple[str, str, str]]:
     """Return (what, with reuse, without) as printed."""
     s = scores
+    labels = []
+    if s.label_accuracy is not None and s.baseline_label_accuracy is not None:
+        labels = [("accuracy against the true label", f"{s.label_accuracy:.4f}", f"{s.baseline_label_accuracy:.4f}")]
     return [
         ("requests", f"{s.requests:,}", f"{s.requests:,}"),
         ("opportunities (the right result was there)", f"{s.opportunities:,}", ""),
@@ -18,7 +21,7 @@ def rows(scores: Scores) -> list[tuple[str, str, str]]:
         ("false hits", f"{s.false_hits:,}", ""),
         ("harvest (correct hits ÷ opportunities)", f"{s.harvest:.3f}", ""),
         (f"accuracy against the model (target {s.target:.2f})", f"{s.accuracy:.4f}", "1"),
-        ("accuracy against the true label", f"{s.label_accuracy:.4f}", f"{s.baseline_label_accuracy:.4f}"),
+        *labels,
         ("mean latency", f"{s.mean_ms:.2f} ms", f"{s.baseline_mean_ms:.2f} ms"),
         ("median latency", f"{s.p50_ms:.2f} ms", f"{s.baseline_p50_ms:.2f} ms"),
         ("99th percentile", f"{s.p99_ms:.2f} ms", f"{s.baseline_p99_ms:.2f} ms"),
@@ -38,7 +41,7 @@ def _place(item: tuple[str, tuple[int, int]]) -> int:
 
 def table(scores: Scores) -> Table:
     """Return the figures as a table for the terminal."""
-    made = Table(title=f"{scores.workload}: {scores.devices} phones sharing results", title_justify="left")
+    made = Table(title=f"{scores.workload}: {scores.devices} {scores.senders} sharing results", title_justify="left")
     made.add_column("")
     made.add_column("with reuse", justify="right")
     made.add_column("without", justify="right")

@@ -334,3 +334,14 @@ def test_what_is_near_to_what_a_device_asked_before_comes_first(warm, toys):
 @pytest.mark.parametrize("body", [{"entries": 0}, {"keys": "x"}, {"keys": "AAAA"}, {"bytes": -1}, {"place": 3}])
 def test_a_wish_that_makes_no_sense_is_refused(shared_server, body):
     assert shared_server.http.post("/v1/functions/quadrants/warm-up", json=body).status_code == 422
+
+
+def test_a_probe_that_the_device_lost_ends_its_lease_and_another_begins(warm, toys):
+    """What it held is spent; what the device earned goes on."""
+    lease, _ = granted(warm, toys)
+    answer = infer(warm, toys.picture(1, 990), likewise_lease=f"{lease}; answered=100; lost")
+    again, terms = parts(answer)
+    assert again not in ("none", lease)
+    assert float(terms["pi"]) < 0.2
+    stats = warm.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    assert stats["leases"] == 1

@@ -1,4 +1,4 @@
-"""The three functions that come with the product: their files agree, and they are as accurate as their cards say."""
+"""The functions that come with the product: their files agree, and they are as accurate as their cards say."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import orjson
 import pytest
 
+from likewise.evaluation.own import Subject
 from likewise.features.audio_tensor import audio_tensor
 from likewise.features.decode import decoder
 from likewise.features.image_tensor import image_tensor
@@ -17,11 +19,16 @@ from likewise.features.prepare import Prepare
 from likewise.function.preparation_spec import Preparation
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
+from likewise.results.box_rows import iou
+from likewise.types import Image
 from likewise.workloads import Sample, open_workload
 from likewise.workloads.sign_names import SIGN_NAMES
+from likewise.workloads.videos import find_videos, read_video
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 NAMES = ("digits", "speech", "signs")
+"""Those that give labels."""
+ALL = (*NAMES, "roads")
 DATA = os.environ.get("LIKEWISE_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="LIKEWISE_DATA names no folder with the public sets")
 
@@ -78,7 +85,7 @@ def test_the_model_matches_its_spec_and_labels(name: str) -> None:
     assert (folder / spec.model.file).stat().st_size <= 12 * 2**20
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_each_answer_of_a_batch_is_that_of_the_input_alone(name: str) -> None:
     """Batching changes nothing: no input sees its neighbors."""
     spec, version = read_spec(FUNCTIONS / name)
@@ -121,7 +128,7 @@ def test_labels_are_those_of_the_streams() -> None:
     assert labels["signs"] == list(SIGN_NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_every_model_has_a_card(name: str) -> None:
     """The card says what it was trained on, what was held out, how good, how large and how dear it is."""
     card = (FUNCTIONS / name / "MODEL_CARD.md").read_text()
@@ -147,3 +154,44 @@ def test_signs_are_recognized_on_tracks_not_trained_on() -> None:
     """At least 96 % of photographs of every other track, as they are."""
     stream = open_workload("signs-cold", Path(DATA or "")).stream(4000, 0, 8)
     assert accuracy("signs", stream) >= 0.96
+
+
+def vehicles(frame: np.ndarray) -> list[list[float]]:
+    """Return the boxes that the detector finds in a frame, in fractions of it."""
+    subject = Subject(FUNCTIONS, "roads")
+    computation, value = subject.computation, Image(frame)
+    assert computation is not None
+    outputs = computation.model.run(np.ascontiguousarray(computation.prepare(value))[None])
+    found = orjson.loads(computation.encode([output[0] for output in outputs], value).body)["boxes"]
+    assert all(each["label"] == "vehicle" for each in found)
+    return [each["box"] for each in found]
+
+
+def test_the_detector_is_small_and_sees_nothing_where_nothing_is() -> None:
+    """At most a megabyte; a road without markings has no vehicles."""
+    assert (FUNCTIONS / "roads" / "1" / "model.onnx").stat().st_size <= 2**20
+    assert vehicles(np.full((240, 320, 3), 90, np.uint8)) == []
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("video", "at", "box"),
+    [
+        pytest.param("highway", 285, None, id="empty road"),
+        pytest.param("highway", 300, (0.19, 0.11, 0.55, 0.47), id="large"),
+        pytest.param("highway", 318, (0.69, 0.22, 0.82, 0.40), id="middle"),
+        pytest.param("highway", 335, (0.86, 0.24, 0.96, 0.37), id="small"),
+        pytest.param("cars", 300, None, id="empty yard"),
+        pytest.param("cars", 322, (0.21, 0.0, 0.43, 0.37), id="entering"),
+        pytest.param("cars", 338, (0.15, 0.36, 0.4, 1.0), id="leaving"),
+    ],
+)
+def test_vehicles_are_found_where_a_person_sees_them(
+    video: str, at: int, box: tuple[float, float, float, float] | None
+) -> None:
+    """In frames of the last third of each video, which nothing was trained on."""
+    *_, frame = read_video(find_videos(Path(DATA or ""))[video], at + 1)
+    found = vehicles(frame)
+    assert len(found) == (box is not None)
+    if box is not None:
+        assert iou(np.array(found), np.array([box]))[0, 0] > 0.6

@@ -35,6 +35,8 @@ class Purse:
     """What one device earned by its reports, for its own leases alone."""
 
     tokens: float = 0.0
+    lease: Lease | None = None
+    """The newest that is paid from it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -167,6 +169,9 @@ class Leases:
         before: the device's last one, which is over: what it earned goes on. now: monotonic seconds.
         """
         self.sweep(now)
+        if before is not None and before.purse.lease is not None and before.purse.lease.live:
+            self.renew(before.purse.lease, now)  # requests of a device that are under way together get one lease
+            return before.purse.lease
         of = self._of
         if (
             len(self._live) >= self._limit
@@ -176,7 +181,7 @@ class Leases:
             return None
         purse = Purse() if before is None else before.purse
         lease = Lease(self._new_id(), account, device, self._budget.ledger(account or SHARED), purse)
-        self._live[lease.id] = lease
+        purse.lease = self._live[lease.id] = lease
         of[account, None] += 1
         of[account, device] += 1
         self.granted += 1

@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from likewise.decision import POLICIES
 from likewise.errors import InvalidValue, SettingsError
+from likewise.evaluation import video
+from likewise.evaluation.console import names, progress, targets, wide
 from likewise.evaluation.own import Subject, as_recorded, own_stream
 from likewise.evaluation.page import write_page
 from likewise.evaluation.plot import draw
@@ -25,12 +25,12 @@ from likewise.evaluation.replay import LADDERS, Run, parse_policy
 from likewise.evaluation.replay import replay as play_stream
 from likewise.evaluation.streams import TRUTHS, Stream, load_stream
 from likewise.evaluation.summary import CAPTION, Summary, mean_rows, rows, summarize, titles
+from likewise.function.spec import VIDEO_METHODS
 from likewise.workloads.inputs import ORDERS, Inputs
 from likewise.workloads.make import WORKLOAD_NAMES
 
-WIDTH = 170
-"""Characters of a line that goes to a file or a pipe."""
 DEFAULT_WORKLOADS = "speech,speech-block,signs-junction,signs-drift,signs-cold"
+SEEDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--function", metavar="NAME", help="play inputs of your own for this function, from --inputs")
     add("--inputs", type=Path, metavar="PATH",
         help="folder of inputs, sub-folders as devices, or a capture that `likewise serve` wrote")  # fmt: skip
+    add("--method", metavar="NAMES", help=f"of video, with commas: {', '.join(VIDEO_METHODS)} (default: all)")
+    add("--source", type=Path, action="append", metavar="FILE",
+        help="a video file, or a folder of its pictures, in place of those of --data; may be given again")  # fmt: skip
     add("--order", choices=ORDERS, default="auto",
         help="of files: by the time stamps in their names, by name, or (auto) by time where all have one")  # fmt: skip
-    add("--seeds", type=int, default=8, metavar="N", help="streams of each workload, or coins for --inputs (default 8)")
+    add("--seeds", type=int, metavar="N",
+        help="streams of each workload, or coins for --inputs and videos (default 8, for videos 1)")  # fmt: skip
     add("--requests", type=int, metavar="N", help="length of a stream (default: the workload's own)")
     add("--capacity", type=int, default=20_000, metavar="N", help="entries that are kept (default 20,000)")
     add("--devices", type=int, default=20, metavar="N", help="devices that send (default 20)")
     add("--truth", choices=TRUTHS, default="label", help="what a computed request returns: true label or the model's")
     add("--data", type=Path, default=os.environ.get("LIKEWISE_DATA"), metavar="DIR",
-        help="folder with fsdd/ and gtsrb/ in their public layouts (default: LIKEWISE_DATA)")  # fmt: skip
+        help="folder with fsdd/, gtsrb/ and video/ in their public layouts (default: LIKEWISE_DATA)")  # fmt: skip
     add("--functions", type=Path, default=Path("functions"), metavar="DIR", help="folder of the functions")
     add("--key-type", metavar="NAME", help="default: the function's first; an extractor's name tries it")
     add("--index", default="exact", metavar="KIND", help="index kind (default exact)")
@@ -104,10 +108,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play everything, print the table, write the files; return the exit code. Raises LikewiseError."""
+    if video.wanted(args):
+        return video.run(args)
     jobs = _own_jobs(args) if args.function or args.inputs else _jobs(args)
     each = len(jobs[0].policies) * len(jobs[0].targets) * len(jobs[0].ladders)
     runs: list[Run] = []
-    with _progress(len(jobs) * each) as advance:
+    with progress(len(jobs) * each) as advance:
         for done in _play_all(jobs, args.processes):
             runs += done
             advance(len(done))
@@ -115,10 +121,10 @@ def run(args: argparse.Namespace) -> int:
     if jobs[0].recorded is not None:
         runs.append(jobs[0].recorded)
     runs.sort(key=lambda run: [(job.workload, job.seed) for job in jobs].index((run.workload, run.seed)))
-    console = Console()
+    console = wide()
     for note in notes:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
-    print_table(summarize(runs), console if console.is_terminal else Console(width=WIDTH), args.first)
+    print_table(summarize(runs), console, args.first)
     if args.json is not None:
         try:
             args.json.write_bytes(orjson.dumps([run.as_json() for run in runs], option=orjson.OPT_INDENT_2))
@@ -186,7 +192,7 @@ def _own_jobs(args: argparse.Namespace) -> list[Job]:
     subject = Subject(args.functions, args.function, os.cpu_count() or 1)
     with Inputs(args.inputs, args.function, subject.spec.input.kind, args.order) as inputs:
         total = min(len(inputs), args.requests or len(inputs))
-        with _progress(total, "inputs") as advance:
+        with progress(total, "inputs") as advance:
             stream, read, notes = own_stream(
                 subject, inputs, requests=args.requests, key_type=args.key_type, advance=advance
             )
@@ -200,40 +206,29 @@ def _own_jobs(args: argparse.Namespace) -> list[Job]:
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
-    workloads = _names(args.workload, "--workload")
-    policies = _names(args.policy, "--policy")
+    workloads = names(args.workload, "--workload")
+    policies = names(args.policy, "--policy")
     for policy in policies:
         name, _ = parse_policy(policy)
         if name not in POLICIES:
             raise InvalidValue(f"There is no policy `{name}`; choose one of {', '.join(POLICIES)}.")
-    ladders = _names(args.ladder, "--ladder")
+    args.seeds = SEEDS if args.seeds is None else args.seeds
+    ladders = names(args.ladder, "--ladder")
     if strange := [each for each in ladders if each not in LADDERS]:
         raise InvalidValue(f"--ladder has `{strange[0]}`; give one or several of {', '.join(LADDERS)}, with commas.")
-    try:
-        targets = tuple(float(target) for target in _names(args.target, "--target"))
-    except ValueError:
-        raise InvalidValue(f"--target is `{args.target}`; give numbers with commas, such as 0.95,0.99.") from None
-    if not all(0.0 < target < 1.0 for target in targets):
-        raise InvalidValue(f"--target is `{args.target}`; an accuracy target lies between 0 and 1.")
     if min(args.seeds, args.processes, args.capacity, args.first) < 1:
         raise InvalidValue("--seeds, --processes, --capacity and --first are at least 1.")
     data = Path(args.data) if args.data is not None else None
+    projection = {"spec": None, "auto": True, "off": False}[args.projection]
     return [
         Job(
-            workload, seed, policies, targets, args.requests, args.capacity, args.devices, args.truth, data,
-            args.functions, args.key_type, args.index, {"spec": None, "auto": True, "off": False}[args.projection],
+            workload, seed, policies, targets(args.target), args.requests, args.capacity, args.devices, args.truth,
+            data, args.functions, args.key_type, args.index, projection,
             args.anonymous, args.first, ladders, args.held_out,
         )
         for workload in workloads
         for seed in range(args.seeds)
     ]  # fmt: skip
-
-
-def _names(text: str, option: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise InvalidValue(f"{option} is empty; give a name, or several with commas.")
-    return names
 
 
 def _play_all(jobs: Sequence[Job], processes: int) -> Iterator[list[Run]]:
@@ -249,11 +244,3 @@ def _play_all(jobs: Sequence[Job], processes: int) -> Iterator[list[Run]]:
         finally:
             for future in futures:
                 future.cancel()
-
-
-@contextmanager
-def _progress(total: int, what: str = "runs") -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count: progress.advance(task, count)

@@ -13,7 +13,7 @@ from likewise.evaluation.plot import draw
 from likewise.evaluation.replay import Run
 from likewise.evaluation.summary import CAPTION, mean_rows, rows, summarize, titles
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
@@ -40,7 +40,7 @@ def write_page(runs: Sequence[Run], path: Path, first: int, notes: Sequence[str]
         path.write_text(
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
-            f"<title>likewise evaluate: {names}</title><style>{_STYLE}</style><h1>{names}</h1>{said}"
+            f"<title>likewise evaluate: {names}</title><style>{STYLE}</style><h1>{names}</h1>{said}"
             f"<table><caption>{CAPTION}</caption><tr>{head}</tr>{body}</table>"
             '<img alt="harvest against accuracy, and accuracy over the stream" src="data:image/png;base64,'
             f'{base64.b64encode(picture.getvalue()).decode()}"></html>\n',

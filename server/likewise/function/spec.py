@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -122,10 +122,14 @@ class BudgetSpec(Table):
     """Accuracy target while a budget is exceeded and nothing else helps; default: the setting, which is never."""
 
 
+VideoMethod = Literal["auto", "cbinfer", "deepmon", "deepcache", "skip", "keyframe"]
+VIDEO_METHODS: tuple[VideoMethod, ...] = get_args(VideoMethod)
+
+
 class VideoSpec(Table):
     """How frames of a stream are computed."""
 
-    method: Literal["auto", "cbinfer", "deepmon", "deepcache", "skip", "keyframe", "off"] = "auto"
+    method: VideoMethod | Literal["off"] = "auto"
     """`off`: each in full."""
 
 

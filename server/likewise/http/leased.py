@@ -25,7 +25,7 @@ MOST_KEY_BYTES = 8192
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _VERSION = re.compile(r"[0-9a-f]{8}\.[0-9]{1,15}")
 _ENTRY = re.compile(r"[0-9a-f]{16}")
-_WANT = "want"
+_WANT, _WATCH = "want", "watch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Wish:
 
     id: str = ""
     """The lease that the device holds, or held last; empty: none."""
+    watch: bool = False
+    """The device wants no lease by this request, and all else that goes with one."""
     version: str = ""
     """The newest that it knows; empty: it knows none."""
     answered: int = 0
@@ -44,6 +46,8 @@ class Wish:
     """This request is the probe of a would-be hit of that entry."""
     idle: bool = False
     """No probe of this lease is under way or was lost."""
+    lost: bool = False
+    """A probe of this lease got no answer: it is over."""
     key: bool = False
     """The device cannot make keys: send that of the entry."""
 
@@ -64,11 +68,11 @@ def parse_wish(field: bytes) -> Wish:
             found[name] = text
         elif name == "probe" and _ENTRY.fullmatch(text):
             found[name] = int(text, 16)
-        elif parameter in ("idle", "key"):
+        elif parameter in ("idle", "lost", "key"):
             found[parameter] = True
         else:
             raise BadRequest(f"Likewise-Lease: `{parameter[:40]}` is not understood; see docs/protocol.md.")
-    return Wish("" if id == _WANT else id, **found)  # type: ignore[arg-type]
+    return Wish("" if id in (_WANT, _WATCH) else id, id == _WATCH, **found)  # type: ignore[arg-type]
 
 
 class Lessee:
@@ -77,13 +81,17 @@ class Lessee:
     def __init__(self, fn: Function, leasing: Leasing, wish: Wish, session: Session, pipeline: Pipeline) -> None:
         """Take the device's word, and give it a lease if there is one to be had."""
         self._leasing, self._wish, self._session = leasing, wish, session
-        self._lease: Lease | None
+        self._lease: Lease | None = None
+        self.claim: Claim | None = None
+        if wish.watch:
+            return
         if wish.id and (last := leasing.leases.find(wish.id, session.account)) is not None:
             leasing.leases.report(last, wish.answered, wish.repeats)
+            if wish.lost:
+                leasing.leases.spend(last, "lost")
         self._lease, borrowed = leasing.open(wish.id, session.account, session.device, wish.idle)
         if borrowed:
             pipeline.secure(fn)
-        self.claim: Claim | None = None
         if wish.probe is not None and self._lease is not None and self._lease.id == wish.id:
             self.claim = leasing.claim(self._lease, wish.probe)
 
@@ -98,6 +106,8 @@ class Lessee:
             return headers
         exact = self._leasing.exact and answer.outcome in (Outcome.MISS, Outcome.PROBE, Outcome.EXACT)
         reuse = ["exact"] if exact else []
+        if answer.ttl_s < 1e12:
+            reuse.append(f"ttl={int(answer.ttl_s)}")
         ledger = self._lease.ledger if self._lease is not None else None
         reach = self._leasing.reach(answer.entry_id, ledger) if answer.entry_id >= 0 else None
         if reach is not None:
@@ -123,6 +133,8 @@ class Lessee:
         if self._wish.version and self._wish.version != changes.version:
             gone = changes.since(self._wish.version)
             parts.append("reset" if gone is None else "drop=" + ",".join(f"{id:016x}" for id in gone))
+        if lease is not None and lease.live and lease.probes:
+            parts.append("checking")
         if self.claim is not None:
             parts.append(self.claim.verdict or "pending")
         return "; ".join(parts)

@@ -126,7 +126,7 @@ _INFER = {
     "requestBody": {"required": True, "content": {**_EVERY_INPUT, JSON: {"schema": NUMBERS}}},
     "responses": {
         "200": {"description": "The result", "headers": _HEADERS, "content": {"*/*": {}}},
-        **_problems("400 401 403 404 413 415 422 500 503 504"),
+        **_problems("400 401 403 404 409 413 415 422 500 503 504"),
     },
 }
 _LOOKUP = {
@@ -241,7 +241,7 @@ def document(api: FastAPI) -> dict[str, Any]:
             operation.update(_OPERATIONS[path, method])
             address = {**_ADDRESS, "schema": NAME} if method == "put" else _ADDRESS
             operation["parameters"] = [
-                address if each["in"] == "path" else each for each in operation.get("parameters", ())
+                address if each["name"] == "name" else each for each in operation.get("parameters", ())
             ]
     paths[f"{FUNCTION}/infer"] = {"post": _INFER}
     paths[f"{FUNCTION}/lookup"] = {"post": _LOOKUP}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,17 +88,32 @@ def peeker(model: bytes, threads: int = 1) -> Callable[[Tensor], dict[str, Tenso
     return lambda batch: dict(zip(names, piece.run({given.name: batch}), strict=True))
 
 
+BINDINGS = 64
+"""Sizes and places of operands for which a product keeps what is bound, by thread: binding takes as long as a small
+product."""
+
+
 def product(model: bytes) -> Product:
     """Return the matrix product of a model with input `rows` and output `product`. Any thread may call it."""
     session = Piece(model)._session
     threads = threading.local()  # what is bound belongs to one call at a time
 
-    def run(rows: Floats, out: Floats) -> None:
-        binding = getattr(threads, "binding", None)
-        if binding is None:
-            binding = threads.binding = session.io_binding()
+    def bind(rows: Floats, out: Floats) -> Any:
+        binding = session.io_binding()
         binding.bind_input("rows", "cpu", 0, np.float32, rows.shape, rows.ctypes.data)
         binding.bind_output("product", "cpu", 0, np.float32, out.shape, out.ctypes.data)
+        return binding
+
+    def run(rows: Floats, out: Floats) -> None:
+        bound: OrderedDict[tuple[int, int, int], Any] | None = getattr(threads, "bound", None)
+        if bound is None:
+            bound = threads.bound = OrderedDict()
+        key = rows.ctypes.data, out.ctypes.data, len(rows)
+        binding = bound.get(key)
+        if binding is None:
+            binding = bound[key] = bind(rows, out)
+            if len(bound) > BINDINGS:
+                bound.popitem(last=False)
         session.run_with_iobinding(binding)
 
     return run

@@ -110,19 +110,25 @@ def read_boxes(result: Result) -> Found | None:
 def same_boxes(ours: Found, theirs: Found, least: float) -> bool:
     """Say whether each box has its own on the other side, of its label and with an IoU of at least `least`.
 
-    Matched greedily, the largest overlap first. Labels are taken to be the same list on both sides.
+    Labels are taken to be the same list on both sides.
     """
-    if not ours.labels:
-        return True
+    return matched(ours, theirs, least) == len(ours.labels)
+
+
+def matched(ours: Found, theirs: Found, least: float) -> int:
+    """Return how many boxes have their own on the other side, of their label and with an IoU of at least `least`.
+
+    Matched greedily, the largest overlap first.
+    """
+    if not ours.labels or not theirs.labels:
+        return 0
     overlaps = iou(ours.boxes, theirs.boxes)
-    names = np.array(ours.labels)
-    overlaps[names[:, None] != names[None, :]] = -1.0
-    left = len(names)
-    while left:
-        best = int(overlaps.argmax())
-        row, column = divmod(best, len(names))
+    overlaps[np.array(ours.labels)[:, None] != np.array(theirs.labels)[None, :]] = -1.0
+    count = 0
+    while count < len(ours.labels):
+        row, column = divmod(int(overlaps.argmax()), len(theirs.labels))
         if overlaps[row, column] < least:
-            return False
+            break
         overlaps[row] = overlaps[:, column] = -1.0
-        left -= 1
-    return True
+        count += 1
+    return count

@@ -13,10 +13,11 @@ import numpy as np
 from numba import njit
 
 from likewise.video.compiled_frames import changed_blocks, equal, planes, store, take_over
+from likewise.video.compiled_places import merge, reach, spread, stretch
 
 __all__ = [
     "NAME", "add", "changed_blocks", "combine", "depthwise", "equal", "fetch", "gather", "merge", "planes", "pool",
-    "reach", "resize", "scale", "settle", "store", "stretch", "take_over",
+    "reach", "resize", "scale", "settle", "spread", "store", "stretch", "take_over",
 ]  # fmt: skip
 
 NAME = "numba"
@@ -27,86 +28,8 @@ fast: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 
 
 @jit
-def reach(places, width, kernel, stride, pads, dilation, height_out, width_out, flags, out):  # type: ignore[no-untyped-def]
-    """Write to `out` the places of outputs whose window holds one of `places`; return how many.
-
-    kernel, stride, dilation: (y, x); pads: (top, left). flags: zeros, uint8, at least one for each output; left so.
-    """
-    kh, kw = kernel
-    sh, sw = stride
-    dh, dw = dilation
-    top, left = pads
-    low, high = height_out, -1
-    for at in range(len(places)):
-        y = places[at] // width + top
-        x = places[at] % width + left
-        if dh == 1 and dw == 1:
-            y0, y1 = max(0, (y - kh + sh) // sh), min(height_out - 1, y // sh)
-            x0, x1 = max(0, (x - kw + sw) // sw), min(width_out - 1, x // sw)
-            low = min(low, y0)
-            high = max(high, y1)
-            for oy in range(y0, y1 + 1):
-                for to in range(oy * width_out + x0, oy * width_out + x1 + 1):
-                    flags[to] = 1
-            continue
-        for ky in range(kh):
-            oy = (y - ky * dh) // sh
-            if oy < 0 or oy >= height_out or oy * sh != y - ky * dh:
-                continue
-            low = min(low, oy)
-            high = max(high, oy)
-            for kx in range(kw):
-                ox = (x - kx * dw) // sw
-                if 0 <= ox < width_out and ox * sw == x - kx * dw:
-                    flags[oy * width_out + ox] = 1
-    return _collect(low * width_out, (high + 1) * width_out, flags, out)
-
-
-@jit
-def _collect(start, stop, flags, out):  # type: ignore[no-untyped-def]
-    count = 0
-    for at in range(start, stop):
-        if flags[at]:
-            out[count] = at
-            count += 1
-            flags[at] = 0
-    return count
-
-
-@jit
-def merge(places, others, flags, out):  # type: ignore[no-untyped-def]
-    """Write to `out` the places that are in one of two lists; return how many."""
-    low, high = len(flags), -1
-    for each in (places, others):
-        if len(each):
-            low = min(low, each[0])
-            high = max(high, each[-1])
-        for at in range(len(each)):
-            flags[each[at]] = 1
-    return _collect(low, high + 1, flags, out)
-
-
-@jit
-def stretch(places, width, spans_y, spans_x, width_out, flags, out):  # type: ignore[no-untyped-def]
-    """Write to `out` the outputs of a resize that read one of `places`; return how many.
-
-    spans_y, spans_x: by input row or column, the first output that reads it and the one after the last, int32, (n, 2).
-    """
-    low, high = len(flags), -1
-    for at in range(len(places)):
-        y = places[at] // width
-        x = places[at] % width
-        for oy in range(spans_y[y, 0], spans_y[y, 1]):
-            low = min(low, oy * width_out)
-            high = max(high, (oy + 1) * width_out)
-            for ox in range(spans_x[x, 0], spans_x[x, 1]):
-                flags[oy * width_out + ox] = 1
-    return _collect(min(low, max(high, 0)), high, flags, out)
-
-
-@jit
 def gather(source, pad, places, width_out, kernel, stride, pads, dilation, channel, channels, out):  # type: ignore[no-untyped-def]
-    """Write the windows of outputs to the rows of `out`, shape (n, kh·kw·channels).
+    """Write the windows of outputs to the beginning of `out`, flat, rows of kh·kw·channels one after another.
 
     channel, channels: the first one that is read, and how many.
     """
@@ -117,7 +40,6 @@ def gather(source, pad, places, width_out, kernel, stride, pads, dilation, chann
     depth = source.shape[2]
     wide = source.shape[1]
     flat = source.reshape(-1)
-    rows = out.reshape(-1)
     size = kh * kw * channels
     whole = dw == 1 and channels == depth
     for at in range(len(places)):
@@ -128,13 +50,13 @@ def gather(source, pad, places, width_out, kernel, stride, pads, dilation, chann
             start = ((y + ky * dh) * wide + x) * depth
             if whole:
                 for j in range(kw * channels):
-                    rows[to + j] = flat[start + j]
+                    out[to + j] = flat[start + j]
                 to += kw * channels
             else:
                 start += channel
                 for kx in range(kw):
                     for j in range(channels):
-                        rows[to + j] = flat[start + kx * dw * depth + j]
+                        out[to + j] = flat[start + kx * dw * depth + j]
                     to += channels
 
 
@@ -187,11 +109,12 @@ def _same(row, kept):  # type: ignore[no-untyped-def]
 
 
 @jit
-def settle(rows, bias, code, low, high, places, width, pad, limit, channel, target, out):  # type: ignore[no-untyped-def]
+def settle(rows, bias, code, low, high, places, width, pad, limit, channel, target, out, moves, debt):  # type: ignore[no-untyped-def]
     """Add bias and activate rows in place; write those that changed enough to `target` and their places to `out`.
 
     limit: root mean square of the change of a row above which it is written; 0: any change; below 0: all are written.
-    channel: of `target`, where a row begins. Returns how many were written.
+    channel: of `target`, where a row begins. moves: gets the squared change of each row that was written. debt: where
+    not empty, that of each row that was not; see `spread`. Returns how many were written.
     """
     count = 0
     size = rows.shape[1]
@@ -204,14 +127,22 @@ def settle(rows, bias, code, low, high, places, width, pad, limit, channel, targ
         if code:
             _activate(row, code, low, high)
         kept = target[places[at] // width + pad, places[at] % width + pad, channel : channel + size]
+        moved = _change(row, kept)
         if limit > 0:
-            if _change(row, kept) <= bound:
+            if moved <= bound:
+                if len(debt):
+                    debt[places[at]] = moved
                 continue
         elif limit == 0 and _same(row, kept):
+            if len(debt):
+                debt[places[at]] = np.float32(0.0)
             continue
+        if len(debt):
+            debt[places[at]] = np.float32(0.0)
         for j in range(size):
             kept[j] = row[j]
         out[count] = places[at]
+        moves[count] = moved
         count += 1
     return count
 

@@ -13,7 +13,8 @@ from likewise.inference.graphs import Piece, Product, product
 from likewise.types import Tensor
 from likewise.video.graph import Plan, product_of, with_outputs
 from likewise.video.kernels import Kernels
-from likewise.video.layers import Concat, Conv, Floats, Function, Ints, Join, Layer, Pool, Resize, Scale
+from likewise.video.layers import Concat, Conv, Floats, Ints, Join, Layer, Pool, Resize, Scale
+from likewise.video.layout import gains, limited, pads, rounded, rows_at_once
 
 CHUNK_BYTES = 1 << 20
 """Of windows that are gathered before they are multiplied: what stays in the second level cache."""
@@ -34,11 +35,29 @@ class State:
     """Root mean square of each activation, as of the last refresh."""
     outputs: dict[str, Tensor] = field(default_factory=dict)
     """With their batch axis; never written again once they are here."""
+    debts: dict[str, Floats] = field(default_factory=dict)
+    """By output of a convolution: squared change expected at each place since it was computed; see `kernels.spread`."""
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return sum(each.nbytes for each in (self.frame, *self.kept.values(), *self.outputs.values()))
+        return sum(
+            each.nbytes for each in (self.frame, *self.kept.values(), *self.outputs.values(), *self.debts.values())
+        )
+
+
+@dataclass(eq=False)
+class _Step:
+    """One run of `Network.step`."""
+
+    state: State
+    alpha: float
+    care: float
+    moved: Callable[[Layer, Ints], Ints] | None
+    scratch: _Scratch
+    changed: dict[str, Ints]
+    moves: dict[str, Floats] = field(default_factory=dict)
+    """By tensor: squared change of each of the places that changed."""
 
 
 @dataclass(eq=False)
@@ -57,7 +76,7 @@ class Network:
         self.plan = plan
         self._kernels: Any = kernels
         self._chunk = chunk_bytes // 4
-        self.pads = _pads(plan)
+        self.pads = pads(plan)
         self._products: dict[str, list[Product]] = {}
         self._depthwise: dict[str, Floats] = {}
         for layer in plan.layers:
@@ -67,7 +86,12 @@ class Network:
                 else:
                     self._products[layer.output] = [product(product_of(each)) for each in layer.weights]
         self._rest = None if plan.rest is None else Piece(plan.rest)
-        self._limited = _limited(plan)
+        self._limited = limited(plan)
+        self._gains = {
+            each.output: gains(each)
+            for each in plan.layers
+            if isinstance(each, Conv) and each.output not in plan.frontier
+        }
         self._dense = Piece(with_outputs(model, [layer.output for layer in plan.layers]))
         self._free: list[_Scratch] = []
         self._most = max((size.height * size.width for size in plan.sizes.values()), default=0)
@@ -95,6 +119,8 @@ class Network:
             squares = self._kernels.store(found[name][0], state.kept[name], self.pads[name])
             state.scales[name] = sqrt(float(squares) / max(found[name].size, 1))
         state.outputs = {name: found[name] for name in plan.outputs}
+        for debt in state.debts.values():
+            debt[:] = 0
 
     def interior(self, state: State, name: str) -> Floats:
         """Return an activation without its padding, shape (height, width, channels); it may be written."""
@@ -108,65 +134,57 @@ class Network:
         places: Ints,
         alpha: float,
         moved: Callable[[Layer, Ints], Ints] | None = None,
+        care: float = 0.0,
     ) -> int:
         """Bring all layers up to date after pixels of the input were written; return the multiply-adds spent.
 
         places: those pixels, ascending. alpha: a row is written where it changed by more than so many times its
         layer's root mean square; 0: by anything; WRITE_ALL: always. moved: given a layer and the places that it is to
-        compute, returns those that it shall instead.
+        compute, returns those that it shall instead. care: rows are computed where they are expected to have changed
+        by so many times what they would have to; 0: wherever anything changed that they read.
         """
         try:
             scratch = self._free.pop()
         except IndexError:  # asked first, the last one might be gone to another thread
             scratch = self._scratch()
-        changed: dict[str, Ints] = {self.plan.input: places}
+        run = _Step(
+            state, alpha, care if alpha > 0 and moved is None else 0.0, moved, scratch, {self.plan.input: places}
+        )
         work = 0
         try:
             for layer in self.plan.layers:
-                given = [changed[name] for name in layer.inputs]
-                if moved is None and not any(map(len, given)):
-                    changed[layer.output] = NONE
+                if moved is None and not any(len(run.changed[name]) for name in layer.inputs):
+                    run.changed[layer.output] = NONE
                     continue
-                limit = (
-                    alpha * state.scales.get(layer.output, 0.0)
-                    if alpha > 0 and layer.output in self._limited
-                    else alpha
-                )
-                if alpha > 0 and layer.output not in self._limited:
-                    limit = 0.0
-                written, count = self._layer(layer, given, state, scratch, limit, moved)
-                changed[layer.output] = written
-                work += count * layer.work
+                work += self._layer(layer, run) * layer.work
         finally:
             self._free.append(scratch)
-        self._answer(state, changed)
+        self._answer(state, run.changed)
         return work
 
-    def _layer(
-        self,
-        layer: Layer,
-        given: list[Ints],
-        state: State,
-        scratch: _Scratch,
-        limit: float,
-        moved: Callable[[Layer, Ints], Ints] | None,
-    ) -> tuple[Ints, int]:
-        """Compute a layer where its inputs changed; return the places written, and how many were computed."""
-        places = self._affected(layer, given, scratch)
-        if moved is not None:
-            places = moved(layer, places)
+    def _layer(self, layer: Layer, run: _Step) -> int:
+        """Compute a layer where its inputs changed, and note the places written; return how many were computed."""
+        state, scratch, name = run.state, run.scratch, layer.output
+        limit = run.alpha
+        if run.alpha > 0:
+            limit = run.alpha * state.scales.get(name, 0.0) if name in self._limited else 0.0
+        places = self._affected(layer, run)
+        if run.moved is not None:
+            places = run.moved(layer, places)
         count = len(places)
         if not count:
-            return NONE, 0
-        kernels, size = self._kernels, self.plan.sizes[layer.output]
-        target, pad = state.kept[layer.output], self.pads[layer.output]
-        function, low, high = layer.activation
-        written = np.empty(count, np.int32)
-        total = 0
+            run.changed[name] = NONE
+            return 0
         if isinstance(layer, Concat):
-            return self._concatenate(layer, given, state, scratch, places, limit), count
+            run.changed[name] = self._concatenate(layer, run, places, limit)
+            return count
+        kernels, size = self._kernels, self.plan.sizes[name]
+        target, pad = state.kept[name], self.pads[name]
+        function, low, high = layer.activation
+        written, moves, total = np.empty(count, np.int32), np.empty(count, np.float32), 0
+        debt = state.debts.get(name, NO_BIAS)
         width = layer.weights.shape[1] if isinstance(layer, Conv) and not layer.depthwise else size.channels
-        chunk = max(16, self._chunk // max(width, size.channels))
+        chunk = rows_at_once(self._chunk, max(width, size.channels))
         groups = layer.weights.shape[0] if isinstance(layer, Conv) and not layer.depthwise else 1
         bias = layer.bias if isinstance(layer, Conv | Scale) else NO_BIAS
         for start in range(0, count, chunk):
@@ -183,25 +201,37 @@ class Network:
                     rows[:, group * columns : (group + 1) * columns] = piece
             total += kernels.settle(
                 rows, bias, int(function), np.float32(low), np.float32(high), part, size.width, pad, limit, 0, target,
-                written[total:],
+                written[total:], moves[total:], debt,
             )  # fmt: skip
-        return written[:total], count
+        run.changed[name], run.moves[name] = written[:total], moves[:total]
+        return count
 
-    def _affected(self, layer: Layer, given: list[Ints], scratch: _Scratch) -> Ints:
+    def _affected(self, layer: Layer, run: _Step) -> Ints:
         """Return the places of a layer's outputs that read what changed."""
         kernels, source, size = self._kernels, self.plan.sizes[layer.inputs[0]], self.plan.sizes[layer.output]
+        given, flags = [run.changed[name] for name in layer.inputs], run.scratch.flags
         if isinstance(layer, Conv | Pool):
             window = layer.window
             if window.kernel == (1, 1) and window.stride == (1, 1) and window.pads == (0, 0):
                 return given[0]
+            out = np.empty(size.height * size.width, np.int32)
+            if run.care and layer.output in self._gains and (moves := run.moves.get(layer.inputs[0])) is not None:
+                bound = np.float32((run.care * run.alpha * run.state.scales[layer.output]) ** 2 * size.channels)
+                debt = run.state.debts.get(layer.output)
+                if debt is None:
+                    debt = run.state.debts[layer.output] = np.zeros(len(out), np.float32)
+                gains = self._gains[layer.output]
+                count = kernels.spread(
+                    given[0], moves, source.width, *window, size.width, gains, bound, debt, flags, out
+                )  # fmt: skip
+                return out[:count]
             if len(given[0]) == source.height * source.width:
                 return np.arange(size.height * size.width, dtype=np.int32)
-            out = np.empty(size.height * size.width, np.int32)
-            count = kernels.reach(given[0], source.width, *window, size.height, size.width, scratch.flags, out)
+            count = kernels.reach(given[0], source.width, *window, size.height, size.width, flags, out)
             return out[:count]
         if isinstance(layer, Resize):
             out = np.empty(size.height * size.width, np.int32)
-            return out[: kernels.stretch(given[0], source.width, *layer.spans, size.width, scratch.flags, out)]
+            return out[: kernels.stretch(given[0], source.width, *layer.spans, size.width, flags, out)]
         found = given[0]
         for each in given[1:]:
             if not len(each) or each is found:
@@ -210,7 +240,7 @@ class Network:
                 found = each
                 continue
             out = np.empty(min(len(found) + len(each), size.height * size.width), np.int32)
-            found = out[: kernels.merge(found, each, scratch.flags, out)]
+            found = out[: kernels.merge(found, each, flags, out)]
         return found
 
     def _compute(self, layer: Layer, group: int, state: State, places: Ints, scratch: _Scratch, rows: Floats) -> None:
@@ -221,10 +251,11 @@ class Network:
             kernels.depthwise(source, pad, places, size.width, *layer.window, self._depthwise[layer.output], rows)
         elif isinstance(layer, Conv):
             channels = self.plan.sizes[name].channels // layer.weights.shape[0]
-            k = layer.weights.shape[1]
-            gathered = scratch.rows[: len(places) * k].reshape(len(places), k)
-            kernels.gather(source, pad, places, size.width, *layer.window, group * channels, channels, gathered)
-            self._products[layer.output][group](gathered, rows)
+            k, columns = layer.weights.shape[1:]
+            kernels.gather(source, pad, places, size.width, *layer.window, group * channels, channels, scratch.rows)
+            count = rounded(len(places))  # the last rows are of no meaning, and nobody reads what becomes of them
+            gathered, multiplied = scratch.rows[: count * k], scratch.out[: count * columns]
+            self._products[layer.output][group](gathered.reshape(count, k), multiplied.reshape(count, columns))
         elif isinstance(layer, Pool):
             kernels.pool(source, pad, places, size.width, *layer.window, layer.biggest, layer.padded, rows)
         elif isinstance(layer, Resize):
@@ -244,23 +275,20 @@ class Network:
             elif isinstance(layer, Scale) and len(layer.factor):
                 kernels.scale(rows, layer.factor)
 
-    def _concatenate(
-        self, layer: Concat, given: list[Ints], state: State, scratch: _Scratch, places: Ints, limit: float
-    ) -> Ints:
-        size, channel = self.plan.sizes[layer.output], 0
+    def _concatenate(self, layer: Concat, run: _Step, places: Ints, limit: float) -> Ints:
+        state, size, channel = run.state, self.plan.sizes[layer.output], 0
         target, pad = state.kept[layer.output], self.pads[layer.output]
         none = np.float32(0.0)
-        for name, changed in zip(layer.inputs, given, strict=True):
-            channels = self.plan.sizes[name].channels
-            if limit < 0:
-                changed = places
+        for name in layer.inputs:
+            channels, changed = self.plan.sizes[name].channels, places if limit < 0 else run.changed[name]
             if len(changed):
                 rows = np.empty((len(changed), channels), np.float32)
                 self._kernels.fetch(state.kept[name], self.pads[name], changed, size.width, rows)
                 ignored = np.empty(len(changed), np.int32)
                 self._kernels.settle(
-                    rows, NO_BIAS, 0, none, none, changed, size.width, pad, WRITE_ALL, channel, target, ignored
-                )
+                    rows, NO_BIAS, 0, none, none, changed, size.width, pad, WRITE_ALL, channel, target, ignored,
+                    np.empty(len(changed), np.float32), NO_BIAS,
+                )  # fmt: skip
             channel += channels
         return places
 
@@ -293,34 +321,6 @@ class Network:
         for layer in self.plan.layers:
             channels = self.plan.sizes[layer.output].channels
             width = layer.weights.shape[1] if isinstance(layer, Conv) and not layer.depthwise else channels
-            count = max(16, self._chunk // max(width, channels))
+            count = rows_at_once(self._chunk, max(width, channels))
             rows, out = max(rows, count * width), max(out, count * channels)
         return _Scratch(np.zeros(self._most + 64, np.uint8), [], np.empty(rows, np.float32), np.empty(out, np.float32))
-
-
-def _pads(plan: Plan) -> dict[str, int]:
-    """Return how far each tensor is padded: as far as the convolutions that read it look beyond its edges."""
-    pads = dict.fromkeys(plan.sizes, 0)
-    for layer in plan.layers:
-        if isinstance(layer, Conv):
-            name = layer.inputs[0]
-            given, size = plan.sizes[name], plan.sizes[layer.output]
-            for side in (0, 1):
-                window = layer.window
-                reach = (size[side] - 1) * window.stride[side] + (window.kernel[side] - 1) * window.dilation[side]
-                pads[name] = max(pads[name], window.pads[side], reach - window.pads[side] - given[side] + 1)
-    return pads
-
-
-def _limited(plan: Plan) -> frozenset[str]:
-    """Return the tensors at which small changes end: those activated, unless all that reads them is a sum."""
-    readers: dict[str, list[Layer]] = {}
-    for layer in plan.layers:
-        for name in layer.inputs:
-            readers.setdefault(name, []).append(layer)
-    return frozenset(
-        layer.output
-        for layer in plan.layers
-        if layer.activation.function is not Function.NONE
-        and not (readers.get(layer.output) and all(isinstance(each, Join) for each in readers[layer.output]))
-    )

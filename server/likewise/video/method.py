@@ -19,6 +19,8 @@ class Thresholds(NamedTuple):
     """Of a block of 8 × 8 that change by more than that, at least."""
     mean: float = 3.0
     """Of the mean of a block, in gray levels; a change that is small and everywhere."""
+    care: float = 0.0
+    """Of an activation that is not computed yet: what is expected of it, in `alpha`; 0: all are computed."""
 
 
 EXACT = Thresholds(0.0, 0.0, 1, 0.0)

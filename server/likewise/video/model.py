@@ -13,10 +13,12 @@ import onnx.utils
 
 from likewise.inference.graphs import Piece, simplified
 from likewise.types import Clock, Tensor
+from likewise.video.change import Change
 from likewise.video.graph import Plan, read, with_shape
-from likewise.video.incremental import Network, State
+from likewise.video.incremental import WRITE_ALL, Network, State
 from likewise.video.kernels import Kernels, kernels
 from likewise.video.layers import Conv, Floats
+from likewise.video.method import EXACT
 
 Full = Callable[[Tensor], Sequence[Tensor]]
 """Runs the whole model on a batch of one."""
@@ -97,7 +99,13 @@ class VideoModel:
         self.plain_s = min(times)
         state = self.network.state()
         self.network.refresh(state, zeros)
-        self.network.step(state, np.arange(min(9, self.shape[2]), dtype=np.int32), 0.0)
+        name = self.plan.input
+        other = zeros.copy()
+        other[:, 0, :9] = 1.0
+        change = Change(self.shape, self.unit, self.kernels)
+        change.find(other, state.frame, EXACT)
+        places = change.take_over(other, state.frame, state.kept[name], self.network.pads[name])
+        self.network.step(state, places, WRITE_ALL)
         return state
 
     def run(self, given: Floats) -> tuple[Tensor, ...]:

@@ -34,6 +34,26 @@ def reach(
     return _listed(flags, out)
 
 
+def spread(
+    places: Numbers, moves: Numbers, width: int, kernel: Pair, stride: Pair, pads: Pair, dilation: Pair, width_out: int,
+    gains: Numbers, bound: float, debt: Numbers, flags: Numbers, out: Numbers,
+) -> int:  # fmt: skip
+    """See `compiled.spread`."""
+    height_out = len(debt) // width_out
+    y, x = places // width + pads[0], places % width + pads[1]
+    touched = np.zeros(len(debt), bool)
+    for ky in range(kernel[0]):
+        oy, odd_y = np.divmod(y - ky * dilation[0], stride[0])
+        for kx in range(kernel[1]):
+            ox, odd_x = np.divmod(x - kx * dilation[1], stride[1])
+            hit = (odd_y == 0) & (odd_x == 0) & (oy >= 0) & (oy < height_out) & (ox >= 0) & (ox < width_out)
+            to = oy[hit] * width_out + ox[hit]
+            debt[to] += moves[hit] * gains[ky, kx]
+            touched[to] = True
+    flags[: len(debt)] = touched & (debt > bound)
+    return _listed(flags, out)
+
+
 def merge(places: Numbers, others: Numbers, flags: Numbers, out: Numbers) -> int:
     """See `compiled.merge`."""
     found = np.union1d(places, others)
@@ -64,7 +84,7 @@ def gather(
 ) -> None:  # fmt: skip
     """See `compiled.gather`."""
     y, x = _windows(places, pad, width_out, stride, pads)
-    rows = out.reshape(len(places), kernel[0], kernel[1], channels)
+    rows = out[: len(places) * kernel[0] * kernel[1] * channels].reshape(len(places), kernel[0], kernel[1], channels)
     for ky in range(kernel[0]):
         for kx in range(kernel[1]):
             rows[:, ky, kx] = source[y + ky * dilation[0], x + kx * dilation[1], channel : channel + channels]
@@ -97,7 +117,7 @@ def _activate(rows: Numbers, code: int, low: Any, high: Any) -> Numbers:
 
 def settle(
     rows: Numbers, bias: Numbers, code: int, low: Any, high: Any, places: Numbers, width: int, pad: int, limit: float,
-    channel: int, target: Numbers, out: Numbers,
+    channel: int, target: Numbers, out: Numbers, moves: Numbers, debt: Numbers,
 ) -> int:  # fmt: skip
     """See `compiled.settle`."""
     if len(bias):
@@ -107,15 +127,20 @@ def settle(
     y, x = places // width + pad, places % width + pad
     channels = slice(channel, channel + rows.shape[1])
     kept = target[y, x, channels]
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.square(rows - kept).sum(1)
     if limit > 0:
-        over = np.square(rows - kept).sum(1) > np.float32(limit * limit * rows.shape[1])
+        over = ~(moved <= np.float32(limit * limit * rows.shape[1]))
     elif limit == 0:
         over = (rows != kept).any(1)
     else:
         over = np.ones(len(places), bool)
+    if len(debt):
+        debt[places] = np.where(over, np.float32(0.0), moved)
     target[y[over], x[over], channels] = rows[over]
     found = places[over]
     out[: len(found)] = found
+    moves[: len(found)] = moved[over]
     return len(found)
 
 

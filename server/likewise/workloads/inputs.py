@@ -129,7 +129,7 @@ class Inputs:
             raise InvalidValue(f"--order time: the name of {nameless} has no time stamp; take --order name.")
         if None not in stamps:
             timed = [(stamp or 0.0, file) for file, stamp in zip(files, stamps, strict=True)]
-            self._files = sorted(timed, key=lambda each: (each[0], _natural(each[1].path)))
+            self._files = sorted(timed, key=lambda each: (each[0], natural(each[1].path)))
             self.notes.append("The files play by the time stamps in their names.")
             return
         self._files = _side_by_side(by_device)
@@ -141,13 +141,13 @@ def _side_by_side(by_device: dict[str, list[InputFile]]) -> list[tuple[float, In
     """Return all files so that every device sends all the time, each in the order of its names; a second apart."""
     placed = []
     for files in by_device.values():
-        ordered = sorted(files, key=lambda each: _natural(each.path))
+        ordered = sorted(files, key=lambda each: natural(each.path))
         placed += [((at + 0.5) / len(ordered), file) for at, file in enumerate(ordered)]
     placed.sort(key=lambda each: (each[0], each[1].folder))
     return [(float(at), file) for at, (_, file) in enumerate(placed)]
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural(path: Path) -> list[tuple[int, int, str]]:
     """Return what orders names as people do: frame 2 before frame 10."""
     parts = re.split(r"(\d+)", path.name)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]

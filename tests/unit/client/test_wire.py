@@ -191,6 +191,6 @@ def test_an_answer_by_a_variant_says_which() -> None:
     headers = {"cache-status": "likewise; fwd=miss; stored; detail=variant", "content-type": wire.JSON}
     body = b'{"label": "a"}'
     answer = read_answer(httpx.Response(200, headers={**headers, "likewise-source": "head"}, content=body), "n")
-    assert (answer.outcome, answer.source, answer.from_cache, answer.stored) == ("variant", "head", False, True)
+    assert (answer.outcome, answer.variant, answer.from_cache, answer.stored) == ("variant", "head", False, True)
     headers["cache-status"] = "likewise; fwd=miss"
-    assert read_answer(httpx.Response(200, headers=headers, content=body), "n").source == ""
+    assert read_answer(httpx.Response(200, headers=headers, content=body), "n").variant == ""

@@ -58,8 +58,8 @@ def test_every_figure_is_what_a_person_would_count(run):
 def test_each_variant_is_told_with_its_share_and_its_mistakes(run):
     """Between the cache and the model."""
     stream, reuse, without = run
-    reuse.answers[0] = Answer("variant", {"label": "a"}, b"{}", "application/json", source="head")
-    reuse.answers[2] = Answer("variant", {"label": "a"}, b"{}", "application/json", source="head")
+    reuse.answers[0] = Answer("variant", {"label": "a"}, b"{}", "application/json", variant="head")
+    reuse.answers[2] = Answer("variant", {"label": "a"}, b"{}", "application/json", variant="head")
     found = score("digits", 0.95, 2, stream, reuse, without)
     assert found.sources == {"cache": (2, 0), "head": (2, 1), "model": (1, 0)}
     assert found.inferences_saved == 4

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 import pytest
-from graphs import random_graph
+from graphs import GraphBuilder, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from likewise.video import compiled, plain
 from likewise.video.change import Change
+from likewise.video.incremental import State
 from likewise.video.method import EXACT, Thresholds
 from likewise.video.model import VideoModel
 
@@ -81,6 +83,94 @@ def test_thresholded_input_is_what_counts(seed: int) -> None:
         model.network.step(state, places, 0.0)
         for name, wanted in zip(outputs, model.run(state.frame), strict=True):
             assert nearly(state.outputs[name], wanted)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_kinds_of_helpers_leave_the_same_out(seed: int) -> None:
+    """Where rows are computed by what is expected of them, compiled and plain helpers expect the same."""
+    content, shape, outputs = random_graph(seed)
+    models = [VideoModel(content, shape, outputs, helpers=helpers) for helpers in (compiled, plain)]
+    states = [model.network.state() for model in models]
+    for frame in frames(np.random.default_rng(seed), shape, 5):
+        found, work = [], []
+        for model, state in zip(models, states, strict=True):
+            if not state.outputs:
+                model.network.refresh(state, frame)
+                continue
+            work.append(advance(model, state, frame, 0.05, care=2.0))
+            found.append(np.concatenate([state.outputs[name].ravel() for name in model.plan.outputs]))
+        if found:
+            assert abs(work[0] - work[1]) <= 0.02 * model.plan.work
+            scale = max(float(np.abs(found[0]).max()), 1e-3)
+            assert np.abs(found[0] - found[1]).max() <= 0.2 * scale
+
+
+def advance(model: VideoModel, state: State, frame: np.ndarray, alpha: float, care: float) -> int:
+    change, name = Change(model.shape, model.unit, model.kernels), model.plan.input
+    change.find(frame, state.frame, EXACT)
+    places = change.take_over(frame, state.frame, state.kept[name], model.network.pads[name])
+    return model.network.step(state, places, alpha, care=care)
+
+
+def test_what_was_left_out_adds_up_until_it_is_computed() -> None:
+    """Many small changes in one direction are seen at last: expected changes are owed, not forgotten."""
+    net = GraphBuilder(1, 3, 24, 24)
+    x = net.add("Relu", [net.conv("x", 8, 3, 1)], (8, 24, 24))
+    x = net.add("Relu", [net.conv(x, 8, 3, 1)], (8, 24, 24))
+    content = net.model([net.conv(x, 4, 1, 1)])
+    model = VideoModel(content, (3, 24, 24), [net.nodes[-1].output[0]])
+    rng = np.random.default_rng(0)
+    frame = rng.normal(size=(3, 24, 24)).astype(np.float32)
+    state = model.network.state()
+    model.network.refresh(state, frame)
+    towards = rng.normal(size=(3, 24, 24)).astype(np.float32)
+    works = []
+    for _ in range(60):
+        frame = frame + 0.05 * towards
+        works.append(advance(model, state, frame, 0.02, care=4.0))
+    (wanted,), found = model.run(frame), state.outputs[model.plan.outputs[0]]
+    error = np.sqrt(np.square(wanted - found).mean() / np.square(wanted).mean())
+    assert error < 0.15
+    assert np.mean(works) < 0.9 * model.plan.work
+    exact = model.network.state()
+    model.network.refresh(exact, frame)
+    frame = frame + towards
+    advance(model, exact, frame, 0.0, care=4.0)
+    assert nearly(exact.outputs[model.plan.outputs[0]], model.run(frame)[0])
+
+
+class Recorder:
+    """Helpers that remember which of them were called."""
+
+    def __init__(self) -> None:
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> object:
+        helper = getattr(plain, name)
+
+        def call(*args: object) -> object:
+            self.called.add(name)
+            return helper(*args)
+
+        return call if callable(helper) else helper
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_all_helpers_are_compiled_before_the_first_frame(seed: int) -> None:
+    """Warming up calls whatever a frame needs: compiling takes seconds, which no frame should wait for."""
+    content, shape, outputs = random_graph(seed)
+    recorder = Recorder()
+    model = VideoModel(content, shape, outputs, helpers=cast(ModuleType, recorder))
+    state = model.warm()
+    warmed, recorder.called = recorder.called, set()
+    change = Change(model.shape, model.unit, model.kernels)
+    for frame in frames(np.random.default_rng(seed), shape, 4):
+        change.find(frame, state.frame, EXACT)
+        name = model.plan.input
+        places = change.take_over(frame, state.frame, state.kept[name], model.network.pads[name])
+        model.network.step(state, places, 0.0)
+    assert recorder.called
+    assert recorder.called <= warmed
 
 
 def test_nothing_changed_computes_nothing() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from videos import crossing, write_video
 
 
 @pytest.fixture
@@ -39,4 +40,11 @@ def photographs(tmp_path: Path) -> Path:
             for frame in range(5):
                 picture = cv2.resize(sign, (20 + 4 * frame, 18 + 4 * frame))
                 assert cv2.imwrite(str(folder / f"{track:05d}_{frame:05d}.ppm"), picture)
+    return tmp_path
+
+
+@pytest.fixture
+def cameras(tmp_path: Path) -> Path:
+    """A data folder with one short video where the workload of cameras looks for it."""
+    write_video(tmp_path / "video" / "cars" / "car-detection.mp4", crossing(6))
     return tmp_path

@@ -8,9 +8,9 @@ from likewise.errors import InvalidValue
 from likewise.workloads import WORKLOAD_NAMES, open_workload
 
 
-def test_every_name_opens_the_workload_it_names(recordings: Path, photographs: Path) -> None:
-    """What can be asked for by name says the same name; both fixtures share one data folder."""
-    assert recordings == photographs
+def test_every_name_opens_the_workload_it_names(recordings: Path, photographs: Path, cameras: Path) -> None:
+    """What can be asked for by name says the same name; the fixtures share one data folder."""
+    assert recordings == photographs == cameras
     assert [open_workload(name, recordings).name for name in WORKLOAD_NAMES] == list(WORKLOAD_NAMES)
 
 
@@ -19,7 +19,7 @@ def test_signs_is_another_word_for_the_junction(photographs: Path) -> None:
     assert open_workload("signs", photographs).name == "signs-junction"
 
 
-def test_each_workload_names_its_function(recordings: Path, photographs: Path) -> None:
+def test_each_workload_names_its_function(recordings: Path, photographs: Path, cameras: Path) -> None:
     """Streams of one function's inputs go to that function."""
     functions = {name: open_workload(name, recordings).function for name in WORKLOAD_NAMES}
     assert functions == {name: name.split("-")[0] for name in WORKLOAD_NAMES}
@@ -59,7 +59,7 @@ def test_an_empty_layout_is_refused(name: str, layout: str, tmp_path: Path) -> N
     [pytest.param(0, 0, 1, id="requests"), pytest.param(1, -1, 1, id="seed"), pytest.param(1, 0, 0, id="devices")],
 )
 def test_numbers_out_of_range_are_refused(
-    requests: int, seed: int, devices: int, recordings: Path, photographs: Path
+    requests: int, seed: int, devices: int, recordings: Path, photographs: Path, cameras: Path
 ) -> None:
     """No stream is empty, without devices, or of a negative seed."""
     for name in WORKLOAD_NAMES:

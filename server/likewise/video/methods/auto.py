@@ -129,7 +129,7 @@ class Auto:
             return None
         name = model.plan.input
         places = self._change.take_over(given, state.frame, state.kept[name], model.network.pads[name])
-        work = model.network.step(state, places, thresholds.alpha) / max(model.plan.work, 1)
+        work = model.network.step(state, places, thresholds.alpha, care=thresholds.care) / max(model.plan.work, 1)
         self._pace += 0.2 * (model.clock() - started - self._pace)
         return self._answer(state, work, dirty)
 

@@ -1,0 +1,118 @@
+"""Lists of places: what `compiled` has for finding which outputs a change reaches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+jit: Any = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@jit
+def reach(places, width, kernel, stride, pads, dilation, height_out, width_out, flags, out):  # type: ignore[no-untyped-def]
+    """Write to `out` the places of outputs whose window holds one of `places`; return how many.
+
+    kernel, stride, dilation: (y, x); pads: (top, left). flags: zeros, uint8, at least one for each output; left so.
+    """
+    kh, kw = kernel
+    sh, sw = stride
+    dh, dw = dilation
+    top, left = pads
+    low, high = height_out, -1
+    for at in range(len(places)):
+        y = places[at] // width + top
+        x = places[at] % width + left
+        if dh == 1 and dw == 1:
+            y0, y1 = max(0, (y - kh + sh) // sh), min(height_out - 1, y // sh)
+            x0, x1 = max(0, (x - kw + sw) // sw), min(width_out - 1, x // sw)
+            low = min(low, y0)
+            high = max(high, y1)
+            for oy in range(y0, y1 + 1):
+                for to in range(oy * width_out + x0, oy * width_out + x1 + 1):
+                    flags[to] = 1
+            continue
+        for ky in range(kh):
+            oy = (y - ky * dh) // sh
+            if oy < 0 or oy >= height_out or oy * sh != y - ky * dh:
+                continue
+            low = min(low, oy)
+            high = max(high, oy)
+            for kx in range(kw):
+                ox = (x - kx * dw) // sw
+                if 0 <= ox < width_out and ox * sw == x - kx * dw:
+                    flags[oy * width_out + ox] = 1
+    return _collect(low * width_out, (high + 1) * width_out, flags, out)
+
+
+@jit
+def spread(places, moves, width, kernel, stride, pads, dilation, width_out, gains, bound, debt, flags, out):  # type: ignore[no-untyped-def]
+    """Write to `out` the places of outputs that the changes of their windows may have moved by much; return how many.
+
+    moves: squared change of each of `places`. gains: by tap, (kh, kw), how much of that reaches an output. debt: by
+    output, squared change that is expected since it was last computed; what exceeds `bound` is listed.
+    """
+    kh, kw = kernel
+    sh, sw = stride
+    dh, dw = dilation
+    top, left = pads
+    height_out = len(debt) // width_out
+    low, high = height_out, -1
+    for at in range(len(places)):
+        y = places[at] // width + top
+        x = places[at] % width + left
+        for ky in range(kh):
+            oy = (y - ky * dh) // sh
+            if oy < 0 or oy >= height_out or oy * sh != y - ky * dh:
+                continue
+            low = min(low, oy)
+            high = max(high, oy)
+            for kx in range(kw):
+                ox = (x - kx * dw) // sw
+                if 0 <= ox < width_out and ox * sw == x - kx * dw:
+                    to = oy * width_out + ox
+                    debt[to] += moves[at] * gains[ky, kx]
+                    flags[to] = debt[to] > bound
+    return _collect(low * width_out, (high + 1) * width_out, flags, out)
+
+
+@jit
+def _collect(start, stop, flags, out):  # type: ignore[no-untyped-def]
+    count = 0
+    for at in range(start, stop):
+        if flags[at]:
+            out[count] = at
+            count += 1
+            flags[at] = 0
+    return count
+
+
+@jit
+def merge(places, others, flags, out):  # type: ignore[no-untyped-def]
+    """Write to `out` the places that are in one of two lists; return how many."""
+    low, high = len(flags), -1
+    for each in (places, others):
+        if len(each):
+            low = min(low, each[0])
+            high = max(high, each[-1])
+        for at in range(len(each)):
+            flags[each[at]] = 1
+    return _collect(low, high + 1, flags, out)
+
+
+@jit
+def stretch(places, width, spans_y, spans_x, width_out, flags, out):  # type: ignore[no-untyped-def]
+    """Write to `out` the outputs of a resize that read one of `places`; return how many.
+
+    spans_y, spans_x: by input row or column, the first output that reads it and the one after the last, int32, (n, 2).
+    """
+    low, high = len(flags), -1
+    for at in range(len(places)):
+        y = places[at] // width
+        x = places[at] % width
+        for oy in range(spans_y[y, 0], spans_y[y, 1]):
+            low = min(low, oy * width_out)
+            high = max(high, (oy + 1) * width_out)
+            for ox in range(spans_x[x, 0], spans_x[x, 1]):
+                flags[oy * width_out + ox] = 1
+    return _collect(min(low, max(high, 0)), high, flags, out)
