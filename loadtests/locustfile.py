@@ -42,12 +42,13 @@ from likewise.workloads.sample import Sample
 
 
 def outcome(cache_status: str) -> str:
-    """Return hit, coalesced, miss, probe or bypass, as an answer's Cache-Status says."""
+    """Return hit, coalesced, variant, miss, probe or bypass, as an answer's Cache-Status says."""
     fields = {field.strip() for field in cache_status.split(";")}
     if "hit" in fields:
         return "coalesced" if "detail=coalesced" in fields else "hit"
-    if "detail=probe" in fields:
-        return "probe"
+    for detail in ("probe", "variant"):
+        if f"detail={detail}" in fields:
+            return detail
     return "miss" if "fwd=miss" in fields else "bypass"
 
 

@@ -14,8 +14,8 @@ from likewise_client._wire import Input
 
 T = TypeVar("T")
 
-Outcome = Literal["hit", "miss", "probe", "coalesced"]
-"""What became of a request: reused, computed, computed to check, or shared with one in flight."""
+Outcome = Literal["hit", "miss", "probe", "coalesced", "variant"]
+"""What became of a request: reused, computed, computed to check, shared with one in flight, or by a cheaper model."""
 
 
 class Ticket(str):
@@ -61,6 +61,8 @@ class Answer:
     """Base URL of the server that answered."""
     detail: str = ""
     """Why, as the server puts it: "exact" on a hit of the very same input, "probe", "coalesced"; may be empty."""
+    variant: str = ""
+    """The variant of the model that computed it; empty: the full model did, or nobody did now."""
     source: Literal["server", "device"] = "server"
     """Who answered: a server, or this device's own tier; then `detail` is "near", "exact" or "offline"."""
 

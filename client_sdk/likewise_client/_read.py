@@ -36,7 +36,7 @@ def read_answer(response: Reply, node: str) -> Answer:
         )
     media_type = headers.get("content-type", OCTETS).partition(";")[0].strip().lower()
     outcome: Outcome = "hit" if status.hit else "miss"
-    if status.detail in ("coalesced", "probe"):
+    if status.detail in ("coalesced", "probe", "variant"):
         outcome = cast(Outcome, status.detail)
     return Answer(
         outcome,
@@ -50,6 +50,7 @@ def read_answer(response: Reply, node: str) -> Answer:
         given,
         node,
         status.detail,
+        headers.get("likewise-source", ""),
     )
 
 

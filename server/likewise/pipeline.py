@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from time import perf_counter
 from typing import Any
 
+from likewise.climbing import Climber
 from likewise.errors import NotCached
 from likewise.events import Answered
 from likewise.function.coalescing import Leader
@@ -13,7 +14,6 @@ from likewise.function.function import Function
 from likewise.function.tickets import Pending
 from likewise.records import Invalidated
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
-from likewise.steps import Steps
 from likewise.types import Entry, Key, Keys, Reason, Result, Session, Source, Verdict
 
 NOTHING = Verdict(Source.NONE, Reason.NO_OFFER)
@@ -29,7 +29,7 @@ CLOCKS_DIFFER_S = 5.0
 adopted here either, since it may have been made before. It costs a few inferences, and nothing on a single node."""
 
 
-class Pipeline(Steps):
+class Pipeline(Climber):
     """Answers requests. One per worker, on its event loop."""
 
     # ── raw inputs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -109,9 +109,17 @@ class Pipeline(Steps):
                 return self._reuse(fn, asked, offer, outcome)
         if control.claim is not None:
             verdict = fn.claimed(verdict, control.claim)
+        variants = fn.variants
+        if (
+            variants is not None
+            and asked.offered is None
+            and not (verdict.probe or control.no_cache or control.only_if_cached)
+        ):
+            return self._ask_variants(fn, variants, asked, verdict)
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
-                self._run(self._compute(fn, asked, verdict, fn.in_flight.lead(asked.body, asked.key)))
+                leader = fn.in_flight.lead(asked.body, asked.key)
+                self._run(self._compute(fn, asked, verdict, leader, fn.nearest_id(verdict)))
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
 
@@ -240,24 +248,33 @@ class Pipeline(Steps):
         result, id, age_s, ttl_s, cost_s = fn.namespace.use(verdict.slot)
         reason = verdict.reason
         fn.tell(asked, outcome, reason, cost_s, result)
-        return _new(Answer, (result, outcome, reason, id, age_s, ttl_s, True, verdict.confidence))
+        return _new(Answer, (result, outcome, reason, id, age_s, ttl_s, True, verdict.confidence, ""))
 
-    def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Coroutine[Any, Any, Answer]:
-        """Return what computes and answers. Others with the same input wait for it from now on, begun or not."""
+    def _compute_now(
+        self, fn: Function, asked: Asked, verdict: Verdict, nearest_id: int | None = None
+    ) -> Coroutine[Any, Any, Answer]:
+        """Return what computes and answers. Others with the same input wait for it from now on, begun or not.
+
+        nearest_id: as `Function.nearest_id` has it of a verdict made just now; of one made before, as it was then.
+        """
+        if fn.governor is not None and not verdict.probe:
+            fn.governor.admit(asked.account)
+        nearest_id = fn.nearest_id(verdict) if nearest_id is None else nearest_id
         leader = fn.in_flight.lead(asked.body, asked.key)
-        work = self._answer_computed(fn, asked, verdict, leader)
+        work = self._answer_computed(fn, asked, verdict, leader, nearest_id)
         leader.hold(work, lambda: fn.abandon(verdict))
         return work
 
-    async def _answer_computed(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader) -> Answer:
-        work = self._compute(fn, asked, verdict, leader)
+    async def _answer_computed(
+        self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader, nearest_id: int
+    ) -> Answer:
+        work = self._compute(fn, asked, verdict, leader, nearest_id)
         # What a probe finds out settles the budget, so it goes on when its client has gone, or cannot wait any longer.
         answer = await (self._wait(fn, asked, self._run(work)) if verdict.probe else work)
         fn.tell(asked, answer.outcome, answer.reason, 0.0, answer.result)
         return answer
 
-    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader) -> Answer:
-        nearest_id = fn.nearest_id(verdict)
+    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader, nearest_id: int) -> Answer:
         if verdict.reuse:
             verdict = fn.observe(verdict)
         with leader:
@@ -292,6 +309,8 @@ class Pipeline(Steps):
     async def _compute_ticket(self, fn: Function, asked: Asked, pending: Pending) -> Answer:
         verdict = pending.verdict
         try:
+            if fn.governor is not None and not verdict.probe:
+                fn.governor.admit(asked.account)
             result, cost_s = await fn.infer(asked, probe=verdict.probe)
             self._check_size(result)
         except BaseException:
@@ -307,6 +326,8 @@ class Pipeline(Steps):
         return Answer(result, outcome, verdict.reason, entry_id, 0.0, fn.namespace.default_ttl_s, entry_id >= 0)
 
     async def _bypass(self, fn: Function, asked: Asked) -> Answer:
+        if fn.governor is not None:
+            fn.governor.admit(asked.account)
         result, _ = await fn.infer(asked, probe=False)
         self._check_size(result)
         fn.tell(asked, Outcome.BYPASS, "no-store")

@@ -20,6 +20,8 @@ class Outcome(StrEnum):
     """A hit for the very input that was computed before: it cannot be false."""
     COALESCED = "coalesced"
     """Answered with an inference that was in flight already."""
+    VARIANT = "variant"
+    """Computed by a cheaper model of the same function, within the error budget."""
     MISS = "miss"
     PROBE = "probe"
     BYPASS = "bypass"
@@ -38,6 +40,8 @@ class Answer(NamedTuple):
     ttl_s: float = float("inf")
     stored: bool = False
     confidence: float = float("-inf")
+    variant: str = ""
+    """Name of the variant that computed it; empty: none did."""
 
 
 class Ticket(NamedTuple):
@@ -118,6 +122,11 @@ class Asked:
     lookup_s: float = field(default=-1.0, init=False)
     decide_s: float = field(default=-1.0, init=False)
     infer_s: float = field(default=-1.0, init=False)
+
+    @property
+    def account(self) -> str:
+        """Whose budgets it spends; empty: those that all without an access key share."""
+        return "" if self.session is None else self.session.account
 
     @property
     def left_s(self) -> float:

@@ -39,12 +39,14 @@ class Steps:
         tags: tuple[str, ...] = (),
         digest: bytes = b"",
         signature: str = "",
+        origin: str = "",
     ) -> Entry:
         """Return a new entry, stamped now, with an id of its own."""
         now = self._clock()
         limit = fn.namespace.default_ttl_s
         expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
-        return Entry(self._new_id(), keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
+        id = self._new_id()
+        return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature, origin=origin)
 
     async def flush(self) -> None:
         """Return once everything so far is as durable as the journal makes it."""

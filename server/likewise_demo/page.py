@@ -23,10 +23,12 @@ img { max-width: 100%; background: white; border-radius: .5rem; margin: .5rem 0;
 
 def write(folder: Path, scores: Scores, pictures: Sequence[Path]) -> Path:
     """Write index.html into a folder, with the pictures inside it, and return its path."""
+    smaller = sum(count for source, (count, _) in scores.sources.items() if source not in ("cache", "model"))
+    by_variants = f", {smaller:,} from a smaller model" if smaller else ""
     lead = (
         f"{scores.devices} {scores.senders} sent {scores.requests:,} inputs. {scores.inferences_saved:,} answers came "
-        f"from what had been computed before; {scores.accuracy:.2%} of all answers are what the model says "
-        f"(target {scores.target:.0%}). The mean latency was {scores.speedup:.1f} times lower."
+        f"from what had been computed before{by_variants}; {scores.accuracy:.2%} of all answers are what the model "
+        f"says (target {scores.target:.0%}). The mean latency was {scores.speedup:.1f} times lower."
     )
     body = [("", "with reuse", "without"), *rows(scores)]
     return document(folder / "index.html", f"likewise: {scores.workload}", lead, body, pictures)

@@ -32,7 +32,7 @@ GIVEN_AWAY = 0.9
 """Share of requests whose sub-folder alone says the result: beyond, it is no device but the answer."""
 _MOST_BYTES = 1 << 28
 _COMPUTED = (Outcome.MISS, Outcome.PROBE)
-_REUSED = (Outcome.HIT, Outcome.EXACT, Outcome.COALESCED)
+_REUSED = (Outcome.HIT, Outcome.EXACT, Outcome.COALESCED, Outcome.VARIANT)
 
 Advance = Callable[[int], None]
 

@@ -15,6 +15,7 @@ from likewise.events import Answered, Sink
 from likewise.function import report
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
+from likewise.function.governor import Governor
 from likewise.function.key_type import KeyType
 from likewise.function.leasing import Leasing
 from likewise.function.reader import Reader
@@ -23,6 +24,8 @@ from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
 from likewise.function.streams import Streams
 from likewise.function.tickets import Pending, Tickets
+from likewise.function.trunks import SharedModel
+from likewise.function.variants import Variants
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
@@ -63,6 +66,9 @@ class Function:
         monotonic: Clock = monotonic,
         ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
+        variants: Variants | None = None,
+        governor: Governor | None = None,
+        shared: SharedModel | None = None,
     ) -> None:
         """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
 
@@ -70,6 +76,8 @@ class Function:
         invalidated_tags, max_devices: how many are remembered. budget: that the policies share, if they have one.
         streams: frames of cameras, where the model can be computed in parts. leasing: what devices may answer with by
         themselves; None: nothing.
+        variants: of the model, that may answer what the neighbors refuse. governor: keeps its budgets; None: has none.
+        shared: its model, where the first layers may be another function's too.
         sinks: told how each request ended, beside the metrics.
         """
         self.name = name
@@ -109,10 +117,14 @@ class Function:
         middle: tuple[Rung, ...] = () if streams is None else (streams,)
         self.ladder: tuple[Rung, ...] = (self.repeats, *middle, self.neighbors)
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
+        self.variants = variants
+        """Beyond the ladder's rungs: cheaper models, for what is computed in any case; None: there are none."""
         self.retired = False
         """Whether it is served no more: what is still computed is answered, and leaves no trace."""
         self._policy = policies[self.key_type]
-        self._sinks: tuple[Sink, ...] = (self.metrics, *sinks)
+        self.governor = governor
+        self.shared = shared
+        self._sinks: tuple[Sink, ...] = (self.metrics, *sinks) if governor is None else (self.metrics, governor, *sinks)
 
     def emit(self, event: Answered) -> None:
         """Tell all sinks how a request ended."""
@@ -184,7 +196,10 @@ class Function:
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
         assert asked.value is not None
-        return await self.runner.run(asked.halfway or asked.value, probe=probe, within_s=asked.left_s)
+        found = await self.runner.run(asked.halfway or asked.value, probe=probe, within_s=asked.left_s)
+        if self.governor is not None:
+            self.governor.charge(asked.account, found[1])
+        return found
 
     async def compute(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
         """Return what `infer` does for a request, or what its stream computed in full already."""
@@ -198,16 +213,20 @@ class Function:
         if verdict.claim is not None:
             verdict.claim.settle(label)
         if verdict.origin is not None and self.streams is not None:
-            wrong = self.streams.learn(verdict, label)
+            wrong = self.streams.learn(verdict, label, result)
             return Lesson(wrong or not verdict.probe, -1, wrong), label, -1
-        lesson = self.policies[key_type].learn(verdict, label)
+        if verdict.climb is not None and self.variants is not None:
+            lesson, verdict, mistaken = self.variants.learn(verdict, label)
+        else:
+            lesson = self.policies[key_type].learn(verdict, label)
+            mistaken = lesson.wrong
         self.evidence.note(key_type, verdict, lesson.wrong)
         contradicted = -1
         if lesson.evict_slot >= 0 and nearest_id >= 0 and self.namespace.slot_of(nearest_id) == lesson.evict_slot:
             # the slot may have been given to another entry while the model ran
             self.namespace.remove(lesson.evict_slot)
             contradicted = nearest_id
-        return lesson, label, contradicted
+        return lesson if mistaken == lesson.wrong else lesson._replace(wrong=mistaken), label, contradicted
 
     def observe(self, verdict: Verdict) -> Verdict:
         """Return a verdict to reuse as one to compute for certain: the client asked for a fresh result.
@@ -236,6 +255,9 @@ class Function:
         if verdict.origin is not None and self.streams is not None:
             self.streams.policy.abandon(verdict)
             return
+        if verdict.climb is not None and self.variants is not None:
+            self.variants.ladder.abandon(verdict)
+            return
         self.policies[key_type or self.key_type].abandon(verdict)
 
     def _abandon(self, pending: Pending) -> None:
@@ -250,6 +272,8 @@ class Function:
         """Do what is due beside the requests: let entries and tickets expire, take over what was learned."""
         self.namespace.expire()
         self.tickets.sweep()
+        if self.variants is not None:
+            self.variants.shelf.tend()
         if self.leasing is not None:
             self.leasing.tend()
         self._learn_projections()

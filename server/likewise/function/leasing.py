@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -21,6 +22,15 @@ REMEMBERED = 65_536
 
 Confident = Callable[[Neighbors, Ledger | None], bool]
 """Whether the policy would reuse the winner among such neighbors, at the tokens of a ledger."""
+
+
+class KeyFile(NamedTuple):
+    """The ONNX file that makes a function's keys, for devices that make them, too."""
+
+    path: Path
+    sha256: str
+    """In hexadecimal."""
+    size_bytes: int
 
 
 class Reach(NamedTuple):
@@ -44,8 +54,13 @@ class Leasing:
         clock: Clock,
         *,
         exact: bool,
+        key_file: KeyFile | None = None,
     ) -> None:
-        """Set up. key_type: the primary one; clock: monotonic seconds; exact: whether the model is deterministic."""
+        """Set up. key_type: the primary one; clock: monotonic seconds; exact: whether the model is deterministic.
+
+        key_file: what makes its keys, where that is a file.
+        """
+        self.key_file = key_file
         self.leases = leases
         self.changes = Changes()
         self.exact = exact

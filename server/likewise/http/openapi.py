@@ -38,6 +38,7 @@ _AGE = {"description": "Seconds since the result was computed", "schema": {"type
 _HEADERS = {
     "Cache-Status": _STATUS,
     "Age": _AGE,
+    "Likewise-Source": {"description": "The variant of the model that computed it", "schema": {"type": "string"}},
     "Likewise-Entry": {"description": "The entry behind it", "schema": ENTRY_ID},
 }
 _TICKET = {
@@ -219,6 +220,12 @@ _OPERATIONS |= {
         "responses": {
             "200": _ok(closed(version=_VERSION, reset={"type": "boolean"}, entries=listed(ENTRY_ID))),
             **_problems("400 401 403 404 500 503"),
+        }
+    },
+    (f"{FUNCTION}/files/{{sha256}}", "get"): {
+        "responses": {
+            "200": {"description": "The file", "content": {KEYS: _binary()}},
+            **_problems("400 401 403 404 500"),
         }
     },
     (f"{FUNCTION}/warm-up", "post"): {

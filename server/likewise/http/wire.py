@@ -126,6 +126,8 @@ def cache_status(answer: Answer, control: Control = NO_CONTROL) -> bytes:
         return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=exact"
     if answer.outcome is Outcome.COALESCED:
         return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=coalesced"
+    if answer.outcome is Outcome.VARIANT:
+        return b"likewise; fwd=miss" + (b"; stored" if answer.stored else b"") + b"; detail=variant"
     if control.no_store:
         return b"likewise; fwd=bypass"
     status = b"likewise; fwd=request" if control.no_cache else _FORWARDED[answer.outcome]
