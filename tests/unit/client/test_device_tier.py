@@ -48,7 +48,7 @@ def warm(live, functions):
     """A real server that has answered enough to lend tokens."""
     server = live(functions=functions)
     with Client(server.url) as client:
-        for turn in range(250):
+        for turn in range(150):
             client.infer("quarters", sound(turn % 4))
     return server
 
@@ -352,7 +352,7 @@ std = [0.25]
     )
     server = live(functions=root)
     with Client(server.url) as client:
-        for turn in range(250):
+        for turn in range(150):
             client.infer("quadrants", toys.picture(turn % 4, turn))
     return server
 
