@@ -21,6 +21,7 @@ from likewise_client._errors import InvalidInput, TimedOut
 from likewise_client._read import (
     read_answer,
     read_answers,
+    read_change,
     read_count,
     read_functions,
     read_inserted,
@@ -276,6 +277,13 @@ def invalidate(function: str, id: str | None, tag: str | None, everything: bool)
 def describe(function: str) -> Call[dict[str, Any]]:
     """GET /v1/functions/{name}."""
     return Call("GET", _path(function), read_object, function=function, operation="describe")
+
+
+def changes(function: str, since: str) -> Call[dict[str, Any] | None]:
+    """GET .../changes: the next change, waited for; None: the server waits no longer. Not hedged, nor asked again."""
+    path = _path(function, "changes", since=since or None, events="1")
+    headers = {"Accept": "text/event-stream"}
+    return Call("GET", path, read_change, b"", headers, function, repeatable=False)
 
 
 def file(function: str, sha256: str) -> Call[bytes]:

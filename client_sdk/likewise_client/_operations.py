@@ -265,6 +265,17 @@ class Operations:
         """
         return self.exchange.everywhere(calls.invalidate(function, id, tag, all))
 
+    def follow(self, function: str) -> Steps[int]:
+        """Wait until something is taken out of a function, drop it here at once; return how many entries it was here.
+
+        For apps that do not want to hear of it with the next answer only: call it again and again, from a thread or
+        task of its own. Now and then the server ends it without a change, after an hour at the latest: 0. Takes a
+        `device_cache`.
+        """
+        if self.exchange.tier is None:
+            raise InvalidInput("follow keeps this device's own cache up to date: make the client with a device_cache")
+        return self.exchange.tier.follow(self.exchange, function)
+
     def warm_up(self, function: str, *, entries: int | None = None, place: str = "") -> Steps[int]:
         """Fill this device's own cache with the entries that promise it most, in one download; return how many came.
 
