@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, Union, overload
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Inserted, Page
 from likewise_client._calls import CacheControl
 from likewise_client._errors import InvalidInput, LikewiseClientError, Unavailable
@@ -204,8 +205,8 @@ class Operations:
         deadline_s: seconds after which TimedOut is raised; it may be kept all the same.
         """
         computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
-        with_ticket = calls.within(calls.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
-        without = calls.within(calls.insert(function, computed, ticket=None, durable=durable), deadline_s)
+        with_ticket = calls.within(entries.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
+        without = calls.within(entries.insert(function, computed, ticket=None, durable=durable), deadline_s)
         return self.exchange.redeem(with_ticket, without, ticket)
 
     def insert_many(
@@ -218,7 +219,7 @@ class Operations:
         """
         done: list[Inserted] = []
         for part in _parts(computed):
-            done += yield from self.exchange.run(calls.insert_many(function, part, durable=durable))
+            done += yield from self.exchange.run(entries.insert_many(function, part, durable=durable))
         return done
 
     def page(self, function: str, *, limit: int = 100, behind: Page | None = None) -> Steps[Page]:
@@ -289,7 +290,7 @@ def _parts(computed: Iterable[Computed]) -> Iterator[list[Computed]]:
     part: list[Computed] = []
     for one in computed:
         part.append(one)
-        if len(part) == calls.MOST_ENTRIES:
+        if len(part) == entries.MOST_ENTRIES:
             yield part
             part = []
     if part:
