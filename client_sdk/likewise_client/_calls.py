@@ -214,6 +214,11 @@ def describe(function: str) -> Call[dict[str, Any]]:
     return Call("GET", path_of(function), read_object, function=function, operation="describe")
 
 
+def file(function: str, sha256: str) -> Call[bytes]:
+    """GET .../files/{sha256}: the file that makes keys."""
+    return Call("GET", _path(function, f"files/{quote(sha256)}"), lambda reply, _node: reply.content, function=function)
+
+
 def report(function: str, lease: str, answered: int, repeats: int, done: bool) -> Call[dict[str, Any]]:
     """POST .../leases/{lease}: what a device answered by itself, and whether it gives the lease back."""
     body = encode_json({"answered": answered, "repeats": repeats, "done": done})
