@@ -216,7 +216,9 @@ def describe(function: str) -> Call[dict[str, Any]]:
 
 def file(function: str, sha256: str) -> Call[bytes]:
     """GET .../files/{sha256}: the file that makes keys."""
-    return Call("GET", _path(function, f"files/{quote(sha256)}"), lambda reply, _node: reply.content, function=function)
+    return Call(
+        "GET", path_of(function, f"files/{quote(sha256)}"), lambda reply, _node: reply.content, function=function
+    )
 
 
 def report(function: str, lease: str, answered: int, repeats: int, done: bool) -> Call[dict[str, Any]]:
