@@ -194,7 +194,7 @@ class Tier:
             made = yield from self._network(exchange, place, kind, primary, node)
             extractor, metric, dimension = str(primary["extractor"]), str(primary["metric"]), int(primary["dimension"])
             make_key = key_maker(extractor, metric, dimension, kind, made)
-        except (LikewiseClientError, LookupError, TypeError, ValueError, OverflowError) as error:
+        except (LikewiseClientError, LookupError, AttributeError, TypeError, ValueError, OverflowError) as error:
             log.debug("%s is not described, its keys are not made here: %r", place.function, error)
             return
         with self._lock:
