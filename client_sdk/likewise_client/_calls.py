@@ -106,7 +106,7 @@ def infer(
     frame_number: int | None = None,
 ) -> Call[Answer]:
     """POST .../infer. A stream has a node of its own, where its state is."""
-    body, media_type = encode_input(value, media_type)
+    body, media_type = encode_input(value, media_type, narrow=True)
     headers = {"Content-Type": media_type, **_control(cache, max_age_s, min_fresh_s)}
     owner = function
     if stream is not None:
@@ -275,7 +275,12 @@ def invalidate(function: str, id: str | None, tag: str | None, everything: bool)
 
 def describe(function: str) -> Call[dict[str, Any]]:
     """GET /v1/functions/{name}."""
-    return Call("GET", _path(function), read_object, function=function)
+    return Call("GET", _path(function), read_object, function=function, operation="describe")
+
+
+def file(function: str, sha256: str) -> Call[bytes]:
+    """GET .../files/{sha256}: the file that makes keys."""
+    return Call("GET", _path(function, f"files/{quote(sha256)}"), lambda reply, _node: reply.content, function=function)
 
 
 def report(function: str, lease: str, answered: int, repeats: int, done: bool) -> Call[dict[str, Any]]:

@@ -130,13 +130,35 @@ def encode_sound(sound: Sound) -> bytes:
     return head + b"data" + struct.pack("<I", len(body)) + body
 
 
+WIDE_BYTES = 2048
+"""Arrays of float64 up to this are sent as they are: to ask what the function takes would cost as much."""
+
+
+def is_wide(value: Any) -> bool:
+    """Whether a value is an array of float64 that might be sent as float32, for about half the bytes."""
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype.kind == "f"
+        and value.dtype.itemsize == 8
+        and value.nbytes > WIDE_BYTES
+        and compact(value) is value
+    )
+
+
+def halved(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of float64 as float32, the nearest each; as it is where that would be infinite, or is NaN."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype("<f4")
+    return narrow if np.isfinite(narrow).all() else values
+
+
 _NARROWER = ("u1", "i1", "<u2", "<i2", "<u4", "<i4")
 
 
 def compact(values: NDArray[Any]) -> NDArray[Any]:
     """Return an array in the smallest type that holds exactly the same numbers.
 
-    A server turns numbers into the type of its model in any case, so the result is that of the array as it was.
+    A server turns numbers into the type of its model in any case, so its result is that of the array as it was.
     """
     if values.dtype.kind == "f" and values.dtype.itemsize == 8:
         with np.errstate(over="ignore"):

@@ -5,7 +5,7 @@ The methods here carry the signatures and the documentation of both clients (`_m
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, Union, overload
 
@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from likewise_client import _calls as calls
 from likewise_client._answer import Answer, Computed, Inserted, Page
 from likewise_client._calls import CacheControl
-from likewise_client._errors import InvalidInput
+from likewise_client._errors import InvalidInput, LikewiseClientError, Unavailable
 from likewise_client._exchange import Exchange, Steps
 from likewise_client._key_first import KeyFirst
+from likewise_client._media import halved, is_wide
 from likewise_client._wire import Input
 
 Pages = Generator[Steps[Page], Union[Page, None], None]
@@ -71,6 +72,7 @@ class Operations:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self._ways = KeyFirst()
+        self._dtypes: dict[str, str] = {}
 
     def infer(
         self,
@@ -92,8 +94,9 @@ class Operations:
         """Return the function's result for an input, reused or computed on the server.
 
         function: `name` or `name@version`.
-        input: encoded bytes, a NumPy array (sent as .npy), a path (by its suffix), or lists and dicts (JSON).
-        media_type: what bytes are in; told from their first bytes where absent.
+        input: encoded bytes, a NumPy array (sent as .npy, or as a picture), an image of Pillow's, a Sound, a path (by
+            its suffix), or lists and dicts (JSON).
+        media_type: what bytes are in; told from their first bytes where absent. Of pixels: what they are sent as.
         cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
@@ -102,14 +105,32 @@ class Operations:
         key, key_type: the input's key, as for `lookup`, where the device has it. It may be asked by first, so that the
             input is sent only on a miss. key_first: whether; None: where that is faster, as learned from calls so far.
         """
-        call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late, frame_number)
-        call = calls.within(call, deadline_s)
         if key is None and (key_type is not None or key_first):
             raise InvalidInput("key_type and key_first say how to ask by key: pass the key, too")
-        if key is None or cache is not None or stream is not None or key_first is False:
-            return self.exchange.run(call)
-        by_key = calls.lookup_one(function, key, None, key_type, None, max_age_s, min_fresh_s)
-        return self._by_key(call, calls.within(by_key, deadline_s), key_first)
+        fresh = (max_age_s, min_fresh_s)
+
+        def ask(value: Input) -> Steps[Answer]:
+            call = calls.infer(function, value, media_type, cache, *fresh, stream, drop_late, frame_number)
+            call = calls.within(call, deadline_s)
+            if key is None or cache is not None or stream is not None or key_first is False:
+                return self.exchange.run(call)
+            by_key = calls.lookup_one(function, key, None, key_type, None, *fresh)
+            return self._by_key(call, calls.within(by_key, deadline_s), key_first)
+
+        return self._halved(function, input, ask) if media_type is None and is_wide(input) else ask(input)
+
+    def _halved(self, function: str, values: Any, ask: Callable[[Input], Steps[Answer]]) -> Steps[Answer]:
+        """Send float64 as float32 where the function's model takes that; a server is asked once what it takes."""
+        if function not in self._dtypes:
+            try:
+                described = yield from self.exchange.run(calls.describe(function), patient=False)
+                given = described.get("input")
+                self._dtypes[function] = str(given.get("dtype")) if isinstance(given, dict) else ""
+            except Unavailable:
+                pass  # another time
+            except LikewiseClientError:
+                self._dtypes[function] = ""
+        return (yield from ask(halved(values) if self._dtypes.get(function) == "float32" else values))
 
     def _by_key(self, call: calls.Call[Answer], by_key: calls.Call[Answer], first: bool | None) -> Steps[Answer]:
         """Ask by key, and send the input only where that finds nothing, with the ticket; or send it at once."""

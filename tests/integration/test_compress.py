@@ -14,6 +14,7 @@ import pytest
 from likewise import compression
 from likewise.compression.unpacking import unpack
 from likewise.errors import InvalidFunction, InvalidValue
+from likewise.function.spec_text import read_spec
 from likewise.inference.model import OnnxModel
 
 
@@ -116,3 +117,43 @@ def test_a_model_of_several_inputs_is_refused(functions: Path, tmp_path: Path) -
             "kinds", "--functions", functions, "--out", tmp_path / "out",
             "--inputs", networks.fill(tmp_path / "inputs", 30),
         )  # fmt: skip
+
+
+def test_variants_are_written_into_the_spec_and_served(functions: Path, tmp_path: Path, live) -> None:
+    """With what was measured; what was not made is refused, and nothing is written then."""
+    inputs = networks.fill(tmp_path / "inputs", 200)
+    toml = functions / "kinds" / "function.toml"
+    words = ("kinds", "--functions", functions, "--inputs", inputs, "--out", tmp_path / "out", "--force")
+    words += ("--methods", "exit:0.15", "--train-minutes", 0)
+    before = toml.read_text()
+    with pytest.raises(InvalidValue, match="student"):
+        compress(*words, "--write", "student")
+    assert toml.read_text() == before
+    assert compress(*words, "--write", "exit") == 0
+    spec, _ = read_spec(functions / "kinds")
+    (variant,) = spec.variants
+    assert variant.name == "exit"
+    assert 0 < variant.cost < 1
+    assert (functions / "kinds" / "1" / variant.file).stat().st_size == variant.size_bytes
+    assert "# from the door's camera" in toml.read_text()
+    server = live(functions=functions, data_dir=tmp_path / "data")
+    picture = next(inputs.iterdir()).read_bytes()
+    answer = server.http.post("/v1/functions/kinds/infer", content=picture, headers={"Content-Type": "image/png"})
+    assert answer.status_code == 200
+
+
+def test_a_search_says_what_it_chose_and_why(functions: Path, tmp_path: Path, capsys) -> None:
+    """And meets the demands that can be met; others are refused before anything is computed."""
+    inputs = networks.fill(tmp_path / "inputs", 150)
+    found = tmp_path / "figures.json"
+    words = ("kinds", "--functions", functions, "--inputs", inputs, "--out", tmp_path / "out", "--train-minutes", 0)
+    for demands in ("memory=4", "memory=4XB", "time=3ms", "loss=1", "storage=-1MB", "latency=0ms", "memory"):
+        with pytest.raises(InvalidValue, match="--for"):
+            compress(*words, "--for", demands)
+    methods = "shared,coded,channels,float16"
+    assert compress(*words, "--for", "storage=3kB,loss=10", "--methods", methods, "--json", found) == 0
+    _, row = json.loads(found.read_text())
+    assert row["packed_bytes"] <= 3000
+    said = capsys.readouterr().out
+    assert "meets all demands" in said
+    assert "▸" in said

@@ -24,9 +24,11 @@ from likewise.compression.network import Network
 from likewise.compression.packing import pack
 from likewise.compression.search import parse_demands, search
 from likewise.compression.table import as_json, table
+from likewise.compression.variants import write_named
 from likewise.errors import InvalidValue, LikewiseError, SettingsError
 from likewise.evaluation.own import Subject
 from likewise.files import PUBLIC, write_atomic
+from likewise.function.spec import SPEC_FILE
 from likewise.workloads.inputs import ORDERS
 from likewise.workloads.make import WORKLOAD_NAMES
 
@@ -68,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="search for what meets demands, such as memory=4MB,latency=2ms; also storage, energy, loss")  # fmt: skip
     add("--nested", metavar="SHARES",
         help="capacities in one file, by shares of the channels, such as 0.25,0.5,0.75,1; needs PyTorch")  # fmt: skip
+    add("--write", metavar="NAMES",
+        help="write these of the table into function.toml as [[variants]]; `chosen`: what --for chose")  # fmt: skip
     add("--alone", action="store_true", help="with --nested: also train each capacity by itself, to compare")
     add("--train-minutes", type=float, default=1.0, metavar="MINUTES",
         help="of processor time to train each that gains by it, with PyTorch; 0: none (default 1)")  # fmt: skip
@@ -124,6 +128,10 @@ def run(args: argparse.Namespace) -> int:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
     console.print(table(rows, chosen))
     console.print(f"Written to {folder}: each as .onnx, and packed as .lwz.", highlight=False, markup=False)
+    if args.write:
+        spec = reader.subject.folder / SPEC_FILE
+        names = write_named(spec, reader.path.parent, folder, rows, args.write, chosen)
+        console.print(f"Written to {spec}: {', '.join(names)}.", highlight=False, markup=False)
     if args.json is not None:
         try:
             args.json.write_bytes(orjson.dumps([as_json(row) for row in rows], option=orjson.OPT_INDENT_2))

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 
 import onnx
 
-from likewise.compression.network import Network, attribute
+from likewise.compression.network import Network, attributes, reads
+from likewise.estimation.description import Description, Layer, Value
+from likewise.estimation.liveness import peak
+from likewise.estimation.work import multiply_adds
 
 FLOAT_PJ, INT8_PJ = 4.6, 0.3
 DRAM_PJ, CACHE_PJ = 160.0, 1.25
@@ -22,7 +25,6 @@ DRAM_PJ, CACHE_PJ = 160.0, 1.25
 _IN_PLACE = frozenset({"Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "Elu", "HardSwish", "HardSigmoid", "Softmax"})
 _NO_WORK = frozenset({"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Constant"})
 _ENCODING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
-_PRODUCTS = frozenset({"Conv", "ConvInteger", "QLinearConv", "Gemm", "MatMul", "MatMulInteger"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,10 @@ def count(network: Network, shape: Sequence[int] | None = None) -> Counts:
     macs = {True: 0, False: 0}
     features = moved = 0
     for node in nodes:
-        if node.op_type in _PRODUCTS and node.output[0] in shapes:
-            macs[node.op_type.endswith("Integer") or _is_integer(node, integer)] += _multiply_adds(node, shapes)
+        if node.output[0] in shapes:
+            given = [shapes.get(name, ()) for name in node.input]
+            whole = node.op_type.endswith("Integer") or _is_integer(node, integer)
+            macs[whole] += multiply_adds(node.op_type, given, shapes[node.output[0]], attributes(node))
         if node.op_type in _IN_PLACE | _NO_WORK | _ENCODING or all(name in constants for name in node.input):
             continue
         for name in node.output:
@@ -75,20 +79,9 @@ def count(network: Network, shape: Sequence[int] | None = None) -> Counts:
         features,
         macs[False] + macs[True],
         weight_bytes,
-        _peak(nodes, shapes, network, integer, constants),
+        peak(_described(network, shapes, integer, constants)),
         energy,
     )  # fmt: skip
-
-
-def _multiply_adds(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    made = math.prod(shapes[node.output[0]])
-    if node.op_type in ("Conv", "ConvInteger", "QLinearConv"):
-        weight = shapes.get(node.input[3 if node.op_type == "QLinearConv" else 1])
-        return made * math.prod(weight[1:]) if weight else 0
-    left = shapes.get(node.input[0])
-    if left is None:
-        return 0
-    return made * (left[0] if node.op_type == "Gemm" and attribute(node, "transA", 0) else left[-1])
 
 
 def _read(nodes: Sequence[onnx.NodeProto]) -> set[str]:
@@ -110,28 +103,21 @@ def _is_integer(node: onnx.NodeProto, integer: set[str]) -> bool:
     return all(name in integer for name in node.input[:2])
 
 
-def _peak(
-    nodes: Sequence[onnx.NodeProto],
-    shapes: Mapping[str, tuple[int, ...]],
-    network: Network,
-    integer: set[str],
-    constants: set[str],
-) -> int:
-    last = {name: at for at, node in enumerate(nodes) for name in node.input if name and name not in constants}
-    last.update(dict.fromkeys(network.outputs, len(nodes)))
-
-    def size(name: str) -> int:
-        return math.prod(shapes.get(name, (0,))) * (1 if name in integer else 4)
-
-    alive = {network.input: size(network.input)}
-    most = sum(alive.values())
-    for at, node in enumerate(nodes):
-        in_place = node.op_type in _IN_PLACE | _NO_WORK | _ENCODING
-        if in_place and any(last.get(name) == at for name in node.input):
-            for name in [name for name in node.input if last.get(name) == at]:
-                alive.pop(name, None)
-        alive.update({name: size(name) for name in node.output if name in last})
-        most = max(most, sum(alive.values()))
-        for name in [name for name in alive if last.get(name, -1) <= at]:
-            del alive[name]
-    return most
+def _described(
+    network: Network, shapes: Mapping[str, tuple[int, ...]], integer: set[str], constants: set[str]
+) -> Description:
+    """Return the network as the estimation of memory takes it: what is encoded in 8 bits is held so, and not twice."""
+    nodes = [node for node in network.model.graph.node if not all(name in constants for name in reads(node))]
+    layers = [
+        Layer(
+            node.output[0], "Identity" if node.op_type in _ENCODING else node.op_type,
+            tuple(name for name in node.input if name not in constants), tuple(node.output), attributes(node), 0, 0,
+        )
+        for node in nodes
+    ]  # fmt: skip
+    values = {
+        name: Value("uint8" if name in integer else "float32", shape)
+        for name, shape in shapes.items()
+        if name not in constants and name != network.input
+    }
+    return Description(inputs=[network.input], outputs=list(network.outputs), values=values, layers=layers)

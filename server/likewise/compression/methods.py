@@ -30,7 +30,7 @@ Make = Callable[[Network, Task, float], Network]
 """A network made smaller, with a strength. Raises NotApplicable where it has nothing that this works on."""
 RANGES = 200
 """Inputs that tell the ranges of activations."""
-MOST_HEADS = 1500
+MOST_HEADS = 6000
 """Inputs that a linear layer is fitted to."""
 
 

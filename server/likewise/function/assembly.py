@@ -20,14 +20,14 @@ from likewise.events import Sink
 from likewise.features.decode import decoder
 from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
-from likewise.function.fingerprint import fingerprint, journal_id
+from likewise.function.fingerprint import file_digest, fingerprint, journal_id
 from likewise.function.function import Function
 from likewise.function.governor import CostLimits, WorkerBudgets
-from likewise.function.leasing import Leasing
+from likewise.function.leasing import KeyFile, Leasing
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.shelf import Shelf
-from likewise.function.spec import FunctionSpec
+from likewise.function.spec import FunctionSpec, KeySpec
 from likewise.function.spec_text import read_spec
 from likewise.function.streams import Streams, unit_of
 from likewise.function.trunks import Trunks
@@ -181,6 +181,7 @@ class Assembler:
                 key_types[0],
                 self._executor,
                 normalize=normalizer(spec.input.kind, computation),
+                dtype=computation.dtype if computation and spec.input.kind == "array" else "",
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
@@ -201,7 +202,7 @@ class Assembler:
             budget=budget,
             variants=self._variants(f"{name}@{version}", rungs, policies[names[0]], labels, target, runner),
             streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
-            leasing=self._leasing(namespace, key_types[0].name, spec, budget, target, policies[names[0]]),
+            leasing=self._leasing(namespace, key_types[0].name, parts, budget, target, policies[names[0]]),
             key_types=key_types,
             sinks=self._sinks,
             projectors={
@@ -271,7 +272,7 @@ class Assembler:
         self,
         namespace: Namespace,
         key_type: str,
-        spec: FunctionSpec,
+        parts: Parts,
         budget: Budget | None,
         target: float,
         policy: Policy,
@@ -290,9 +291,17 @@ class Assembler:
             limit=defaults.max_leases,
             per_account=defaults.max_account_leases,
         )
-        exact = spec.model.deterministic if spec.model else False
-        k = spec.reuse.neighbors
-        return Leasing(leases, namespace, key_type, k, policy.confident, monotonic, exact=exact)
+        spec = parts.spec
+        return Leasing(
+            leases,
+            namespace,
+            key_type,
+            spec.reuse.neighbors,
+            policy.confident,
+            monotonic,
+            exact=spec.model.deterministic if spec.model else False,
+            key_file=_key_file(spec.keys[0], parts),
+        )
 
     def _runner(self, computation: Computation) -> ModelRunner:
         return ModelRunner(self._batcher(computation), computation.encode)
@@ -328,6 +337,14 @@ def normalizer(kind: str, computation: Computation | None) -> Normalize:
         return value, "" if plain else signature(value)
 
     return normalize
+
+
+def _key_file(key: KeySpec, parts: Parts) -> KeyFile | None:
+    """Return the file that makes keys, where it is one and stands alone."""
+    files = parts.files.get(key.file or "", ()) if key.extractor == "onnx" else ()
+    if len(files) != 1:
+        return None
+    return KeyFile(files[0], file_digest(files[0]), files[0].stat().st_size)
 
 
 def _budget(spec: FunctionSpec, target: float) -> Budget:

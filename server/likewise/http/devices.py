@@ -95,6 +95,20 @@ async def changes(name: str, request: Request, since: str = Query("", max_length
     return StreamingResponse(_events(edge, fn, leasing, since), headers=headers, media_type="text/event-stream")
 
 
+@router.get("/files/{sha256}", dependencies=[Depends(needs("infer"))], summary="The file that makes keys")
+async def file(name: str, sha256: str, request: Request) -> Response:
+    """Return the ONNX file that makes a function's keys, named by its digest."""
+    fn = edge_of(request).registry.get(name)
+    known = fn.leasing.key_file if fn.leasing is not None else None
+    if known is None or known.sha256 != sha256:
+        raise NotFound(f"`{fn.id}` has no file {sha256[:64]!r} for devices; its description names those there are.")
+    try:
+        content = await asyncio.to_thread(known.path.read_bytes)
+    except OSError:
+        raise NotFound(f"The file of `{fn.id}` for devices is gone; register the function anew.") from None
+    return Response(content, headers=BYPASS, media_type="application/octet-stream")
+
+
 @router.post("/warm-up", dependencies=[Depends(needs("infer"))], summary="The entries that promise a device most")
 async def warm_up(name: str, request: Request) -> Response:
     """Return entries with their keys and how far each reaches, best first, in one download."""

@@ -6,6 +6,7 @@ import io
 import wave
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -149,6 +150,78 @@ def test_what_loses_nothing_is_halved() -> None:
     assert compact(np.array([0, 255])).dtype == np.uint8
     assert compact(np.array([-1, 255])).dtype == np.int16
     assert compact(np.array([2**60])).dtype == np.int64
+
+
+WIDE = np.random.default_rng(3).normal(size=(40, 20))
+
+
+class Describing(httpx.BaseTransport):
+    """Says what functions take, and answers all else with the length of the body."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self.bodies: list[Any] = []
+        self.asked = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            self.asked += 1
+            return self.answer
+        self.bodies.append(np.load(io.BytesIO(request.read())))
+        return httpx.Response(200, headers={"Cache-Status": "likewise; hit"}, json={})
+
+
+@pytest.mark.parametrize(
+    ("answer", "dtype"),
+    [
+        (httpx.Response(200, json={"input": {"dtype": "float32"}}), np.float32),
+        (httpx.Response(200, json={"input": {"dtype": "float64"}}), np.float64),
+        (httpx.Response(200, json={"input": {"dtype": None}}), np.float64),
+        (httpx.Response(200, json={"input": 3}), np.float64),
+        (httpx.Response(200, content=b"?"), np.float64),
+        (httpx.Response(403), np.float64),
+    ],
+)
+def test_float64_is_halved_where_the_function_takes_that(answer: httpx.Response, dtype: Any) -> None:
+    """Asked for once; whatever a server says, the input is sent."""
+    transport = Describing(answer)
+    with Client(transport=transport) as client:
+        for _ in range(3):
+            client.infer("f", WIDE)
+        client.infer("f", WIDE[:2])
+    assert transport.asked == 1
+    assert [body.dtype for body in transport.bodies] == [dtype] * 3 + [np.float64]
+    np.testing.assert_array_equal(transport.bodies[0], WIDE.astype(dtype))
+
+
+def test_what_float32_cannot_hold_is_sent_as_it_is() -> None:
+    """So that the server says what is wrong with it."""
+    transport = Describing(httpx.Response(200, json={"input": {"dtype": "float32"}}))
+    with Client(transport=transport) as client:
+        for wrong in (1e300, float("nan")):
+            values = WIDE.copy()
+            values[0, 0] = wrong
+            client.infer("f", values)
+    assert [body.dtype for body in transport.bodies] == [np.float64] * 2
+
+
+def test_a_server_that_is_busy_is_asked_another_time(clock: Any) -> None:
+    """What a function takes is learned later, and no answer waits for it."""
+    transport = Describing(httpx.Response(503))
+    with Client(transport=transport, clock=clock) as client:
+        client.infer("f", WIDE)
+        transport.answer = httpx.Response(200, json={"input": {"dtype": "float32"}})
+        client.infer("f", WIDE)
+    assert [body.dtype for body in transport.bodies] == [np.float64, np.float32]
+
+
+def test_without_a_model_an_array_keeps_its_type() -> None:
+    """There its type tells apart what is alike, so a lookup sends what an insert sent."""
+    fake = FakeServer()
+    fake.function("f", dimension=400)
+    with Client(transport=fake) as client:
+        client.lookup("f", input=np.zeros((20, 20), np.int64))
+    assert np.load(io.BytesIO(fake.calls[0].body)).dtype == np.int64
 
 
 def test_all_kinds_reach_the_server() -> None:

@@ -68,6 +68,22 @@ def test_a_result_that_is_no_json_travels_in_base64_and_a_failure_says_why() -> 
     assert json.loads(Found("cam", frame, None, 0.1, "it broke").document())["error"] == "it broke"
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"a":\r\n 1}', {"result": {"a": 1}}),
+        (b'"a\\nb"', {"result": "a\nb"}),
+        (b"NaN", {"result_base64": "TmFO", "media_type": "application/json"}),
+    ],
+)
+def test_whatever_json_a_device_inserted_is_one_line(body: bytes, told: dict[str, Any]) -> None:
+    """Line breaks go; what JSON does not have travels in base64."""
+    line = Found("cam", found().frame, Answer("hit", None, body, "application/json"), 0.1).document()
+    assert b"\n" not in line
+    assert b"\r" not in line
+    assert told.items() <= json.loads(line).items()
+
+
 def test_lines_are_appended_at_once(tmp_path: Path) -> None:
     """What an earlier run wrote stays; each line is there before the next."""
     path = tmp_path / "out.jsonl"
