@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import in_process, lookups, million, misses, streams, video
+from benchmarks import in_process, lookups, million, misses, streams, video, video_promise
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
@@ -37,6 +37,7 @@ GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
     ),
     ((misses.MISS, misses.BEHIND, misses.SATURATION, misses.OVERLOAD), misses.misses),
     (tuple(video.BARS.values()), video.rows),
+    (tuple(video_promise.BARS.values()), video_promise.rows),
     _one(streams.SIGNS, lambda folder, runs, quick: streams.demo(streams.SIGNS, folder, runs, quick)),
     _one(streams.SPEECH, lambda folder, runs, quick: streams.demo(streams.SPEECH, folder, runs, quick)),
 ]
