@@ -38,10 +38,10 @@ class Device:
 class TwoTiers:
     """One account: a server, honest devices, and others that do what they like."""
 
-    def __init__(self, coins: random.Random, devices: int = 3, *, cheap: bool = False) -> None:
-        """Set up. coins: all coins of the run. cheap: a server that forgets to charge for leases (a broken one)."""
+    def __init__(self, coins: random.Random, devices: int = 3, *, reckless: bool = False) -> None:
+        """Set up. coins: all coins of the run. reckless: devices toss no coin (broken ones)."""
         self.coins = coins
-        self.cheap = cheap
+        self.reckless = reckless
         self.now = 0.0
         self.served = 0
         """Answers of the server to this account, which earn."""
@@ -94,7 +94,7 @@ class TwoTiers:
         device = self.devices[at % len(self.devices)]
         lease, probe = device.lease, False
         if near and lease.live(self.now) and not lease.probing and lease.pi < 1.0:
-            if self.coins.random() >= lease.pi:
+            if self.reckless or self.coins.random() >= lease.pi:
                 lease.answered += 1
                 device.answered += 1
                 device.false += wrong
@@ -140,8 +140,6 @@ class TwoTiers:
             assert claim is not None
             claim.settle(WRONG if wrong else RIGHT)
             verdict = claim.verdict
-            if wrong and self.cheap:
-                self.budget.ledger().tokens += 3.0
             self.caught.append(wrong)
         elif not probe:
             false = self.reuse(wrong)

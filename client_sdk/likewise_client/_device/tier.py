@@ -139,11 +139,11 @@ class Tier:
         """Give all leases back and keep what is to be kept; no failure is raised."""
         for place in list(self._places.values()):
             with self._lock:
-                lease, live = place.lease, place.lease.live(self._clock())
+                lease, owed = place.lease, bool(place.lease.id) and not place.lease.over
                 done = not (lease.probing or lease.lost)
                 said = calls.report(place.function, lease.id, lease.answered, lease.repeats, done)
                 lease.end()
-            if live:
+            if owed:
                 try:
                     yield from exchange.run(said, patient=False)
                 except LikewiseClientError as error:

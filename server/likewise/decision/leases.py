@@ -52,8 +52,8 @@ class Lease:
     ledger: Ledger
     purse: Purse
     expires_at: float = 0.0
-    held: float = 0.0
-    """Tokens of the account's ledger that it holds."""
+    parts: list[float] = field(default_factory=list)
+    """Tokens of the account's ledger that it holds, each as it was reserved: what comes back has to be the same."""
     lent: float = 0.0
     """Tokens of the device's own that it holds."""
     answered: int = 0
@@ -63,6 +63,11 @@ class Lease:
     probes: int = 0
     """Its probes that are being computed."""
     live: bool = True
+
+    @property
+    def held(self) -> float:
+        """Tokens of the account's ledger that it holds."""
+        return sum(self.parts)
 
     @property
     def charge(self) -> float:
@@ -202,10 +207,8 @@ class Leases:
         if moved > 0.0 and before + moved >= LEAST:
             purse.tokens -= moved
             lease.lent += moved
-        surplus = min(lease.held, lease.charge - max(before, self._most))
-        if surplus > 0.0:  # its own tokens take the place of the ledger's
-            lease.ledger.release(surplus, deferred=True)
-            lease.held -= surplus
+        while lease.parts and lease.charge - lease.parts[-1] >= max(before, self._most) - 1e-9:
+            lease.ledger.release(lease.parts.pop(), deferred=True)  # its own tokens take the place of the ledger's
         return self._borrow(lease)
 
     def _borrow(self, lease: Lease) -> bool:
@@ -215,7 +218,7 @@ class Leases:
         more = min(self._tokens - lease.held, room, self._most - lease.charge)
         if more < GROWTH or lease.charge + more < LEAST:
             return False
-        lease.held += ledger.reserve(1.0 / (1.0 + more), deferred=True)
+        lease.parts.append(ledger.reserve(1.0 / (1.0 + more), deferred=True))
         return True
 
     def report(self, lease: Lease, answered: int, repeats: int = 0) -> None:
@@ -241,7 +244,7 @@ class Leases:
     def spend(self, lease: Lease, how: str) -> None:
         """End a lease; its tokens are spent. One that is over stays so."""
         if lease.live:
-            lease.ledger.spend(lease.held, deferred=True)
+            self._spend(lease)
             self._end(lease, how, 0.0)
 
     def give_back(self, lease: Lease) -> None:
@@ -257,7 +260,8 @@ class Leases:
             return
         if lease.probes:
             return  # it is not true
-        lease.ledger.release(lease.held, deferred=True)
+        for part in lease.parts:
+            lease.ledger.release(part, deferred=True)
         self._earn(lease.purse, lease.lent)
         self._end(lease, "returned", 0.0)
 
@@ -267,15 +271,20 @@ class Leases:
             if lease.expires_at > now:
                 return
             if lease.probes == 0:
-                lease.ledger.spend(lease.held, deferred=True)
+                self._spend(lease)
                 self._end(lease, "silent", lease.charge)
+
+    @staticmethod
+    def _spend(lease: Lease) -> None:
+        for part in lease.parts:
+            lease.ledger.spend(part, deferred=True)
 
     def _earn(self, purse: Purse, tokens: float) -> None:
         purse.tokens = min(purse.tokens + tokens, self._most)
 
     def _end(self, lease: Lease, how: str, cost: float) -> None:
         lease.live = False
-        lease.held = lease.lent = 0.0
+        lease.parts, lease.lent = [], 0.0
         self.ended[how] += 1
         del self._live[lease.id]
         for name in ((lease.account, None), (lease.account, lease.device)):

@@ -189,3 +189,18 @@ def test_nobody_speaks_for_a_lease_of_another_account() -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InvalidValue, match="lease"):
         rich(**options)
+
+
+def test_a_lease_that_grew_leaves_no_trace_in_the_certificate_when_it_is_given_back() -> None:
+    """What was reserved in parts comes back in the same parts, so the ledger's state stays one that it can restore."""
+    budget, leases = rich(8.0)
+    lease = leases.grant("", "phone", 0.0)
+    assert lease is not None
+    for turn in range(300):
+        budget.ledger().earn()
+        leases.renew(lease, float(turn % 50))
+    assert len(lease.parts) > 1
+    leases.give_back(lease)
+    state = budget.ledger().state()
+    assert all(abs(total) < 1e-9 for total in state["sums"])
+    Budget(0.95).ledger().restore(state)
