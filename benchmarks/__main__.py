@@ -12,7 +12,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import device, estimates, fleet, in_process, lookups, million, misses, sdk, streams, video, video_promise
+from benchmarks import (
+    device,
+    estimates,
+    fleet,
+    in_process,
+    lookups,
+    million,
+    misses,
+    sdk,
+    streams,
+    video,
+    video_promise,
+)
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
