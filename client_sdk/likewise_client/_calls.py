@@ -217,7 +217,7 @@ def describe(function: str) -> Call[dict[str, Any]]:
 
 def changes(function: str, since: str) -> Call[dict[str, Any] | None]:
     """GET .../changes: the next change, waited for; None: the server waits no longer. Not hedged, nor asked again."""
-    path = _path(function, "changes", since=since or None, events="1")
+    path = path_of(function, "changes", since=since or None, events="1")
     headers = {"Accept": "text/event-stream"}
     return Call("GET", path, read_change, b"", headers, function, repeatable=False)
 
