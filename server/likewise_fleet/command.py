@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -85,7 +89,8 @@ class Command:
         """Run the fleet; 0 when it went through and came up to what was required."""
         console = Console(width=None if sys.stdout.isatty() else 120)
         try:
-            return _simulate(args, console) if args.simulate else self._run(args, console)
+            with _ended_in_order():
+                return _simulate(args, console) if args.simulate else self._run(args, console)
         except LikewiseError as error:
             console.print(f"[red]{error.detail}", soft_wrap=True)
             return 2
@@ -164,6 +169,19 @@ class Command:
         if args.json is not None:
             write_json(args.json, document(plan, outcome, demand))
         console.print(f"plots: {', '.join(str(each) for each in pictures)}; page: {where}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Take SIGTERM for an interrupt meanwhile, so that server and phones end with this process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _simulate(args: argparse.Namespace, console: Console) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from time import monotonic, perf_counter
 
@@ -50,12 +53,15 @@ class Fleet:
         context = multiprocessing.get_context("spawn")
         self._done: Synchronized[int] = context.Value("q", 0)
         self._count = processes
-        self._pool = ProcessPoolExecutor(processes, context, _share, (self._done,))
+        self._given_up = context.Event()
+        self._pool = ProcessPoolExecutor(processes, context, _share, (self._done, self._given_up))
 
     def __enter__(self) -> Fleet:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._given_up.set()
         self._pool.shutdown(cancel_futures=True)
 
     @property
@@ -137,9 +143,18 @@ def _trace(path: Path) -> Trace:
     return load_trace(path)
 
 
-def _share(done: Synchronized[int]) -> None:
+def _share(done: Synchronized[int], given_up: Event) -> None:
     global _done
     _done = done
+    threading.Thread(target=_end_with_run, args=(given_up,), daemon=True).start()
+
+
+def _end_with_run(given_up: Event) -> None:
+    """End this process once the run is given up or gone, in the middle of whatever its phones do."""
+    parent = multiprocessing.parent_process()
+    while not given_up.wait(1.0) and parent is not None and parent.is_alive():
+        pass
+    os._exit(1)
 
 
 def _ready() -> None:
