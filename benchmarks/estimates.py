@@ -20,12 +20,12 @@ from benchmarks.judgement import Bar, Figure
 from benchmarks.processes import ROOT
 from likewise.errors import LikewiseError
 from likewise.estimation.calibration import calibrate
-from likewise.estimation.estimate import Estimate, estimate
+from likewise.estimation.estimate import estimate
 from likewise.estimation.isolation import asked
 
 TIME = Bar("estimates/time", "estimated time of a model, off the measured one by (median)", "", "—", 0.15, True)
 MEMORY = Bar("estimates/memory", "estimated peak memory, off the measured one by (median)", "", "—", 0.10, True)
-ROUNDS = 2
+ROUNDS = 3
 PACKAGED: Mapping[str, tuple[str, str, Mapping[str, Sequence[int]]]] = {
     "magika": ("magika", "models/standard_v3_3/model.onnx", {"bytes": [1, 2048]}),
     "text-detection": ("rapidocr_onnxruntime", "models/ch_PP-OCRv4_det_infer.onnx", {"x": [1, 3, 320, 320]}),
@@ -40,7 +40,7 @@ PACKAGED: Mapping[str, tuple[str, str, Mapping[str, Sequence[int]]]] = {
 
 
 class Row(NamedTuple):
-    """What came out for one model."""
+    """What came out for one model in one round."""
 
     estimated_us: float
     measured_us: float
@@ -75,29 +75,25 @@ def models(folder: Path, more: Sequence[Path] = ()) -> dict[str, tuple[Path, Map
 
 
 def rows(folder: Path, rounds: int, more: Sequence[Path] = ()) -> dict[str, Row]:
-    """Return a row for each model: calibrated once, then all measured in turns; the median of the rounds."""
+    """Return a row for each model: of its rounds the one whose error of time is the middle one.
+
+    In each round the machine is calibrated anew, and then each model estimated and measured.
+    """
     known = models(folder, more)
-    profile = calibrate(1)
-    told: dict[str, Estimate] = {}
-    took: dict[str, list[float]] = {name: [] for name in known}
-    memory: dict[str, int] = {}
+    found: dict[str, list[Row]] = {name: [] for name in known}
     for _ in range(rounds):
+        profile = calibrate(1)
         for name, (path, shapes) in known.items():
             task = {"task": "measure", "path": str(path), "shapes": dict(shapes), "batch": 1, "threads": 1}
             try:
-                if name not in told:
-                    told[name] = estimate(path, profile, shapes=shapes)
-                found = asked(task)
+                told, took = estimate(path, profile, shapes=shapes), asked(task)
             except LikewiseError as error:
                 print(f"  {name}: left out: {error.detail}", flush=True)
                 continue
-            took[name].append(found["total_us"])
-            memory[name] = found["memory"]["ran"] if found["memory"] else 0
-    return {
-        name: Row(each.total_ms * 1e3, median(took[name]), each.peak_bytes, memory[name])
-        for name, each in told.items()
-        if took[name] and memory[name]
-    }
+            if took["memory"] is not None:
+                row = Row(told.total_ms * 1e3, took["total_us"], told.peak_bytes, took["memory"]["ran"])
+                found[name].append(row)
+    return {name: sorted(each, key=lambda row: row.time)[len(each) // 2] for name, each in found.items() if each}
 
 
 def figures(folder: Path, runs: int, quick: bool) -> Iterator[Figure]:

@@ -5,18 +5,20 @@ The methods here carry the signatures and the documentation of both clients (`_m
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, Union, overload
+from typing import Any, Literal, Protocol, TypeVar, Union, overload
 
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Inserted, Page
 from likewise_client._calls import CacheControl
-from likewise_client._errors import InvalidInput
+from likewise_client._errors import InvalidInput, LikewiseClientError, Unavailable
 from likewise_client._exchange import Exchange, Steps
 from likewise_client._key_first import KeyFirst
+from likewise_client._media import fitted, is_pixels, is_wide
 from likewise_client._wire import Input
 
 Pages = Generator[Steps[Page], Union[Page, None], None]
@@ -71,6 +73,7 @@ class Operations:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self._ways = KeyFirst()
+        self._takes: dict[str, dict[str, Any]] = {}
 
     def infer(
         self,
@@ -88,12 +91,14 @@ class Operations:
         key: ArrayLike | None = None,
         key_type: str | None = None,
         key_first: bool | None = None,
+        reduce: Literal["auto"] | None = None,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
 
         function: `name` or `name@version`.
-        input: encoded bytes, a NumPy array (sent as .npy), a path (by its suffix), or lists and dicts (JSON).
-        media_type: what bytes are in; told from their first bytes where absent.
+        input: encoded bytes, a NumPy array (sent as .npy, or as a picture), an image of Pillow's, a Sound, a path (by
+            its suffix), or lists and dicts (JSON).
+        media_type: what bytes are in; told from their first bytes where absent. Of pixels: what they are sent as.
         cache: "no-cache" recomputes, "no-store" leaves no trace, "only-if-cached" never computes (NotCached).
         max_age_s, min_fresh_s: reuse only what is at most so old, or stays valid at least so long.
         stream: the camera that the input is the next frame of; drop_late: raise Conflict if a newer one is there.
@@ -101,15 +106,41 @@ class Operations:
         deadline_s: seconds after which the answer is of no use: TimedOut is raised, and the server computes it no more.
         key, key_type: the input's key, as for `lookup`, where the device has it. It may be asked by first, so that the
             input is sent only on a miss. key_first: whether; None: where that is faster, as learned from calls so far.
+        reduce: "auto" averages pixels over whole blocks before they are sent, where the function would do that itself;
+            what it sees differs by the rounding to whole gray levels alone.
         """
-        call = calls.infer(function, input, media_type, cache, max_age_s, min_fresh_s, stream, drop_late, frame_number)
-        call = calls.within(call, deadline_s)
+        if reduce not in (None, "auto"):
+            raise InvalidInput(f"reduce is 'auto' or None, not {reduce!r}")
         if key is None and (key_type is not None or key_first):
             raise InvalidInput("key_type and key_first say how to ask by key: pass the key, too")
-        if key is None or cache is not None or stream is not None or key_first is False:
-            return self.exchange.run(call)
-        by_key = calls.lookup_one(function, key, None, key_type, None, max_age_s, min_fresh_s)
-        return self._by_key(call, calls.within(by_key, deadline_s), key_first)
+        fresh = (max_age_s, min_fresh_s)
+
+        def ask(value: Input) -> Steps[Answer]:
+            call = calls.infer(function, value, media_type, cache, *fresh, stream, drop_late, frame_number)
+            call = calls.within(call, deadline_s)
+            if key is None or cache is not None or stream is not None or key_first is False:
+                return self.exchange.run(call)
+            by_key = calls.lookup_one(function, key, None, key_type, None, *fresh)
+            return self._by_key(call, calls.within(by_key, deadline_s), key_first)
+
+        if (reduce == "auto" and stream is None and is_pixels(input, media_type)) or (
+            media_type is None and is_wide(input)
+        ):
+            return self._fitted(function, input, ask)
+        return ask(input)
+
+    def _fitted(self, function: str, value: Any, ask: Callable[[Input], Steps[Answer]]) -> Steps[Answer]:
+        """Send float64 as float32, and pixels smaller, where the function takes that; a server is asked once for it."""
+        if function not in self._takes:
+            try:
+                described = yield from self.exchange.run(calls.describe(function), patient=False)
+                given = described.get("input")
+                self._takes[function] = given if isinstance(given, dict) else {}
+            except Unavailable:
+                pass  # another time
+            except LikewiseClientError:
+                self._takes[function] = {}
+        return (yield from ask(fitted(value, self._takes.get(function, {}))))
 
     def _by_key(self, call: calls.Call[Answer], by_key: calls.Call[Answer], first: bool | None) -> Steps[Answer]:
         """Ask by key, and send the input only where that finds nothing, with the ticket; or send it at once."""
@@ -183,8 +214,8 @@ class Operations:
         deadline_s: seconds after which TimedOut is raised; it may be kept all the same.
         """
         computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
-        with_ticket = calls.within(calls.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
-        without = calls.within(calls.insert(function, computed, ticket=None, durable=durable), deadline_s)
+        with_ticket = calls.within(entries.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
+        without = calls.within(entries.insert(function, computed, ticket=None, durable=durable), deadline_s)
         return self.exchange.redeem(with_ticket, without, ticket)
 
     def insert_many(
@@ -197,7 +228,7 @@ class Operations:
         """
         done: list[Inserted] = []
         for part in _parts(computed):
-            done += yield from self.exchange.run(calls.insert_many(function, part, durable=durable))
+            done += yield from self.exchange.run(entries.insert_many(function, part, durable=durable))
         return done
 
     def page(self, function: str, *, limit: int = 100, behind: Page | None = None) -> Steps[Page]:
@@ -244,6 +275,17 @@ class Operations:
         """
         return self.exchange.everywhere(calls.invalidate(function, id, tag, all))
 
+    def follow(self, function: str) -> Steps[int]:
+        """Wait until something is taken out of a function, drop it here at once; return how many entries it was here.
+
+        For apps that do not want to hear of it with the next answer only: call it again and again, from a thread or
+        task of its own. Now and then the server ends it without a change, after an hour at the latest: 0. Takes a
+        `device_cache`.
+        """
+        if self.exchange.tier is None:
+            raise InvalidInput("follow keeps this device's own cache up to date: make the client with a device_cache")
+        return self.exchange.tier.follow(self.exchange, function)
+
     def warm_up(self, function: str, *, entries: int | None = None, place: str = "") -> Steps[int]:
         """Fill this device's own cache with the entries that promise it most, in one download; return how many came.
 
@@ -268,7 +310,7 @@ def _parts(computed: Iterable[Computed]) -> Iterator[list[Computed]]:
     part: list[Computed] = []
     for one in computed:
         part.append(one)
-        if len(part) == calls.MOST_ENTRIES:
+        if len(part) == entries.MOST_ENTRIES:
             yield part
             part = []
     if part:

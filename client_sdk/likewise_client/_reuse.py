@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypedDict, TypeVar, Union
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Inserted
 from likewise_client._errors import LikewiseClientError, ServerProblem, Unavailable
 from likewise_client._exchange import Compute, Exchange, Steps
@@ -109,7 +110,7 @@ class Reuse:
         computed = Computed(shared, one, keys, raw, cost_s=cost_s, ttl_s=self.ttl_s, tags=self.tags)
 
         def entry(ticket: str | None) -> calls.Call[Inserted]:
-            return calls.insert(self.function, computed, ticket=ticket, durable=False)
+            return entries.insert(self.function, computed, ticket=ticket, durable=False)
 
         try:
             yield from exchange.redeem(entry(answer.ticket), entry(None), answer.ticket, patient=False, tally=tally)

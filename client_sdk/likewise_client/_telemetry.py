@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from likewise_client._answer import Answer, Outcome
 from likewise_client._calls import Call
@@ -78,7 +78,7 @@ class Tally:
         """Set up. on_answer: is told each call; what it raises is logged and goes no further."""
         self._on_answer = on_answer
         self._lock = threading.Lock()
-        self._outcomes: dict[str, int] = dict.fromkeys(("hit", "miss", "probe", "coalesced"), 0)
+        self._outcomes: dict[str, int] = dict.fromkeys(get_args(Outcome), 0)
         self._calls = 0
         self._sent = 0
         self._received = 0

@@ -56,11 +56,14 @@ _MAGIC = (
 )
 
 
-def encode_input(value: Input, media_type: str | None = None, *, lists_as: str = JSON) -> tuple[bytes, str]:
+def encode_input(
+    value: Input, media_type: str | None = None, *, lists_as: str = JSON, narrow: bool = False
+) -> tuple[bytes, str]:
     """Return an input's bytes and media type.
 
     media_type: what bytes are in, or overrides a path's suffix; told from the first bytes where absent. Of a picture
         in memory (pixels, or Pillow's): what it is sent as.
+    narrow: for a model, which has a type of its own: an array is sent in the smallest one that holds the same numbers.
     lists_as: JSON or NPY, how to send nested lists (a lookup cannot take them as JSON, which names keys there).
     Raises InvalidInput for what cannot be encoded or is no media type, OSError for a path that cannot be read.
     """
@@ -71,7 +74,7 @@ def encode_input(value: Input, media_type: str | None = None, *, lists_as: str =
     if isinstance(value, np.ndarray):
         if media_type is not None and media_type.startswith("image/"):
             return encode_pixels(value, media_type), media_type
-        return encode_npy(compact(value)), media_type or NPY
+        return encode_npy(compact(value) if narrow else value), media_type or NPY
     if isinstance(value, Sound):
         return encode_sound(value), media_type or "audio/wav"
     if is_pil(value):

@@ -58,7 +58,7 @@ class Command:
             help="folder of the public data sets, for signs and speech [LIKEWISE_DATA]")  # fmt: skip
         add("--target", type=float, default=0.95, help="accuracy target, 0.5 to 0.999 [0.95]")
         add("--seed", type=int, default=1, help="of trace, networks and tiers [1]")
-        add("--ways", default=",".join(WAYS[:4]), metavar="WAY[,WAY]", help="which of the ways [all]")
+        add("--ways", default=",".join(WAYS), metavar="WAY[,WAY]", help="which of the ways [all]")
         add("--phone", default="entry", help=f"{', '.join(PHONES)}: how fast they compute [entry]")
         add("--phone-factor", type=float, default=None, metavar="X", help="seconds there for one of a core here")
         add("--phone-watts", type=float, default=None, metavar="W", help="while it computes")

@@ -12,7 +12,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from time import monotonic, perf_counter
 
-from likewise_client import Answer, AsyncClient, LikewiseClientError, Retry
+from likewise_client import Answer, AsyncClient, DeviceCache, LikewiseClientError, Retry
 from likewise_fleet.networks import Network, Phone
 from likewise_fleet.proxy import PhoneLink
 from likewise_fleet.records import Answered, Costs, From
@@ -87,21 +87,26 @@ async def _phone(
     """Send one phone's requests, one after another."""
     answers: list[Answered] = []
     retry = Retry(deadline_s=PATIENCE_S)
+    tier = DeviceCache(max_entries=job.tier_entries) if job.tier_entries else None
+    looking_s = [(cost.key_s + cost.lookup_s) if tier else 0.0 for cost in job.costs]
     async with (
         PhoneLink(job.server, job.network, f"{job.seed} {number}") as link,
-        AsyncClient(link.url, device=f"phone-{number}", retry=retry) as client,
+        AsyncClient(link.url, device=f"phone-{number}", retry=retry, device_cache=tier) as client,
     ):
         await asyncio.sleep(job.begin - monotonic())
         for at in positions:
             request = trace.requests[at]
             await asyncio.sleep(request.think_s / job.speed)
             up, down = link.up_bytes, link.down_bytes
+            link.up_s = link.down_s = 0.0
             started = perf_counter()
             label, source, probe, stored, error = await _ask(client, trace.functions[request.workload], request, job)
-            latency_s = perf_counter() - started
+            own_s = looking_s[request.workload]
+            latency_s = perf_counter() - started + (job.phone.factor - 1) * own_s  # once is in what was measured
             answers.append(
                 Answered(
-                    at, label, source, probe, latency_s, link.up_bytes - up, link.down_bytes - down, 0.0, error,
+                    at, label, source, probe, latency_s, link.up_bytes - up, link.down_bytes - down,
+                    job.phone.factor * own_s, error,
                     monotonic() - job.begin, link.up_s + link.down_s, stored,
                 )
             )  # fmt: skip
@@ -116,7 +121,10 @@ async def _ask(client: AsyncClient, function: str, request: Request, job: Job) -
         )
     except LikewiseClientError as error:
         return "", From.NOWHERE, False, False, f"{type(error).__name__}: {error}"
-    source = From.EDGE_CACHE if answer.from_cache else From.EDGE_MODEL
+    if answer.source == "device":
+        source = From.DEVICE_CACHE
+    else:
+        source = From.EDGE_CACHE if answer.from_cache else From.EDGE_MODEL
     return _label(answer), source, answer.outcome == "probe", answer.stored, ""
 
 

@@ -114,6 +114,8 @@ def _without_secrets(url: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return f"{url.partition('://')[0]}://…"
+    if "@" in url.partition("://")[2].removeprefix(parts.netloc):  # of a password with a slash, the rest stands here
+        return f"{parts.scheme}://…"
     shown = f"[{host}]" if ":" in host else host
     path = "/".join("…" if re.search(r"[=@&;]|%(?:3d|40|26)", each, re.I) else each for each in parts.path.split("/"))
     return f"{parts.scheme}://{shown}{f':{port}' if port else ''}{path}"

@@ -13,7 +13,6 @@ from av.error import (
     DemuxerNotFoundError,
     FFmpegError,
     HTTPClientError,
-    InvalidDataError,
     OptionNotFoundError,
     ProtocolNotFoundError,
 )
@@ -25,6 +24,10 @@ from likewise_watch.encoding import Pixels
 from likewise_watch.errors import SourceLost
 
 _FINAL = (HTTPClientError, DemuxerNotFoundError, OptionNotFoundError, ProtocolNotFoundError)
+
+
+HOPELESS = 1000
+"""Packets in a row that cannot be decoded, after which a source counts as lost."""
 
 
 class Camera:
@@ -39,7 +42,8 @@ class Camera:
         self._max_pixels = max_pixels
         self.undecodable = 0
         """Packets that could not be decoded."""
-        options = {"max_pixels": str(max_pixels), **address.options}
+        ample = str(2 * max_pixels + (1 << 16))  # FFmpeg counts the borders that its decoders add
+        options = {"max_pixels": ample, **address.options}
         with self._errors("cannot be opened", opening=True):
             self._container = av.open(
                 address.target, "r", format=address.format, options=options, timeout=(timeout_s, timeout_s)
@@ -49,8 +53,10 @@ class Camera:
             if self._stream is None:
                 raise SettingsError(f"{address.shown} has no video stream.")
             context = self._stream.codec_context
+            if context is None:
+                raise SettingsError(f"{address.shown} has video in a coding that FFmpeg does not know.")
             self._check_size(context.width, context.height)
-            context.options = {"max_pixels": str(max_pixels)}
+            context.options = {"max_pixels": ample}
             rate = self._stream.average_rate or self._stream.guessed_rate
             self.rate = float(rate) if rate else None
             """Frames per second that it says it has; None where it does not say."""
@@ -77,7 +83,7 @@ class Camera:
         Raises SourceLost where it breaks off, SettingsError for a frame that is too large.
         """
         assert self._stream is not None
-        packets = self._container.demux(self._stream)
+        packets, in_a_row = self._container.demux(self._stream), 0
         while True:
             with self._errors("broke off"):
                 packet = next(packets, None)
@@ -85,13 +91,15 @@ class Camera:
                 return
             try:
                 decoded = packet.decode()
-            except InvalidDataError:
-                self.undecodable += 1  # a packet was lost; the next key frame mends it
-                continue
             except av.error.EOFError:
                 return
-            except FFmpegError as error:
-                raise SourceLost(f"{self._address.shown} broke off: {_reason(error)}.") from None
+            except FFmpegError as error:  # a packet was lost or damaged; the next key frame mends it
+                self.undecodable += 1
+                in_a_row += 1
+                if in_a_row == HOPELESS:
+                    raise SourceLost(f"{self._address.shown} broke off: {_reason(error)}.") from None
+                continue
+            in_a_row = 0
             for frame in decoded:
                 self._check_size(frame.width, frame.height)
                 yield frame

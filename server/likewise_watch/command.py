@@ -65,7 +65,7 @@ class Command:
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(_server(args)) if args.serve else None
             url = server.url if server is not None else args.url or URL
-            client = stack.enter_context(_client(url, args.timeout))
+            client = stack.enter_context(_client(url, args.server_timeout))
             function = described(client, args.function, args.wait, ending.asked)
             encode = encoding(function, args.encoding, _nearby(url), args.quality, args.shape, args.unit)
             sinks = _sinks(args, tuple(each.name for each in sources))

@@ -62,8 +62,9 @@ class Found:
         if answer is None:
             return orjson.dumps({**told, "error": self.error})
         told.update(outcome=answer.outcome, detail=answer.detail or None, latency_ms=round(self.latency_s * 1000, 3))
-        if answer.media_type == "application/json":
-            told["result"] = orjson.Fragment(answer.body)
+        result = _json(answer)
+        if result is not None:
+            told["result"] = result
         else:
             told.update(result_base64=base64.b64encode(answer.body).decode(), media_type=answer.media_type)
         return orjson.dumps(told)
@@ -81,6 +82,18 @@ class Sink(Protocol):
     @property
     def lost(self) -> int:
         """Results that were taken and could not be delivered."""
+
+
+def _json(answer: Answer) -> orjson.Fragment | None:
+    """Return a result as JSON on one line; None for one that is no JSON, or none that RFC 8259 allows."""
+    if answer.media_type != "application/json":
+        return None
+    try:
+        value = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return None
+    lines = b"\n" in answer.body or b"\r" in answer.body  # as a device inserted it
+    return orjson.Fragment(orjson.dumps(value) if lines else answer.body)
 
 
 def _time(at: float) -> str:

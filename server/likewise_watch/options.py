@@ -86,8 +86,13 @@ def _limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--queue-bytes", type=_whole(1), default=64 << 20, metavar="N", help="the same in bytes [67,108,864]"
     )
+    group.add_argument("--timeout", type=_number(0.1, 3600), default=10.0, metavar="S", help="silence of a source [10]")
     group.add_argument(
-        "--timeout", type=_number(0.1, 3600), default=10.0, metavar="S", help="silence of a source or server [10]"
+        "--server-timeout",
+        type=_number(0.1, 3600),
+        default=60.0,
+        metavar="S",
+        help="for an answer; the first may take long, as the server gets the model ready for streams [60]",
     )
     group.add_argument(
         "--wait", type=_number(0, 86_400), default=10.0, metavar="S", help="for what is not there at the start [10]"

@@ -111,6 +111,8 @@ class Reader:
                         raise
                     over, lost = False, error
             if over or not camera.live or self._reading.once:
+                if not self._counts.read and not self._stop.is_set():
+                    raise SettingsError(f"{self._address.shown} has no frame that can be decoded.")
                 return
             self._pause("lost", lost)
 

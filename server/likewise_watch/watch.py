@@ -58,7 +58,7 @@ class Watch:
         """Let everything come to its end; may be called from a signal handler or any thread."""
         self._stopping.set()
 
-    def run(self, tick: Callable[[], None] = lambda: None, tick_s: float = 0.1) -> None:
+    def run(self, tick: Callable[[], None] = lambda: None, tick_s: float = 0.2) -> None:
         """Watch to the end. tick: called now and then meanwhile.
 
         Raises LikewiseError for what ended it all before: SettingsError where it was asked for what cannot be. A

@@ -13,7 +13,7 @@ from redis_server import find_redis
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.drills import invalidation, kill, nodes, outage, restart, sharing, watch, workers  # noqa: E402
+from benchmarks.drills import clients, invalidation, kill, nodes, outage, restart, sharing, watch, workers  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -107,3 +107,10 @@ def test_both_journals_take_the_same_load(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SQLite journal: inserts" in done.stdout
     assert not output.exists()
+
+
+def test_many_sdk_clients_at_once_fail_no_call(tmp_path: Path) -> None:
+    """A few seconds of it; that memory stays flat takes the whole drill to tell."""
+    figures = {figure.bar: figure for figure in clients.drill(tmp_path, clients=60, seconds=3.0)}
+    assert figures[clients.FAILED].value == 0, figures[clients.FAILED].note
+    assert set(figures) == set(clients.BARS)

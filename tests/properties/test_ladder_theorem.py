@@ -48,17 +48,23 @@ def gambles(at: int, detected: list[bool], own: random.Random) -> tuple[bool, bo
     return wrong, wrong or own.random() < 0.3, wrong
 
 
-def play(adversary: Adversary, seed: int, *, delay: int = 0, restart_every: int = 0, overload: bool = False) -> int:
+def play(adversary: Adversary, seed: int, *, delay: int = 0, restart_every: int = 0, overload: bool = False,
+         pressure: bool = False) -> int:  # fmt: skip
     """Return the false answers of one run.
 
     delay: requests until a full computation's result comes in; restart_every: until the process dies with what is in
     flight; overload: every third stretch of requests finds the probes' lane full, and every fifth probe is given up.
+    pressure: the price of tokens jumps between its bounds, and variants come and go.
     """
     coin, own = random.Random(seed), random.Random(seed + 1)
 
     def built() -> tuple[Calibrated, Ladder]:
         policy = Calibrated(1.0 - EPSILON, coin.random, Budget(1.0 - EPSILON))
-        return policy, Ladder(1.0 - EPSILON, coin.random, policy, STEPS)
+
+        def here(_: int) -> bool:
+            return not pressure or own.random() < 0.8
+
+        return policy, Ladder(1.0 - EPSILON, coin.random, policy, STEPS, present=here)
 
     policy, ladder = built()
     detected: list[bool] = []
@@ -78,6 +84,8 @@ def play(adversary: Adversary, seed: int, *, delay: int = 0, restart_every: int 
             given_up = overload and verdict.probe and own.random() < 0.2
             owner: Ladder | Calibrated = ladder if verdict.climb is not None else policy
             owner.abandon(verdict) if given_up else owner.learn(verdict, TRUE)
+        if pressure and not at % 7:
+            policy.press(own.choice((0.02, 0.3, 1.0, 2.0)))
         near, *variants = (FALSE if wrong else TRUE for wrong in adversary(at, detected, own))
         neighbors = Neighbors([0.01] * 3 + [1.0], [near] * 3 + [3], [0, 1, 2, 3]) if at % 3 else NO_NEIGHBORS
         limit = 0.0 if overload and at // 20 % 3 == 2 else math.inf
@@ -104,8 +112,14 @@ def play(adversary: Adversary, seed: int, *, delay: int = 0, restart_every: int 
 @pytest.mark.parametrize("adversary", [all_wrong, turns, reacts, gambles])
 @pytest.mark.parametrize(
     "trouble",
-    [{}, {"delay": 9}, {"delay": 4, "restart_every": 70}, {"delay": 4, "overload": True}],
-    ids=["alone", "in flight", "restarts", "overload"],
+    [
+        {},
+        {"delay": 9},
+        {"delay": 4, "restart_every": 70},
+        {"delay": 4, "overload": True},
+        {"delay": 4, "overload": True, "pressure": True},
+    ],
+    ids=["alone", "in flight", "restarts", "overload", "pressure"],
 )
 def test_false_answers_of_all_rungs_together_stay_within_one_budget(adversary: Adversary, trouble: dict) -> None:
     """In the mean over coins: at most ε·t and the slack, up to four standard errors."""

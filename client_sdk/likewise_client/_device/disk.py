@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -9,7 +10,6 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from likewise_client._device.pack import Packed, read_pack, write_pack
 log = logging.getLogger("likewise_client")
 
 SUFFIX = ".likewise-pack"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _PLAIN = re.compile(r"[^A-Za-z0-9_.@-]")
 
 
 def path_of(folder: Path, function: str) -> Path:
     """Return the file of a function."""
-    digest = sha256(function.encode(errors="surrogatepass")).hexdigest()[:12]
+    digest = hashlib.sha256(function.encode(errors="surrogatepass")).hexdigest()[:12]
     return folder / f"{_PLAIN.sub('_', function)[:60]}-{digest}{SUFFIX}"
 
 
@@ -51,11 +52,30 @@ def load(folder: Path, function: str, max_bytes: int) -> tuple[dict[str, Any], l
 
 def save(folder: Path, function: str, header: dict[str, Any], entries: list[Packed], dimension: int) -> None:
     """Keep entries in place of what was kept before; a failure is a warning."""
-    path = path_of(folder, function)
+    content = write_pack({**header, "function": function, "saved_at": time.time()}, entries, dimension)
+    _write(path_of(folder, function), content)
+
+
+def load_file(folder: Path, sha256: str) -> bytes | None:
+    """Return a file of that digest; None where it is not there, or is another one by now."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        content = write_pack({**header, "function": function, "saved_at": time.time()}, entries, dimension)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=SUFFIX)
+        content = (folder / f"{sha256}.onnx").read_bytes() if _DIGEST.fullmatch(sha256) else b""
+    except OSError:
+        return None
+    return content if hashlib.sha256(content).hexdigest() == sha256 else None
+
+
+def save_file(folder: Path, sha256: str, content: bytes) -> None:
+    """Keep a file of that digest; a failure is a warning."""
+    if _DIGEST.fullmatch(sha256):
+        _write(folder / f"{sha256}.onnx", content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole, in place of what stood there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=SUFFIX)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)

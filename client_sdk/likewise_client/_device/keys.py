@@ -31,10 +31,17 @@ def scaled(key: Key) -> Key:
     return key * np.float32(1.0 / np.sqrt(norm_sq)) if norm_sq > 1e-24 else np.zeros_like(key)
 
 
-def key_maker(extractor: str, metric: str, dimension: int) -> MakeKey | None:
+def key_maker(
+    extractor: str,
+    metric: str,
+    dimension: int,
+    kind: str = "",
+    network: Callable[[Any], Key] | None = None,
+) -> MakeKey | None:
     """Return what makes the keys of a function; None: this device cannot.
 
-    extractor, metric, dimension: as the server describes the function's primary key type.
+    extractor, metric, dimension: as the server describes the function's primary key type. kind: of its inputs.
+    network: what makes them where that is a file of the function's own.
     """
     make: Callable[..., Key]
     read: Callable[[Any, bytes, str], Any]
@@ -44,6 +51,8 @@ def key_maker(extractor: str, metric: str, dimension: int) -> MakeKey | None:
         make, read = pictures.EXTRACTORS[extractor], _pixels
     elif extractor in sounds.EXTRACTORS:
         make, read = sounds.EXTRACTORS[extractor](), _sound
+    elif extractor == "onnx" and network is not None and kind in _READERS:
+        make, read = network, _READERS[kind]
     elif extractor == "bytes":
         make, read = _histogram, lambda value, body, media_type: body
     else:
@@ -129,3 +138,6 @@ def _sound(value: Any, body: bytes, media_type: str) -> tuple[NDArray[np.float32
     else:
         return None
     return samples.reshape(-1, channels).mean(axis=1, dtype=np.float32) if channels > 1 else samples, rate
+
+
+_READERS: Mapping[str, Callable[[Any, bytes, str], Any]] = {"image": _pixels, "audio": _sound, "array": _array}

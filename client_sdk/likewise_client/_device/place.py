@@ -156,6 +156,12 @@ class Place:
         if current and answer.found:
             self._keep(query, answer, terms, now)
 
+    def change(self, terms: Terms) -> int:
+        """Take in that entries were taken out; return how many of them were here."""
+        before = len(self.store)
+        self._follow(terms)
+        return before - len(self.store)
+
     def lose(self, query: Query) -> None:
         """Take note that a request got no answer: where it was a probe, the lease is over."""
         if query.probe and self.lease.id == query.lease:

@@ -26,7 +26,7 @@ def _mel(bands: int) -> Callable[[Floats, int], Floats]:
     window = np.hanning(_WINDOW + 2)[1:-1].astype(np.float32)
 
     def frames_of(samples: Floats, rate: int) -> Floats:
-        samples = _resampled(samples, rate)
+        samples = resampled(samples, rate, _RATE)
         least = _WINDOW + _HOP * 7
         if len(samples) < least:
             samples = np.concatenate((samples, np.zeros(least - len(samples), np.float32)))
@@ -51,10 +51,11 @@ def _segments(frames: int) -> Floats:
     return np.ascontiguousarray(weights, np.float32)
 
 
-def _resampled(samples: Floats, rate: int) -> Floats:
-    if rate == _RATE:
+def resampled(samples: Floats, rate: int, target: int) -> Floats:
+    """Return samples at another rate, band-limited (Fourier method)."""
+    if rate == target:
         return samples
-    count = max(1, round(len(samples) * _RATE / rate))
+    count = max(1, round(len(samples) * target / rate))
     spectrum = np.fft.rfft(samples)[: count // 2 + 1]
     return (np.fft.irfft(spectrum, count) * (count / len(samples))).astype(np.float32)
 

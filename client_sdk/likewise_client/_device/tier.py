@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import threading
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from likewise_client import _calls as calls
 from likewise_client._answer import Answer
 from likewise_client._calls import Call, Local
-from likewise_client._device import disk
+from likewise_client._device import disk, onnx
 from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
 from likewise_client._device.keys import key_maker, scaled
-from likewise_client._device.lease import Terms, read_terms
+from likewise_client._device.lease import Terms, read_terms, terms_of
 from likewise_client._device.place import Key, Place, Query
 from likewise_client._device.store import Kept, Store
 from likewise_client._errors import InvalidInput, LikewiseClientError, MalformedAnswer, Unavailable
@@ -35,6 +36,10 @@ ASK_AGAIN_S = 30.0
 """Seconds after which a server that did not describe a function is asked again."""
 SAVE_EVERY = 256
 """Entries that come in between two times that the tier is kept on disk."""
+
+
+_UNFIT = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
+"""What a document raises that is not what the protocol says."""
 
 
 class Exchange(Protocol):
@@ -117,6 +122,19 @@ class Tier:
         with self._lock:
             return place.load(header, packed, self._clock())
 
+    def follow(self, exchange: Exchange, function: str) -> Steps[int]:
+        """Wait until something is taken out of a function, and drop it; return how many entries of it were here."""
+        place = self._place(function)
+        change = yield from exchange.run(calls.changes(function, place.version))
+        if change is None:
+            return 0
+        try:
+            terms = terms_of(change)
+        except _UNFIT as error:
+            raise MalformedAnswer(f"a change of {function} that the protocol does not know: {error!r}") from error
+        with self._lock:
+            return place.change(terms)
+
     def leave(self, exchange: Exchange) -> Steps[None]:
         """Give all leases back and keep what is to be kept; no failure is raised."""
         for place in list(self._places.values()):
@@ -189,13 +207,38 @@ class Tier:
             place.ask_at = self._clock() + ASK_AGAIN_S
         try:
             description = yield from exchange.run(calls.describe(place.function), patient=False, node=node)
-            primary = description["keys"][0]
-            make_key = key_maker(str(primary["extractor"]), str(primary["metric"]), int(primary["dimension"]))
-        except (LikewiseClientError, LookupError, TypeError, ValueError, OverflowError) as error:
+            primary, kind = description["keys"][0], str(description.get("input", {}).get("kind", ""))
+            made = yield from self._network(exchange, place, kind, primary, node)
+            extractor, metric, dimension = str(primary["extractor"]), str(primary["metric"]), int(primary["dimension"])
+            make_key = key_maker(extractor, metric, dimension, kind, made)
+        except (LikewiseClientError, *_UNFIT) as error:
             log.debug("%s is not described, its keys are not made here: %r", place.function, error)
             return
         with self._lock:
-            place.make_key, place.cosine, place.described = make_key, primary["metric"] == "cosine", True
+            place.make_key, place.cosine, place.described = make_key, metric == "cosine", True
+
+    def _network(
+        self, exchange: Exchange, place: Place, kind: str, primary: dict[str, Any], node: str | None
+    ) -> Steps[Callable[[Any], Key] | None]:
+        """Return what makes keys by the function's own file, fetched once; None where there is none for this device."""
+        file = primary.get("file")
+        if primary.get("extractor") != "onnx" or not file or not onnx.available():
+            return None
+        sha256 = str(file["sha256"])
+        content = None if self._folder is None else disk.load_file(self._folder, sha256)
+        if content is None:
+            if not 0 < int(file["bytes"]) <= onnx.MOST_BYTES:
+                return None
+            content = yield from exchange.run(calls.file(place.function, sha256), patient=False, node=node)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise ValueError("the file that makes keys is not the one that was named")
+            if self._folder is not None:
+                disk.save_file(self._folder, sha256, content)
+        try:
+            return onnx.network(content, kind, primary.get("prepare") or {})
+        except Exception as error:  # ONNX Runtime's errors are no closed list
+            log.debug("%s: the file that makes keys cannot be used here: %s", place.function, error)
+            return None
 
     def _place(self, function: str) -> Place:
         with self._lock:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from likewise.estimation.arena import held
-from likewise.estimation.cost import LEAST_US, Costs, fit
+from likewise.estimation.cost import LEAST_US, Costs, fit, non_negative
 from likewise.estimation.features import Features, coldness, features
 from likewise.estimation.graph import followed
 from likewise.estimation.isolation import asked
@@ -92,7 +92,7 @@ def layer_times(model: bytes, feeds: Mapping[str, Tensor], threads: int) -> dict
 
 def _memory(threads: int) -> tuple[float, float]:
     """Return the bytes of a loaded model beside weights and tensors: those of any, and those of each layer."""
-    rows: list[tuple[float, float]] = []
+    rows, more = list[tuple[float, float]](), list[float]()
     for net in (tiny(4), *memory_networks()):
         model = net.model()
         network = followed(onnx.load_model_from_string(optimized(model, "calibration")), {})
@@ -103,10 +103,10 @@ def _memory(threads: int) -> tuple[float, float]:
         if found is None:
             return USUAL_BYTES
         weights = sum(each.size_bytes for each in network.values.values() if each.weight)
-        rows.append((len(network.layers), found["ran"] - weights - held(network)))
-    counts, more = np.array(rows).T
-    layer = max(0.0, float(np.cov(counts, more)[0, 1] / counts.var(ddof=1)))
-    return max(0.0, float(more.mean() - layer * counts.mean())), layer
+        rows.append((1 / found["ran"], len(network.layers) / found["ran"]))
+        more.append((found["ran"] - weights - held(network)) / found["ran"])
+    session, layer = non_negative(np.array(rows), np.array(more))
+    return float(session), float(layer)
 
 
 def _overheads(threads: int) -> tuple[float, float, float]:

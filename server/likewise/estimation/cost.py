@@ -119,7 +119,7 @@ def fit(samples: Iterable[tuple[Features, float]]) -> Costs:
 def _fit(samples: Sequence[tuple[Features, float]], points: bool) -> Kind:
     times = np.array([max(us, LEAST_US) for _, us in samples])
     terms = np.array([features.terms for features, _ in samples], np.float64)
-    rates = _positive(terms / times[:, None], np.ones(len(times)))
+    rates = non_negative(terms / times[:, None], np.ones(len(times)))
     kind = Kind([float(f"{each:.6g}") for each in rates])
     if points:
         rated = np.maximum(terms @ np.array(kind.rates), LEAST_US)
@@ -130,7 +130,7 @@ def _fit(samples: Sequence[tuple[Features, float]], points: bool) -> Kind:
     return kind
 
 
-def _positive(matrix: Doubles, wanted: Doubles, rounds: int = 400) -> Doubles:
+def non_negative(matrix: Doubles, wanted: Doubles, rounds: int = 400) -> Doubles:
     """Return x ≥ 0 with the least |matrix x - wanted|², by coordinate descent."""
     scale = np.sqrt((matrix**2).sum(0))
     scale[scale == 0] = 1.0

@@ -100,13 +100,21 @@ def scratch(layer: Layer, network: Description) -> int:
     """Return the bytes that a layer needs while it runs, beside what it reads and writes.
 
     A convolution that is no product of blocks lays out its columns first, in pieces: MlasConvPrepare takes at most
-    128 KB of them. Recurrent cells keep gates and states of a sequence.
+    128 KB of them; in 8 bits it keeps pointers. Recurrent cells keep gates of a sequence, Gelu what it has halfway.
     """
     operator = _operator(layer)
     made = network.values.get(layer.outputs[0]) if layer.outputs else None
-    given = network.values.get(layer.inputs[1]) if len(layer.inputs) > 1 else None
-    if made is None or made.shape is None or given is None or given.shape is None:
+    place = 3 if operator == "QLinearConv" else 1
+    given = network.values.get(layer.inputs[place]) if len(layer.inputs) > place else None
+    if made is None or made.shape is None:
         return 0
+    if operator in ("BiasGelu", "FastGelu", "Gelu"):
+        return made.size_bytes
+    if given is None or given.shape is None:
+        return 0
+    if operator == "QLinearConv" and len(given.shape) > 2:  # a pointer for each place that a window reads
+        last = layer.attributes.get("channels_last", 0)
+        return 8 * prod(given.shape[2:]) * prod(made.shape[1:-1] if last else made.shape[2:])
     if operator in ("Conv", "FusedConv") and "nchwc" not in layer.operator and len(given.shape) > 2:
         columns = prod(made.shape[2:]) * prod(given.shape[1:]) * 4
         return 0 if prod(given.shape[2:]) == 1 else min(columns, COLUMNS)

@@ -37,7 +37,15 @@ def networks() -> Iterator[Net]:
 
 def memory_networks() -> Iterator[Net]:
     """Return networks of few layers and many, which are loaded for the memory that they take."""
-    yield from (small_pictures(0), small_rows(1), _convolutions(0), _light_convolutions(1), _products())
+    yield from (
+        tiny(1),
+        small_pictures(0),
+        small_rows(1),
+        small_waves(2),
+        _convolutions(0),
+        _light_convolutions(1),
+        _products(),
+    )
 
 
 SMALL = 5
@@ -111,6 +119,9 @@ def _columns() -> Net:
         while channels * filters * length * kernel > MOST_MACS:
             length = length // 2 + 1
         net.end(net.conv(net.fresh(1, channels, length), channels, filters, (kernel,), 1 + at % 2))
+    for window in (128, 200, 256, 400, 512):  # as networks for sound have them in the place of a spectrum
+        x = net.fresh(1, 1, pick(rng, 4000, 16_000))
+        net.end(net.conv(x, 1, pick(rng, 64, 512), (window,), window * 5 // 8, relu=False))
     for at in range(8):
         channels, length = pick(rng, 8, 256), pick(rng, 16, 1000)
         net.end(net.conv(net.fresh(1, channels, length), channels, channels, ((3, 5, 9)[at % 3],), 1, channels))

@@ -20,14 +20,14 @@ from likewise.events import Sink
 from likewise.features.decode import decoder
 from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
-from likewise.function.fingerprint import fingerprint, journal_id
+from likewise.function.fingerprint import file_digest, fingerprint, journal_id
 from likewise.function.function import Function
-from likewise.function.governor import CostLimits, WorkerBudgets
-from likewise.function.leasing import Leasing
+from likewise.function.governor import CostLimits, WorkerBudgets, limits_of
+from likewise.function.leasing import KeyFile, Leasing
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.shelf import Shelf
-from likewise.function.spec import FunctionSpec
+from likewise.function.spec import FunctionSpec, KeySpec
 from likewise.function.spec_text import read_spec
 from likewise.function.streams import Streams, unit_of
 from likewise.function.trunks import Trunks
@@ -169,7 +169,7 @@ class Assembler:
             if isinstance(model, OnnxModel) and spec.layer is None and spec.result.equality != "bytes":
                 trunk = self._trunks.share(model)
             runner = self._runner(computation if trunk is None else replace(computation, model=trunk))
-            costs = self._costs(parts, target)
+            costs = limits_of(spec.budget, defaults.costs, target, parts.origin)
             governor = self._budgets.govern(f"{name}@{version}", costs, runner, list(policies.values()), budget)
         return Function(
             name,
@@ -181,6 +181,7 @@ class Assembler:
                 key_types[0],
                 self._executor,
                 normalize=normalizer(spec.input.kind, computation),
+                dtype=computation.dtype if computation and spec.input.kind == "array" else "",
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
@@ -201,7 +202,7 @@ class Assembler:
             budget=budget,
             variants=self._variants(f"{name}@{version}", rungs, policies[names[0]], labels, target, runner),
             streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
-            leasing=self._leasing(namespace, key_types[0].name, spec, budget, target, policies[names[0]]),
+            leasing=self._leasing(namespace, key_types[0].name, parts, budget, target, policies[names[0]]),
             key_types=key_types,
             sinks=self._sinks,
             projectors={
@@ -209,22 +210,6 @@ class Assembler:
                 for key in by_projection
                 if key.may_be_projected
             },
-        )
-
-    def _costs(self, parts: Parts, target: float) -> CostLimits:
-        """Return a function's own budgets; the worker's latency and emergency target where it does not say."""
-        own, common = parts.spec.budget, self._defaults.costs
-        if own.emergency_target is not None and own.emergency_target > target:
-            raise InvalidFunction(
-                f"{parts.origin}: [budget] emergency_target is {own.emergency_target}, above the accuracy target "
-                f"{target}; give a lower one, or leave it out"
-            )
-        return CostLimits(
-            own.inference or 0.0,
-            own.power_w or 0.0,
-            common.inference_w,
-            common.latency_s if own.latency_ms is None else own.latency_ms / 1000.0,
-            min(own.emergency_target or common.emergency_target, target),
         )
 
     def _variants(
@@ -271,7 +256,7 @@ class Assembler:
         self,
         namespace: Namespace,
         key_type: str,
-        spec: FunctionSpec,
+        parts: Parts,
         budget: Budget | None,
         target: float,
         policy: Policy,
@@ -290,9 +275,17 @@ class Assembler:
             limit=defaults.max_leases,
             per_account=defaults.max_account_leases,
         )
-        exact = spec.model.deterministic if spec.model else False
-        k = spec.reuse.neighbors
-        return Leasing(leases, namespace, key_type, k, policy.confident, monotonic, exact=exact)
+        spec = parts.spec
+        return Leasing(
+            leases,
+            namespace,
+            key_type,
+            spec.reuse.neighbors,
+            policy.confident,
+            monotonic,
+            exact=spec.model.deterministic if spec.model else False,
+            key_file=_key_file(spec.keys[0], parts),
+        )
 
     def _runner(self, computation: Computation) -> ModelRunner:
         return ModelRunner(self._batcher(computation), computation.encode)
@@ -328,6 +321,14 @@ def normalizer(kind: str, computation: Computation | None) -> Normalize:
         return value, "" if plain else signature(value)
 
     return normalize
+
+
+def _key_file(key: KeySpec, parts: Parts) -> KeyFile | None:
+    """Return the file that makes keys, where it is one and stands alone."""
+    files = parts.files.get(key.file or "", ()) if key.extractor == "onnx" else ()
+    if len(files) != 1:
+        return None
+    return KeyFile(files[0], file_digest(files[0]), files[0].stat().st_size)
 
 
 def _budget(spec: FunctionSpec, target: float) -> Budget:

@@ -213,7 +213,7 @@ class Function:
         if verdict.claim is not None:
             verdict.claim.settle(label)
         if verdict.origin is not None and self.streams is not None:
-            wrong = self.streams.learn(verdict, label)
+            wrong = self.streams.learn(verdict, label, result)
             return Lesson(wrong or not verdict.probe, -1, wrong), label, -1
         if verdict.climb is not None and self.variants is not None:
             lesson, verdict, mistaken = self.variants.learn(verdict, label)

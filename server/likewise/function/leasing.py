@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
+from statistics import median
 from typing import NamedTuple
+
+import numpy as np
 
 from likewise.decision.leases import Claim, Lease, Leases
 from likewise.decision.ledger import Ledger
-from likewise.decision.radius import safe_radius
+from likewise.decision.radius import lean, safe_radius
 from likewise.function.changes import Changes
 from likewise.lookup.namespace import Namespace
 from likewise.types import Clock, Key, Neighbors
@@ -16,8 +20,22 @@ from likewise.types import Clock, Key, Neighbors
 REMEMBERED = 65_536
 """Entries given to devices whose label is known after they went."""
 
+MEASURED = 4096
+"""Entries whose reach is remembered,"""
+FRESH_S = 1.0
+"""for so many seconds: to measure it takes a search and a dozen judgements."""
+
 Confident = Callable[[Neighbors, Ledger | None], bool]
 """Whether the policy would reuse the winner among such neighbors, at the tokens of a ledger."""
+
+
+class KeyFile(NamedTuple):
+    """The ONNX file that makes a function's keys, for devices that make them, too."""
+
+    path: Path
+    sha256: str
+    """In hexadecimal."""
+    size_bytes: int
 
 
 class Reach(NamedTuple):
@@ -41,8 +59,13 @@ class Leasing:
         clock: Clock,
         *,
         exact: bool,
+        key_file: KeyFile | None = None,
     ) -> None:
-        """Set up. key_type: the primary one; clock: monotonic seconds; exact: whether the model is deterministic."""
+        """Set up. key_type: the primary one; clock: monotonic seconds; exact: whether the model is deterministic.
+
+        key_file: what makes its keys, where that is a file.
+        """
+        self.key_file = key_file
         self.leases = leases
         self.changes = Changes()
         self.exact = exact
@@ -51,6 +74,7 @@ class Leasing:
         self._neighbors = neighbors
         self._confident = confident
         self._clock = clock
+        self._reaches: OrderedDict[int, tuple[float, Reach]] = OrderedDict()  # and when they were measured
         self._given: OrderedDict[int, int] = OrderedDict()  # label by the ids of entries that devices may hold
 
     def open(self, id: str, account: str, device: str, settled: bool) -> tuple[Lease | None, bool]:
@@ -80,18 +104,44 @@ class Leasing:
         slot = self._namespace.slot_of(entry_id)
         if slot < 0:
             return None
+        now, known = self._clock(), self._reaches.get(entry_id)
+        if known is not None and now - known[0] < FRESH_S:
+            return known[1]
         entry = self._namespace.entry(slot)
         key = entry.keys[self._key_type]
         found = self._namespace.lookup(self._key_type, key, self._neighbors + 1, entry.signature)
         others = [each for each in zip(*found, strict=True) if each[2] != slot]
         around = Neighbors(*map(list, zip(*others, strict=True))) if others else Neighbors([], [], [])
         label = self._namespace.label_of(slot)
-        radius = safe_radius(around, label, lambda neighbors: self._confident(neighbors, ledger))
+        projection = self._namespace.projections.get(self._key_type)
+        towards = lean(len(key) if projection is None else projection.dimension)
+        radius = safe_radius(around, label, lambda neighbors: self._confident(neighbors, ledger), towards)
+        if radius > 0.0 and projection is not None:
+            radius *= self._stretch(key, around, label)
         self._given[entry_id] = label
         self._given.move_to_end(entry_id)
         if len(self._given) > REMEMBERED:
             self._given.popitem(last=False)
-        return Reach(key, radius)
+        reach = Reach(key, radius)
+        self._reaches[entry_id] = now, reach
+        self._reaches.move_to_end(entry_id)
+        if len(self._reaches) > MEASURED:
+            self._reaches.popitem(last=False)
+        return reach
+
+    def _stretch(self, key: Key, around: Neighbors, label: int) -> float:
+        """Return how many times longer distances between keys as they are than as they are searched, around an entry.
+
+        Neighbors are searched by a projection of their keys, which a device does not know. How much it shrinks what
+        lies between an entry and its like is measured on those; where none are near, on whatever is: the median.
+        """
+        allies = [each for each in zip(*around, strict=True) if each[1] == label]
+        ratios = [
+            float(np.linalg.norm(self._namespace.entry(slot).keys[self._key_type] - key)) / far
+            for far, _, slot in allies or zip(*around, strict=True)
+            if far > 1e-6
+        ]
+        return median(ratios) if ratios else 0.0
 
     def tend(self) -> None:
         """End the leases that nobody spoke for in time; call it now and then."""

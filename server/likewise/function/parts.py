@@ -54,6 +54,8 @@ class Computation:
     """An input as `model` takes it: prepared, or as far as the model has come with it."""
     free: bool = False
     """Whether the model takes arrays of several shapes."""
+    dtype: str = ""
+    """Type of the numbers that the model takes."""
 
 
 class Parts:
@@ -83,7 +85,7 @@ class Parts:
         encode = self._encoder(model, self._outputs(model, table, made.trial), made)
         feed = cast(Any, made.prepare)
         if not made.windows:
-            return Computation(model, made.prepare, encode, feed, None in model.shape)
+            return Computation(model, made.prepare, encode, feed, None in model.shape, str(model.dtype))
         count = max(made.trial or (1,))
         how = result.windows or kind.windows
         encode = over_windows(encode, how, (table.overlap or 0) / count)
@@ -100,7 +102,8 @@ class Parts:
         def feed(value: Input | Halfway) -> Tensor:
             return value.tensor if isinstance(value, Halfway) else trunk.run(trunk.made.prepare(value))[1]
 
-        return Computation(rest, trunk.made.prepare, encode, feed, None in trunk.model.shape)
+        free, dtype = None in trunk.model.shape, str(trunk.model.dtype)
+        return Computation(rest, trunk.made.prepare, encode, feed, free, dtype)
 
     def _begin(self, table: ModelSpec, layer: KeySpec, threads: int) -> Trunk:
         """Return the model up to its early layer, loaded once."""

@@ -176,7 +176,7 @@ class Streams:
         method = offered.stream.method
         risk = method.risk if method is not None else 0.5
         label = self._labels.label(offered.result)
-        return self.policy.decide(label, min(max(risk, 1e-6), 0.999), offered.stream, asked.session, asked.limit)
+        return self.policy.decide(label, min(max(risk, 1e-6), 0.999), offered, asked.session, asked.limit)
 
     def take(self, asked: Asked, verdict: Verdict, full_s: float) -> tuple[Answer, float]:
         """Return the answer for an offer that was taken, and the seconds saved."""
@@ -184,10 +184,17 @@ class Streams:
         answer = Answer(offered.result, Outcome.HIT, verdict.reason, confidence=verdict.confidence)
         return answer, max(0.0, full_s - offered.cost_s)
 
-    def learn(self, verdict: Verdict, label: int) -> bool:
-        """Take in a full run of a frame that had an offer; return whether that was wrong."""
+    def learn(self, verdict: Verdict, label: int, result: Result) -> bool:
+        """Take in a full run of a frame that had an offer; return whether that was wrong.
+
+        What moves passes from one group of equal results to another: two that are equal by themselves are no error
+        where they lie on both sides of the border.
+        """
+        offered: Offered = verdict.origin
+        if label != verdict.label and self._labels.alike(result, offered.result):
+            label = verdict.label
         wrong = self.policy.learn(verdict, label)
-        method = verdict.origin.method
+        method = offered.stream.method
         if method is not None:
             method.learn(wrong)
         return wrong

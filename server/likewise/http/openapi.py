@@ -222,6 +222,12 @@ _OPERATIONS |= {
             **_problems("400 401 403 404 500 503"),
         }
     },
+    (f"{FUNCTION}/files/{{sha256}}", "get"): {
+        "responses": {
+            "200": {"description": "The file", "content": {KEYS: _binary()}},
+            **_problems("400 401 403 404 500"),
+        }
+    },
     (f"{FUNCTION}/warm-up", "post"): {
         "requestBody": {"required": False, "content": {JSON: {"schema": WarmUp.model_json_schema()}}},
         "responses": {

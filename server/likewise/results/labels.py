@@ -90,6 +90,25 @@ class Labels:
         """Return the label id of a result, from 0 up; results that are equal get the same. Never raises."""
         return self._label(result)
 
+    def alike(self, one: Result, other: Result) -> bool:
+        """Say whether two results are equal by themselves, `one` as the first of a group, whatever groups there are.
+
+        Two results on both sides of a group's border may be so and have two labels. Remembers nothing. Never raises.
+        """
+        if one == other:
+            return True
+        if self._leaders is not None:
+            ours, theirs = self._leaders.read(one), self._leaders.read(other)
+            return ours is not None and theirs is not None and self._leaders.same(ours, theirs)
+        if self.equality == "close":
+            first, second = numbers(one, self._tolerances), numbers(other, self._tolerances)
+            if first is None or second is None:
+                return False
+            pair = Clusters(self._tolerances[""], 2)
+            pair.lead(first[0], first[1], 0)
+            return pair.find(*second) == 0
+        return self._label(one) == self._label(other)
+
     def name(self, label: int) -> str:
         """Return a label's name for people to read: at most 80 characters; `#id` for one that is not remembered."""
         name = self._names.peek(label)

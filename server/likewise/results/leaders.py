@@ -81,6 +81,10 @@ class Leaders:
                 return id
         return -1
 
+    def same(self, one: tuple[Hashable, Any], other: tuple[Hashable, Any]) -> bool:
+        """Say whether two results are alike."""
+        return one[0] == other[0] and self._likeness.same(one[1], other[1], self._least)
+
     def lead(self, read: tuple[Hashable, Any], id: int) -> None:
         """Make a result the leader of a new group of equal ones."""
         group, content = read

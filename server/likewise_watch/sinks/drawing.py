@@ -24,7 +24,7 @@ def draw(found: Found) -> Pixels:
     for box in _boxes(result):
         _draw_box(picture, box, scale)
     told = found.error[:80] if found.answer is None else f"{caption(result)}  {found.answer.outcome}".strip()
-    _write(picture, told, (4, picture.shape[0] - 5), scale, (255, 255, 255))
+    _write(picture, told, (4, picture.shape[0] - 5), scale)
     return picture
 
 
@@ -65,15 +65,15 @@ def _draw_box(picture: Pixels, box: tuple[tuple[float, ...], str, int], scale: f
     hue = np.array([[[number % 180, 200, 255]]], np.uint8)
     red, green, blue = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].tolist()
     cv2.rectangle(picture, (left, top), (right, bottom), (red, green, blue), max(1, round(2 * scale)))
-    _write(
-        picture, text, (left, top - 3 if top > 24 * scale else bottom + round(20 * scale)), scale, (red, green, blue)
-    )
+    line = top - 3 if top > 24 * scale else bottom + round(20 * scale)
+    _write(picture, text, (left, line), scale)
 
 
-def _write(picture: Pixels, text: str, at: tuple[int, int], scale: float, color: tuple[int, int, int]) -> None:
+def _write(picture: Pixels, text: str, at: tuple[int, int], scale: float) -> None:
     shown = text.encode("ascii", "replace").decode()  # all that OpenCV's letters have
-    for thickness, ink in ((3, (0, 0, 0)), (1, color)):
-        cv2.putText(picture, shown, at, _FONT, 0.6 * scale, ink, max(1, round(thickness * scale)), cv2.LINE_AA)
+    thick = max(1, round(scale))
+    for thickness, ink in ((3 * thick, (0, 0, 0)), (thick, (255, 255, 255))):
+        cv2.putText(picture, shown, at, _FONT, 0.6 * scale, ink, thickness, cv2.LINE_AA)
 
 
 def _score(value: Any) -> str:

@@ -11,6 +11,9 @@ from likewise_watch.address import addresses
 from likewise_watch.found import Found
 from likewise_watch.sinks.outbox import Later, Outbox, Refused
 
+_ANSWER_BYTES = 1 << 16
+"""What is read of an answer that nobody needs."""
+
 
 class Webhook:
     """Posts results in the background, one after another, in order.
@@ -39,8 +42,8 @@ class Webhook:
         return self._outbox.lost
 
     def put(self, found: Found) -> None:
-        """Queue a result."""
-        self._outbox.put(found.document())
+        """Queue a result; one of a recording waits for room, as long as the hook takes any."""
+        self._outbox.put(found.document(), patient=found.frame.position_s is not None)
 
     def close(self) -> None:
         """Deliver what waits, for a while."""
@@ -52,6 +55,9 @@ class Webhook:
         try:
             with self._http.stream("POST", self._url, content=message, headers=headers) as answer:
                 status, asked = answer.status_code, answer.headers.get("Retry-After", "")
+                for chunk in answer.iter_raw(4096):  # to its end, so that the connection serves again
+                    if answer.num_bytes_downloaded > _ANSWER_BYTES or not chunk:
+                        break
         except (httpx.HTTPError, RuntimeError) as error:  # a client that was closed meanwhile raises RuntimeError
             raise Later(type(error).__name__) from None
         if status in (408, 429) or status >= 500:

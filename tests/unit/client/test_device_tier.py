@@ -48,7 +48,7 @@ def warm(live, functions):
     """A real server that has answered enough to lend tokens."""
     server = live(functions=functions)
     with Client(server.url) as client:
-        for turn in range(250):
+        for turn in range(150):
             client.infer("quarters", sound(turn % 4))
     return server
 
@@ -168,6 +168,25 @@ def test_what_is_invalidated_is_not_answered_once_the_device_hears_of_it(warm):
         client.infer("quarters", sound(3))
         assert client.cache_on_device("quarters").entries <= 1
         assert not client.infer("quarters", sound(0)).from_device
+
+
+def test_a_device_that_follows_hears_of_changes_at_once(warm):
+    with make(warm) as client:
+        until_local(client)
+        kept = client.cache_on_device("quarters").entries
+        dropped = []
+        thread = threading.Thread(target=lambda: dropped.append(client.follow("quarters")))
+        thread.start()
+        edge = warm.app.edge
+        while not edge.listeners.count:  # it listens
+            assert thread.is_alive()
+        with Client(warm.url) as operator:
+            operator.invalidate("quarters", all=True)
+        thread.join(60)
+        assert dropped == [kept]
+        assert not client.infer("quarters", sound(0)).from_device
+    with Client(warm.url) as client, pytest.raises(InvalidInput, match="device_cache"):
+        client.follow("quarters")
 
 
 def test_the_entries_outlive_the_app(warm, tmp_path):
@@ -291,3 +310,94 @@ def test_the_tier_has_to_be_a_device_cache():
     with pytest.raises(InvalidInput, match="device_cache"):
         Client("http://127.0.0.1:1", device_cache=True)
     assert tiers.tier_of(None, lambda: 0.0) is None
+
+
+@pytest.fixture
+def by_network(live, tmp_path, toys):
+    """A real server of a function whose keys are made by an ONNX file, warmed up."""
+    from onnx import helper
+    from tests.conftest import _save
+
+    root = tmp_path / "functions"
+    folder = toys.write_quadrants(
+        root,
+        toml="""
+[input]
+kind = "image"
+[model]
+file = "model.onnx"
+size = [8, 8]
+channels = 1
+[result]
+kind = "label"
+labels = "labels.txt"
+[[keys]]
+extractor = "onnx"
+file = "key.onnx"
+size = [8, 8]
+mean = [0.5]
+std = [0.25]
+""",
+    )
+    _save(
+        folder / "1" / "key.onnx",
+        [
+            helper.make_node("Flatten", ["input"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["key"]),
+        ],
+        {"w": np.random.default_rng(0).normal(size=(192, 24)).astype(np.float32)},
+        [3, 8, 8],
+        24,
+        "key",
+    )
+    server = live(functions=root)
+    with Client(server.url) as client:
+        for turn in range(150):
+            client.infer("quadrants", toys.picture(turn % 4, turn))
+    return server
+
+
+def test_keys_of_a_network_are_made_on_the_device(by_network, toys, tmp_path):
+    """Its file is fetched once, and kept; keys are those of the server."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("PIL")
+    for turn in range(2):
+        with make(by_network, path=tmp_path / "cache") as client:
+            answers = [client.infer("quadrants", toys.picture(0, 5000 + 100 * turn + at)) for at in range(60)]
+            assert any(answer.from_device and answer.result["label"] == toys.labels[0] for answer in answers)
+            place = client._tier._place("quadrants")
+            body = toys.picture(1, 7777)
+            fn = by_network.app.edge.registry.get("quadrants")
+            asked = fn.reader.read_now("image/png", body, _no_control(), None)
+            np.testing.assert_allclose(place.make_key(body, body, "image/png"), asked.key, atol=1e-5)
+    fetched = list((tmp_path / "cache").glob("*.onnx"))
+    assert len(fetched) == 1
+
+
+def _no_control():
+    from likewise.requests import NO_CONTROL
+
+    return NO_CONTROL
+
+
+def test_a_file_that_is_not_the_one_that_was_named_makes_no_keys(by_network, toys):
+    """The answer is right all the same; only nothing near is answered here."""
+    pytest.importorskip("onnxruntime")
+    with make(by_network) as client:
+        send = client._send
+
+        def tampered(step):
+            reply = send(step)
+            return reply._replace(content=reply.content + b"x") if "/files/" in step.url else reply
+
+        client._send = tampered
+        assert client.infer("quadrants", toys.picture(0, 1)).result["label"] == toys.labels[0]
+        assert client._tier._place("quadrants").make_key is None
+
+
+def test_only_the_file_that_is_named_is_served(by_network):
+    key = by_network.http.get("/v1/functions/quadrants").json()["keys"][0]
+    path = f"/v1/functions/quadrants/files/{key['file']['sha256']}"
+    assert len(by_network.http.get(path).content) == key["file"]["bytes"]
+    for other in ("0" * 64, "..%2F..%2Ffunction.toml", "model.onnx"):
+        assert by_network.http.get(f"/v1/functions/quadrants/files/{other}").status_code == 404

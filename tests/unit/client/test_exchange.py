@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Ticket
 from likewise_client._errors import (
     ConnectionFailed,
@@ -81,7 +82,7 @@ def infer() -> calls.Call[Answer]:
 
 
 def insert(ticket: str | None = None) -> calls.Call[Any]:
-    return calls.insert("f", Computed(1, [1.0]), ticket=ticket, durable=False)
+    return entries.insert("f", Computed(1, [1.0]), ticket=ticket, durable=False)
 
 
 def test_an_answer_is_read(clock: Any) -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from likewise.decision.radius import safe_radius
+from likewise.decision.radius import lean, safe_radius
 from likewise.types import Neighbors
 
 
@@ -42,6 +42,19 @@ def test_any_key_within_it_is_one_that_the_policy_takes() -> None:
 def test_without_a_rival_the_farthest_neighbor_stands_for_one() -> None:
     around = Neighbors([0.2, 0.5], [1, 1], [0, 1])
     assert 0.0 < safe_radius(around, 1, asks(0.5)) <= 0.25
+
+
+def test_in_many_dimensions_a_key_hardly_lies_off_towards_a_rival() -> None:
+    """So an entry reaches farther than in the worst direction, which up to nine numbers are held to."""
+    around = Neighbors([1.0], [2], [0])
+    assert lean(1) == lean(9) == 1.0
+    assert lean(100) == pytest.approx(0.3)
+    worst, likely = safe_radius(around, 1, asks(1.0)), safe_radius(around, 1, asks(1.0), lean(100))
+    assert worst < likely < 0.4
+    for step in range(1, 11):
+        near = likely * step / 10
+        rival = math.sqrt(1.0 + near * near - 2 * 0.3 * near)
+        assert asks(0.99)(Neighbors([near, rival], [1, 2], [0, 1]))
 
 
 @pytest.mark.parametrize(

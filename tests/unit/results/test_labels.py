@@ -195,3 +195,35 @@ def test_what_takes_long_to_compare_is_compared_by_its_bytes() -> None:
         assert labels.label(Result(result.body + b" ")) != labels.label(result)
     few = [0.5] * 1000
     assert labels.label(json(few)) == labels.label(json([0.6] * 1000))
+
+
+def boxes(*lefts: float) -> Result:
+    listed = [{"box": [left, 0.2, left + 0.2, 0.4], "score": 0.9, "label": "car"} for left in lefts]
+    return json({"boxes": listed})
+
+
+@pytest.mark.parametrize(
+    ("labels", "results"),
+    [
+        pytest.param(Labels("boxes", least=0.5), [boxes(0.0), boxes(0.06), boxes(0.07)], id="boxes"),
+        pytest.param(Labels("close", Tolerance(0.065)), [json([0.0]), json([0.06]), json([0.07])], id="close"),
+    ],
+)
+def test_two_that_a_border_parts_are_alike_by_themselves(labels: Labels, results: list[Result]) -> None:
+    """The first leads a group that takes in the second and not the third, which is as near to the second."""
+    first, second, third = results
+    known = [labels.label(each) for each in results]
+    assert known[0] == known[1] != known[2]
+    assert labels.alike(second, third)
+    assert labels.alike(first, second)
+    assert not labels.alike(first, third)
+    assert len(labels) == 2
+
+
+@pytest.mark.parametrize("equality", ["boxes", "close", "label", "bytes"])
+def test_what_cannot_be_read_is_alike_where_its_bytes_are(equality: str) -> None:
+    """Never raises."""
+    labels, odd = Labels(equality), Result(b"\xff not JSON")
+    assert labels.alike(odd, Result(b"\xff not JSON"))
+    assert not labels.alike(odd, Result(b'{"label": 1, "boxes": []}'))
+    assert not labels.alike(Result(b'{"label": 1, "boxes": []}'), odd)

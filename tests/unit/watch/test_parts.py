@@ -27,7 +27,8 @@ from likewise_watch.sampler import Sampler
         ("rtsp://10.0.0.7/a/user%3Dsesame/b", "rtsp://10.0.0.7/a/…/b"),
         ("rtsp://admin:sesame@[::1]:8554/x", "rtsp://[::1]:8554/x"),
         ("rtsp://admin:sesame@host:notaport/x", "rtsp://…"),
-        ("rtsp://host/admin:sesame@other/x", "rtsp://host/…/x"),
+        ("rtsp://admin:ses/ame@host/x", "rtsp://…"),
+        ("rtsp://admin:x@ses/ame@host/x", "rtsp://…"),
     ],
 )
 def test_credentials_of_a_url_are_never_shown(url: str, shown: str) -> None:
