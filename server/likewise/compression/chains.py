@@ -32,8 +32,8 @@ Chain = Sequence[Step]
 
 
 def named(chain: Chain) -> str:
-    """Return a chain as text, without strengths."""
-    return "+".join(step.method.name if step.method else TRAINING for step in chain)
+    """Return a chain as a name, which may be a file's."""
+    return "+".join(map(str, chain)).replace(":", "-")
 
 
 def parse_chain(text: str, known: Mapping[str, Method]) -> Chain:

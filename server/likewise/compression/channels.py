@@ -61,13 +61,13 @@ class Segment:
 class Channels:
     """Which channels of a network belong together."""
 
-    def __init__(self, network: Network, shape: Sequence[int] | None = None) -> None:
-        """Follow all channels. shape: of the input, where the file leaves it open."""
+    def __init__(self, network: Network) -> None:
+        """Follow all channels."""
         self._network = network
         self._groups: list[Group] = []
         self._parent: list[int] = []
         self._layers = {layer.output: layer for layer in network.layers()}
-        self._shapes = network.shapes(shape)
+        self._shapes = network.shapes()
         self._layout: dict[str, list[Segment] | None] = {network.input: self._fresh(network.input, fixed=True)}
         for node in network.model.graph.node:
             made = self._follow(node)

@@ -50,9 +50,9 @@ class Counts:
         return self.weight_bytes + self.peak_bytes
 
 
-def count(network: Network, shape: Sequence[int] | None = None) -> Counts:
-    """Return the counts. shape: of the input, where the file leaves it open. Raises InvalidFunction."""
-    shapes = network.shapes(shape)
+def count(network: Network) -> Counts:
+    """Return the counts. Raises InvalidFunction."""
+    shapes = network.shapes()
     nodes = list(network.model.graph.node)
     integer, constants = _integers(network), network.constants()
     macs = {True: 0, False: 0}

@@ -87,9 +87,9 @@ def write(network: Network, found: Plan, own: Sequence[dict[str, Tensor]]) -> by
     return whole.to_bytes(extra)
 
 
-def read(content: bytes, name: str) -> list[Network]:
-    """Return the capacities that a file holds, smallest first. Raises InvalidFunction for one without."""
-    network = Network.parse(content, name)
+def read(content: bytes, name: str, shape: Sequence[int] = ()) -> list[Network]:
+    """Return the capacities in a file, smallest first; shape: as for `Network.parse`. Raises InvalidFunction."""
+    network = Network.parse(content, name, shape)
     text = next((each.value for each in network.model.metadata_props if each.key == METADATA), None)
     try:
         kept = orjson.loads(text or "")["kept"]

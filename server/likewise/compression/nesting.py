@@ -111,7 +111,7 @@ def nested(trainer: Trainer, network: Network, shares: list[float], alone: bool)
     content = write(trained, found, own)
     each = (monotonic() - began) / len(shares)
     made = []
-    for at, (share, part) in enumerate(zip(shares, read(content, network.name), strict=True)):
+    for at, (share, part) in enumerate(zip(shares, read(content, network.name, network.shape), strict=True)):
         how = f"{share:.0%} of the channels"
         made.append(Made(f"nested-{at + 1}", "combined", how, part, each))
         if alone:

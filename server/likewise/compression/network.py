@@ -65,8 +65,8 @@ class Network:
         self.outputs = [each.name for each in graph.output]
 
     @classmethod
-    def load(cls, path: Path) -> Network:
-        """Read a file, constants and normalization folded. Raises InvalidFunction."""
+    def load(cls, path: Path, shape: Sequence[int] = ()) -> Network:
+        """Read a file, constants and normalization folded; shape: as for `parse`. Raises InvalidFunction."""
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise InvalidFunction(f"{path}: has over {MAX_BYTES >> 20} MB, too much to be compressed")
@@ -75,14 +75,16 @@ class Network:
             raise
         except Exception as error:  # onnx raises what protobuf and the system do
             raise InvalidFunction(f"{path}: onnx cannot read it ({error}); export it again") from error
-        network = cls.parse(simplified(content, str(path)), str(path))
+        network = cls.parse(simplified(content, str(path)), str(path), shape)
         network._normalize()
         return network
 
     @classmethod
-    def parse(cls, content: bytes, name: str) -> Network:
-        """Read a model's bytes as they are."""
-        return cls(onnx.load_model_from_string(content), name)
+    def parse(cls, content: bytes, name: str, shape: Sequence[int] = ()) -> Network:
+        """Read a model's bytes as they are. shape: of the input, without its batch axis, where that is open."""
+        found = cls(onnx.load_model_from_string(content), name)
+        found.shape = tuple(shape) or found.shape
+        return found
 
     def copy(self) -> Network:
         """Return another of the same, weights shared until they are replaced."""
@@ -201,10 +203,10 @@ class Network:
                 found.setdefault(name, []).append(node)
         return found
 
-    def shapes(self, shape: Sequence[int] | None = None) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all tensors for one input, batch axis included, as far as they can be inferred.
 
-        shape: the input's without its batch axis, where the file leaves it open. Raises InvalidFunction.
+        Raises InvalidFunction.
         """
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
@@ -213,7 +215,7 @@ class Network:
         del model.graph.value_info[:]
         for each in model.graph.input:
             if each.name == self.input:
-                for axis, size in zip(each.type.tensor_type.shape.dim, (1, *(shape or self.shape)), strict=True):
+                for axis, size in zip(each.type.tensor_type.shape.dim, (1, *self.shape), strict=True):
                     axis.dim_value = size
         for each in model.graph.output:
             each.type.tensor_type.ClearField("shape")

@@ -38,7 +38,7 @@ def dynamic_int8(network: Network) -> Network:
             quantize_dynamic(plain, out, weight_type=QuantType.QUInt8)
         except Exception as error:  # it raises whatever it meets
             raise InvalidFunction(f"{network.name}: ONNX Runtime cannot quantize it: {error}") from error
-        return Network.parse(out.read_bytes(), network.name)
+        return Network.parse(out.read_bytes(), network.name, network.shape)
 
 
 def static_int8(network: Network, inputs: Tensor, *, added: bool = False) -> Network:
@@ -73,7 +73,7 @@ def static_int8(network: Network, inputs: Tensor, *, added: bool = False) -> Net
             )
         except Exception as error:  # as above
             raise InvalidFunction(f"{network.name}: ONNX Runtime cannot quantize it: {error}") from error
-        return Network.parse(out.read_bytes(), network.name)
+        return Network.parse(out.read_bytes(), network.name, network.shape)
 
 
 def float16(network: Network) -> Network:

@@ -35,6 +35,8 @@ HOPE: Mapping[str, float] = {"memory": 3.5, "storage": 8.0, "latency": 2.0, "ene
 """How many times less may still come of fewer bits; what is further from a demand than that is given up."""
 BEAM = 4
 FIRST_INPUTS = 60
+HOPE_WEIGHT = 0.1
+"""What missing a demand now weighs, against missing it for good."""
 LOSS_WEIGHT = 0.02
 """What a point lost weighs, against a share by which a demand is missed, as long as chains grow."""
 
@@ -96,7 +98,8 @@ def search(
     beam = [Tried([], shop.network)]
     _measure(shop, beam[0], FIRST_INPUTS, demands)
     tried = 0
-    for options in _stages(methods):
+    stages = _stages(methods)
+    for options in stages:
         grown = list(beam)
         for before in beam:
             for step in options:
@@ -106,7 +109,7 @@ def search(
                     _measure(shop, made, FIRST_INPUTS, demands)
                     grown.append(made)
                     tried += 1
-        hope = HOPE if options is not _stages(methods)[-1] else {}
+        hope = HOPE if options is not stages[-1] else {}
         beam = sorted(grown, key=lambda each: _score(each, demands, hope))[: 2 * BEAM]
         if options[0].method is not None and options[0].method.stage != "precision":
             beam = beam[:BEAM]
@@ -194,7 +197,8 @@ def _measure(shop: Workshop, tried: Tried, inputs: int, demands: Mapping[str, fl
 
 
 def _score(tried: Tried, demands: Mapping[str, float], hope: Mapping[str, float]) -> float:
-    return tried.missed(demands, hope) + LOSS_WEIGHT * max(0.0, tried.figures["loss"])
+    ahead = HOPE_WEIGHT * tried.missed(demands) if hope else 0.0
+    return tried.missed(demands, hope) + ahead + LOSS_WEIGHT * max(0.0, tried.figures["loss"])
 
 
 def _listed(tried: Sequence[Tried], demands: Mapping[str, float]) -> str:

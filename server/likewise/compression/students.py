@@ -57,7 +57,7 @@ def student(network: Network, width: int, seed: int = 0) -> Network:
     nodes = [*builder.nodes, helper.make_node("Gemm", [value, weight, offset], [network.outputs[0]], transB=1)]
     found.set_nodes(nodes)
     set_output(found, network.outputs[0], outputs[1])
-    return Network.parse(found.to_bytes(), network.name)
+    return Network.parse(found.to_bytes(), network.name, network.shape)
 
 
 class _Builder:

@@ -52,7 +52,7 @@ def test_channels_go_by_any_importance(inputs: Floats) -> None:
 def test_chains_are_read_as_written() -> None:
     """And what is wrong with one is said."""
     chain = parse_chain("channels:0.5+training+int8", KNOWN)
-    assert named(chain) == "channels+training+int8"
+    assert named(chain) == "channels-0.5+training+int8"
     assert "+".join(map(str, chain)) == "channels:0.5+training+int8"
     for text in (
         "training",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import networks
 import numpy as np
 import pytest
 from small_networks import check_same, dense, residual
@@ -173,12 +174,17 @@ def test_fewer_bits_say_nearly_the_same(network: Network, inputs: Floats) -> Non
 
 
 def test_a_head_is_the_best_linear_map_by_numpy() -> None:
-    """With little shrinkage."""
+    """With little shrinkage, and with enough where there are as many rows as numbers."""
     rng = np.random.default_rng(0)
     features, wanted = rng.normal(size=(500, 6)), rng.normal(size=(6, 3))
     matrix, offset = ridge(features.astype(np.float32), (features @ wanted + 2.0).astype(np.float32))
     np.testing.assert_allclose(matrix, wanted, atol=0.05)
     np.testing.assert_allclose(offset, 2.0, atol=0.05)
+    features = rng.normal(size=(100, 80)).astype(np.float32)
+    noisy = (features[:, :3] + rng.normal(size=(100, 3))).astype(np.float32)
+    matrix, offset = ridge(features, noisy)
+    fresh = rng.normal(size=(1000, 80))
+    assert np.mean((fresh @ matrix + offset - fresh[:, :3]) ** 2) < 1.0
 
 
 def test_a_pooled_head_replaces_dense_layers(inputs: Floats) -> None:
@@ -201,3 +207,15 @@ def test_counts_are_those_by_hand() -> None:
     assert found.parameters == sum(value.size for value in dense().weights.values())
     assert found.features == 16 * 64 * 2 + 24 * 16 + 8 * 16 + 32 * 16 + 64 + 4
     assert found.weight_bytes == 4 * found.parameters
+
+
+def test_open_axes_are_as_long_as_the_inputs(inputs: Floats) -> None:
+    """In what is counted, and in whose channels are followed; the file leaves them open."""
+    model = networks.residual_model(width=32)
+    for axis in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        axis.dim_param = "side"
+    opened = Network.parse(model.SerializeToString(), "opened", inputs.shape[1:])
+    assert count(opened) == count(residual())
+    for made in (channel_pruned(opened, 0.6, inputs), static_int8(opened, inputs), low_rank(opened, 0.9)):
+        assert count(made).multiply_adds > 0
+        run(made, inputs)
