@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer, git and make; everything else goes into .venv in this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint format bench drills images clean
+.PHONY: help install demo fleet serve test lint format bench drills loadtest loadtests images clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ install: $(VENV)/.demo ## set up .venv, with the likewise command in it
 demo: $(VENV)/.demo ## see eight phones share recognition results through a real server
 	$(BIN)/likewise demo $(ARGS)
 
+fleet: $(VENV)/.demo ## see what sharing saves twenty phones, on emulated networks
+	$(BIN)/likewise fleet $(ARGS)
+
 serve: $(VENV)/.demo ## serve the functions that come with it on http://127.0.0.1:8080
 	$(BIN)/likewise serve $(ARGS)
 
@@ -57,10 +60,15 @@ bench: $(VENV)/.test ## measure speed beside baselines; ONLY=NAME runs one row
 drills: $(VENV)/.test ## break things on purpose: kill, cut off, overrun; ONLY=NAME runs one drill
 	$(BIN)/python -m benchmarks.drills $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
+loadtest: $(VENV)/.test ## let locust's users ask a server that it starts; thresholds decide
+	$(BIN)/python -m loadtests $(ARGS)
+
+loadtests: loadtest
+
 images: ## build the container image
 	docker build -t likewise .
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist likewise-demo .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist likewise-demo likewise-fleet likewise-loadtest .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf server/*.egg-info client_sdk/*.egg-info

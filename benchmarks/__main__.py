@@ -12,7 +12,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import in_process, lookups, million, misses, streams, video, video_promise
+from benchmarks import (
+    device,
+    estimates,
+    fleet,
+    in_process,
+    lookups,
+    million,
+    misses,
+    sdk,
+    streams,
+    video,
+    video_promise,
+)
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
@@ -30,6 +42,7 @@ def _one(bar: Bar, measure: Callable[[Path, int, bool], Figure]) -> tuple[tuple[
 GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
     ((lookups.ECHO, lookups.FASTAPI, lookups.GPTCACHE, lookups.AS_JSON, lookups.BATCH), lookups.lookups),
     _one(in_process.LOOKUP, in_process.in_process),
+    ((device.TIME, device.RATIO), device.rows),
     _one(lookups.PICTURE, lookups.infer_hits),
     (
         (million.GROWTH, million.TAIL, million.PAUSE, million.MEMORY),
@@ -37,9 +50,15 @@ GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
     ),
     ((misses.MISS, misses.BEHIND, misses.SATURATION, misses.OVERLOAD), misses.misses),
     (tuple(video.BARS.values()), video.rows),
+    ((sdk.INFER, sdk.LOOKUP), lambda folder, wanted, runs, quick: sdk.rows(folder, runs, quick)),
+    (
+        (estimates.TIME, estimates.MEMORY),
+        lambda folder, wanted, runs, quick: estimates.figures(folder, runs, quick),
+    ),
     (tuple(video_promise.BARS.values()), video_promise.rows),
     _one(streams.SIGNS, lambda folder, runs, quick: streams.demo(streams.SIGNS, folder, runs, quick)),
     _one(streams.SPEECH, lambda folder, runs, quick: streams.demo(streams.SPEECH, folder, runs, quick)),
+    (fleet.BARS, lambda folder, wanted, runs, quick: fleet.rows(folder, runs, quick)),
 ]
 NAMES = sorted({part for bars, _ in GROUPS for bar in bars for part in (bar.name, bar.name.partition("/")[0])})
 

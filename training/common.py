@@ -121,8 +121,9 @@ def train(
     check: Callable[[nn.Module], float] | None = None,
     seed: int = 0,
     threads: int = 1,
+    dtype: torch.dtype = torch.bfloat16,
 ) -> nn.Module:
-    """Train with AdamW, one cosine cycle with warm-up and bfloat16; return the moving average of the weights.
+    """Train with AdamW, one cosine cycle with warm-up, in `dtype`; return the moving average of the weights.
 
     batch: sample numbers to augmented inputs and targets. check: prints a figure for the averaged network now and then.
     threads: one is the fastest on a busy machine: each convolution waits for its slowest thread.
@@ -148,7 +149,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / total))
             inputs, targets = batch(order[i * batch_size : (i + 1) * batch_size])
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
                 value = loss(network, inputs, targets)
             optimizer.zero_grad(set_to_none=True)
             value.backward()

@@ -14,7 +14,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.drills import attacks, cost, invalidation, kill, outage, restart, sharing, workers
+from benchmarks.drills import (
+    attacks,
+    clients,
+    cost,
+    fleet,
+    invalidation,
+    kill,
+    outage,
+    restart,
+    sharing,
+    watch,
+    workers,
+)
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
@@ -27,7 +39,10 @@ DRILLS: dict[str, tuple[tuple[Bar, ...], Drill]] = {
     "sharing": (sharing.BARS, sharing.drill),
     "outage": (outage.BARS, outage.drill),
     "invalidation": (invalidation.BARS, invalidation.drill),
+    "clients": (clients.BARS, clients.drill),
     "cost": (cost.BARS, cost.drill),
+    "watch": (watch.BARS, watch.drill),
+    "fleet": (fleet.BARS, fleet.drill),
     **{f"attack-{name}": (attacks.bars(name), partial(attacks.drill, name)) for name in attacks.ATTACKS},
 }
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from numpy.typing import ArrayLike
 
+from likewise_client._errors import MalformedAnswer
+from likewise_client._typed import read_result
 from likewise_client._wire import Input
 
-Outcome = Literal["hit", "miss", "probe", "coalesced"]
-"""What became of a request: reused, computed, computed to check, or shared with one in flight."""
+T = TypeVar("T")
+
+Outcome = Literal["hit", "miss", "probe", "coalesced", "variant"]
+"""What became of a request: reused, computed, computed to check, shared with one in flight, or by a cheaper model."""
 
 
 class Ticket(str):
@@ -57,11 +61,30 @@ class Answer:
     """Base URL of the server that answered."""
     detail: str = ""
     """Why, as the server puts it: "exact" on a hit of the very same input, "probe", "coalesced"; may be empty."""
+    variant: str = ""
+    """The variant of the model that computed it; empty: the full model did, or nobody did now."""
+    source: Literal["server", "device"] = "server"
+    """Who answered: a server, or this device's own tier; then `detail` is "near", "exact" or "offline"."""
+
+    @property
+    def from_device(self) -> bool:
+        """Whether this device answered by itself, without a server."""
+        return self.source == "device"
 
     @property
     def from_cache(self) -> bool:
         """Whether the result was reused: a hit, or coalesced with a request in flight."""
         return self.outcome in ("hit", "coalesced")
+
+    def as_(self, kind: type[T]) -> T:
+        """Return the result as a value of a type, such as `Label`, `Detections`, a dataclass or a TypedDict.
+
+        Models of pydantic's validate it themselves. Members that the type does not name are passed over.
+        Raises MalformedAnswer, naming the place, for a result that does not fit, or where there is none.
+        """
+        if not self.found:
+            raise MalformedAnswer(f"there is no result to read: nothing was found ({self.outcome})")
+        return read_result(self.result, kind)
 
     @property
     def found(self) -> bool:

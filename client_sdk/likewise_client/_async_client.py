@@ -3,114 +3,71 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
 from likewise_client._answer import Answer, Entry, Page
-from likewise_client._base import BaseClient, Settings, describe, received
-from likewise_client._errors import translated_errors
-from likewise_client._exchange import Send, Sleep, Step, Steps
-from likewise_client._operations import Lookup, Operations
-from likewise_client._reuse import KeyFunction, Reuse, ReuseOptions
-from likewise_client._stream import Stream
+from likewise_client._base import BaseClient
+from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
+from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._inserts import AsyncInserts
+from likewise_client._methods import Soon
+from likewise_client._operations import Pages
+from likewise_client._reply import Reply
+from likewise_client._sockets import reply_to, translated
 
 if TYPE_CHECKING:
-    from typing_extensions import Concatenate, ParamSpec, Self, Unpack
-
-    P = ParamSpec("P")
+    from typing_extensions import Self
 
 T = TypeVar("T")
-Soon = Coroutine[Any, Any, T]
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
-def _method(
-    operation: Callable[Concatenate[Operations, P], Steps[T]],
-) -> Callable[Concatenate[AsyncClient, P], Soon[T]]:
-    """Return the coroutine method that carries out an operation."""
-
-    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._drive(operation(self._operations, *args, **kwargs))
-
-    return describe(method, operation)
-
-
-class AsyncClient(BaseClient):
+class AsyncClient(BaseClient[Soon[Answer], AsyncInserts, httpx.AsyncBaseTransport]):
     """`Client` for asyncio: the same methods and settings, awaited. For one event loop at a time."""
 
-    def __init__(
-        self,
-        nodes: str | Sequence[str] = "http://127.0.0.1:8080",
-        *,
-        transport: httpx.AsyncBaseTransport | None = None,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(nodes, **settings)
-        self._http = httpx.AsyncClient(**self._sockets(transport, httpx.AsyncHTTPTransport))
-
-    infer = _method(Operations.infer)
-    lookup: Lookup[Coroutine[Any, Any, Answer], Coroutine[Any, Any, list[Answer]]] = cast(
-        Any, _method(Operations.lookup)
-    )
-    insert = _method(Operations.insert)
-    insert_many = _method(Operations.insert_many)
-    page = _method(Operations.page)
-    register = _method(Operations.register)
-    unregister = _method(Operations.unregister)
-    invalidate = _method(Operations.invalidate)
-    functions = _method(Operations.functions)
-    stats = _method(Operations.stats)
-
-    async def entries(self, function: str, *, limit: int = 500) -> AsyncIterator[Entry]:
-        """Yield all entries of a function; see `Client.entries`."""
-        page: Page | None = None
-        while page is None or page.after is not None:
-            page = await self.page(function, limit=limit, behind=page)
-            for entry in page.entries:
-                yield entry
-
-    def stream(self, function: str, name: str, *, drop_late: bool = False) -> Stream[Coroutine[Any, Any, Answer]]:
-        """Return the stream of one camera; see `Client.stream`."""
-        return Stream(self.infer, function, name, drop_late)
-
-    def reuse(
-        self, function: str, *, key: KeyFunction | None = None, **options: Unpack[ReuseOptions]
-    ) -> Callable[[Callable[[In], Awaitable[Out]]], Callable[[In], Awaitable[Out]]]:
-        """Decorate a coroutine function of one input; see `Client.reuse`.
-
-        A blocking function is wrapped as `async def f(x): return await asyncio.to_thread(g, x)`.
-        Raises TypeError for anything but a coroutine function.
-        """
-        reuse = Reuse(function, key, **options)
-
-        def decorate(compute: Callable[[In], Awaitable[Out]]) -> Callable[[In], Awaitable[Out]]:
-            if not inspect.iscoroutinefunction(compute):
-                raise TypeError("AsyncClient.reuse decorates coroutine functions; Client.reuse the others")
-
-            @functools.wraps(compute)
-            async def reusing(value: In) -> Out:
-                steps = reuse.steps(self._operations.exchange, value, lambda: compute(value))
-                result: Out = await self._drive(steps)
-                return result
-
-            return reusing
-
-        return decorate
+    _kind = httpx.AsyncHTTPTransport
+    _inserts = AsyncInserts
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        await self._drive(self._leave())
+        for transport in set(self._transports.values()):
+            await transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    @staticmethod
+    def _method(operation: Callable[..., Steps[T]]) -> Callable[..., Soon[T]]:
+        async def method(self: AsyncClient, /, *args: Any, **kwargs: Any) -> T:
+            return await self._drive(operation(self._operations, *args, **kwargs))
+
+        return method
+
+    @staticmethod
+    def _pages(operation: Callable[..., Pages]) -> Callable[..., AsyncIterator[Entry]]:
+        async def method(self: AsyncClient, /, *args: Any, **kwargs: Any) -> AsyncIterator[Entry]:
+            pages = operation(self._operations, *args, **kwargs)
+            page: Page | None = None
+            with suppress(StopIteration):
+                while True:
+                    page = await self._drive(pages.send(page))
+                    for entry in page.entries:
+                        yield entry
+
+        return method
+
+    def _doing(self, steps: Callable[[Any], Steps[T]]) -> Callable[[Any], Soon[T]]:
+        async def doing(value: Any) -> T:
+            return await self._drive(steps(value))
+
+        return doing
 
     async def _drive(self, steps: Steps[T]) -> T:
         try:
@@ -129,13 +86,62 @@ class AsyncClient(BaseClient):
     async def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):
             return await self._send(step)
+        if isinstance(step, Race):
+            return await self._race(step)
         return await (asyncio.sleep(step.seconds) if isinstance(step, Sleep) else step.run())
 
-    async def _send(self, step: Send) -> httpx.Response:
-        body = bytearray()
-        with translated_errors(step.node):
-            request = self._http.stream(step.method, step.url, headers=step.headers, content=step.body)
-            async with request as answer:
-                async for chunk in answer.aiter_bytes():
-                    self._add(body, chunk, step.node)
-                return received(answer, body)
+    async def _send(self, step: Send) -> Reply:
+        if step.timeout_s is None:
+            return await self._exchange(step)
+        try:
+            return await asyncio.wait_for(self._exchange(step), step.timeout_s)
+        except asyncio.TimeoutError as error:
+            raise TimedOut(f"the answer of {step.node} was not there by the deadline") from error
+
+    async def _exchange(self, step: Send) -> Reply:
+        sockets, node = self._sockets, step.node
+        try:
+            request = sockets.request(step)
+            response = await self._transports[node].handle_async_request(request)
+            try:
+                body = sockets.body(response, node)
+                async for piece in cast(AsyncIterable[bytes], response.stream):
+                    body.add(piece)
+            finally:
+                await response.aclose()
+            return reply_to(request, response, body)
+        except LikewiseClientError:
+            raise
+        except Exception as error:
+            raise translated(error, node) from error
+
+    async def _race(self, race: Race) -> tuple[Send, Reply]:
+        runners = {asyncio.ensure_future(self._run(race.first, race)): race.first}
+        first = next(iter(runners))
+        try:
+            done, pending = await asyncio.wait(runners, timeout=race.after_s)
+            if not done and (second := race.second()) is not None:
+                runners[asyncio.ensure_future(self._run(second, race))] = second
+                pending = set(runners)
+            while True:
+                for task in done:
+                    if task.exception() is None:
+                        return runners[task], task.result()
+                if not pending:
+                    return runners[first], first.result()
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in runners:
+                task.cancel()
+
+    async def _run(self, send: Send, race: Race) -> Reply:
+        alive: bool | None = None
+        try:
+            reply = await self._send(send)
+            alive = reply.status_code != BAD_GATEWAY
+            return reply
+        except Unavailable:
+            alive = False
+            raise
+        finally:
+            race.over(send, alive)

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import functools
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
 from likewise_client._answer import Answer, Entry, Page
-from likewise_client._base import BaseClient, Settings, describe, received
-from likewise_client._errors import translated_errors
-from likewise_client._exchange import Send, Sleep, Step, Steps
-from likewise_client._operations import Lookup, Operations
-from likewise_client._reuse import KeyFunction, Reuse, ReuseOptions
-from likewise_client._stream import Stream
+from likewise_client._base import BaseClient
+from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
+from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._inserts import Inserts
+from likewise_client._operations import Pages
+from likewise_client._reply import Reply
+from likewise_client._sockets import reply_to, translated
 
 if TYPE_CHECKING:
-    from typing_extensions import Concatenate, ParamSpec, Self, Unpack
-
-    P = ParamSpec("P")
+    from typing_extensions import Self
 
 T = TypeVar("T")
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
-def _method(operation: Callable[Concatenate[Operations, P], Steps[T]]) -> Callable[Concatenate[Client, P], T]:
-    """Return the method that carries out an operation."""
-
-    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._drive(operation(self._operations, *args, **kwargs))
-
-    return describe(method, operation)
-
-
-class Client(BaseClient):
+class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     """A client for one likewise server, or for several nodes. Safe to share between threads.
 
     nodes: base URLs. A function's requests go to the node that rendezvous hashing names, to the next one while
@@ -46,8 +36,10 @@ class Client(BaseClient):
         the server takes each connection for a device.
     timeout_s: longest wait for a connection from the pool, to send, and between two pieces of an answer.
     connect_timeout_s: longest wait for a new connection.
-    retry: see Retry.
-    max_connections: over all nodes.
+    retry: see Retry. breaker: see Breaker. hedge: see Hedge; default: none.
+    on_answer: called with an Event after each call, on the caller's thread; what it raises is logged and ignored.
+    device_cache: a DeviceCache, from which this device answers by itself as far as the server lets it; default: none.
+    max_connections: over all nodes, kept alive. With the extra `http2`, nodes reached over TLS are offered HTTP/2.
     max_answer_bytes: longest answer, decompressed; a longer one is a MalformedAnswer.
     proxy: URL of a proxy for all nodes; empty: none; default: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, where
         they can be used, and never for loopback.
@@ -59,74 +51,42 @@ class Client(BaseClient):
     a LikewiseClientError.
     """
 
-    def __init__(
-        self,
-        nodes: str | Sequence[str] = "http://127.0.0.1:8080",
-        *,
-        transport: httpx.BaseTransport | None = None,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(nodes, **settings)
-        self._http = httpx.Client(**self._sockets(transport, httpx.HTTPTransport))
-
-    infer = _method(Operations.infer)
-    lookup: Lookup[Answer, list[Answer]] = cast(Any, _method(Operations.lookup))
-    insert = _method(Operations.insert)
-    insert_many = _method(Operations.insert_many)
-    page = _method(Operations.page)
-    register = _method(Operations.register)
-    unregister = _method(Operations.unregister)
-    invalidate = _method(Operations.invalidate)
-    functions = _method(Operations.functions)
-    stats = _method(Operations.stats)
-
-    def entries(self, function: str, *, limit: int = 500) -> Iterator[Entry]:
-        """Yield all entries of a function at its node, page by page; entries may come and go meanwhile."""
-        page: Page | None = None
-        while page is None or page.after is not None:
-            page = self.page(function, limit=limit, behind=page)
-            yield from page.entries
-
-    def stream(self, function: str, name: str, *, drop_late: bool = False) -> Stream[Answer]:
-        """Return the stream of one camera: frames sent through it are answered from what changed between them.
-
-        function: `name` or `name@version`. name: 1 to 128 letters, digits, or . _ - : / signs; one for each camera.
-        drop_late: a frame that a newer one overtook raises Conflict instead of being computed.
-        """
-        return Stream(self.infer, function, name, drop_late)
-
-    def reuse(
-        self, function: str, *, key: KeyFunction | None = None, **options: Unpack[ReuseOptions]
-    ) -> Callable[[Callable[[In], Out]], Callable[[In], Out]]:
-        """Decorate a function of one input, computed on the device, so that neighbors share its results.
-
-        Each call looks up; on a miss it computes, measures the cost, and inserts.
-        key: from the input to its key, or keys by key type; without it the raw input is sent.
-        key_type: which key type is looked up. ttl_s, tags: as for `insert`.
-        encode, decode: from the function's result to JSON, bytes or an array, and back.
-        fallback: compute on the device while no server can be asked (default), instead of raising.
-        """
-        reuse = Reuse(function, key, **options)
-
-        def decorate(compute: Callable[[In], Out]) -> Callable[[In], Out]:
-            @functools.wraps(compute)
-            def reusing(value: In) -> Out:
-                result: Out = self._drive(reuse.steps(self._operations.exchange, value, lambda: compute(value)))
-                return result
-
-            return reusing
-
-        return decorate
+    _kind = httpx.HTTPTransport
+    _inserts = Inserts
 
     def close(self) -> None:
-        """Close all connections."""
-        self._http.close()
+        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        self._drive(self._leave())
+        for transport in set(self._transports.values()):
+            transport.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @staticmethod
+    def _method(operation: Callable[..., Steps[T]]) -> Callable[..., T]:
+        def method(self: Client, /, *args: Any, **kwargs: Any) -> T:
+            return self._drive(operation(self._operations, *args, **kwargs))
+
+        return method
+
+    @staticmethod
+    def _pages(operation: Callable[..., Pages]) -> Callable[..., Iterator[Entry]]:
+        def method(self: Client, /, *args: Any, **kwargs: Any) -> Iterator[Entry]:
+            pages = operation(self._operations, *args, **kwargs)
+            page: Page | None = None
+            with suppress(StopIteration):
+                while True:
+                    page = self._drive(pages.send(page))
+                    yield from page.entries
+
+        return method
+
+    def _doing(self, steps: Callable[[Any], Steps[T]]) -> Callable[[Any], T]:
+        return lambda value: self._drive(steps(value))
 
     def _drive(self, steps: Steps[T]) -> T:
         try:
@@ -145,13 +105,60 @@ class Client(BaseClient):
     def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):
             return self._send(step)
+        if isinstance(step, Race):
+            return self._race(step)
         return time.sleep(step.seconds) if isinstance(step, Sleep) else step.run()
 
-    def _send(self, step: Send) -> httpx.Response:
-        body = bytearray()
-        with translated_errors(step.node), self._http.stream(
-            step.method, step.url, headers=step.headers, content=step.body
-        ) as answer:  # fmt: skip
-            for chunk in answer.iter_bytes():
-                self._add(body, chunk, step.node)
-            return received(answer, body)
+    def _send(self, step: Send) -> Reply:
+        sockets, node = self._sockets, step.node
+        due = None if step.timeout_s is None else time.monotonic() + step.timeout_s
+        try:
+            request = sockets.request(step)
+            response = self._transports[node].handle_request(request)
+            try:
+                body = sockets.body(response, node)
+                for piece in cast(Iterable[bytes], response.stream):
+                    body.add(piece)
+                    if due is not None and time.monotonic() > due:
+                        raise TimedOut(f"the answer of {node} was not there by the deadline")
+            finally:
+                response.close()
+            return reply_to(request, response, body)
+        except LikewiseClientError:
+            raise
+        except Exception as error:
+            raise translated(error, node) from error
+
+    def _race(self, race: Race) -> tuple[Send, Reply]:
+        runners = {self._run(race.first, race): race.first}
+        done, pending = wait(runners, race.after_s)
+        if not done and (second := race.second()) is not None:
+            runners[self._run(second, race)] = second
+            pending = set(runners)
+        first = next(iter(runners))
+        while True:
+            for future in done:
+                if future.exception() is None:
+                    return runners[future], future.result()
+            if not pending:
+                return runners[first], first.result()
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+
+    def _run(self, send: Send, race: Race) -> Future[Reply]:
+        """Send on a thread of its own, which goes on to the end of it whoever has won."""
+
+        def run() -> None:
+            alive: bool | None = None
+            try:
+                reply = self._send(send)
+                alive = reply.status_code != BAD_GATEWAY
+                future.set_result(reply)
+            except BaseException as error:
+                alive = False if isinstance(error, Unavailable) else None
+                future.set_exception(error)
+            finally:
+                race.over(send, alive)
+
+        future: Future[Reply] = Future()
+        threading.Thread(target=run, name="likewise-hedge", daemon=True).start()
+        return future

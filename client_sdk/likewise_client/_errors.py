@@ -21,15 +21,11 @@ LikewiseClientError
     │   └── InvalidFunction      422
     ├── ModelFailed              500
     ├── Overloaded (also Unavailable)  429, 503, with retry_after_s
-    └── NotCached                504
+    ├── NotCached                504
+    └── DeadlineExceeded (also TimedOut)  504
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import httpx
 
 
 class LikewiseClientError(Exception):
@@ -56,7 +52,7 @@ class ConnectionFailed(Unavailable):
 
 
 class TimedOut(Unavailable):
-    """No answer within the client's timeout. The server may have seen the request."""
+    """No answer within the client's timeout, or the call's deadline. The server may have seen the request."""
 
 
 class MalformedAnswer(LikewiseClientError):
@@ -145,6 +141,10 @@ class NotCached(ServerProblem):
     """`only-if-cached`, and nothing that is safe to reuse."""
 
 
+class DeadlineExceeded(ServerProblem, TimedOut):
+    """The call's deadline passed while its input waited for the model; it was not computed."""
+
+
 BY_SLUG: dict[str, type[ServerProblem]] = {
     "bad-request": BadRequest,
     "undecodable-input": UndecodableInput,
@@ -161,6 +161,7 @@ BY_SLUG: dict[str, type[ServerProblem]] = {
     "model-failed": ModelFailed,
     "overloaded": Overloaded,
     "not-cached": NotCached,
+    "deadline-exceeded": DeadlineExceeded,
 }
 
 BY_STATUS: dict[int, type[ServerProblem]] = {
@@ -176,18 +177,3 @@ BY_STATUS: dict[int, type[ServerProblem]] = {
     503: Overloaded,
 }
 """For answers without a type that this version knows: a proxy's, or a newer server's."""
-
-
-@contextmanager
-def translated_errors(node: str) -> Iterator[None]:
-    """Turn httpx's exceptions into this package's, chained; none of httpx's passes."""
-    try:
-        yield
-    except (httpx.ConnectTimeout, httpx.ConnectError) as error:
-        raise ConnectionFailed(f"no connection to {node}: {error}") from error
-    except httpx.TimeoutException as error:
-        raise TimedOut(f"no answer from {node} in time: {type(error).__name__}") from error
-    except httpx.TransportError as error:
-        raise ConnectionFailed(f"the connection to {node} broke: {error}", sent=True) from error
-    except httpx.DecodingError as error:
-        raise MalformedAnswer(f"{node} sent a body that does not decode: {error}") from error

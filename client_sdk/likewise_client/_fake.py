@@ -45,6 +45,10 @@ class FakeFunction:
     """Length of a key, where several keys in one lookup are to be told apart; default: that of the first insert."""
     probes: int = 0
     """So many of the next would-be hits become probes."""
+    lease: float | None = None
+    """Probability of a probe in the leases that devices get for their own cache; None: they get none."""
+    changes: int = 0
+    """How often entries were taken out."""
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("hit", "miss", "probe"), 0))
     """Answers by outcome."""
     entries: list[StoredEntry] = field(default_factory=list, repr=False)

@@ -12,11 +12,35 @@ import hashlib
 import math
 import threading
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
 
 from likewise_client._errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """Settings of the circuit breaker that each node has.
+
+    Open, the node is passed over while another one is up, and by whoever does not wait, such as `reuse`. After a pause
+    it is half open: one request tries it, and closes it or opens it for twice as long.
+    """
+
+    failures: int = 1
+    """Opens after so many requests in a row that met no answer: refused, broken, timed out, or 502. At least 1."""
+    pause_s: float = 1.0
+    """How long it is open at first."""
+    max_pause_s: float = 30.0
+    """It is never open for longer than this."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.failures, float) or self.failures < 1:
+            raise ValueError(f"Breaker: failures is a whole number, at least 1, not {self.failures!r}")
+        for name in ("pause_s", "max_pause_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"Breaker: {name} is a number of seconds, at least 0, not {getattr(self, name)!r}")
 
 
 class _Node:
@@ -38,13 +62,12 @@ class Nodes:
         *,
         load_factor: float = 1.25,
         spare_load: int = 8,
-        first_pause_s: float = 1.0,
-        max_pause_s: float = 30.0,
+        breaker: Breaker | None = None,
     ) -> None:
         """Take base URLs, in any order.
 
         load_factor: a node takes at most this many times the mean of requests in flight, but always spare_load.
-        first_pause_s: a node that failed is passed over for so long; doubled each time, up to max_pause_s.
+        breaker: when a node that fails is passed over, and for how long.
         Raises InvalidInput for no URL, or one that is not http(s).
         """
         self.urls = tuple(dict.fromkeys(_normal(url) for url in urls))
@@ -54,8 +77,7 @@ class Nodes:
         self._clock = clock
         self._load_factor = load_factor
         self._spare_load = spare_load
-        self._first_pause_s = first_pause_s
-        self._max_pause_s = max_pause_s
+        self._breaker = breaker or Breaker()
         self._lock = threading.Lock()
 
     def rank(self, function: str) -> list[str]:
@@ -80,7 +102,7 @@ class Nodes:
                 return None
             node = self._nodes[order[0]]
             node.in_flight += 1
-            if node.failures:  # on trial: the others pass it over until this request is through
+            if node.failures >= self._breaker.failures:  # on trial: others pass it over until this is through
                 node.down_until = now + self._pause_s(node)
             return order[0]
 
@@ -100,7 +122,8 @@ class Nodes:
                 node.down_until = -math.inf
             elif alive is False:
                 node.failures += 1
-                node.down_until = self._clock() + self._pause_s(node)
+                if node.failures >= self._breaker.failures:
+                    node.down_until = self._clock() + self._pause_s(node)
 
     def _bound(self, now: float) -> float:
         up = [node for node in self._nodes.values() if node.down_until <= now]
@@ -108,7 +131,8 @@ class Nodes:
         return max(self._spare_load, math.ceil(self._load_factor * total / max(1, len(up))))
 
     def _pause_s(self, node: _Node) -> float:
-        return min(self._max_pause_s, self._first_pause_s * 2.0 ** min(node.failures - 1, 30))
+        breaker = self._breaker
+        return min(breaker.max_pause_s, breaker.pause_s * 2.0 ** min(node.failures - breaker.failures, 30))
 
 
 def _weight(name: str, url: str) -> bytes:

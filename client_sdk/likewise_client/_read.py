@@ -15,11 +15,13 @@ from typing import Any, cast
 import httpx
 
 from likewise_client._answer import Answer, Entry, Inserted, Outcome, Page, Ticket
+from likewise_client._device.pack import Packed, read_pack
 from likewise_client._errors import BY_SLUG, BY_STATUS, MalformedAnswer, Overloaded, ServerProblem
+from likewise_client._reply import Reply
 from likewise_client._wire import JSON, OCTETS, decode_result, likewise_status, parse_seconds
 
 
-def read_answer(response: httpx.Response, node: str) -> Answer:
+def read_answer(response: Reply, node: str) -> Answer:
     """Read the answer to an inference, or to a lookup of one key or input."""
     headers = response.headers
     status = likewise_status(headers.get("cache-status", ""))
@@ -34,7 +36,7 @@ def read_answer(response: httpx.Response, node: str) -> Answer:
         )
     media_type = headers.get("content-type", OCTETS).partition(";")[0].strip().lower()
     outcome: Outcome = "hit" if status.hit else "miss"
-    if status.detail in ("coalesced", "probe"):
+    if status.detail in ("coalesced", "probe", "variant"):
         outcome = cast(Outcome, status.detail)
     return Answer(
         outcome,
@@ -48,13 +50,14 @@ def read_answer(response: httpx.Response, node: str) -> Answer:
         given,
         node,
         status.detail,
+        headers.get("likewise-source", ""),
     )
 
 
-def read_answers(count: int) -> Callable[[httpx.Response, str], list[Answer]]:
+def read_answers(count: int) -> Callable[[Reply, str], list[Answer]]:
     """Return a reader of the answers to so many keys."""
 
-    def read(response: httpx.Response, node: str) -> list[Answer]:
+    def read(response: Reply, node: str) -> list[Answer]:
         answers = _list(read_object(response).get("answers"), node)
         if len(answers) != count:
             raise MalformedAnswer(f"{node} did not answer {count} keys one by one")
@@ -82,10 +85,10 @@ def _read_bulk_answer(answer: Any, node: str) -> Answer:
     return Answer("hit", result, body, media_type, entry, age_s, ttl_s, node=node, detail=detail)
 
 
-def read_inserted(count: int) -> Callable[[httpx.Response, str], list[Inserted]]:
+def read_inserted(count: int) -> Callable[[Reply, str], list[Inserted]]:
     """Return a reader of what became of so many inserts."""
 
-    def read(response: httpx.Response, node: str) -> list[Inserted]:
+    def read(response: Reply, node: str) -> list[Inserted]:
         entries = _list(read_object(response)["entries"], node)
         if len(entries) != count:
             raise MalformedAnswer(f"{node} confirmed {len(entries)} of {count} inserts")
@@ -94,10 +97,10 @@ def read_inserted(count: int) -> Callable[[httpx.Response, str], list[Inserted]]
     return read
 
 
-def read_page(after: str | None) -> Callable[[httpx.Response, str], Page]:
+def read_page(after: str | None) -> Callable[[Reply, str], Page]:
     """Return a reader of the page that was asked for. after: where it begins."""
 
-    def read(response: httpx.Response, node: str) -> Page:
+    def read(response: Reply, node: str) -> Page:
         document = read_object(response)
         entries = tuple(
             Entry(
@@ -121,7 +124,7 @@ def read_page(after: str | None) -> Callable[[httpx.Response, str], Page]:
     return read
 
 
-def read_functions(response: httpx.Response, node: str) -> list[dict[str, Any]]:
+def read_functions(response: Reply, node: str) -> list[dict[str, Any]]:
     """Read the functions that a node serves."""
     found = read_object(response).get("functions")
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
@@ -129,7 +132,7 @@ def read_functions(response: httpx.Response, node: str) -> list[dict[str, Any]]:
     return found
 
 
-def read_count(response: httpx.Response, node: str) -> int:
+def read_count(response: Reply, node: str) -> int:
     """Read how many entries were invalidated."""
     count = read_object(response).get("invalidated")
     if not isinstance(count, int):
@@ -137,7 +140,26 @@ def read_count(response: httpx.Response, node: str) -> int:
     return count
 
 
-def read_object(response: httpx.Response, _node: str = "") -> dict[str, Any]:
+def read_change(response: Reply, node: str) -> dict[str, Any] | None:
+    """Read a stream of server-sent events that ends with a change; None: it ended without one."""
+    for line in reversed(response.content.decode("utf-8", "replace").splitlines()):
+        if line.startswith("data:"):
+            change = json.loads(line[5:])
+            _text(change["version"], node)
+            _list(change["entries"], node)
+            return cast("dict[str, Any]", change)
+    return None
+
+
+def read_packed(response: Reply, node: str) -> tuple[dict[str, Any], list[Packed]]:
+    """Read the entries that a device warms up with."""
+    try:
+        return read_pack(response.content)
+    except (ValueError, KeyError, RecursionError) as error:
+        raise MalformedAnswer(f"{node} sent no pack of entries: {error}") from error
+
+
+def read_object(response: Reply, _node: str = "") -> dict[str, Any]:
     """Read a JSON object."""
     try:
         value = json.loads(response.content)
@@ -148,7 +170,7 @@ def read_object(response: httpx.Response, _node: str = "") -> dict[str, Any]:
     return value
 
 
-def read_problem(response: httpx.Response) -> ServerProblem:
+def read_problem(response: Reply) -> ServerProblem:
     """Return the error that a response of status 400 or more means."""
     try:
         document = read_object(response)
@@ -156,7 +178,7 @@ def read_problem(response: httpx.Response) -> ServerProblem:
         document = {"detail": response.content[:200].decode(errors="replace")}
     slug = str(document.get("type", "")).rpartition("/")[2]
     kind = BY_SLUG.get(slug) or BY_STATUS.get(response.status_code, ServerProblem)
-    title = str(document.get("title") or response.reason_phrase or "Error")
+    title = str(document.get("title") or httpx.codes.get_reason_phrase(response.status_code) or "Error")
     problem = kind(response.status_code, title, str(document.get("detail") or ""), slug)
     if isinstance(problem, Overloaded):
         problem.retry_after_s = parse_seconds(response.headers.get("retry-after"), time.time())

@@ -15,7 +15,9 @@ class Retry:
     """Settings for trying again: exponential backoff with full jitter, honoring `Retry-After`.
 
     A round asks each node at most once; only between rounds does the client sleep. Rounds follow each other until
-    the deadline, so that a server that restarts within it is waited for.
+    the deadline, so that a server that restarts within it is waited for. What a client may repeat is bounded over all
+    its calls, too: once its budget is spent, a failure is raised at once. Where a node could not even be reached, the
+    next one is asked all the same.
     """
 
     rounds: int | None = None
@@ -26,10 +28,21 @@ class Retry:
     """No backoff is longer than this."""
     deadline_s: float = 30.0
     """No round begins later than this after the call began."""
+    budget: float = 0.2
+    """Retries and hedges for each call of the client, over all its calls; 0 leaves `burst` and `per_s`."""
+    burst: int = 100
+    """Retries and hedges that a client may make at once, beyond the budget's share; they come back with its calls."""
+    per_s: float = 0.5
+    """Retries that come back with time, so that a client that calls seldom outlasts more than one outage."""
 
     def __post_init__(self) -> None:
         if self.rounds is not None and (isinstance(self.rounds, float) or self.rounds < 1):
             raise ValueError(f"Retry: rounds is a whole number, at least 1, or None, not {self.rounds!r}")
+        if isinstance(self.burst, float) or self.burst < 0:
+            raise ValueError(f"Retry: burst is a whole number, at least 0, not {self.burst!r}")
+        for name in ("budget", "per_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"Retry: {name} is a number, at least 0, not {getattr(self, name)!r}")
         for name in ("first_delay_s", "max_delay_s", "deadline_s"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"Retry: {name} is a number of seconds, at least 0, not {getattr(self, name)!r}")

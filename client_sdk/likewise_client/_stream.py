@@ -19,9 +19,17 @@ class Stream(Generic[One]):
         self.name = name
         self._drop_late = drop_late
 
-    def infer(self, frame: Input, *, media_type: str | None = None) -> One:
+    def infer(self, frame: Input, *, media_type: str | None = None, number: int | None = None) -> One:
         """Return the function's result for the next frame; see `Client.infer`.
 
-        Wait for one answer before sending the next frame, or they may change places on their way.
+        number: the frame's place in the stream, ascending from 0 up, by which the server tells a late one. Without
+            numbers wait for one answer before sending the next frame, or they may change places on their way.
         """
-        return self._infer(self.function, frame, media_type=media_type, stream=self.name, drop_late=self._drop_late)
+        return self._infer(
+            self.function,
+            frame,
+            media_type=media_type,
+            stream=self.name,
+            drop_late=self._drop_late,
+            frame_number=number,
+        )

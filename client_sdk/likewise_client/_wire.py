@@ -18,13 +18,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from likewise_client._errors import InvalidInput, MalformedAnswer
+from likewise_client._media import Picture, Sound, compact, encode_pil, encode_pixels, encode_sound, is_pil
 
 NPY = "application/x-npy"
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 
-Input = Union[bytes, bytearray, memoryview, NDArray[Any], "os.PathLike[str]", Sequence[Any], Mapping[str, Any]]
-"""What `infer` takes: encoded bytes, an array, a file's path, or JSON-able lists and dicts."""
+Input = Union[
+    bytes, bytearray, memoryview, NDArray[Any], Picture, Sound, "os.PathLike[str]", Sequence[Any], Mapping[str, Any]
+]
+"""What `infer` takes: encoded bytes, an array, an image of Pillow's, a sound, a file's path, lists and dicts (JSON)."""
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -53,10 +56,14 @@ _MAGIC = (
 )
 
 
-def encode_input(value: Input, media_type: str | None = None, *, lists_as: str = JSON) -> tuple[bytes, str]:
+def encode_input(
+    value: Input, media_type: str | None = None, *, lists_as: str = JSON, narrow: bool = False
+) -> tuple[bytes, str]:
     """Return an input's bytes and media type.
 
-    media_type: what bytes are in, or overrides a path's suffix; told from the first bytes where absent.
+    media_type: what bytes are in, or overrides a path's suffix; told from the first bytes where absent. Of a picture
+        in memory (pixels, or Pillow's): what it is sent as.
+    narrow: for a model, which has a type of its own: an array is sent in the smallest one that holds the same numbers.
     lists_as: JSON or NPY, how to send nested lists (a lookup cannot take them as JSON, which names keys there).
     Raises InvalidInput for what cannot be encoded or is no media type, OSError for a path that cannot be read.
     """
@@ -65,7 +72,13 @@ def encode_input(value: Input, media_type: str | None = None, *, lists_as: str =
         body = bytes(value)
         return body, media_type or _sniff(body)
     if isinstance(value, np.ndarray):
-        return encode_npy(value), media_type or NPY
+        if media_type is not None and media_type.startswith("image/"):
+            return encode_pixels(value, media_type), media_type
+        return encode_npy(compact(value) if narrow else value), media_type or NPY
+    if isinstance(value, Sound):
+        return encode_sound(value), media_type or "audio/wav"
+    if is_pil(value):
+        return encode_pil(value, media_type or "image/png"), media_type or "image/png"
     if isinstance(value, os.PathLike):
         path = Path(value)
         known = media_type or MEDIA_TYPES.get(path.suffix.lower())

@@ -26,6 +26,7 @@ import numpy as np
 
 from likewise_client._errors import BY_SLUG
 from likewise_client._fake import FakeFunction, Key, RefusedError, StoredEntry, input_key, json_key, vector
+from likewise_client._fake_lease import LEASE, description, told, wants_probe, warm_up
 from likewise_client._wire import JSON, OCTETS, encode_json
 
 __all__ = ["FakeFunction", "FakeServer", "RecordedCall"]
@@ -137,11 +138,16 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
             ("POST", "lookup"): self._lookup,
             ("POST", "entries"): self._insert,
             ("GET", "entries"): self._page,
+            ("POST", "warm-up"): self._warm_up,
             ("DELETE", "entries"): self._invalidate,
         }
+        if (call.method, call.route) == ("GET", call.function):
+            return _json(description(function))
+        if (call.method, call.route) == ("POST", LEASE):
+            return _json({"live": False})
         if (call.method, call.route) not in routes:
             raise RefusedError(404, "not-found", f"{call.method} {call.route} is not served here.")
-        return routes[call.method, call.route](function, call)
+        return told(function, call.headers, routes[call.method, call.route](function, call))
 
     def _overview(self, call: RecordedCall) -> httpx.Response:
         functions = self._functions.values()
@@ -187,7 +193,10 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def _infer(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
         control = {part.strip() for part in call.headers.get("cache-control", "").split(",")}
         key = input_key(call.body, call.headers.get("content-type", ""))
-        found = None if control & {"no-cache", "no-store"} else self._nearest(function, key, None, call)
+        asked_before = function.tickets.pop(call.headers.get("likewise-ticket", ""), None)
+        function.redeemed += asked_before == call.node
+        skips = control & {"no-cache", "no-store"} or asked_before is not None or wants_probe(call.headers)
+        found = None if skips else self._nearest(function, key, None, call)
         probing = found is not None and "only-if-cached" not in control and function.takes_probe()
         if found and not probing:
             exact = isinstance(key, bytes) or any(np.array_equal(key, other) for other in found.keys.values())
@@ -200,7 +209,8 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
             body = encode_json(function.compute(call.body))
         except Exception as error:
             raise RefusedError(500, "model-failed", str(error)) from error
-        function.counts["probe" if probing else "miss"] += 1
+        if asked_before is None:
+            function.counts["probe" if probing else "miss"] += 1
         headers = {"Content-Type": JSON, "Age": "0", "Cache-Status": "likewise; fwd=bypass"}
         if "no-store" not in control:
             entry = function.store({"": key}, body, JSON, function.ttl_s, (), self._clock())
@@ -228,7 +238,7 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self, function: FakeFunction, call: RecordedCall, key: Key, key_type: str | None
     ) -> httpx.Response:
         found = self._nearest(function, key, key_type, call)
-        probing = found is not None and function.takes_probe()
+        probing = found is not None and (wants_probe(call.headers) or function.takes_probe())
         if found and not probing:
             return self._hit(function, found)
         function.counts["probe" if probing else "miss"] += 1
@@ -277,6 +287,9 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         kept = function.store(keys, body, media_type, ttl_s, one.get("tags", ()), self._clock())
         return {"id": kept.id, "stored": True}
 
+    def _warm_up(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
+        return httpx.Response(200, content=warm_up(function, call.body, self._clock()))
+
     def _invalidate(self, function: FakeFunction, call: RecordedCall) -> httpx.Response:
         query = call.query
         kept = [
@@ -286,6 +299,7 @@ class FakeServer(httpx.BaseTransport, httpx.AsyncBaseTransport):
         ]
         count = len(function.entries) - len(kept)
         function.entries[:] = kept
+        function.changes += count > 0
         return _json({"invalidated": count})
 
     def _nearest(

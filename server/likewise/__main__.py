@@ -26,10 +26,21 @@ VERBS = {
     "settings": ("likewise.commands.settings", "print all settings with the values that would be used"),
     "evaluate": ("likewise.evaluation", "replay a workload, or inputs of your own, without a server; report accuracy"),
     "tune": ("likewise.tuning", "find the key that brings most on inputs of your own, and write it into the spec"),
+    "estimate": (
+        "likewise.commands.estimate",
+        "tell time and memory of a model on this machine, from its description alone",
+    ),
+    "compress": ("likewise.compression", "make smaller variants of a function's model, and measure them"),
     "replay": ("likewise.commands.replay", "play what a server recorded against a server, at its own pace or faster"),
 }
 """By verb: its module, and the help that the list of verbs shows."""
-_EXTRAS = {"likewise.evaluation": "evaluate", "likewise.commands.replay": "evaluate", "likewise.tuning": "tune"}
+_EXTRAS = {
+    "likewise.evaluation": "evaluate",
+    "likewise.commands.replay": "evaluate",
+    "likewise.tuning": "tune",
+    "likewise.compression": "tune",
+    "likewise.commands.estimate": "tune",
+}
 """By module: what brings the packages that it needs beside the server's own."""
 
 _DESCRIPTION = """\

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from likewise.access import AccessControl
 from likewise.captures.files import CaptureWriter, worker_path
 from likewise.function.assembly import Assembler, Defaults
+from likewise.function.governor import CostLimits
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
@@ -50,7 +51,8 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     clock = time.time
     readers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "likewise-read")
     slots, threads = inference_shape(settings)
-    limit_memory(settings.model_memory_bytes or available_bytes() // 2)
+    model_bytes = settings.model_memory_bytes or available_bytes() // 2
+    limit_memory(model_bytes)
     runners = ThreadPoolExecutor(slots, "likewise-infer")
     # a seeded coin can be foreseen: for tests alone
     coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random
@@ -75,6 +77,21 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
             invalidated_tags=settings.invalidated_tags,
             max_devices=settings.max_devices,
             stream_bytes=settings.stream_bytes,
+            costs=CostLimits(
+                settings.inference_budget,
+                settings.power_budget_w,
+                settings.inference_w,
+                settings.latency_ms / 1000.0,
+                settings.emergency_target,
+            ),
+            account_inference=settings.account_budget,
+            trunk_bytes=settings.trunk_bytes,
+            variant_bytes=settings.variant_memory_bytes or model_bytes // 4,
+            lease_s=settings.lease_s,
+            lease_tokens=settings.lease_tokens,
+            lease_most_tokens=settings.lease_most_tokens,
+            max_leases=settings.max_leases,
+            max_account_leases=settings.max_account_leases,
             ticket_prefix=place.prefix if place else "",
         ),
         Workers(runners, slots),
@@ -137,6 +154,8 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
         max_keys_per_lookup=settings.max_keys_per_lookup,
         max_answer_bytes=settings.max_answer_bytes,
         max_entries_per_insert=settings.max_entries_per_insert,
+        warm_up_bytes=settings.warm_up_bytes,
+        max_change_listeners=settings.max_change_listeners,
         journal_statistics=journal.statistics,
         workers=workers,
     )

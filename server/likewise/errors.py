@@ -20,6 +20,7 @@ LikewiseError
 ├── HeadTooLarge              431
 ├── ModelFailed               500
 ├── Overloaded                503  with retry_after_s
+├── DeadlineExceeded          504  the time that the client gave it passed before it was computed
 ├── NotCached                 504  `only-if-cached` and nothing safe to reuse (RFC 9111, section 5.2.1.7)
 ├── SettingsError             (start-up only)
 └── JournalError              503
@@ -193,6 +194,14 @@ class Overloaded(LikewiseError):
     def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(LikewiseError):
+    """The time that the client gave the request passed while it waited; it is not computed any more."""
+
+    status = 504
+    title = "Deadline exceeded"
+    slug = "deadline-exceeded"
 
 
 class NotCached(LikewiseError):

@@ -76,6 +76,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("tags", "tag_set_of", "<i8", "", interned="tag_sets"),
     Fact("digest", "digests", f"V{DIGEST_BYTES}", f"V{DIGEST_BYTES}", default=b"", since=3),
     Fact("signature", "signature_of", "<i8", "u2", interned="signatures", default="", since=3),
+    Fact("origin", "origin_of", "<i8", "u2", interned="origins", default="", since=3),
 )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Coroutine, Sequence
 from time import perf_counter
 from typing import Any
 
+from likewise.climbing import Climber
 from likewise.errors import NotCached
 from likewise.events import Answered
 from likewise.function.coalescing import Leader
 from likewise.function.function import Function
+from likewise.function.tickets import Pending
 from likewise.records import Invalidated
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
-from likewise.steps import Steps
 from likewise.types import Entry, Key, Keys, Reason, Result, Session, Source, Verdict
 
 NOTHING = Verdict(Source.NONE, Reason.NO_OFFER)
@@ -28,21 +29,34 @@ CLOCKS_DIFFER_S = 5.0
 adopted here either, since it may have been made before. It costs a few inferences, and nothing on a single node."""
 
 
-class Pipeline(Steps):
+class Pipeline(Climber):
     """Answers requests. One per worker, on its event loop."""
 
     # ── raw inputs ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def answer(
-        self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None
+        self,
+        fn: Function,
+        media_type: str,
+        body: bytes,
+        control: Control = NO_CONTROL,
+        session: Session | None = None,
+        ticket: str = "",
     ) -> Answer:
         """Return the result for a raw input, from reuse or from the model. Raises LikewiseError.
 
         session: that of the device that asks; None where it is not known.
+        ticket: that of a lookup of the input's key that found nothing; the result is computed, and learned from for it.
         """
         asked = await fn.reader.read(media_type, body, control, session)
+        if ticket and not (control.no_store or control.only_if_cached or control.stream):
+            pending = fn.tickets.redeem(ticket)
+            if pending is not None:
+                return await self._answer_ticket(fn, asked, pending)
         if control.stream and fn.streams and not control.no_store:
             await fn.streams.follow(asked)
+            if fn.governor is not None and asked.offered is not None:
+                fn.governor.charge(asked.account, asked.offered.cost_s)
         found = self._climb(fn, asked)
         return found if isinstance(found, Answer) else await found
 
@@ -95,9 +109,19 @@ class Pipeline(Steps):
                     if asked.session is not None:
                         asked.session.last = offer.label
                 return self._reuse(fn, asked, offer, outcome)
+        if control.claim is not None:
+            verdict = fn.claimed(verdict, control.claim)
+        variants = fn.variants
+        if (
+            variants is not None
+            and asked.offered is None
+            and not (verdict.probe or control.no_cache or control.only_if_cached)
+        ):
+            return self._ask_variants(fn, variants, asked, verdict)
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
-                self._run(self._compute(fn, asked, verdict, fn.in_flight.lead(asked.body, asked.key)))
+                leader = fn.in_flight.lead(asked.body, asked.key)
+                self._run(self._compute(fn, asked, verdict, leader, fn.nearest_id(verdict)))
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
 
@@ -110,11 +134,11 @@ class Pipeline(Steps):
         """Wait for an inference in flight where that promises an answer, then decide as ever."""
         outcome = _HIT
         while (same := fn.in_flight.same(asked.body)) is not None:
-            if (answer := await self._wait(fn, same.done)) is not None:
+            if (answer := await self._wait(fn, asked, same.done)) is not None:
                 return self._share(fn, asked, answer)
         near = fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
         if near is not None:
-            await self._wait(fn, near.done)
+            await self._wait(fn, asked, near.done)
             outcome, asked.neighbors = Outcome.COALESCED, None  # entries came and went while this waited
         found = self._decide(fn, asked, outcome)
         return found if isinstance(found, Answer) else await found
@@ -170,6 +194,8 @@ class Pipeline(Steps):
             if not control.no_cache and (control is NO_CONTROL or fn.fresh(verdict.slot, control)):
                 return self._reuse(fn, asked, verdict, _HIT)
             verdict = fn.observe(verdict)
+        if control.claim is not None:
+            verdict = fn.claimed(verdict, control.claim)
         outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
         ticket = fn.tickets.issue(asked.key_type, verdict, fn.nearest_id(verdict), asked.session)
         fn.tell(asked, outcome, verdict.reason)
@@ -224,24 +250,33 @@ class Pipeline(Steps):
         result, id, age_s, ttl_s, cost_s = fn.namespace.use(verdict.slot)
         reason = verdict.reason
         fn.tell(asked, outcome, reason, cost_s, result)
-        return _new(Answer, (result, outcome, reason, id, age_s, ttl_s, True, verdict.confidence))
+        return _new(Answer, (result, outcome, reason, id, age_s, ttl_s, True, verdict.confidence, ""))
 
-    def _compute_now(self, fn: Function, asked: Asked, verdict: Verdict) -> Coroutine[Any, Any, Answer]:
-        """Return what computes and answers. Others with the same input wait for it from now on, begun or not."""
+    def _compute_now(
+        self, fn: Function, asked: Asked, verdict: Verdict, nearest_id: int | None = None
+    ) -> Coroutine[Any, Any, Answer]:
+        """Return what computes and answers. Others with the same input wait for it from now on, begun or not.
+
+        nearest_id: as `Function.nearest_id` has it of a verdict made just now; of one made before, as it was then.
+        """
+        if fn.governor is not None and not verdict.probe and asked.offered is None:
+            fn.governor.admit(asked.account)
+        nearest_id = fn.nearest_id(verdict) if nearest_id is None else nearest_id
         leader = fn.in_flight.lead(asked.body, asked.key)
-        work = self._answer_computed(fn, asked, verdict, leader)
+        work = self._answer_computed(fn, asked, verdict, leader, nearest_id)
         leader.hold(work, lambda: fn.abandon(verdict))
         return work
 
-    async def _answer_computed(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader) -> Answer:
-        work = self._compute(fn, asked, verdict, leader)
+    async def _answer_computed(
+        self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader, nearest_id: int
+    ) -> Answer:
+        work = self._compute(fn, asked, verdict, leader, nearest_id)
         # What a probe finds out settles the budget, so it goes on when its client has gone, or cannot wait any longer.
-        answer = await (self._wait(fn, self._run(work)) if verdict.probe else work)
+        answer = await (self._wait(fn, asked, self._run(work)) if verdict.probe else work)
         fn.tell(asked, answer.outcome, answer.reason, 0.0, answer.result)
         return answer
 
-    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader) -> Answer:
-        nearest_id = fn.nearest_id(verdict)
+    async def _compute(self, fn: Function, asked: Asked, verdict: Verdict, leader: Leader, nearest_id: int) -> Answer:
         if verdict.reuse:
             verdict = fn.observe(verdict)
         with leader:
@@ -268,7 +303,33 @@ class Pipeline(Steps):
             leader.done.set_result(answer)
             return answer
 
+    async def _answer_ticket(self, fn: Function, asked: Asked, pending: Pending) -> Answer:
+        """Compute what a lookup did not find. It was counted then, so it is not counted again."""
+        work = self._compute_ticket(fn, asked, pending)
+        return await (self._wait(fn, asked, self._run(work)) if pending.verdict.probe else work)
+
+    async def _compute_ticket(self, fn: Function, asked: Asked, pending: Pending) -> Answer:
+        verdict = pending.verdict
+        try:
+            if fn.governor is not None and not verdict.probe:
+                fn.governor.admit(asked.account)
+            result, cost_s = await fn.infer(asked, probe=verdict.probe)
+            self._check_size(result)
+        except BaseException:
+            fn.abandon(verdict, pending.key_type)
+            raise
+        lesson, label = self._learn(fn, pending.key_type, verdict, pending.nearest_id, result)
+        entry_id = -1
+        if lesson.insert and not fn.retired:
+            entry = self.entry(fn, fn.keys(asked), result, cost_s, digest=asked.digest, signature=asked.signature)
+            self._keep(fn, entry, label)
+            entry_id = entry.id
+        outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
+        return Answer(result, outcome, verdict.reason, entry_id, 0.0, fn.namespace.default_ttl_s, entry_id >= 0)
+
     async def _bypass(self, fn: Function, asked: Asked) -> Answer:
+        if fn.governor is not None:
+            fn.governor.admit(asked.account)
         result, _ = await fn.infer(asked, probe=False)
         self._check_size(result)
         fn.tell(asked, Outcome.BYPASS, "no-store")

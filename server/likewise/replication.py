@@ -11,21 +11,25 @@ from itertools import chain, groupby
 from pathlib import Path
 from time import monotonic, perf_counter
 
+from likewise.decision.ladder import Ladder
 from likewise.errors import JournalError, LikewiseError
 from likewise.function.adoption import SLICE_BYTES, slices
 from likewise.function.function import Function
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
 from likewise.journal.blocks import entries_of
+from likewise.learning.projections import Projector
 from likewise.lookup.bulk import blocks, hold, release
 from likewise.lookup.saved import restore, save
-from likewise.ports import Journal
+from likewise.ports import Journal, Policy
 from likewise.records import EntryBlock, Inserted, Invalidated, Learned, Observed, Record, Registered, Unregistered
 from likewise.types import Entry
 
 log = logging.getLogger("likewise.replication")
 
 PROJECTION = ":projection"
+LADDER = ":ladder"
+"""Under which name a function's ladder is kept; no key type can be called so."""
 """After the name of a key type, which has no colon: the record of what its projector learned, not its policy."""
 
 SLICE_S = 0.003
@@ -153,7 +157,9 @@ class Keeper:
 
     def _restore(self, fn: Function, record: Learned) -> None:
         name, projection, _ = record.key_type.partition(PROJECTION)
-        learner = (fn.projectors if projection else fn.policies).get(name)
+        learner: Policy | Projector | Ladder | None = (fn.projectors if projection else fn.policies).get(name)
+        if record.key_type == LADDER and fn.variants is not None:
+            learner = fn.variants.ladder
         if learner is None:
             return  # a key type that is gone, or is projected no more
         try:
@@ -297,6 +303,10 @@ class Keeper:
                 if requests and self._written.get((fn.journal_id, key_type)) != requests:
                     self._written[fn.journal_id, key_type] = requests
                     self._journal.append(Learned(fn.journal_id, key_type, policy.state()))
+            ladder = fn.variants.ladder if fn.variants is not None else None
+            if ladder is not None and self._written.get((fn.journal_id, LADDER), 0) != ladder.counters.requests:
+                self._written[fn.journal_id, LADDER] = ladder.counters.requests
+                self._journal.append(Learned(fn.journal_id, LADDER, ladder.state()))
             for key_type, projector in fn.projectors.items():
                 name = key_type + PROJECTION
                 if projector.fits and self._written.get((fn.journal_id, name)) != projector.fits:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from likewise.types import Halfway, Input, Key, Neighbors, Result, Session
+
+_FOREVER = float("inf")
 
 
 class Outcome(StrEnum):
@@ -17,6 +20,8 @@ class Outcome(StrEnum):
     """A hit for the very input that was computed before: it cannot be false."""
     COALESCED = "coalesced"
     """Answered with an inference that was in flight already."""
+    VARIANT = "variant"
+    """Computed by a cheaper model of the same function, within the error budget."""
     MISS = "miss"
     PROBE = "probe"
     BYPASS = "bypass"
@@ -35,6 +40,8 @@ class Answer(NamedTuple):
     ttl_s: float = float("inf")
     stored: bool = False
     confidence: float = float("-inf")
+    variant: str = ""
+    """Name of the variant that computed it; empty: none did."""
 
 
 class Ticket(NamedTuple):
@@ -58,7 +65,7 @@ class StreamTag(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What a request's Cache-Control asks for (RFC 9111, section 5.2.1), and the stream that it belongs to."""
+    """What a request's Cache-Control asks for (RFC 9111, section 5.2.1), its stream, and how long it waits."""
 
     no_cache: bool = False
     """Compute, then learn from it and keep it."""
@@ -72,6 +79,10 @@ class Control:
     """Reuse only entries that stay valid for at least this long."""
     stream: StreamTag | None = None
     """The camera that the input is a frame of."""
+    timeout_s: float = float("inf")
+    """An answer that takes longer is of no use; counted from when the request is read."""
+    claim: Any = None
+    """The probe that a device makes by its lease; goes with `no_cache`."""
 
 
 NO_CONTROL = Control()
@@ -111,3 +122,14 @@ class Asked:
     lookup_s: float = field(default=-1.0, init=False)
     decide_s: float = field(default=-1.0, init=False)
     infer_s: float = field(default=-1.0, init=False)
+
+    @property
+    def account(self) -> str:
+        """Whose budgets it spends; empty: those that all without an access key share."""
+        return "" if self.session is None else self.session.account
+
+    @property
+    def left_s(self) -> float:
+        """Seconds for which an answer is still of use."""
+        timeout_s = self.control.timeout_s
+        return timeout_s if timeout_s == _FOREVER else timeout_s - (perf_counter() - self.started)

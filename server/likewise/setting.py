@@ -141,10 +141,13 @@ def row(default: object, help: str, **more: Any) -> Any:  # noqa: A002 - the wor
 
 
 def rows_of(table: type) -> tuple[Setting, ...]:
-    """Return the rows of a dataclass in the order of its fields; one without a group belongs to the group above it."""
+    """Return the rows of a dataclass in the order of its fields, inherited ones last.
+
+    One without a group belongs to the group above it.
+    """
     types = get_type_hints(table)
     rows: list[Setting] = []
-    for each in fields(table):
+    for each in sorted(fields(table), key=lambda field: field.name not in table.__annotations__):
         more = {"group": rows[-1].group if rows else "", **each.metadata}
         rows.append(Setting(name=each.name, type=types[each.name], default=each.default, **more))
     return tuple(rows)

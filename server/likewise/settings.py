@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from likewise.budget_settings import BudgetSettings
 from likewise.errors import SettingsError
+from likewise.lease_settings import LeaseSettings
 from likewise.setting import Setting, row, rows_of
 
 _MIB = 1 << 20
@@ -19,7 +21,7 @@ _MIB = 1 << 20
 
 # ruff: noqa: RUF009 - each call describes a field, the defaults themselves are immutable
 @dataclass(frozen=True)
-class Settings:
+class Settings(LeaseSettings, BudgetSettings):
     """All settings of a server, checked. May be built directly, with any left out at its default."""
 
     host: str = row(
@@ -299,6 +301,7 @@ class Settings:
                 f"Setting workers is {self.workers}, but the {self.journal} journal cannot be shared. "
                 "Set journal to redis with redis_url, or workers to 1."
             )
+        self.check_target(self.accuracy_target)
         if self.max_upload_bytes < self.max_body_bytes:
             raise SettingsError(
                 f"Setting max_upload_bytes ({self.max_upload_bytes}) is less than max_body_bytes "

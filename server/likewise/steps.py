@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from likewise.errors import TooLarge
+from likewise.errors import DeadlineExceeded, TooLarge
 from likewise.function.function import Function
 from likewise.ports import Journal
 from likewise.randomness import system_ids
@@ -39,12 +39,14 @@ class Steps:
         tags: tuple[str, ...] = (),
         digest: bytes = b"",
         signature: str = "",
+        origin: str = "",
     ) -> Entry:
         """Return a new entry, stamped now, with an id of its own."""
         now = self._clock()
         limit = fn.namespace.default_ttl_s
         expires_at = now + (limit if ttl_s is None else min(ttl_s, limit))
-        return Entry(self._new_id(), keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature)
+        id = self._new_id()
+        return Entry(id, keys, result, cost_s, now, expires_at, tags, digest=digest, signature=signature, origin=origin)
 
     async def flush(self) -> None:
         """Return once everything so far is as durable as the journal makes it."""
@@ -74,6 +76,10 @@ class Steps:
             self._journal.append(Learned(fn.journal_id, key_type, fn.policies[key_type].state()))
         return lesson, label
 
+    def secure(self, fn: Function) -> None:
+        """Have the journal know what leases hold, so that no crash gives it back."""
+        self._journal.append(Learned(fn.journal_id, fn.key_type, fn.policies[fn.key_type].state()))
+
     def _withdraw(self, fn: Function, entry_id: int) -> None:
         if entry_id >= 0:
             record = Invalidated(fn.journal_id, self._clock(), (entry_id,))
@@ -98,11 +104,17 @@ class Steps:
         if not task.cancelled():
             task.exception()  # whoever waited has it; where nobody did, the budget was told
 
-    async def _wait(self, fn: Function, work: asyncio.Future[T]) -> T:
-        """Wait for what others need, too, as long as a request waits for inference. Raises Overloaded after that."""
+    async def _wait(self, fn: Function, asked: Asked, work: asyncio.Future[T]) -> T:
+        """Wait for what others need, too, as long as a request waits for inference.
+
+        Raises Overloaded after that, or DeadlineExceeded where the request gives it less time.
+        """
         assert fn.runner is not None
+        left_s = asked.left_s
         with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(work), fn.runner.patience_s)
+            return await asyncio.wait_for(asyncio.shield(work), min(left_s, fn.runner.patience_s))
+        if left_s < fn.runner.patience_s:
+            raise DeadlineExceeded("The time in Request-Timeout passed while its result was computed for others, too.")
         raise fn.runner.overloaded(f"waited over {fn.runner.patience_s:g} s for inference")
 
     def _check_size(self, result: Result) -> None:

@@ -96,6 +96,8 @@ class Source(StrEnum):
     """The entry of the very same input."""
     NEIGHBOR = "neighbor"
     """An entry whose key is near."""
+    VARIANT = "variant"
+    """A cheaper model of the same function."""
     STREAM = "stream"
     """The frame itself, computed from what changed since the one before."""
 
@@ -152,8 +154,12 @@ class Verdict:
     """Whose tokens it was decided by; the policy's business."""
     deferred: bool = False
     """True: somebody else computes it and may never bring the result."""
+    climb: Any = None
+    """What the ladder asked for it beyond the neighbors; the ladder's business."""
     origin: Any = None
     """The stream whose offer it is about; None: that of near neighbors."""
+    claim: Any = None
+    """A probe of a device by its lease, to be settled with the computed label; None: there is none."""
 
     @property
     def reuse(self) -> bool:
@@ -229,6 +235,8 @@ class Entry:
     """16 bytes that name what the model sees, so that an exact repeat is known; empty: unknown."""
     signature: str = ""
     """Dtype and shape of an array input: results answer only inputs of the same; empty for other kinds."""
+    origin: str = ""
+    """The variant that computed it; empty: the full model, or a device. Nothing is learned from a variant's results."""
 
 
 @dataclass(frozen=True, slots=True)

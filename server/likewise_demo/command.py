@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from likewise.errors import LikewiseError, SettingsError
+from likewise.errors import LikewiseError
 from likewise.workloads.make import open_workload
 from likewise_demo import figures, page
 from likewise_demo.comparison import Boxes, Comparison
 from likewise_demo.phones import Play, play
-from likewise_demo.process import ServerProcess
+from likewise_demo.process import ServerProcess, functions_for
 from likewise_demo.scores import Scores, score
 from likewise_demo.table import table
 
@@ -130,21 +130,6 @@ class Command:
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(scores.document(), indent=2) + "\n")
         console.print(f"plots: {', '.join(str(each) for each in pictures)}; page: {where}")
-
-
-def functions_for(name: str) -> Path:
-    """Return the folder of functions to serve: `functions` here, what came in the package, or the checkout's.
-
-    Raises SettingsError, with the remedy, where none of them holds the function.
-    """
-    package = Path(__file__).parent
-    for folder in (Path("functions"), package / "functions", package.parents[1] / "functions"):
-        if (folder / name / "function.toml").is_file():
-            return folder
-    raise SettingsError(
-        f"The function `{name}` is not here: only `digits` comes with the program. Name the folder that holds it with "
-        "--functions DIR; the project's repository has one."
-    )
 
 
 def _share(text: str) -> float:

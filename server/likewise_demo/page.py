@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from likewise_demo.scores import Scores
@@ -23,25 +23,43 @@ img { max-width: 100%; background: white; border-radius: .5rem; margin: .5rem 0;
 
 def write(folder: Path, scores: Scores, pictures: Sequence[Path]) -> Path:
     """Write index.html into a folder, with the pictures inside it, and return its path."""
+    smaller = sum(count for source, (count, _) in scores.sources.items() if source not in ("cache", "model"))
+    by_variants = f", {smaller:,} from a smaller model" if smaller else ""
     lead = (
         f"{scores.devices} {scores.senders} sent {scores.requests:,} inputs. {scores.inferences_saved:,} answers came "
-        f"from what had been computed before; {scores.accuracy:.2%} of all answers are what the model says "
-        f"(target {scores.target:.0%}). The mean latency was {scores.speedup:.1f} times lower."
+        f"from what had been computed before{by_variants}; {scores.accuracy:.2%} of all answers are what the model "
+        f"says (target {scores.target:.0%}). The mean latency was {scores.speedup:.1f} times lower."
     )
-    body = "".join(
-        f"<tr><td>{html.escape(what)}</td><td>{html.escape(reuse)}</td><td>{html.escape(without)}</td></tr>"
-        for what, reuse, without in rows(scores)
-    )
+    body = [("", "with reuse", "without"), *rows(scores)]
+    return document(folder / "index.html", f"likewise: {scores.workload}", lead, body, pictures)
+
+
+def document(
+    path: Path,
+    title: str,
+    lead: str,
+    rows: Sequence[Sequence[str]],
+    pictures: Sequence[Path],
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a page with a table, whose first row is its head, pictures, and notes below; return its path."""
+    head, *body = ("".join(f"<{cell}>{html.escape(text)}</{cell}>" for text in row) for cell, row in _cells(rows))
+    table = "".join(f"<tr>{row}</tr>" for row in (head, *body))
     images = "".join(
         f'<img alt="{each.stem}" src="data:image/png;base64,{base64.b64encode(each.read_bytes()).decode()}">'
         for each in pictures
     )
-    path = folder / "index.html"
+    below = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     path.write_text(
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>likewise: {html.escape(scores.workload)}</title><style>{_STYLE}</style>"
-        f"<h1>likewise: {html.escape(scores.workload)}</h1><p class=lead>{html.escape(lead)}</p>"
-        f"<table><tr><th></th><th>with reuse</th><th>without</th></tr>{body}</table>{images}</html>\n",
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+        f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead)}</p>"
+        f"<table>{table}</table>{images}{f'<ul>{below}</ul>' if below else ''}</html>\n",
         encoding="utf-8",
     )
     return path
+
+
+def _cells(rows: Sequence[Sequence[str]]) -> Iterator[tuple[str, Sequence[str]]]:
+    for at, row in enumerate(rows):
+        yield "td" if at else "th", row

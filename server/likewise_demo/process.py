@@ -35,24 +35,48 @@ class ServerProcess:
         self._start_s = start_s
         self.url = ""
         self.pid = 0
+        self.exit_code = 0
+        """How it ended, once it was ended: 0 where it let go in good order."""
 
     def __enter__(self) -> Self:
         self._scratch = tempfile.TemporaryDirectory(prefix="likewise-demo-")
         self._log = (Path(self._scratch.name) / "server.log").open("w+")
-        self._process = subprocess.Popen(  # noqa: S603 our own command, no shell
-            [*self._arguments, "--data-dir", self._scratch.name],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,  # a group of its own, which ends as a whole
-        )
-        self.pid = self._process.pid
+        self._start()
         try:
             self._wait()
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds of all its threads so far, to a hundredth; 0 where the system does not tell."""
+        try:
+            parts = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+    def kill(self) -> None:
+        """End it as a power cut would: at once, with all that it has not written."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Start it again after `kill`, where it was and with the data that it left. Raises LikewiseError."""
+        self._start("--port", self.url.rpartition(":")[2])
+        self._wait()
+
+    def _start(self, *options: str) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 our own command, no shell
+            [*self._arguments, *options, "--data-dir", self._scratch.name],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # a group of its own, which ends as a whole
+        )
+        self.pid = self._process.pid
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -63,10 +87,16 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self.exit_code = int(self._process.returncode)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)  # workers that outlived their supervisor
         self._log.close()
         self._scratch.cleanup()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is over, for whatever reason."""
+        return self._process.poll() is not None
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self._start_s
@@ -87,3 +117,18 @@ class ServerProcess:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+
+def functions_for(name: str) -> Path:
+    """Return the folder of functions to serve: `functions` here, what came in the package, or the checkout's.
+
+    Raises SettingsError, with the remedy, where none of them holds the function.
+    """
+    package = Path(__file__).parent
+    for folder in (Path("functions"), package / "functions", package.parents[1] / "functions"):
+        if (folder / name / "function.toml").is_file():
+            return folder
+    raise SettingsError(
+        f"The function `{name}` is not here: only `digits` comes with the program. Name the folder that holds it with "
+        "--functions DIR; the project's repository has one."
+    )

@@ -43,6 +43,8 @@ class Scores:
     speedup: float
     """Mean latency without reuse ÷ with."""
     inferences_saved: int
+    sources: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Answers, and wrong ones among them, by what gave them: the cache, each variant by its name, the model."""
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     """(requests so far, hit rate of the last 100, accuracy so far)."""
 
@@ -72,6 +74,7 @@ def score(
     recent: list[bool] = []
     curve = []
     count = 0
+    sources: dict[str, tuple[int, int]] = {"cache": (0, 0)}
     for position, answer, model in pairs(reuse, without):
         truth = comparison.label(model)
         wrong = not comparison.same(answer, model)
@@ -82,6 +85,9 @@ def score(
         false_hits += answer.from_cache and wrong
         correct_hits += answer.from_cache and not wrong
         right += not wrong
+        source = "cache" if answer.from_cache else answer.variant or "model"
+        answers, mistakes = sources.get(source, (0, 0))
+        sources[source] = answers + 1, mistakes + wrong
         count += 1
         if stream[position].held_out:
             held += 1
@@ -111,7 +117,8 @@ def score(
         baseline_p50_ms=float(np.percentile(base, 50)),
         baseline_p99_ms=float(np.percentile(base, 99)),
         speedup=float(base.mean() / ms.mean()) if ms.mean() else 0.0,
-        inferences_saved=hits,
+        inferences_saved=count - sources.get("model", (0, 0))[0],
+        sources=sources,
         curve=curve,
     )
 

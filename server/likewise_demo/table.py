@@ -27,7 +27,16 @@ def rows(scores: Scores) -> list[tuple[str, str, str]]:
         ("99th percentile", f"{s.p99_ms:.2f} ms", f"{s.baseline_p99_ms:.2f} ms"),
         ("speed-up of the mean", f"{s.speedup:.1f} ×", ""),
         ("inferences saved", f"{s.inferences_saved:,}", ""),
+        *(
+            (f"answered by the {source}", f"{count:,} ({count / max(1, s.requests):.1%}), {wrong:,} wrong", "")
+            for source, (count, wrong) in sorted(s.sources.items(), key=_place)
+        ),
     ]
+
+
+def _place(item: tuple[str, tuple[int, int]]) -> int:
+    """Return where a source stands: the cache first, the model last, variants between in the order of their coming."""
+    return {"cache": 0, "model": 2}.get(item[0], 1)
 
 
 def table(scores: Scores) -> Table:

@@ -158,3 +158,37 @@ def _npy(array):
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
+
+
+def test_a_deadline_that_has_passed_is_told(server, toys):
+    """504 with its own problem for what is not computed any more; a hit is answered all the same."""
+    late = infer(server, toys.picture(1, 77), **{"request-timeout": "0"})
+    assert late.status_code == 504
+    assert late.json()["type"].endswith("/deadline-exceeded")
+    assert infer(server, toys.picture(1, 77), **{"request-timeout": "30"}).status_code == 200
+    hit = infer(server, toys.picture(1, 77), **{"request-timeout": "0"})
+    assert (hit.status_code, "detail=exact" in hit.headers["cache-status"]) == (200, True)
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "1e9", "nan", "1s", "0x1", "1,5"])
+def test_a_deadline_that_is_none_is_refused(server, toys, value):
+    """Named in the problem."""
+    answer = infer(server, toys.picture(1), **{"request-timeout": value})
+    assert answer.status_code == 400
+    assert "Request-Timeout" in answer.json()["detail"]
+
+
+def test_an_input_is_sent_only_where_its_key_found_nothing(server, toys):
+    """With the ticket of the lookup; the answer says how it came about, and the ticket is used up."""
+    body = toys.picture(3, 4711)
+    missed = server.http.post("/v1/functions/quadrants/lookup", content=body, headers=PNG)
+    assert missed.status_code == 204
+    before = server.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    ticket = {"likewise-ticket": missed.headers["likewise-ticket"]}
+    answer = infer(server, body, **ticket)
+    assert answer.json()["label"] == toys.labels[3]
+    assert answer.headers["cache-status"].startswith("likewise; fwd=miss; stored")
+    after = server.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    assert after["requests"] == before["requests"]
+    assert after["tickets"] == before["tickets"] - 1
+    assert "hit" in infer(server, body, **ticket).headers["cache-status"]

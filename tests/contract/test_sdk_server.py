@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import kind_picture, write_function
 
 from likewise_client import (
     AsyncClient,
     Client,
     Computed,
+    Conflict,
     InvalidFunction,
     InvalidInput,
     InvalidValue,
@@ -267,3 +269,58 @@ def test_a_full_process_serves_the_sdk(functions_dir: Path, toys: Any) -> None:
         answers = [client.infer("quadrants", toys.picture(i % 4, seed=i)) for i in range(400)]
     assert all(answer.result["label"] == toys.labels[i % 4] for i, answer in enumerate(answers[:20]))
     assert any(answer.from_cache for answer in answers)
+
+
+def test_an_input_is_sent_where_its_key_found_nothing(real: Client, toys: Any) -> None:
+    """The real server computes it for the ticket, and keeps it."""
+    (quadrants,) = (each for each in real.functions() if each["name"] == "quadrants")
+    key = np.full(quadrants["keys"][0]["dimension"], 9.0)
+    before = real.stats()["functions"]["quadrants@1"]
+    answer = real.infer("quadrants", toys.picture(2, 99), key=key, key_first=True)
+    assert (answer.outcome, answer.stored, answer.result["label"]) == ("miss", True, toys.labels[2])
+    after = real.stats()["functions"]["quadrants@1"]
+    assert after["tickets"] == before["tickets"]
+    assert after["inferences"] == before["inferences"] + 1
+    assert real.infer("quadrants", toys.picture(2, 99), deadline_s=30).detail == "exact"
+
+
+def test_pictures_in_memory_are_read_by_the_real_server(real: Client, toys: Any) -> None:
+    """As the file is that they were read from."""
+    cv2 = pytest.importorskip("cv2")
+    pixels = cv2.imdecode(np.frombuffer(toys.picture(1, 5), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    by_file = real.infer("quadrants", toys.picture(1, 5), cache="no-store")
+    assert real.infer("quadrants", pixels, media_type="image/png", cache="no-store").result == by_file.result
+
+
+def test_a_frame_with_a_number_that_has_passed_is_late(tmp_path: Path, live: Any) -> None:
+    """Dropped where the stream asks for that, else computed in full; the next number goes on."""
+    folder = write_function(tmp_path / "functions")
+    pictures = [kind_picture(1, seed) for seed in range(4)]
+    with Client(live(functions=folder.parent).url) as client:
+        camera = client.stream("kinds", "cam", drop_late=True)
+        assert camera.infer(pictures[0], number=5).found
+        with pytest.raises(Conflict) as late:
+            camera.infer(pictures[1], number=4)
+        assert late.value.slug == "late-frame"
+        assert client.stream("kinds", "cam").infer(pictures[2], number=4).found
+        assert camera.infer(pictures[3], number=6).found
+
+
+def test_pixels_are_reduced_as_the_real_server_says(live: Any) -> None:
+    """Fewer bytes, and the same result to within the rounding of gray levels."""
+    folder = Path(__file__).parents[2] / "functions"
+    rows, columns = np.mgrid[0:192, 0:192]
+    apart = np.hypot(rows - 96, columns - 96)[:, :, None]
+    ring = np.where(apart < 80, [200, 30, 40], [110, 110, 110])
+    noise = np.random.default_rng(1).normal(0, 6, (192, 192, 3))
+    pixels = np.clip(np.where(apart < 50, [240, 240, 235], ring) + noise, 0, 255).astype(np.uint8)
+    sent: list[int] = []
+    with Client(live(functions=folder).url, on_answer=lambda event: sent.append(event.bytes_sent)) as client:
+        (signs,) = (each for each in client.functions() if each["name"] == "signs")
+        assert signs["input"]["sizes"] == [[32, 32], [48, 48]]
+        sent.clear()
+        whole = client.infer("signs", pixels, media_type="image/png", cache="no-store")
+        small = client.infer("signs", pixels, media_type="image/png", cache="no-store", reduce="auto")
+    assert small.result["label"] == whole.result["label"]
+    assert abs(small.result["confidence"] - whole.result["confidence"]) < 0.02
+    assert sent[2] < 0.7 * sent[0]

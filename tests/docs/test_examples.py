@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cameras import write_video
+
+from likewise_watch.command import main as watch
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -16,13 +19,14 @@ SHARED = {
     "share_results.py": r"computed (?P<computed>\d+) of 400, (?P<right>\d+) right\ninvalidated [1-9]",
     "many_devices.py": r"(?P<found>\d+) of 500 found by noisy keys, (?P<right>\d+) right",
 }
-TESTED = {*SHARED, "infer_file.py", "testing_an_app.py"}
+TESTED = {*SHARED, "camera_app.py", "changes.py", "infer_file.py", "testing_an_app.py", "voice_app.py"}
 
 
-def run(script: str, *arguments: str) -> str:
+def run(script: str, *arguments: str, given: str | None = None) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / script), *arguments],
         capture_output=True,
+        input=given,
         text=True,
         timeout=600,
         check=False,
@@ -54,6 +58,32 @@ def test_files_are_inferred(server: Any, toys: Any, tmp_path: Path) -> None:
         (tmp_path / f"{quadrant}.png").write_bytes(toys.picture(quadrant))
     output = run("infer_file.py", server.url, "quadrants", str(tmp_path / "0.png"), str(tmp_path / "3.png"))
     assert re.search(r"0\.png: .*north-west.*\n3\.png: .*south-east", output)
+
+
+def test_a_camera_and_a_microphone_share_results(live: Any) -> None:
+    """Against a real server with the bundled functions; without either, frames and words are made up."""
+    url = live(functions=ROOT / "functions").url
+    seen = run("camera_app.py", url, "--frames", "180")
+    found = re.search(r"(\d+) frames in .* s, (\d+) reused, (\d+) late\n(\d+) kB sent", seen)
+    assert found is not None, seen
+    frames, reused, late, sent_kb = map(int, found.groups())
+    assert frames + late == 180
+    assert reused > 15
+    assert sent_kb > 180
+    heard = run("voice_app.py", url, "--commands", "60")
+    said = re.search(r"(\d+) commands, (\d+) reused; (\d+) seconds of silence", heard)
+    assert said is not None, heard
+    assert int(said[1]) == 60
+    assert int(said[2]) > 2
+    assert int(said[3]) > 0
+
+
+def test_changes_of_a_watched_video_are_told(server: Any, tmp_path: Path) -> None:
+    """From the lines that `likewise watch` writes."""
+    film, out = write_video(tmp_path / "film.mp4", [0, 0, 3, 3, 3, 1]), tmp_path / "out.jsonl"
+    assert watch([str(film), "--function", "quadrants", "--url", server.url, "--output", str(out)]) == 0
+    told = run("changes.py", given=out.read_text()).splitlines()
+    assert [line.split(" ", 1)[1] for line in told] == ["film: north-west", "film: south-east", "film: north-east"]
 
 
 def test_the_testing_example_passes() -> None:

@@ -22,7 +22,7 @@ BAR = Bar("row", "a row", "/s", "a baseline", 0.5)
 
 def test_a_moment_of_the_rows_runs() -> None:
     """Servers, load and measurements work together; every row that was asked for has a ratio."""
-    rows = ["lookup/echo", "in-process"]
+    rows = ["lookup/echo", "in-process", "device/lookup"]
     command = [sys.executable, "-m", "benchmarks", "--quick", *(part for row in rows for part in ("--only", row))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False, env=os.environ)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,7 @@ from redis_server import find_redis
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.drills import invalidation, kill, nodes, outage, restart, sharing, workers  # noqa: E402
+from benchmarks.drills import clients, invalidation, kill, nodes, outage, restart, sharing, watch, workers  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -90,6 +90,15 @@ def test_two_workers_answer_from_what_either_got(tmp_path: Path) -> None:
     assert figure.value > 0
 
 
+def test_a_camera_over_rtsp_is_watched_on_when_it_or_the_server_comes_back(tmp_path: Path) -> None:
+    """With GStreamer's RTSP server; every frame is answered or counted as dropped."""
+    if watch.gstreamer_python() is None:
+        pytest.skip("no GStreamer RTSP server here (Debian: gir1.2-gst-rtsp-server-1.0 and plugins)")
+    figures = {figure.bar: figure for figure in watch.drill(tmp_path, quick=True)}
+    assert all(figures[bar].measured for bar in watch.BARS)
+    assert figures[watch.LOST].value == 0, figures[watch.LOST].note
+
+
 def test_both_journals_take_the_same_load(tmp_path: Path) -> None:
     """Lookups and inserts are answered with either journal; the command prints its table and judges nothing."""
     output = tmp_path / "drills.json"
@@ -98,3 +107,10 @@ def test_both_journals_take_the_same_load(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SQLite journal: inserts" in done.stdout
     assert not output.exists()
+
+
+def test_many_sdk_clients_at_once_fail_no_call(tmp_path: Path) -> None:
+    """A few seconds of it; that memory stays flat takes the whole drill to tell."""
+    figures = {figure.bar: figure for figure in clients.drill(tmp_path, clients=60, seconds=3.0)}
+    assert figures[clients.FAILED].value == 0, figures[clients.FAILED].note
+    assert set(figures) == set(clients.BARS)

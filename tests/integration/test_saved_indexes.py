@@ -57,6 +57,7 @@ class Stub:
         self.adopter = Adopter(self.namespace)
         self.policies: dict[str, Any] = {}
         self.projectors: dict[str, Any] = {}
+        self.variants = None
 
     def tend(self) -> None: ...
 

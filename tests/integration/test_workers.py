@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
@@ -9,7 +10,9 @@ import signal
 import time
 
 import httpx
+import numpy as np
 import pytest
+from graphs import GraphBuilder
 from redis import Redis
 
 from likewise.errors import SettingsError
@@ -133,3 +136,42 @@ def test_a_ticket_finds_its_worker(process, redis_server, tmp_path):
     assert 'likewise_bar{function="words@1",worker="1"}' in metrics
     counted = re.findall(r'likewise_requests_total\{function="words@1",outcome="\w+"\} ([\d.]+)', metrics)
     assert sum(map(float, counted)) == 600
+
+
+@pytest.mark.redis
+@pytest.mark.timeout(600)
+def test_frames_of_one_camera_meet_one_worker(process, redis_server, tmp_path):
+    """Over whatever connection they come; late ones are told by their numbers, and bad input is refused as ever."""
+    net = GraphBuilder(1, 3, 24, 24)
+    layer = net.add("Relu", [net.conv("x", 8, 3, 1)], (8, 24, 24))
+    folder = tmp_path / "functions" / "cars"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "model.onnx").write_bytes(net.model([net.conv(layer, 2, 1, 1)]))
+    (folder / "function.toml").write_text(
+        '[input]\nkind = "array"\n[model]\n[result]\nkind = "tensors"\ntolerance = [1e-3, 1e-3]\n'
+        '[[keys]]\nextractor = "vector"\ndimension = 1728\n'
+    )
+    options = ("--workers", "2", "--journal", "redis", "--redis-url", redis_server.url)
+    server = process(*options, functions=tmp_path / "functions")
+
+    def send(frame, camera, number, **more):
+        buffer = io.BytesIO()
+        np.save(buffer, frame)
+        headers = {"content-type": "application/x-npy", "likewise-stream": f"{camera};frame={number};late=drop", **more}
+        with httpx.Client(base_url=server.url, timeout=60) as client:  # a new connection: either worker
+            return client.post("/v1/functions/cars/infer", content=buffer.getvalue(), headers=headers)
+
+    cameras = [f"cam-{number}" for number in range(6)]
+    rng = np.random.default_rng(3)
+    frames = {camera: rng.random((3, 24, 24)).astype(np.float32) for camera in cameras}
+    for number in range(8):
+        for camera in cameras:
+            frames[camera][:, 3:6, 3:6] = rng.random((3, 3, 3))
+            assert send(frames[camera], camera, number).status_code == 200
+    for camera in cameras:
+        assert send(frames[camera], camera, 3).status_code == 409
+    assert send(np.zeros(5, np.float32), "cam-1", 9).status_code == 422
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        stats = client.get("/v1/stats").json()
+    assert len(stats["workers"]) == 2
+    assert stats["functions"]["cars@1"]["video"]["streams"] == len(cameras)  # none of them at both

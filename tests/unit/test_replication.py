@@ -30,7 +30,7 @@ class Stub:
         self.policies = {"v": make_policy("calibrated+ledger", 0.95, random.Random(1).random)}
         self.evidence = Exchange(self.id, self.policies)
         self.dimensions = {"v": 2}
-        self.streams = None
+        self.streams = self.variants = None
         self.projectors = {"v": Projector(self.namespace, "v", None)}
         self.adopter = Adopter(self.namespace, self.labels, self.projectors["v"].tend, lambda: 100.0)
 

@@ -13,7 +13,8 @@ from likewise.errors import LikewiseError, UnknownFunction
 from likewise.files import sync_folder
 from likewise.function.parts import Limits, Parts
 from likewise.function.registration_folder import function_folders
-from likewise.function.spec import NAME, SPEC_FILE
+from likewise.function.spec import SPEC_FILE
+from likewise.function.spec_table import NAME
 from likewise.function.spec_text import read_spec
 from likewise.options import add_arguments as add_settings
 from likewise.options import read_settings

@@ -210,7 +210,9 @@ def _outcome(cache_status: str) -> str:
     details = {each.removeprefix("detail=") for each in fields if each.startswith("detail=")}
     if "hit" in fields:
         return next(iter(details & {"coalesced", "exact"}), "hit")
-    return "probe" if "probe" in details else "miss" if "fwd=miss" in fields else "bypass"
+    if made := details & {"probe", "variant"}:
+        return next(iter(made))
+    return "miss" if "fwd=miss" in fields else "bypass"
 
 
 def _label(body: bytes) -> object:

@@ -43,6 +43,7 @@ class Budget:
             raise InvalidValue(f"max_accounts is {max_accounts}; give at least 1.")
         self._options = (accuracy_target, slack, cap, accuracy_of)
         self._limit = max_accounts
+        self._relaxed: float | None = None
         self._forgotten = Ledger(*self._options)  # what those that went had spent, for the certificate
         self._left_behind = float("inf")  # tokens that new ones may start with
         self._ledgers: OrderedDict[str, Ledger] = OrderedDict()
@@ -60,8 +61,16 @@ class Budget:
         self._ledgers.move_to_end(account)
         return ledger
 
+    def relax(self, target: float | None) -> None:
+        """Let requests earn tokens by another accuracy target from now on, in (0, 1); None: by the budget's own."""
+        self._relaxed = target
+        for ledger in self._ledgers.values():
+            ledger.relax(1.0 - (self._options[0] if target is None else target))
+
     def _open(self, account: str) -> Ledger:
         ledger = self._ledgers[account] = Ledger(*self._options)
+        if self._relaxed is not None:
+            ledger.relax(1.0 - self._relaxed)
         ledger.tokens = min(ledger.slack, self._left_behind)
         self._left_behind -= ledger.tokens
         self._trim()

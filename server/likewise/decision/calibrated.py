@@ -7,27 +7,21 @@ would-be hits are probed. With a ledger the accuracy target is a theorem on any 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import exp, log, sqrt
-from typing import Any
 
-from likewise.decision.budget import Budget
-from likewise.decision.calibration import CAUTION, RECENT, Calibration, Evidence, plausible
-from likewise.decision.charges import ChargeCheck
-from likewise.decision.counters import Coin, Counters, unusable
+from likewise.decision.calibration import RECENT, Evidence, plausible
+from likewise.decision.experience import Experience
 from likewise.decision.ledger import Ledger
-from likewise.decision.prices import FIRST_PRICE, MAX_ERROR, PRUDENCE, highest_acceptable_error, price_after
-from likewise.decision.repeats import RepeatPrior
+from likewise.decision.prices import MAX_ERROR, PRUDENCE, highest_acceptable_error
 from likewise.decision.votes import adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
-from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Sample, Session, Source, Verdict
+from likewise.types import Lesson, Neighbors, Reason, Sample, Session, Source, Verdict
 
 REFIT_EVERY = 8
 """Checked requests between two fits; fewer at the start, when each one tells more."""
 BURST = 24
 """Requests that are probed more often after a confident hit would have been wrong (without a ledger)."""
-FAIR = 2.0
-"""How many times its equal share of the evidence an account may give."""
 FRESH = 1024
 """Requests that wait for a fit, at most, when a probe is taken."""
 SCALE_SAMPLES = 200
@@ -38,7 +32,7 @@ _NONE, _NEIGHBOR = Source.NONE, Source.NEIGHBOR
 _BELOW_BAR, _BUDGET, _PROBE, _CONFIDENT = Reason.BELOW_BAR, Reason.BUDGET, Reason.PROBE, Reason.CONFIDENT
 
 
-class Calibrated:
+class Calibrated(Experience):
     """Reuses the winner of the vote where its calibrated confidence passes the bar.
 
     accuracy_target: in (0, 1): of all answers, at least this share shall be right.
@@ -51,39 +45,6 @@ class Calibrated:
 
     evidence_schema = "margin, nearness, share, few, before / 1"
     """Names the evidence of its samples; raise the number when it is taken otherwise."""
-
-    def __init__(
-        self,
-        accuracy_target: float,
-        coin: Coin,
-        budget: Budget | None = None,
-        strictness: str | None = None,
-        probing: float = 0.02,
-    ) -> None:
-        if not 0.0 < accuracy_target < 1.0:
-            raise InvalidValue(f"The accuracy target is {accuracy_target}; give one between 0 and 1, such as 0.95.")
-        strictness = strictness or ("bold" if budget is not None else "normal")
-        if strictness not in CAUTION:
-            raise InvalidValue(f"strictness is `{strictness}`; give one of {', '.join(CAUTION)}.")
-        if not 0.0 < probing <= 1.0:
-            raise InvalidValue(f"probing is {probing}; give a share above 0 and at most 1.")
-        self._name = "calibrated+ledger" if budget is not None else "calibrated"
-        self._target = accuracy_target
-        self._epsilon = 1.0 - accuracy_target
-        self._coin = coin
-        self._budget = budget
-        self._shared = budget.ledger() if budget is not None else None
-        self._probing = probing
-        self._counters = Counters()
-        self._calibration = Calibration(self._epsilon, CAUTION[strictness])
-        self._scale = 0.0
-        self._typical = 0.1  # q: running mean of exp(-confidence / 2) over would-be hits
-        self._repeat_prior = RepeatPrior()
-        self._burst = 0
-        self._since = 0
-        self._charge_check = ChargeCheck()
-        self._price = FIRST_PRICE
-        self._share = 1.0  # of the evidence that one account may give
 
     def _judge(self, neighbors: Neighbors, last: int) -> tuple[int, int, Evidence, float]:
         """Return what `Calibration.weigh` does; last: what the device was answered last, or -1."""
@@ -185,15 +146,6 @@ class Calibrated:
             self._count(evidence, ledger, False)
         return Verdict(_NEIGHBOR, _CONFIDENT, neighbors, slot, label, False, probability, z, evidence, 0.0, session)
 
-    def _count(self, evidence: Evidence, ledger: Ledger | None, checked: bool) -> bool:
-        """Take a request that got its answer into the mix; of an account that had more than its share, only a few."""
-        calibration = self._calibration
-        if ledger is not None and not ledger.counts(self._share * calibration.clock, checked):
-            return False
-        calibration.clock += 1
-        calibration.fresh_mix.append(evidence)
-        return True
-
     def confident(self, neighbors: Neighbors, ledger: Ledger | None = None) -> bool:
         """Say whether such neighbors pass the bar, without accounting for anything."""
         calibration = self._calibration
@@ -280,70 +232,8 @@ class Calibrated:
             self._since = 0
             self._refit()
 
-    def _refit(self) -> None:
-        self._repeat_prior.absorb()
-        calibration = self._calibration
-        if self._budget is None:
-            calibration.refit()
-            return
-        # the bar lets through what the richest account may afford; each one's own price is asked after it
-        self._price = price_after(calibration.clock)
-        accounts = len(self._budget)
-        self._share = min(1.0, FAIR / accounts)
-        self._charge_check.compare(calibration.clock)
-        calibration.refit(
-            highest_acceptable_error(self._epsilon, self._budget.most_tokens, self._price) / self._charge_check.factor
-        )
-
     def abandon(self, verdict: Verdict) -> None:
         """Say that no answer will come: a reservation of the ledger is spent, or failing on purpose would be free."""
         if verdict.charge and verdict.ledger is not None:
             verdict.ledger.spend(verdict.charge, verdict.deferred)
         verdict.charge, verdict.ledger = 0.0, None
-
-    def statistics(self) -> PolicyStatistics:
-        """Return a snapshot of the counters; the bar is in log-odds. With a ledger: its tokens and certificate."""
-        budget = self._budget
-        bound, tokens = (budget.bound(), budget.mean_tokens) if budget is not None else (math.nan, math.nan)
-        return self._counters.statistics(self._name, self._target, self._calibration.bar, bound, tokens)
-
-    def state(self) -> Mapping[str, Any]:
-        """Return everything learned, JSON-able (about 40 kB when full)."""
-        return {
-            "policy": self._name,
-            "counters": self._counters.state(),
-            "calibration": self._calibration.state(),
-            "repeats": self._repeat_prior.state(),
-            "scale": self._scale,
-            "typical": self._typical,
-            "since": self._since,
-            "charge_check": self._charge_check.state(),
-            "target": self._target,
-            "budget": self._budget.state() if self._budget is not None else None,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned; a shared budget keeps the newest of its sharers'. Raises InvalidValue."""
-        calibration, counters = Calibration(self._epsilon, 0.0), Counters()
-        prior, check = RepeatPrior(), ChargeCheck()
-        try:
-            if state["policy"] != self._name:
-                raise ValueError(state["policy"])
-            scale, typical = float(state["scale"]), float(state["typical"])
-            since = int(state["since"])
-            if not (0.0 <= scale < math.inf and 0.0 < typical < math.inf):
-                raise ValueError(f"scale {scale}, typical {typical}")
-            counters.restore(state["counters"])
-            calibration.restore(state["calibration"])
-            prior.restore(state["repeats"])
-            check.restore(state["charge_check"], calibration.clock)
-        except (KeyError, TypeError, ValueError) as error:
-            raise unusable(self._name, error) from error
-        if self._budget is not None:
-            self._budget.restore(state.get("budget") or {})
-        self._counters, self._repeat_prior, self._charge_check = counters, prior, check
-        self._calibration.restore(state["calibration"])
-        self._scale, self._typical = scale, typical
-        self._since, self._burst = since, 0
-        if state.get("target") != self._target:
-            self._refit()  # the bar was set for another target

@@ -224,8 +224,8 @@ class Calibration:
             "clock": self.clock,
             "seen": self._seen,
             "mixed": self._mixed,
-            "checked": _pack(table),
-            "mix": _pack(self._mix[:mixed]),
+            "checked": pack(table),
+            "mix": pack(self._mix[:mixed]),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -234,7 +234,7 @@ class Calibration:
         bar = math.inf if state["bar"] is None else float(state["bar"])
         ratio, clock = float(state["ratio"]), int(state["clock"])
         seen, mixed = int(state["seen"]), int(state["mixed"])
-        table, mix = _unpack(state["checked"], WIDTH + 3), _unpack(state["mix"], WIDTH)
+        table, mix = unpack(state["checked"], WIDTH + 3), unpack(state["mix"], WIDTH)
         if len(weights) != WIDTH or not all(map(math.isfinite, [*weights, ratio])) or math.isnan(bar):
             raise ValueError("weights, ratio or bar out of range")
         if len(table) != min(seen, CHECKED) or len(mix) != min(mixed, RECENT) or clock < 0:
@@ -265,11 +265,13 @@ def error_probability(confidence: Floats) -> Floats:
     return wrong
 
 
-def _pack(table: Floats) -> str:
+def pack(table: Floats) -> str:
+    """Return a table as base64 of little-endian float32."""
     return base64.b64encode(np.ascontiguousarray(table, dtype="<f4").tobytes()).decode("ascii")
 
 
-def _unpack(text: str, width: int) -> Floats:
+def unpack(text: str, width: int) -> Floats:
+    """Return what `pack` was given. Raises ValueError where it is none, or not all of it is finite."""
     numbers = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4").astype(np.float64)
     table = numbers.reshape(-1, width)
     if not np.isfinite(table).all():

@@ -57,8 +57,8 @@ class Ledger:
     """
 
     __slots__ = ("_deferred", "_largest", "_reserved", "_sums", "_written_off", "accuracy_of", "accuracy_target",
-                 "cap", "computed", "counted", "earns_by_hits", "epsilon", "passed_over", "rarest", "requests",
-                 "slack", "spent", "tokens")  # fmt: skip
+                 "cap", "computed", "counted", "earns_by_hits", "epsilon", "passed_over", "pressed", "rarest",
+                 "requests", "slack", "spent", "tokens")  # fmt: skip
 
     def __init__(
         self, accuracy_target: float, slack: float = 3.0, cap: float = 100.0, accuracy_of: AccuracyOf = "answers"
@@ -83,6 +83,8 @@ class Ledger:
         """Those of them that were computed for certain."""
         self.counted = self.passed_over = 0
         """Requests that the policy took its evidence from, and did not lately; its own business."""
+        self.pressed = 1.0
+        """Price of its tokens as a multiple of the others', where there are rungs beyond the neighbors."""
         self.spent = 0.0
         self._reserved = 0.0  # what probes in flight hold of the tokens
         self._written_off = 0.0  # what they held until a full ledger earned on
@@ -102,6 +104,15 @@ class Ledger:
             self._written_off += written_off
             self.tokens = tokens = min(tokens, self.cap)
         return tokens
+
+    def relax(self, epsilon: float) -> None:
+        """Let requests earn so many tokens from now on; what was earned at a larger rate counts for less then.
+
+        False answers stay within what all requests earned, plus `slack`, whatever each of them did.
+        """
+        if epsilon < self.epsilon:
+            self.tokens *= epsilon / self.epsilon
+        self.epsilon = epsilon
 
     def earn_computed(self) -> float:
         """Account for an answer that was computed for certain; return the tokens at hand.

@@ -21,7 +21,7 @@ from likewise.evaluation.console import names, progress, targets, wide
 from likewise.evaluation.own import Subject, as_recorded, own_stream
 from likewise.evaluation.page import write_page
 from likewise.evaluation.plot import draw
-from likewise.evaluation.replay import Run, parse_policy
+from likewise.evaluation.replay import LADDERS, Run, parse_policy
 from likewise.evaluation.replay import replay as play_stream
 from likewise.evaluation.streams import TRUTHS, Stream, load_stream
 from likewise.evaluation.summary import CAPTION, Summary, mean_rows, rows, summarize, titles
@@ -52,6 +52,7 @@ class Job:
     projection: bool | None = None
     anonymous: bool = False
     first: int = 500
+    ladders: tuple[str, ...] = ("off",)
     held_out: bool = False
     stream: Stream | None = None
     """One that is there already, in place of a workload's."""
@@ -97,6 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--held-out", action="store_true", help="play only what nothing was trained on (the signs always do)")
     add("--first", type=int, default=500, metavar="N",
         help="also print the harvest over the first N requests (default 500)")  # fmt: skip
+    add("--ladder", default="off", metavar="NAMES",
+        help=f"which variants of the model may answer, with commas: {', '.join(LADDERS)} (default off)")  # fmt: skip
     add("--processes", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="streams played at once")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per run")
     add("--html", type=Path, metavar="FILE", help="write table and plots as one page")
@@ -108,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     if video.wanted(args):
         return video.run(args)
     jobs = _own_jobs(args) if args.function or args.inputs else _jobs(args)
-    each = len(jobs[0].policies) * len(jobs[0].targets)
+    each = len(jobs[0].policies) * len(jobs[0].targets) * len(jobs[0].ladders)
     runs: list[Run] = []
     with progress(len(jobs) * each) as advance:
         for done in _play_all(jobs, args.processes):
@@ -146,6 +149,7 @@ def play(job: Job) -> list[Run]:
         truth=job.truth,
         key_type=job.key_type,
         held_out_only=job.held_out,
+        ladders=job.ladders != ("off",),
     )
     return [
         play_stream(
@@ -157,9 +161,11 @@ def play(job: Job) -> list[Run]:
             projection=job.projection,
             anonymous=job.anonymous,
             first=job.first,
+            ladder=ladder,
         )
         for policy in job.policies
         for target in job.targets
+        for ladder in job.ladders
     ]
 
 
@@ -187,7 +193,12 @@ def _own_jobs(args: argparse.Namespace) -> list[Job]:
         total = min(len(inputs), args.requests or len(inputs))
         with progress(total, "inputs") as advance:
             stream, read, notes = own_stream(
-                subject, inputs, requests=args.requests, key_type=args.key_type, advance=advance
+                subject,
+                inputs,
+                requests=args.requests,
+                key_type=args.key_type,
+                advance=advance,
+                ladders=model[0].ladders != ("off",),
             )
     recorded = as_recorded(stream, read, subject.spec.reuse.accuracy_target or model[0].targets[0], args.first)
     return [
@@ -206,6 +217,9 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         if name not in POLICIES:
             raise InvalidValue(f"There is no policy `{name}`; choose one of {', '.join(POLICIES)}.")
     args.seeds = SEEDS if args.seeds is None else args.seeds
+    ladders = names(args.ladder, "--ladder")
+    if strange := [each for each in ladders if each not in LADDERS]:
+        raise InvalidValue(f"--ladder has `{strange[0]}`; give one or several of {', '.join(LADDERS)}, with commas.")
     if min(args.seeds, args.processes, args.capacity, args.first) < 1:
         raise InvalidValue("--seeds, --processes, --capacity and --first are at least 1.")
     data = Path(args.data) if args.data is not None else None
@@ -214,7 +228,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         Job(
             workload, seed, policies, targets(args.target), args.requests, args.capacity, args.devices, args.truth,
             data, args.functions, args.key_type, args.index, projection,
-            args.anonymous, args.first, args.held_out,
+            args.anonymous, args.first, ladders, args.held_out,
         )
         for workload in workloads
         for seed in range(args.seeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from statistics import median
@@ -15,17 +15,24 @@ from typing import Any
 import numpy as np
 
 from likewise.decision import make_policy
+from likewise.decision.calibrated import Calibrated
+from likewise.decision.ladder import Ladder
+from likewise.decision.votes import adds_something
 from likewise.errors import InvalidValue
+from likewise.evaluation.panel import Variant
 from likewise.evaluation.streams import Stream
 from likewise.function.coalescing import worth_waiting
 from likewise.function.rungs import ExactRepeats
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
 from likewise.requests import Asked
-from likewise.types import Entry, Key, Neighbors, Result, Session, Verdict
+from likewise.types import Entry, Key, Neighbors, Result, Session, Source, Verdict
 
 _KEY_TYPE = "key"
 _RESULT = Result(b'{"label": 0}')
+_TAKES = {"off": (), "exits": ("key",), "variants": ("input",), "all": ("key", "input")}
+LADDERS = tuple(_TAKES)
+"""Which variants may answer: none, those on the key, those that take the input, or all."""
 _POINTS = 100
 """Moments at which the accuracy so far is kept for the plot."""
 BLOCKS = 40
@@ -67,6 +74,14 @@ class Run:
     """At 100 moments, evenly spaced."""
     blocks: tuple[tuple[int, int], ...] = ()
     """Correct hits and opportunities up to the end of each of 40 equal parts of the stream."""
+    ladder: str = "off"
+    """Which variants could answer: one of `LADDERS`."""
+    compute: float = math.nan
+    """Mean full inferences per request: full runs, probes among them, and what keys and variants took."""
+    first_compute: float = math.nan
+    """The same over the first requests alone."""
+    sources: Mapping[str, float] = field(default_factory=dict)
+    """Share of the answers that came from the cache, from each variant and from the full model."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the run without its course, for a file."""
@@ -111,6 +126,7 @@ def replay(
     projection: bool | None = None,
     anonymous: bool = False,
     first: int = 500,
+    ladder: str = "off",
 ) -> Run:
     """Play a stream from an empty cache.
 
@@ -120,11 +136,16 @@ def replay(
     It is learned and taken over between two requests, so that the same arguments give the same run.
     anonymous: whether the policy is not told which device asks.
     first: requests that the first impression is taken from.
+    ladder: which variants may answer: one of `LADDERS`.
     Raises InvalidValue.
     """
     name, options = parse_policy(policy)
     coin = coin or random.Random(f"{stream.workload} {policy} {target} {stream.seed}")
     chooser = make_policy(name, target, coin.random, **options)
+    variants = [each for each in stream.variants if each.takes in _TAKES[ladder]]
+    climbing = None
+    if variants and isinstance(chooser, Calibrated) and name == "calibrated+ledger":
+        climbing = Ladder(target, coin.random, chooser, [each.step for each in variants])
     now = 0.0
     space = Namespace(
         stream.workload,
@@ -145,29 +166,35 @@ def replay(
     blocks: list[tuple[int, int]] = []
     decide_ns, hit_ns, computed_ns = [], [], []
     course = []
-    first_harvest = 0.0
+    first_harvest = first_compute = compute = 0.0
+    sources = dict.fromkeys(["cache", *(each.step.name for each in variants), "model"], 0)
     sessions: defaultdict[int, Session] = defaultdict(Session)
     repeats = ExactRepeats(space)
     under_way: list[_UnderWay] = []
     nearest_ids: dict[int, int] = {}
     moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
 
+    def keep(at: int, label: int, digest: bytes = b"", origin: str = "") -> None:
+        """Keep what was computed, by the model or by the variant `origin`."""
+        signature = stream.signatures[at] if stream.signatures else ""
+        space.insert(
+            Entry(at, {_KEY_TYPE: stream.keys[at]}, _RESULT, 0.01, now, float("inf"), digest=digest,
+                  signature=signature, origin=origin), label
+        )  # fmt: skip
+        holders.setdefault(label, []).append(at)
+
     def finish(at: int, verdict: Verdict, took: int) -> None:
         """Learn from a result that was computed, and keep it."""
-        key, truth = stream.keys[at], stream.labels[at]
+        truth = stream.labels[at]
         digest = stream.digests[at] if stream.digests else b""
         nearest_id = nearest_ids.pop(at)
         started = perf_counter_ns()
-        lesson = chooser.learn(verdict, truth)
+        lesson = (chooser if verdict.climb is None or climbing is None else climbing).learn(verdict, truth)
         computed_ns.append(took + perf_counter_ns() - started)
         if lesson.evict_slot >= 0 and space.slot_of(nearest_id) == lesson.evict_slot:
             space.remove(lesson.evict_slot)
         if lesson.insert:
-            signature = stream.signatures[at] if stream.signatures else ""
-            space.insert(
-                Entry(at, {_KEY_TYPE: key}, _RESULT, 0.01, now, float("inf"), digest=digest, signature=signature), truth
-            )
-            holders.setdefault(truth, []).append(at)
+            keep(at, truth, digest)
             if projector is not None:
                 projector.tend()
                 space.settle()
@@ -185,7 +212,7 @@ def replay(
 
     def ask(at: int, waited: bool) -> None:
         """Answer a request from the cache, have it computed, or let it wait for an inference that is under way."""
-        nonlocal exact, hits, probes, correct, false_hits
+        nonlocal exact, hits, probes, correct, false_hits, compute
         key, truth = stream.keys[at], stream.labels[at]
         session = None if anonymous or stream.anonymous else sessions[stream.devices[at]]
         asked = Asked(_KEY_TYPE, key)
@@ -206,15 +233,27 @@ def replay(
             verdict = chooser.decide(neighbors, session)
             took = perf_counter_ns() - started
             decide_ns.append(took)
+            if climbing is not None and not verdict.reuse and not verdict.probe:
+                verdict, cost = _climbed(climbing, variants, verdict, at)
+                compute += cost
         if verdict.reuse:
-            if repeat is None:
-                hit_ns.append(took)
             hits += 1
-            space.touch(verdict.slot)
+            if verdict.source is Source.VARIANT:
+                variant = variants[verdict.climb.taken].step.name
+                sources[variant] += 1
+                if adds_something(verdict.neighbors, verdict.label):
+                    keep(at, verdict.label, origin=variant)
+            else:
+                sources["cache"] += 1
+                space.touch(verdict.slot)
+                if repeat is None:
+                    hit_ns.append(took)
             correct += verdict.label == truth
             false_hits += verdict.label != truth
             return
         probes += verdict.probe
+        compute += 1.0
+        sources["model"] += 1
         slots = verdict.neighbors.slots
         nearest_ids[at] = space.entry_id(slots[0]) if slots else -1
         if stream.times:
@@ -237,12 +276,14 @@ def replay(
         arrives = stream.times[at] if stream.times else float(at)
         go_on(arrives)
         now = arrives
+        compute += stream.key_cost
         opportunities += _cached(space, holders, truth)
         ask(at, False)
         if at + 1 == len(stream.labels):
             go_on(math.inf)
         if at < first:
             first_harvest = correct / max(1, opportunities)
+            first_compute = compute / (at + 1)
         if at + 1 in moments:
             course.append(1.0 - false_hits / (at + 1))
         if (at + 1) * BLOCKS // len(stream.labels) > len(blocks):
@@ -269,7 +310,21 @@ def replay(
         dimension=searched.dimension if (searched := space.projections.get(_KEY_TYPE)) else stream.keys.shape[1],
         accuracy_so_far=tuple(course),
         blocks=tuple(blocks),
+        ladder=ladder,
+        compute=compute / max(1, requests),
+        first_compute=first_compute,
+        sources={source: count / max(1, requests) for source, count in sources.items()},
     )
+
+
+def _climbed(ladder: Ladder, variants: Sequence[Variant], refused: Verdict, at: int) -> tuple[Verdict, float]:
+    """Return the verdict of the variants on request `at`, and the full inferences that their opinions took."""
+    climb = ladder.enter(refused)
+    while (rung := ladder.next(climb)) >= 0:
+        offered = ladder.offer(climb, variants[rung].opinions[at])
+        if offered is not None:
+            return offered, climb.cost
+    return ladder.finish(climb), climb.cost
 
 
 def _cached(space: Namespace, holders: Mapping[int, list[int]], label: int) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 
 from likewise.errors import InvalidFunction, InvalidValue
+from likewise.evaluation.panel import Panel, Variant, key_cost
 from likewise.features.decode import decoder
 from likewise.features.make import KINDS
 from likewise.function.parts import Parts
@@ -52,6 +53,10 @@ class Stream:
     """Whether nothing says which device asks."""
     prior: Projection | None = None
     """The projection that lookups go by from the start, where the spec names one."""
+    key_cost: float = 0.0
+    """Time that a key takes, as a share of a full inference; 0 where that was not measured."""
+    variants: tuple[Variant, ...] = ()
+    """In order of cost."""
 
 
 def load_stream(
@@ -65,12 +70,14 @@ def load_stream(
     truth: str,
     key_type: str | None = None,
     held_out_only: bool = False,
+    ladders: bool = False,
 ) -> Stream:
     """Return a workload's stream with the keys of its function.
 
     truth: "label": what the data set says is computed; "model": what the function's model says.
     key_type: one of the function's, its first where None; or any extractor's name, to see what it would do here.
     held_out_only: whether only inputs are played that nothing was trained on.
+    ladders: whether the variants of the model are asked about each input.
     Raises LikewiseError, naming the remedy, where data, function or model are missing.
     """
     if truth not in TRUTHS:
@@ -94,7 +101,27 @@ def load_stream(
     ids: dict[str, int] = {}
     labels = [ids.setdefault(name, len(ids)) for name in names]
     askers = [sample.device for sample in samples]
-    return Stream(workload, seed, keys, labels, askers, spec.reuse.neighbors, table.may_be_projected, prior=prior)
+    panel = None
+    if ladders:
+        panel = Panel(
+            parts,
+            table,
+            found.dimension,
+            lambda result: ids.setdefault(str(orjson.loads(result.body)["label"]), len(ids)),
+        )
+        panel.ask(inputs, keys)
+    return Stream(
+        workload,
+        seed,
+        keys,
+        labels,
+        askers,
+        spec.reuse.neighbors,
+        table.may_be_projected,
+        prior=prior,
+        key_cost=key_cost(parts, inputs, extract) if ladders or truth == "model" else 0.0,
+        variants=panel.variants if panel else (),
+    )
 
 
 def key_spec(spec: FunctionSpec, key_type: str | None, function: str) -> KeySpec:

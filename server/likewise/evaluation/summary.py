@@ -22,6 +22,7 @@ class Summary:
 
     workload: str
     policy: str
+    ladder: str
     target: float
     seeds: int
     harvest: float
@@ -34,6 +35,8 @@ class Summary:
     lowest_accuracy: float
     below: int
     """Runs whose accuracy ended below the target."""
+    compute: float
+    """Mean full inferences per request, see `Run.compute`."""
     probes: float
     entries: float
     hit_us: float
@@ -50,19 +53,20 @@ def half_width(values: Sequence[float]) -> float:
 
 
 def summarize(runs: Iterable[Run]) -> list[Summary]:
-    """Return one summary for each workload, policy and target, in the order in which they first come."""
-    groups: dict[tuple[str, str, float], list[Run]] = {}
+    """Return one summary for each workload, policy, ladder and target, in the order in which they first come."""
+    groups: dict[tuple[str, str, str, float], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.workload, run.policy, run.target), []).append(run)
-    return [_summary(workload, policy, target, group) for (workload, policy, target), group in groups.items()]
+        groups.setdefault((run.workload, run.policy, run.ladder, run.target), []).append(run)
+    return [_summary(*key, group) for key, group in groups.items()]
 
 
-def _summary(workload: str, policy: str, target: float, runs: Sequence[Run]) -> Summary:
+def _summary(workload: str, policy: str, ladder: str, target: float, runs: Sequence[Run]) -> Summary:
     harvests = [run.harvest for run in runs]
     accuracies = [run.accuracy for run in runs]
     return Summary(
         workload=workload,
         policy=policy,
+        ladder=ladder,
         target=target,
         seeds=len(runs),
         harvest=mean(harvests),
@@ -72,6 +76,7 @@ def _summary(workload: str, policy: str, target: float, runs: Sequence[Run]) -> 
         accuracy_error=half_width(accuracies),
         lowest_accuracy=min(accuracies),
         below=sum(accuracy < target - 1e-12 for accuracy in accuracies),
+        compute=mean(run.compute for run in runs),
         probes=mean(run.probes for run in runs),
         entries=mean(run.entries for run in runs),
         hit_us=median(run.hit_us for run in runs),
@@ -86,8 +91,8 @@ CAPTION = "± is half of a 95 % confidence interval over seeds; µs are medians 
 def titles(first: int) -> tuple[str, ...]:
     """Return the titles of a table's columns. first: requests that the first impression is taken from."""
     return (
-        "workload", "policy", "target", "harvest", f"first {first}", "accuracy", "lowest", "below", "probes", "entries",
-        "µs/hit", "µs/computed",
+        "workload", "policy", "ladder", "target", "compute", "harvest", f"first {first}", "accuracy", "lowest", "below",
+        "probes", "entries", "µs/hit", "µs/computed",
     )  # fmt: skip
 
 
@@ -97,7 +102,9 @@ def rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
         (
             row.workload,
             row.policy,
+            row.ladder,
             f"{row.target:g}",
+            "" if math.isnan(row.compute) else f"{row.compute:.4f}",
             _with_error(row.harvest, row.harvest_error),
             f"{row.first_harvest:.3f}",
             _with_error(row.accuracy, row.accuracy_error),
@@ -113,17 +120,19 @@ def rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
 
 
 def mean_rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
-    """Return a row of means for each policy and target; none where there is one workload."""
+    """Return a row of means for each policy, ladder and target; none where there is one workload."""
     if len({row.workload for row in summaries}) < 2:
         return []
     found: list[tuple[str, ...]] = []
-    for policy, target in dict.fromkeys((row.policy, row.target) for row in summaries):
-        same = [row for row in summaries if (row.policy, row.target) == (policy, target)]
+    for policy, ladder, target in dict.fromkeys((row.policy, row.ladder, row.target) for row in summaries):
+        same = [row for row in summaries if (row.policy, row.ladder, row.target) == (policy, ladder, target)]
         found.append(
             (
                 "all",
                 policy,
+                ladder,
                 f"{target:g}",
+                f"{mean(row.compute for row in same):.4f}",
                 f"{mean(row.harvest for row in same):.3f}",
                 f"{mean(row.first_harvest for row in same):.3f}",
                 f"{mean(row.accuracy for row in same):.4f}",

@@ -63,6 +63,8 @@ class Adopter:
         self._clock = clock
         time = SteadyClock(clock, monotonic)
         self._withdrawn = Withdrawals(time, longest_s=namespace.default_ttl_s, max_tags=max_tags)
+        self.withdrew: Callable[[tuple[int, ...]], None] = lambda ids: None
+        """Told the ids that are taken out, or nothing where it is not known which."""
         self.refused = 0
         """Entries that were not taken in for what they hold: a result that is not what it says, too many tags."""
 
@@ -123,6 +125,7 @@ class Adopter:
         an entry with the tag (or any, where everything was meant) that was created up to `margin_s` behind it.
         """
         self._withdrawn.add(record, margin_s)
+        self.withdrew(record.ids)
         return self._namespace.invalidate(ids=record.ids, tag=record.tag, everything=record.everything)
 
     def _modest(self, entry: Entry) -> Entry:

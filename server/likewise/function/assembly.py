@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 
 from likewise.clocks import monotonic
 from likewise.decision import Budget, make_policy
+from likewise.decision.calibrated import Calibrated
 from likewise.decision.frames import FramePolicy
+from likewise.decision.ladder import Ladder
+from likewise.decision.leases import Leases
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.events import Sink
 from likewise.features.decode import decoder
 from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
-from likewise.function.fingerprint import fingerprint, journal_id
+from likewise.function.fingerprint import file_digest, fingerprint, journal_id
 from likewise.function.function import Function
+from likewise.function.governor import CostLimits, WorkerBudgets, limits_of
+from likewise.function.leasing import KeyFile, Leasing
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
-from likewise.function.spec import FunctionSpec
+from likewise.function.shelf import Shelf
+from likewise.function.spec import FunctionSpec, KeySpec
 from likewise.function.spec_text import read_spec
 from likewise.function.streams import Streams, unit_of
+from likewise.function.trunks import Trunks
+from likewise.function.variant_spec import VariantSpec
+from likewise.function.variants import Variants, variants_of
 from likewise.inference.batching import Batcher, Workers
+from likewise.inference.model import OnnxModel
 from likewise.inference.runner import ModelRunner
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
+from likewise.ports import Policy
 from likewise.results.labels import Labels
 from likewise.types import Array, Clock, Input
 from likewise.video.stream import StreamStore
@@ -54,7 +67,16 @@ class Defaults:
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
     stream_bytes: int = 1 << 30
+    costs: CostLimits = field(default_factory=CostLimits)
+    account_inference: float = 0.0
+    variant_bytes: int = 1 << 40
+    trunk_bytes: int = 64 << 20
     ticket_prefix: str = ""
+    lease_s: float = 60.0
+    lease_tokens: float = 3.0
+    lease_most_tokens: float = 19.0
+    max_leases: int = 1024
+    max_account_leases: int = 256
 
 
 class Assembler:
@@ -80,6 +102,9 @@ class Assembler:
         self._clock = clock
         self._coin = coin
         self._learning = learning_executor()
+        self._budgets = WorkerBudgets(defaults.costs, defaults.account_inference, monotonic)
+        self._trunks = Trunks(defaults.trunk_bytes)
+        self._shelf = Shelf(defaults.variant_bytes, executor, monotonic)
         self._stream_store = StreamStore(defaults.stream_bytes)
 
     def build(self, folder: Path, version: int | None = None, generation: str = "") -> Function:
@@ -99,6 +124,11 @@ class Assembler:
         key_types = tuple(parts.key_type(key, f"{name}@{version}") for key in spec.keys)
         layer = key_types[0].extractor
         names = [key.name for key in key_types]
+        threads, dimension = defaults.inference_threads, key_types[0].dimension
+        rungs = [
+            (each, parts.variant(each, threads, dimension), partial(parts.load_variant, each, threads))
+            for each in spec.rungs
+        ]
         # all key types of a function spend one budget, so the promise holds for the function as a whole
         budget = _budget(spec, target) if spec.reuse.policy == "calibrated+ledger" else None
         shared = {} if budget is None else {"budget": budget}
@@ -133,6 +163,14 @@ class Assembler:
         )
         tolerance, tolerances = spec.result.tolerances
         labels = Labels(spec.result.equality, tolerance, tolerances=tolerances, least=spec.result.least)
+        runner = governor = trunk = None
+        if computation is not None:
+            model = computation.model
+            if isinstance(model, OnnxModel) and spec.layer is None and spec.result.equality != "bytes":
+                trunk = self._trunks.share(model)
+            runner = self._runner(computation if trunk is None else replace(computation, model=trunk))
+            costs = limits_of(spec.budget, defaults.costs, target, parts.origin)
+            governor = self._budgets.govern(f"{name}@{version}", costs, runner, list(policies.values()), budget)
         return Function(
             name,
             version,
@@ -143,6 +181,7 @@ class Assembler:
                 key_types[0],
                 self._executor,
                 normalize=normalizer(spec.input.kind, computation),
+                dtype=computation.dtype if computation and spec.input.kind == "array" else "",
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
@@ -151,7 +190,9 @@ class Assembler:
             namespace=namespace,
             labels=labels,
             policies=policies,
-            runner=self._runner(computation) if computation else None,
+            runner=runner,
+            governor=governor,
+            shared=trunk,
             max_body_bytes=defaults.max_body_bytes,
             clock=self._clock,
             invalidated_tags=defaults.invalidated_tags,
@@ -159,7 +200,9 @@ class Assembler:
             ticket_prefix=defaults.ticket_prefix,
             fingerprint=identity,
             budget=budget,
+            variants=self._variants(f"{name}@{version}", rungs, policies[names[0]], labels, target, runner),
             streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
+            leasing=self._leasing(namespace, key_types[0].name, parts, budget, target, policies[names[0]]),
             key_types=key_types,
             sinks=self._sinks,
             projectors={
@@ -168,6 +211,23 @@ class Assembler:
                 if key.may_be_projected
             },
         )
+
+    def _variants(
+        self,
+        function: str,
+        rungs: Sequence[tuple[VariantSpec, Computation, Callable[[], OnnxModel]]],
+        policy: Policy,
+        labels: Labels,
+        target: float,
+        runner: ModelRunner | None,
+    ) -> Variants | None:
+        """Return the rungs beyond the neighbors; None where there are none: then nothing is ever asked about them."""
+        if not rungs or runner is None or not isinstance(policy, Calibrated):
+            return None
+        built = variants_of(rungs, labels, self._batcher)
+        steps = [each.step for each in built]
+        ladder = Ladder(target, self._coin, policy, steps, present=lambda at: built[at].model.present)
+        return Variants(function, built, ladder, self._shelf, lambda: runner.mean_cost_s)
 
     def _streams(
         self,
@@ -192,9 +252,47 @@ class Assembler:
             unit=unit_of(spec.model) if spec.input.kind == "image" else None,
         )
 
-    def _runner(self, computation: Computation) -> ModelRunner:
+    def _leasing(
+        self,
+        namespace: Namespace,
+        key_type: str,
+        parts: Parts,
+        budget: Budget | None,
+        target: float,
+        policy: Policy,
+    ) -> Leasing | None:
+        """Return what devices may answer with by themselves: nothing without a budget to pay for it."""
         defaults = self._defaults
-        batcher = Batcher(
+        if budget is None or not defaults.lease_s:
+            return None
+        leases = Leases(
+            budget,
+            1.0 - target,
+            partial(token_urlsafe, 12),
+            seconds=defaults.lease_s,
+            tokens=min(defaults.lease_tokens, defaults.lease_most_tokens),
+            most=defaults.lease_most_tokens,
+            limit=defaults.max_leases,
+            per_account=defaults.max_account_leases,
+        )
+        spec = parts.spec
+        return Leasing(
+            leases,
+            namespace,
+            key_type,
+            spec.reuse.neighbors,
+            policy.confident,
+            monotonic,
+            exact=spec.model.deterministic if spec.model else False,
+            key_file=_key_file(spec.keys[0], parts),
+        )
+
+    def _runner(self, computation: Computation) -> ModelRunner:
+        return ModelRunner(self._batcher(computation), computation.encode)
+
+    def _batcher(self, computation: Computation) -> Batcher:
+        defaults = self._defaults
+        return Batcher(
             computation.model,
             computation.feed,
             self._workers,
@@ -203,7 +301,6 @@ class Assembler:
             queue_bytes=defaults.queue_bytes,
             queue_timeout_s=defaults.queue_timeout_s,
         )
-        return ModelRunner(batcher, computation.encode)
 
 
 def normalizer(kind: str, computation: Computation | None) -> Normalize:
@@ -224,6 +321,14 @@ def normalizer(kind: str, computation: Computation | None) -> Normalize:
         return value, "" if plain else signature(value)
 
     return normalize
+
+
+def _key_file(key: KeySpec, parts: Parts) -> KeyFile | None:
+    """Return the file that makes keys, where it is one and stands alone."""
+    files = parts.files.get(key.file or "", ()) if key.extractor == "onnx" else ()
+    if len(files) != 1:
+        return None
+    return KeyFile(files[0], file_digest(files[0]), files[0].stat().st_size)
 
 
 def _budget(spec: FunctionSpec, target: float) -> Budget:

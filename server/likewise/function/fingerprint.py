@@ -25,8 +25,9 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
     """Return 64 hex digits over the input's kind, the model, its labels, what makes results equal, and the keys.
 
     labels: names of the classes. files: by the name of an ONNX file in the spec: that file, and its external data.
-    Target, policy, capacity, description, names of files and how keys are searched take no part: with any of them
-    changed, what was computed stays right. Raises InvalidFunction for a file that cannot be read.
+    Variants that may answer count, since their answers are kept. Target, policy, capacity, description, names of files
+    and how keys are searched take no part: with any of them changed, what was computed stays right.
+    Raises InvalidFunction for a file that cannot be read.
     """
     read: dict[Path, str] = {}
 
@@ -51,7 +52,7 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
     common, single = result.tolerances
     close = [list(common), sorted([name, *each] for name, each in single.items())]
     own = result.model_dump(exclude_defaults=True, exclude=_TOLD_APART)
-    described = {
+    described: dict[str, object] = {
         "revision": REVISION,
         "input": spec.input.kind,
         "model": spec.model and [prepared(spec.model), content(spec.model.file)],
@@ -63,6 +64,10 @@ def fingerprint(spec: FunctionSpec, labels: Sequence[str], files: Mapping[str, S
             for key in spec.keys
         ),
     }
+    if spec.rungs:
+        described["variants"] = [
+            [each.name, each.takes, prepared(spec.prepared(each)), content(each.file)] for each in spec.rungs
+        ]
     return hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

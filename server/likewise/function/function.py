@@ -9,18 +9,23 @@ from time import perf_counter
 
 from likewise.clocks import monotonic
 from likewise.decision import Budget
+from likewise.decision.leases import Claim
 from likewise.errors import InvalidValue
 from likewise.events import Answered, Sink
 from likewise.function import report
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
+from likewise.function.governor import Governor
 from likewise.function.key_type import KeyType
+from likewise.function.leasing import Leasing
 from likewise.function.reader import Reader
 from likewise.function.rungs import ExactRepeats, NearNeighbors
 from likewise.function.sessions import Sessions
 from likewise.function.spec import FunctionSpec
 from likewise.function.streams import Streams
 from likewise.function.tickets import Pending, Tickets
+from likewise.function.trunks import SharedModel
+from likewise.function.variants import Variants
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
 from likewise.lookup.namespace import Namespace
@@ -28,7 +33,7 @@ from likewise.ports import Policy, Rung, Runner
 from likewise.requests import Asked, Control, Outcome
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
-from likewise.types import Clock, Entry, Key, Lesson, Neighbors, Result, Source, Verdict
+from likewise.types import Clock, Entry, Key, Lesson, Neighbors, Reason, Result, Source, Verdict
 
 
 class Function:
@@ -57,15 +62,22 @@ class Function:
         fingerprint: str = "",
         budget: Budget | None = None,
         streams: Streams | None = None,
+        leasing: Leasing | None = None,
         monotonic: Clock = monotonic,
         ticket_prefix: str = "",
         sinks: Iterable[Sink] = (),
+        variants: Variants | None = None,
+        governor: Governor | None = None,
+        shared: SharedModel | None = None,
     ) -> None:
         """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
 
         runner: computes results; None: devices do. projectors: of the key types whose keys may be projected.
         invalidated_tags, max_devices: how many are remembered. budget: that the policies share, if they have one.
-        streams: frames of cameras, where the model can be computed in parts.
+        streams: frames of cameras, where the model can be computed in parts. leasing: what devices may answer with by
+        themselves; None: nothing.
+        variants: of the model, that may answer what the neighbors refuse. governor: keeps its budgets; None: has none.
+        shared: its model, where the first layers may be another function's too.
         sinks: told how each request ended, beside the metrics.
         """
         self.name = name
@@ -99,13 +111,20 @@ class Function:
         self.neighbors = NearNeighbors(namespace, policies, self.k, budget)
         self.repeats = ExactRepeats(namespace)
         self.streams = streams
+        self.leasing = leasing
+        if leasing is not None:
+            self.adopter.withdrew = leasing.changes.note
         middle: tuple[Rung, ...] = () if streams is None else (streams,)
         self.ladder: tuple[Rung, ...] = (self.repeats, *middle, self.neighbors)
         """Ways to an answer that are cheaper than to compute it, in order of cost."""
+        self.variants = variants
+        """Beyond the ladder's rungs: cheaper models, for what is computed in any case; None: there are none."""
         self.retired = False
         """Whether it is served no more: what is still computed is answered, and leaves no trace."""
         self._policy = policies[self.key_type]
-        self._sinks: tuple[Sink, ...] = (self.metrics, *sinks)
+        self.governor = governor
+        self.shared = shared
+        self._sinks: tuple[Sink, ...] = (self.metrics, *sinks) if governor is None else (self.metrics, governor, *sinks)
 
     def emit(self, event: Answered) -> None:
         """Tell all sinks how a request ended."""
@@ -168,13 +187,19 @@ class Function:
     # ── computing and learning ─────────────────────────────────────────────────────────────────────────────
 
     async def infer(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
-        """Return the result of a raw input and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue."""
+        """Return the result of a raw input and its cost in seconds. Raises Overloaded, ModelFailed, InvalidValue.
+
+        Raises DeadlineExceeded, too: see `ports.Runner`.
+        """
         if self.runner is None:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
         assert asked.value is not None
-        return await self.runner.run(asked.halfway or asked.value, probe=probe)
+        found = await self.runner.run(asked.halfway or asked.value, probe=probe, within_s=asked.left_s)
+        if self.governor is not None:
+            self.governor.charge(asked.account, found[1])
+        return found
 
     async def compute(self, asked: Asked, *, probe: bool) -> tuple[Result, float]:
         """Return what `infer` does for a request, or what its stream computed in full already."""
@@ -185,17 +210,23 @@ class Function:
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)
+        if verdict.claim is not None:
+            verdict.claim.settle(label)
         if verdict.origin is not None and self.streams is not None:
             wrong = self.streams.learn(verdict, label, result)
             return Lesson(wrong or not verdict.probe, -1, wrong), label, -1
-        lesson = self.policies[key_type].learn(verdict, label)
+        if verdict.climb is not None and self.variants is not None:
+            lesson, verdict, mistaken = self.variants.learn(verdict, label)
+        else:
+            lesson = self.policies[key_type].learn(verdict, label)
+            mistaken = lesson.wrong
         self.evidence.note(key_type, verdict, lesson.wrong)
         contradicted = -1
         if lesson.evict_slot >= 0 and nearest_id >= 0 and self.namespace.slot_of(nearest_id) == lesson.evict_slot:
             # the slot may have been given to another entry while the model ran
             self.namespace.remove(lesson.evict_slot)
             contradicted = nearest_id
-        return lesson, label, contradicted
+        return lesson if mistaken == lesson.wrong else lesson._replace(wrong=mistaken), label, contradicted
 
     def observe(self, verdict: Verdict) -> Verdict:
         """Return a verdict to reuse as one to compute for certain: the client asked for a fresh result.
@@ -204,15 +235,33 @@ class Function:
         """
         return replace(verdict, source=Source.NONE, probe=False, probability=1.0, charge=0.0, session=None)
 
+    def claimed(self, verdict: Verdict, claim: Claim) -> Verdict:
+        """Return a verdict as that of a probe which a device makes by its lease.
+
+        Unless the policy probes it as well, no ledger earns by it: so nobody buys tokens with probes.
+        """
+        claim.taken = True
+        if verdict.charge:
+            return replace(verdict, claim=claim)
+        if verdict.reuse:
+            verdict = self.observe(verdict)
+        probability = claim.lease.probability
+        return replace(verdict, reason=Reason.PROBE, probe=True, probability=probability, ledger=None, claim=claim)
+
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""
+        if verdict.claim is not None:
+            verdict.claim.abandon()
         if verdict.origin is not None and self.streams is not None:
             self.streams.policy.abandon(verdict)
+            return
+        if verdict.climb is not None and self.variants is not None:
+            self.variants.ladder.abandon(verdict)
             return
         self.policies[key_type or self.key_type].abandon(verdict)
 
     def _abandon(self, pending: Pending) -> None:
-        self.policies[pending.key_type].abandon(pending.verdict)
+        self.abandon(pending.verdict, pending.key_type)
 
     def keep(self, entry: Entry, label: int) -> None:
         """Insert an entry, whose result has that label."""
@@ -223,6 +272,10 @@ class Function:
         """Do what is due beside the requests: let entries and tickets expire, take over what was learned."""
         self.namespace.expire()
         self.tickets.sweep()
+        if self.variants is not None:
+            self.variants.shelf.tend()
+        if self.leasing is not None:
+            self.leasing.tend()
         self._learn_projections()
 
     def _learn_projections(self) -> None:

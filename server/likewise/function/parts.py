@@ -18,7 +18,8 @@ from likewise.function.preparing import Prepared, prepared
 from likewise.function.result_spec import ResultSpec, check_labels
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec
 from likewise.function.spec_text import decode_text, read_file
-from likewise.function.trial import check_key, check_outputs, outputs_of
+from likewise.function.trial import check_key, check_outputs, check_scores, outputs_of
+from likewise.function.variant_spec import VariantSpec
 from likewise.inference.model import OnnxModel
 from likewise.inference.onnx_file import external_paths
 from likewise.inference.windows import WindowedModel
@@ -53,6 +54,8 @@ class Computation:
     """An input as `model` takes it: prepared, or as far as the model has come with it."""
     free: bool = False
     """Whether the model takes arrays of several shapes."""
+    dtype: str = ""
+    """Type of the numbers that the model takes."""
 
 
 class Parts:
@@ -68,6 +71,7 @@ class Parts:
         self.files: dict[str, Sequence[Path]] = {}
         """By the name of each ONNX file that was loaded so far, or cut: that file, and those of its external data."""
         self._trunk: Trunk | None = None
+        self._classes = 0  # scores that the model gives; 0: not known
         self._files = folder / str(version)
         self._limits = limits
 
@@ -81,7 +85,7 @@ class Parts:
         encode = self._encoder(model, self._outputs(model, table, made.trial), made)
         feed = cast(Any, made.prepare)
         if not made.windows:
-            return Computation(model, made.prepare, encode, feed, None in model.shape)
+            return Computation(model, made.prepare, encode, feed, None in model.shape, str(model.dtype))
         count = max(made.trial or (1,))
         how = result.windows or kind.windows
         encode = over_windows(encode, how, (table.overlap or 0) / count)
@@ -98,7 +102,8 @@ class Parts:
         def feed(value: Input | Halfway) -> Tensor:
             return value.tensor if isinstance(value, Halfway) else trunk.run(trunk.made.prepare(value))[1]
 
-        return Computation(rest, trunk.made.prepare, encode, feed, None in trunk.model.shape)
+        free, dtype = None in trunk.model.shape, str(trunk.model.dtype)
+        return Computation(rest, trunk.made.prepare, encode, feed, free, dtype)
 
     def _begin(self, table: ModelSpec, layer: KeySpec, threads: int) -> Trunk:
         """Return the model up to its early layer, loaded once."""
@@ -125,6 +130,7 @@ class Parts:
         encode = KINDS[result.kind].make(result.options(self.labels), model.outputs, made.place)
         if outputs is not None:
             check_outputs(model, result.kind, outputs, self.labels, encode, self.origin)
+            self._classes = outputs[0].size
         return encode
 
     def key_type(self, key: KeySpec, function: str) -> KeyType:
@@ -150,6 +156,41 @@ class Parts:
             options = {"dimension": key.dimension}
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
         return KeyType(key.label, extractor, extractor.dimension, key.metric, function)
+
+    def variant(self, table: VariantSpec, threads: int, dimension: int) -> Computation:
+        """Return a variant of the function's model, checked against it where that was made before.
+
+        dimension: of the key that it may take.
+        """
+        where = f"{self.origin}: [[variants]] `{table.name}`"
+        model = self.load_variant(table, threads)
+        found = sum(path.stat().st_size for path in model.files)
+        if found != table.size_bytes:
+            raise InvalidFunction(
+                f"{where}: size_bytes is {table.size_bytes}, but {table.file} has {found} bytes; if it is the file "
+                f"that was measured, write size_bytes = {found}, else measure it anew"
+            )
+        own = self.spec.prepared(table)
+        if table.takes == "key":
+            model.check((dimension,), where)
+            made = Prepared(_no_input, (dimension,))
+        else:
+            made = prepared(self.spec.input.kind, own, model, where)
+        outputs = self._outputs(model, own, made.trial)
+        if outputs is None:
+            raise InvalidFunction(f"{where}: {table.file} computes nothing from zeros; export it with a fixed shape")
+        check_scores(model, outputs[0], self.labels, where)
+        if self._classes not in (0, outputs[0].size):
+            raise InvalidFunction(
+                f"{where}: {table.file} has {outputs[0].size} scores, the function's model {self._classes}; a variant "
+                "has to tell the same classes apart"
+            )
+        encode = KINDS["label"].make(self.spec.result.options(self.labels), model.outputs, made.place)
+        return Computation(model, made.prepare, encode, cast(Any, made.prepare), None in model.shape)
+
+    def load_variant(self, table: VariantSpec, threads: int) -> OnnxModel:
+        """Return a variant's model, loaded anew."""
+        return self._load(table, table.file, threads, first_output=True)
 
     def projection(self, key: KeySpec, dimension: int) -> Projection | None:
         """Return what lookups by a key type of this dimension go by from the start; None: the keys as they are."""
@@ -192,6 +233,10 @@ class Parts:
             "bytes": (1 << 21, "take fewer bytes"),
         }[self.spec.input.kind]
         return outputs_of(model, shape, most, self.origin, remedy)
+
+
+def _no_input(value: Input) -> Tensor:
+    raise InvalidValue("This variant takes the key, not the input.")
 
 
 def _names(result: ResultSpec, folder: Path) -> tuple[str, ...]:

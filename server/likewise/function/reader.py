@@ -36,6 +36,7 @@ class Reader:
         executor: Executor,
         *,
         normalize: Normalize = as_it_is,
+        dtype: str = "",
         deterministic: bool = True,
         inline_bytes: int = 16 << 10,
         inline_values: int = 1 << 18,
@@ -43,6 +44,7 @@ class Reader:
     ) -> None:
         """Set up. key_type: the primary one. executor: reads what is too large for the event loop.
 
+        dtype: of the arrays that a model takes, empty where there is none: what devices may send without loss.
         begin: makes the key by a part of the model, and says how far that came; never on the event loop.
 
         deterministic: whether equal inputs have equal results, so that a repeat may be told by its digest.
@@ -54,6 +56,7 @@ class Reader:
         self._extract = key_type.extractor
         self._executor = executor
         self._normalize = normalize
+        self.dtype = dtype
         self._deterministic = deterministic
         self.inline_bytes = inline_bytes
         self._inline_values = inline_values
@@ -74,8 +77,10 @@ class Reader:
         """
         if self.is_small(media_type, body):
             return self.read_now(media_type, body, control, session)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self.read_now, media_type, body, control, session)
+        came, loop = perf_counter(), asyncio.get_running_loop()
+        asked = await loop.run_in_executor(self._executor, self.read_now, media_type, body, control, session)
+        asked.started = came
+        return asked
 
     def read_now(
         self, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None

@@ -18,7 +18,8 @@ from likewise.errors import InvalidFunction, LikewiseError
 from likewise.files import sync_folder, write_synced
 from likewise.function.assembly import Assembler
 from likewise.function.function import Function
-from likewise.function.spec import NAME, SPEC_FILE
+from likewise.function.spec import SPEC_FILE
+from likewise.function.spec_table import NAME
 from likewise.function.spec_text import read_spec
 from likewise.records import Registered
 

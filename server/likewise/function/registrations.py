@@ -12,8 +12,8 @@ from likewise.errors import Conflict, Forbidden, InvalidFunction, LikewiseError
 from likewise.function.function import Function
 from likewise.function.registration_folder import Manifest, RegistrationFolder
 from likewise.function.registry import Registry
-from likewise.function.spec import NAME, FunctionSpec
-from likewise.function.spec_table import FILE_NAME
+from likewise.function.spec import FunctionSpec
+from likewise.function.spec_table import FILE_NAME, NAME
 from likewise.function.spec_text import decode_text, parse_json, parse_toml
 from likewise.inference.onnx_file import external_files
 from likewise.ports import Journal

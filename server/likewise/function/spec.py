@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,13 +10,12 @@ from pydantic import Field, field_validator, model_validator
 from likewise.features.make import KINDS
 from likewise.function.preparation_spec import Preparation, check_preparation
 from likewise.function.result_spec import ResultSpec
-from likewise.function.spec_table import FileName, Positive, Table
+from likewise.function.spec_table import NAME, Bytes, FileName, Positive, Table
+from likewise.function.variant_spec import VariantSpec, check_variants
 from likewise.results.make import KINDS as RESULT_KINDS
 
 SPEC_FILE = "function.toml"
-NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
-Bytes = Annotated[int, Field(gt=0, le=2**46)]
 Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
 
 
@@ -97,6 +95,8 @@ class ReuseSpec(Table):
     ticket_ttl_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
     """How long a device may take to compute after a lookup, before its ticket is worth nothing."""
     neighbors: Annotated[int, Field(ge=1, le=100)] = 10
+    ladder: Literal["off", "exits", "variants", "all"] = "all"
+    """Which of the [[variants]] may answer: those that take the key, those that take the input, or all."""
     options: dict[str, float | str | bool] = Field(default_factory=dict)
     """The policy's own options, such as `threshold` for `fixed`; see docs/settings.md."""
 
@@ -107,6 +107,19 @@ class ReuseSpec(Table):
             if not isinstance(option, str | int | float):
                 raise ValueError(f"needs a number, a text, true or false for `{str(name)[:64]}`")
         return value
+
+
+class BudgetSpec(Table):
+    """What computing the function may cost; nothing: no limit of its own. Of each worker."""
+
+    inference: Annotated[float, Field(gt=0, le=1024)] | None = None
+    """Seconds of inference per second."""
+    power_w: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Watts, where inference takes the setting `inference_w` of them while it runs."""
+    latency_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = None
+    """Milliseconds that 99 of 100 answers are to keep."""
+    emergency_target: Annotated[float, Field(ge=0.5, lt=1)] | None = None
+    """Accuracy target while a budget is exceeded and nothing else helps; default: the setting, which is never."""
 
 
 VideoMethod = Literal["auto", "cbinfer", "deepmon", "deepcache", "skip", "keyframe"]
@@ -139,7 +152,9 @@ class FunctionSpec(Table):
     result: ResultSpec = ResultSpec()
     keys: Annotated[tuple[KeySpec, ...], Field(min_length=1, max_length=8)]
     reuse: ReuseSpec = ReuseSpec()
+    variants: Annotated[tuple[VariantSpec, ...], Field(max_length=16)] = ()
     capacity: CapacitySpec = CapacitySpec()
+    budget: BudgetSpec = BudgetSpec()
     video: VideoSpec = VideoSpec()
 
     @model_validator(mode="after")
@@ -149,6 +164,7 @@ class FunctionSpec(Table):
             raise ValueError("two of the [[keys]] have the same name; give each its own `name`")
         if self.model is not None:
             check_preparation(self.input.kind, "model", self.model)
+        check_variants(self.variants, self.input.kind, self.model, self.result.kind)
         labelled = self.model is not None or "kind" in self.result.model_fields_set
         allowed = RESULT_KINDS[self.result.kind].equalities
         if labelled and self.result.equality not in allowed:
@@ -190,8 +206,22 @@ class FunctionSpec(Table):
     def onnx_files(self) -> tuple[str, ...]:
         """Names of the ONNX files that the spec refers to, in the version's folder."""
         found = [self.model.file] if self.model else []
+        found += [variant.file for variant in self.variants]
         found += [name for key in self.keys for name in (key.file, key.rest) if name]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def rungs(self) -> tuple[VariantSpec, ...]:
+        """The variants that may answer, cheapest first."""
+        wanted = {"off": (), "exits": ("key",), "variants": ("input",), "all": ("key", "input")}[self.reuse.ladder]
+        if self.reuse.policy != "calibrated+ledger":  # no ledger, no promise that they could be held to
+            return ()
+        return tuple(sorted((each for each in self.variants if each.takes in wanted), key=lambda each: each.cost))
+
+    def prepared(self, variant: VariantSpec) -> Preparation:
+        """Return how an input becomes a variant's: its own way where it has one, else the model's."""
+        assert self.model is not None
+        return variant if variant.own_fields else self.model
 
     @property
     def files(self) -> tuple[str, ...]:

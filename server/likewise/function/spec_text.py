@@ -13,7 +13,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from likewise.errors import InvalidFunction
-from likewise.function.spec import NAME, SPEC_FILE, FunctionSpec
+from likewise.function.spec import SPEC_FILE, FunctionSpec
+from likewise.function.spec_table import NAME
 
 MAX_BYTES = 1 << 20
 """The longest text of a spec."""
@@ -48,8 +49,8 @@ def _described(fault: Any) -> str:
     if kind == "too_short":
         return f"{field} is empty; write [[keys]] above each key type"
     if kind == "tuple_type":
-        tables = fault["loc"][-1:] == ("keys",)
-        return f"{field} has to be a list" + ("; write [[keys]] above each key type" if tables else "; write [...]")
+        remedies = {"keys": "[[keys]] above each key type", "variants": "[[variants]] above each of them"}
+        return f"{field} has to be a list; write {remedies.get(str(fault['loc'][-1]), '[...]')}"
     message = str(fault["msg"])
     if kind == "value_error":
         return f"{field}: {message.removeprefix('Value error, ')}"

@@ -13,7 +13,10 @@ Fields = Mapping[bytes, bytes]
 
 ANY_HOST = "*"
 
-_SINGLE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"likewise-device", b"origin"})
+_SINGLE = frozenset(
+    {b"authorization", b"content-length", b"content-type", b"host", b"likewise-device", b"origin"}
+    | {b"request-timeout"}
+)
 _FORWARDED = frozenset(
     {
         b"forwarded",

@@ -57,6 +57,8 @@ def status_headers(answer: Answer | Ticket, control: Control) -> Headers:
         # a lookup that leaves no trace has no ticket either
         return [status, _AGE_0, *([(b"likewise-ticket", answer.token.encode())] if answer.token else [])]
     headers = [(b"cache-status", wire.cache_status(answer, control)), (b"age", b"%d" % answer.age_s)]
+    if answer.variant:
+        headers.append((b"likewise-source", answer.variant.encode()))
     if answer.entry_id >= 0:
         headers.append((b"likewise-entry", b"%016x" % answer.entry_id))
     return headers

@@ -34,6 +34,13 @@ class Readiness:
         return not self.missing
 
 
+@dataclass(slots=True)
+class Listeners:
+    """Who follows the changes of functions."""
+
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """The parts that the HTTP routes share."""
@@ -51,9 +58,12 @@ class Edge:
     max_keys_per_lookup: int
     max_answer_bytes: int
     max_entries_per_insert: int
+    warm_up_bytes: int
+    max_change_listeners: int
     journal_statistics: Callable[[], Mapping[str, float]]
     workers: WorkerLink | None = None
     """The other workers of this server; None: there are none."""
+    listeners: Listeners = field(default_factory=Listeners)
 
     def admit(self, fields: Fields, scope: str) -> Principal:
         """Return who sent a request with such header fields. Raises Unauthorized, Forbidden."""

@@ -18,9 +18,11 @@ from likewise.http import wire
 from likewise.http.admission import fields_of
 from likewise.http.answers import Rendered, answered, refused
 from likewise.http.edge import Edge
+from likewise.http.leased import FIELD, Lessee, lessee
 from likewise.http.limits import Limits
 from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
-from likewise.requests import Answer, Control
+from likewise.http.relays import Relays
+from likewise.requests import Answer, Control, Ticket
 from likewise.types import Session
 
 __all__ = ["PREFIX", "Begun", "Head", "Hot", "Rendered", "answered", "connection_name", "read_body"]
@@ -70,6 +72,7 @@ class Hot:
         self._registry = edge.registry
         self._access = edge.access
         self._max_body_bytes = edge.max_body_bytes
+        self._relays = Relays(edge.registry, edge.pipeline, edge.workers) if edge.workers is not None else None
         self._lookups = Lookups(edge.pipeline, edge.max_keys_per_lookup, edge.max_answer_bytes)
         self.heads: dict[bytes, Head] = {}
         """Heads as they come over the wire, less the digits of their length; filled and bounded by the protocol."""
@@ -99,6 +102,7 @@ class Hot:
             control = wire.parse_control(fields.get(b"cache-control", b""))
             if infers:
                 control = wire.with_stream(control, fields.get(b"likewise-stream", b""))
+                control = wire.with_timeout(control, fields.get(b"request-timeout", b""))
             media_type = wire.media_type(fields.get(b"content-type", b""))
             device = wire.device(fields.get(b"likewise-device", b""))
             asker = Asker(control, _session(fn, device, connection_name(scope.get("client")), control, principal))
@@ -106,8 +110,17 @@ class Hot:
             key_type = _key_type(fn, query) if query else fn.key_type
             limit = self._limit(fn, infers, media_type, key_type)
             body = await read_body(receive, fields.get(b"content-length", b""), limit)
-            if infers:
-                answer = await self._pipeline.answer(fn, media_type, body, asker.control, asker.session)
+            tenant = lessee(fn, fields.get(FIELD), asker.session, self._pipeline)
+            relayed = self._relayed(fn, media_type, body, asker, principal) if infers and tenant is None else None
+            if relayed is not None:
+                status, content, headers = await relayed
+            elif tenant is not None:
+                status, content, headers = await self._serve_lessee(
+                    tenant, fn, infers, media_type, body, key_type, asker
+                )
+            elif infers:
+                ticket = fields.get(b"likewise-ticket", b"").decode("latin-1") if principal.may_insert else ""
+                answer = await self._pipeline.answer(fn, media_type, body, asker.control, asker.session, ticket)
                 status, content, headers = answered(answer, control)
             elif media_type in (wire.KEYS, wire.JSON):
                 found = self._lookup(fn, media_type, body, key_type, asker)
@@ -118,6 +131,29 @@ class Hot:
             status, content, headers = refused(fn, error)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+    async def _serve_lessee(
+        self, tenant: Lessee, fn: Function, infers: bool, media_type: str, body: bytes, key_type: str, asker: Asker
+    ) -> Rendered:
+        """Answer a device that has a lease, or wants one. Leases are about the primary key type, one key at a time."""
+        control = tenant.control(asker.control)
+        answer: Answer | Ticket
+        try:
+            if infers:
+                answer = await self._pipeline.answer(fn, media_type, body, control, asker.session)
+            elif media_type != wire.KEYS or key_type != fn.key_type:
+                raise InvalidValue(
+                    f"Likewise-Lease goes with a raw input, or with one key of `{fn.key_type}` in bytes; leave it out."
+                )
+            else:
+                key = fn.key_types[key_type].from_bytes(body, 1)[0]
+                answer = self._pipeline.lookup(fn, key, key_type, control, asker.session)
+        except BaseException:
+            if tenant.claim is not None and not tenant.claim.taken:  # refused before anything could be computed
+                tenant.claim.abandon()
+            raise
+        status, content, headers = answered(answer, asker.control)
+        return status, content, [*headers, *tenant.headers(answer)]
 
     def _limit(self, fn: Function, infers: bool, media_type: str, key_type: str) -> int:
         """Return the most bytes that a body may have."""
@@ -144,7 +180,7 @@ class Hot:
                 or found.get(b"connection", b"keep-alive").lower() != b"keep-alive"
                 or found.get(b"content-encoding", b"identity") not in (b"", b"identity")
                 or not (infers or media_type in (wire.KEYS, wire.JSON))
-                or found.keys() & {b"transfer-encoding", b"upgrade", b"expect"}
+                or found.keys() & {b"transfer-encoding", b"upgrade", b"expect", b"likewise-ticket", FIELD}
             ):
                 return None
             if not found.get(b"authorization"):
@@ -152,6 +188,7 @@ class Hot:
             control = wire.parse_control(found.get(b"cache-control", b""))
             if infers:
                 control = wire.with_stream(control, found.get(b"likewise-stream", b""))
+                control = wire.with_timeout(control, found.get(b"request-timeout", b""))
                 if control.stream is not None and control.stream.number >= 0:
                     return None  # another head for each frame
             device = wire.device(found.get(b"likewise-device", b""))
@@ -177,6 +214,10 @@ class Hot:
             session = _session(fn, head.device, connection, control, principal)
             if head.infers:
                 check_length(len(body), fn.max_body_bytes)
+                if control.stream is not None:
+                    relayed = self._relayed(fn, head.media_type, body, Asker(control, session), principal)
+                    if relayed is not None:
+                        return Begun(fn, control, relayed)
                 begun = self._pipeline.begin(fn, head.media_type, body, control, session)
                 return begun if isinstance(begun, Answer) else Begun(fn, control, begun)
             key_type = _key_type(fn, head.query) if head.query else fn.key_type
@@ -197,6 +238,15 @@ class Hot:
             return answered(found, begun.control) if isinstance(found, Answer) else found
         except Exception as error:  # as above
             return refused(begun.fn, error)
+
+    def _relayed(self, fn: Function, media_type: str, body: bytes, asker: Asker, principal: Principal) -> Later | None:
+        """Return what awaits another worker's answer to a frame of a stream that it keeps; None: answer it here."""
+        if self._relays is None:
+            return None
+        owner = self._relays.owner(fn, asker.control, principal.account)
+        if owner is None:
+            return None
+        return self._relays.infer(owner, fn, media_type, body, asker.control, asker.session)
 
     def _lookup(self, fn: Function, media_type: str, body: bytes, key_type: str, asker: Asker) -> Rendered | Later:
         if media_type == wire.JSON:

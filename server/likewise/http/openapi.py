@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from likewise.features.decode import MEDIA_TYPES
+from likewise.http.devices import Report, WarmUp
+from likewise.http.pack import MEDIA_TYPE as PACK
 from likewise.http.schemas import (
     ANSWER,
     DESCRIPTION,
@@ -26,7 +28,7 @@ from likewise.http.schemas import (
     closed,
     listed,
 )
-from likewise.http.wire import DEVICE_BYTES, STREAM_NAME
+from likewise.http.wire import DEVICE_BYTES, SECONDS, STREAM_NAME
 
 FUNCTION = "/v1/functions/{name}"
 JSON, KEYS, TOML = "application/json", "application/octet-stream", "application/toml"
@@ -36,6 +38,7 @@ _AGE = {"description": "Seconds since the result was computed", "schema": {"type
 _HEADERS = {
     "Cache-Status": _STATUS,
     "Age": _AGE,
+    "Likewise-Source": {"description": "The variant of the model that computed it", "schema": {"type": "string"}},
     "Likewise-Entry": {"description": "The entry behind it", "schema": ENTRY_ID},
 }
 _TICKET = {
@@ -89,6 +92,24 @@ _STREAM = {
     "description": "The camera that the input is the next frame of; then `;frame=N` and `;late=drop` where wanted",
     "schema": {"type": "string", "pattern": f"^{STREAM_NAME.pattern}( *; *(frame=[0-9]{{1,15}}|late=drop))*$"},
 }
+_TIMEOUT = {
+    "name": "Request-Timeout",
+    "in": "header",
+    "description": "Seconds after which the answer is of no use: what waits for the model then is not computed",
+    "schema": {"type": "string", "pattern": f"^{SECONDS}$"},
+}
+_BROUGHT = {
+    "name": "Likewise-Ticket",
+    "in": "header",
+    "description": "That of a lookup of the input's key that found nothing: what is computed settles it",
+    "schema": {"type": "string", "maxLength": 64},
+}
+_LEASE = {
+    "name": "Likewise-Lease",
+    "in": "header",
+    "description": "`want`, or the lease that the device holds, with its reports; see docs/protocol.md",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,32}$"},
+}
 _KEY_TYPE = {
     "name": "key_type",
     "in": "query",
@@ -101,18 +122,18 @@ _INFER = {
     "tags": ["hot"],
     "operationId": "infer",
     "summary": "Return the result for a raw input, from reuse or from the model",
-    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _STREAM],
+    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _STREAM, _TIMEOUT, _BROUGHT, _LEASE],
     "requestBody": {"required": True, "content": {**_EVERY_INPUT, JSON: {"schema": NUMBERS}}},
     "responses": {
         "200": {"description": "The result", "headers": _HEADERS, "content": {"*/*": {}}},
-        **_problems("400 401 403 404 413 415 422 500 503 504"),
+        **_problems("400 401 403 404 409 413 415 422 500 503 504"),
     },
 }
 _LOOKUP = {
     "tags": ["hot"],
     "operationId": "lookup",
     "summary": "Return what is safe to reuse for one or many keys, or a raw input; never computes",
-    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _KEY_TYPE],
+    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _KEY_TYPE, _LEASE],
     "requestBody": {
         "required": True,
         "content": {
@@ -189,6 +210,34 @@ _OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
+_VERSION = {"type": "string", "description": "The state that the function is in"}
+_OPERATIONS |= {
+    (f"{FUNCTION}/leases/{{lease}}", "post"): {
+        "requestBody": {"required": False, "content": {JSON: {"schema": Report.model_json_schema()}}},
+        "responses": {"200": _ok(closed(live={"type": "boolean"})), **_problems("400 401 403 404 413 415 422 500")},
+    },
+    (f"{FUNCTION}/changes", "get"): {
+        "responses": {
+            "200": _ok(closed(version=_VERSION, reset={"type": "boolean"}, entries=listed(ENTRY_ID))),
+            **_problems("400 401 403 404 500 503"),
+        }
+    },
+    (f"{FUNCTION}/files/{{sha256}}", "get"): {
+        "responses": {
+            "200": {"description": "The file", "content": {KEYS: _binary()}},
+            **_problems("400 401 403 404 500"),
+        }
+    },
+    (f"{FUNCTION}/warm-up", "post"): {
+        "requestBody": {"required": False, "content": {JSON: {"schema": WarmUp.model_json_schema()}}},
+        "responses": {
+            "200": {"description": "Entries, best first", "content": {PACK: _binary()}},
+            **_problems("400 401 403 404 413 415 422 500"),
+        },
+    },
+}
+
+
 def document(api: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
     made = get_openapi(title="likewise", version="1", routes=api.routes)
@@ -198,7 +247,7 @@ def document(api: FastAPI) -> dict[str, Any]:
             operation.update(_OPERATIONS[path, method])
             address = {**_ADDRESS, "schema": NAME} if method == "put" else _ADDRESS
             operation["parameters"] = [
-                address if each["in"] == "path" else each for each in operation.get("parameters", ())
+                address if each["name"] == "name" else each for each in operation.get("parameters", ())
             ]
     paths[f"{FUNCTION}/infer"] = {"post": _INFER}
     paths[f"{FUNCTION}/lookup"] = {"post": _LOOKUP}

@@ -153,7 +153,7 @@ class HotProtocol(HttpConnection):
         if isinstance(answer, Answer):
             if self.load:
                 self.load = max(0, self.load + HIT)
-            (content, media_type), outcome, _, entry_id, age_s, ttl_s, _, _ = answer
+            (content, media_type), outcome, _, entry_id, age_s, ttl_s, _, _, _ = answer
             if outcome is _REUSED and media_type == JSON and ttl_s < 1e12 and not self.leaving:
                 self.write_answer(_HIT % (self.fixed(), len(content), ttl_s, age_s, entry_id, content))
             else:

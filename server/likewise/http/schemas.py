@@ -45,7 +45,7 @@ TITLES = {
     "422": "Well-formed, but unacceptable",
     "500": "The model failed, or something nobody foresaw",
     "503": "Overloaded, or the journal cannot be written",
-    "504": "only-if-cached, and nothing safe to reuse",
+    "504": "only-if-cached, and nothing safe to reuse; or Request-Timeout passed before it was computed",
 }
 """What a problem's status says of a request."""
 

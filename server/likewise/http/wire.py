@@ -26,6 +26,10 @@ ENTRY_ID = _ENTRY_ID.pattern
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+SECONDS = _SECONDS.pattern
+"""What a Request-Timeout looks like."""
+
 DEVICE_BYTES = 128
 """Longest name that a device may give itself."""
 
@@ -91,6 +95,22 @@ def with_stream(control: Control, value: bytes) -> Control:
     return control if tag is None else replace(control, stream=tag)
 
 
+def with_timeout(control: Control, value: bytes) -> Control:
+    """Return a request's control with the seconds that its Request-Timeout header gives it. Raises BadRequest."""
+    timeout_s = _timeout_s(value)
+    return control if timeout_s is None else replace(control, timeout_s=timeout_s)
+
+
+@lru_cache(maxsize=256)
+def _timeout_s(value: bytes) -> float | None:
+    if not value:
+        return None
+    text = value.decode("latin-1").strip()
+    if not _SECONDS.fullmatch(text):
+        raise BadRequest(f"Request-Timeout: `{text[:32]}` is no number of seconds, such as 0.25.")
+    return float(text)
+
+
 def device(name: bytes) -> str:
     """Return what a device calls itself. Raises BadRequest for a name of over `DEVICE_BYTES` bytes."""
     if len(name) > DEVICE_BYTES:
@@ -106,6 +126,8 @@ def cache_status(answer: Answer, control: Control = NO_CONTROL) -> bytes:
         return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=exact"
     if answer.outcome is Outcome.COALESCED:
         return b"likewise; hit" + _ttl(answer.ttl_s) + b"; detail=coalesced"
+    if answer.outcome is Outcome.VARIANT:
+        return b"likewise; fwd=miss" + (b"; stored" if answer.stored else b"") + b"; detail=variant"
     if control.no_store:
         return b"likewise; fwd=bypass"
     status = b"likewise; fwd=request" if control.no_cache else _FORWARDED[answer.outcome]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -19,7 +20,7 @@ from time import perf_counter
 
 import numpy as np
 
-from likewise.errors import LikewiseError, ModelFailed, Overloaded
+from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overloaded
 from likewise.ports import Model
 from likewise.types import Halfway, Input, Tensor
 
@@ -57,6 +58,8 @@ class _Job:
     future: asyncio.Future[tuple[list[Tensor], float]]
     due: float
     """When a user's is refused, by the loop's clock."""
+    deadline: float
+    """When nobody waits for a user's any more, by the same clock."""
 
 
 class _Lane:
@@ -147,13 +150,18 @@ class Batcher:
         """Whether one more probe would be settled soon: with the next batch."""
         return len(self._probes.jobs) < self._probes_soon
 
-    async def infer(self, value: Input | Halfway, *, probe: bool = False) -> tuple[list[Tensor], float]:
+    async def infer(
+        self, value: Input | Halfway, *, probe: bool = False, within_s: float = math.inf
+    ) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
 
         probe: waits in the probes' lane, as long as it takes; the oldest there goes where it overflows.
+        within_s: raises DeadlineExceeded where no worker has taken it by then; not for probes.
         Raises Overloaded at once where the lane is full, or once the input has waited too long; ModelFailed or
         InvalidValue from the model and the preparation. Cancelled before a worker took it, it is never computed.
         """
+        if within_s <= 0 and not probe:
+            raise _late()
         size = value.size_bytes
         lane = self._probes if probe else self._users
         while not lane.has_room(size):
@@ -163,16 +171,21 @@ class Batcher:
             if not oldest.future.done():
                 oldest.future.set_exception(self.overloaded(f"{len(lane) + 1} probes wait for inference already"))
         loop = asyncio.get_running_loop()
-        job = _Job(value, size, loop.create_future(), loop.time() + self.queue_timeout_s)
+        now = loop.time()
+        job = _Job(value, size, loop.create_future(), now + self.queue_timeout_s, math.inf if probe else now + within_s)
         lane.put(job)
         self.start()
         if self._timer is None and not probe:
             self._timer = loop.call_at(job.due, self._expire, loop)
+        timer = loop.call_at(job.deadline, self._pass, job) if job.deadline < job.due else None
         try:
             return await job.future
         except asyncio.CancelledError:
             lane.drop(job)
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def start(self) -> None:
         """Start batches while there are inputs and free workers."""
@@ -190,11 +203,14 @@ class Batcher:
         """Take the next batch: probes first, but users before them once they let `PATIENCE` batches go ahead."""
         batch: list[_Job] = []
         users_first = self._yielded >= PATIENCE
+        now = asyncio.get_running_loop().time()
         lanes = (self._users, self._probes) if users_first else (self._probes, self._users)
         self._yielded = 0 if users_first or not (self._users and self._probes) else self._yielded + 1
         for lane in lanes:
             while lane and len(batch) < self._batch_max:
                 job = lane.take()
+                if job.deadline <= now and not job.future.done():
+                    job.future.set_exception(_late())
                 if not job.future.done():  # else its client went away
                     batch.append(job)
         return batch
@@ -211,6 +227,12 @@ class Batcher:
             if not job.future.done():
                 job.future.set_exception(self.overloaded(f"waited over {self.queue_timeout_s:g} s for inference"))
         self._timer = loop.call_at(jobs[0].due, self._expire, loop) if jobs else None
+
+    def _pass(self, job: _Job) -> None:
+        """Refuse a user's input whose deadline passes while it waits; one that a worker has taken is finished."""
+        if job in self._users.jobs and not job.future.done():
+            self._users.drop(job)
+            job.future.set_exception(_late())
 
     def _work(self, batch: Sequence[_Job], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""
@@ -272,6 +294,10 @@ class Batcher:
         """Return the error for an input that cannot be computed now, with the time after which to come back."""
         wait_s = max(1.0, self.queued * self.mean_cost_s)
         return Overloaded(f"{why}; come back in about {wait_s:.0f} s, or raise queue_limit", wait_s)
+
+
+def _late() -> DeadlineExceeded:
+    return DeadlineExceeded("The time in Request-Timeout passed before the model had room; give more, or come back.")
 
 
 def _by_shape(tensors: Sequence[Tensor]) -> list[list[int]]:

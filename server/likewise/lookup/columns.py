@@ -1,4 +1,4 @@
-"""What is kept of each entry beside key and result: one array for each fact, 76 bytes for each slot."""
+"""What is kept of each entry beside key and result: one array for each fact, 78 bytes for each slot."""
 
 from __future__ import annotations
 

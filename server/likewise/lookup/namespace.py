@@ -177,9 +177,9 @@ class Namespace:
         self._indexes[key_type], self.projections[key_type] = wrapped, projection
 
     def newest(self, key_type: str, limit: int) -> tuple[Keys, Slots]:
-        """Return keys, shape (n, d), and label ids, shape (n,), of the at most `limit` newest entries, oldest first."""
-        columns = self._columns
-        live = columns.live()
+        """Return keys, (n, d), and label ids, (n,), of the `limit` newest that no variant computed, oldest first."""
+        columns, live = self._columns, self._columns.live()
+        live = live[columns.facts["origin"][live] == columns.names["origin"].number_of.get("", -1)]
         slots = live[np.argsort(columns.order[live])[-limit:]]
         return self._indexes[key_type].keys(slots), columns.labels[slots]
 

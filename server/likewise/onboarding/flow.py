@@ -15,8 +15,8 @@ from likewise.errors import Conflict, InvalidFunction
 from likewise.features.decode import Kind
 from likewise.files import sync_folder
 from likewise.function.parts import Limits
-from likewise.function.spec import NAME, SPEC_FILE
-from likewise.function.spec_table import FILE_NAME
+from likewise.function.spec import SPEC_FILE
+from likewise.function.spec_table import FILE_NAME, NAME
 from likewise.function.spec_text import parse_spec, parse_toml
 from likewise.inference.onnx_file import external_paths
 from likewise.inference.onnx_graph import Graph, Value, describe, foreign_operators

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 MAX_HEADER_BYTES = 1 << 14
+MAX_ANSWER_BYTES = 64 << 20
 _LENGTHS = struct.Struct("<II")
 
 

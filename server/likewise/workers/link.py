@@ -3,6 +3,8 @@
 A lookup may meet one worker and the insert that names its ticket another. The verdict that the ticket stands for, and
 the budget that it holds, are the first one's, so the second asks it to learn. An answer that does not come in time
 counts as that of a ticket that nobody knows: the result is kept, and nothing is learned from it.
+
+A frame may meet one worker and the state of its stream be another's: that one answers it (`workers.relay`).
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from typing import Any
 
 from likewise.errors import LikewiseError
 from likewise.types import Result
-from likewise.workers.frames import frame, read_frame
+from likewise.workers.frames import MAX_ANSWER_BYTES, frame, read_frame
+from likewise.workers.relay import Relay, Serve, Serving
 
 log = logging.getLogger("likewise.workers")
 
 TIMEOUT_S = 2.0
 """Longest that another worker is waited for."""
-MAX_ANSWER_BYTES = 64 << 20
 CONNECTIONS = 4
 """Connections that one worker takes from each of the others; more are closed."""
 
@@ -77,6 +79,12 @@ class WorkerLink:
             number: _Other(place.socket(number), timeout_s) for number in range(place.count) if number != place.number
         }
         self._served: set[asyncio.Task[None]] = set()
+        self._serving: Serve | None = None
+        self._relays = {number: Relay(place.socket(number)) for number in self._others}
+
+    def serve(self, answer: Serve) -> None:
+        """Have requests that other workers hand over answered. answer: from a header and a body to the same."""
+        self._serving = answer
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -94,6 +102,8 @@ class WorkerLink:
             await asyncio.gather(*self._served, return_exceptions=True)
             for other in self._others.values():
                 other.close()
+            for relay in self._relays.values():
+                relay.close()
             path.unlink(missing_ok=True)
 
     def owner(self, ticket: str) -> int | None:
@@ -112,6 +122,13 @@ class WorkerLink:
         keep = answer[0].get("keep") if answer else None
         return keep if isinstance(keep, bool) else None
 
+    async def ask(self, number: int, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes] | None:
+        """Hand a request over to another worker and return its answer, a header and a body; None where it is away.
+
+        Requests reach it in the order of the calls, and are answered side by side.
+        """
+        return await self._relays[number].ask(header, body)
+
     async def collect(self, what: str) -> dict[int, bytes]:
         """Return what each other worker reports, by its number; those that do not answer in time are missing."""
         numbers = list(self._others)
@@ -124,9 +141,13 @@ class WorkerLink:
         task = asyncio.current_task()
         assert task is not None
         self._served.add(task)
+        serving = Serving(writer, self._serving)
         try:
             while len(self._served) <= CONNECTIONS * self.place.count:
                 header, body = await read_frame(reader, self._max_result_bytes)
+                if header.get("what") == "serve":
+                    await serving.begin(header, body)
+                    continue
                 writer.write(self._answer(header, body))
                 await writer.drain()
         except (EOFError, OSError, ValueError, asyncio.CancelledError):
@@ -135,6 +156,7 @@ class WorkerLink:
             log.exception("another worker could not be answered")
         finally:
             self._served.discard(task)
+            serving.close()
             writer.close()
 
     def _answer(self, header: dict[str, Any], body: bytes) -> bytes:

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-LARGEST = ("entries", "bytes", "bar", "false_hits_bound", "latency_p50_s", "latency_p99_s")
+LARGEST = ("entries", "bytes", "bar", "false_hits_bound", "latency_p50_s", "latency_p99_s", "work")
 """Of these the largest of the workers' is told: each holds a copy of what they share."""
 SMALLEST = ("estimated_accuracy", "up")
 SAME = ("accuracy_target",)

@@ -10,10 +10,12 @@ import httpx
 import pytest
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Ticket
 from likewise_client._errors import (
     ConnectionFailed,
     Forbidden,
+    InvalidInput,
     LikewiseClientError,
     MalformedAnswer,
     NotCached,
@@ -23,6 +25,7 @@ from likewise_client._errors import (
 )
 from likewise_client._exchange import Exchange, Send, Sleep, Step, Steps
 from likewise_client._nodes import Nodes
+from likewise_client._reply import Reply as Received
 from likewise_client._retry import Retry
 
 A, B = "http://a:1", "http://b:1"
@@ -59,7 +62,11 @@ def drive(steps: Steps[Any], script: Script, clock: Any) -> tuple[Any, list[Step
                 continue
             assert isinstance(step, Send)
             reply = script.pop(0) if isinstance(script, list) else script(step)
-            step = steps.throw(reply) if isinstance(reply, Exception) else steps.send(reply)
+            step = (
+                steps.throw(reply)
+                if isinstance(reply, Exception)
+                else steps.send(Received(reply.status_code, reply.headers, reply.content))
+            )
     except StopIteration as end:
         return end.value, taken
     except LikewiseClientError as error:
@@ -75,7 +82,7 @@ def infer() -> calls.Call[Answer]:
 
 
 def insert(ticket: str | None = None) -> calls.Call[Any]:
-    return calls.insert("f", Computed(1, [1.0]), ticket=ticket, durable=False)
+    return entries.insert("f", Computed(1, [1.0]), ticket=ticket, durable=False)
 
 
 def test_an_answer_is_read(clock: Any) -> None:
@@ -225,7 +232,7 @@ def test_without_a_limit_rounds_keep_a_distance(clock: Any) -> None:
 
 def test_a_shared_result_is_not_waited_for(clock: Any) -> None:
     """An insert that need not be patient is tried once at each node."""
-    error, taken = drive(exchange(clock).insert(insert("t"), insert(), None, patient=False), [busy("2")], clock)
+    error, taken = drive(exchange(clock).redeem(insert("t"), insert(), None, patient=False), [busy("2")], clock)
     assert isinstance(error, Overloaded)
     assert len(taken) == 1
 
@@ -246,14 +253,14 @@ def test_an_insert_follows_its_ticket(clock: Any) -> None:
     shared = exchange(clock, A, B)
     other = shared.nodes.rank("f")[1]
     ticket = Ticket("t", other)
-    _, taken = drive(shared.insert(insert(ticket), insert(), ticket), [stored()], clock)
+    _, taken = drive(shared.redeem(insert(ticket), insert(), ticket), [stored()], clock)
     assert [step.node for step in taken if isinstance(step, Send)] == [other]
-    done, taken = drive(shared.insert(insert(ticket), insert(), ticket), [REFUSED, stored()], clock)
+    done, taken = drive(shared.redeem(insert(ticket), insert(), ticket), [REFUSED, stored()], clock)
     first, second = [step for step in taken if isinstance(step, Send)]
     assert done.stored
     assert (first.node, second.node) == (other, shared.nodes.rank("f")[0])
     assert (b"ticket" in first.body, b"ticket" in second.body) == (True, False)
-    error, taken = drive(shared.insert(insert(ticket), insert(), ticket), [RESET], clock)
+    error, taken = drive(shared.redeem(insert(ticket), insert(), ticket), [RESET], clock)
     assert error is RESET, "it may have arrived"
 
 
@@ -311,6 +318,28 @@ def test_what_the_protocol_does_not_allow_is_malformed(call: Any, response: http
     """Another kind of server never looks like an answer."""
     error, _ = drive(exchange(clock).run(call), [response], clock)
     assert isinstance(error, MalformedAnswer)
+
+
+@pytest.mark.parametrize(
+    ("number", "drop_late", "sent"),
+    [
+        (None, False, "cam"),
+        (None, True, "cam;late=drop"),
+        (0, False, "cam;frame=0"),
+        (7, True, "cam;frame=7;late=drop"),
+    ],
+)
+def test_a_frame_says_its_stream_and_its_place_there(number: int | None, drop_late: bool, sent: str) -> None:
+    """As the protocol writes it; numbers are left out where there are none."""
+    call = calls.infer("f", b"x", "image/png", None, None, None, "cam", drop_late, number)
+    assert call.headers["Likewise-Stream"] == sent
+
+
+@pytest.mark.parametrize("number", [-1, 10**15, 1.0, "1"])
+def test_a_frame_number_that_cannot_be_sent_is_refused(number: Any) -> None:
+    """Before anything leaves the device."""
+    with pytest.raises(InvalidInput, match="frame's number"):
+        calls.infer("f", b"x", "image/png", None, None, None, "cam", False, number)
 
 
 def test_retry_refuses_senseless_settings() -> None:

@@ -6,19 +6,51 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import pydoc
 from pathlib import Path
+
+import pytest
 
 import likewise_client
 from likewise_client import AsyncClient, Client, LikewiseClientError
+from likewise_client._operations import Operations
 
 ROOT = Path(__file__).parents[3]
 
 # What modules share with each other but apps never see.
-INTERNAL = set(
-    "BaseClient CacheStatus Call Compute Exchange FakeFunction Lookup Nodes Operations RefusedError Reuse".split()  # noqa: SIM905
-) | set(
-    "ReuseOptions Send Settings Sleep StoredEntry".split()  # noqa: SIM905
-)
+INTERNAL = {
+    "BaseClient",
+    "Batching",
+    "Body",
+    "Budget",
+    "CacheStatus",
+    "Call",
+    "Compute",
+    "Exchange",
+    "FakeFunction",
+    "KeyFirst",
+    "Latencies",
+    "Local",
+    "Lookup",
+    "Method",
+    "Methods",
+    "Nodes",
+    "Operations",
+    "Picture",
+    "Race",
+    "RefusedError",
+    "Reply",
+    "Reuse",
+    "ReuseOptions",
+    "Send",
+    "Settings",
+    "Sleep",
+    "Sockets",
+    "StoredEntry",
+    "Tally",
+    "Trail",
+    "Waiting",
+}
 
 
 def test_all_is_complete() -> None:
@@ -30,7 +62,7 @@ def test_all_is_complete() -> None:
             for name, value in vars(loaded).items():
                 if inspect.isclass(value) and value.__module__ == loaded.__name__ and not name.startswith("_"):
                     found.add(name)
-    aliases = {"CacheControl", "Input", "KeyFunction", "Outcome", "__version__"}
+    aliases = {"CacheControl", "DeviceCache", "DeviceCacheInfo", "Input", "KeyFunction", "Outcome", "__version__"}
     assert set(likewise_client.__all__) == (found - INTERNAL) | aliases
     assert all(hasattr(likewise_client, name) for name in likewise_client.__all__)
     assert likewise_client.__all__ == sorted(likewise_client.__all__)
@@ -63,9 +95,36 @@ def test_both_clients_have_the_same_methods() -> None:
         assert other.__doc__
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_help_and_completion_know_every_method(kind: type) -> None:
+    """Each is a plain function of the class with the signature and documentation of its one declaration."""
+    shown = pydoc.plain(pydoc.render_doc(kind))
+    for name, operation in vars(Operations).items():
+        if name.startswith("_"):
+            continue
+        method = vars(kind)[name]
+        assert inspect.isfunction(method)
+        assert method.__doc__ == operation.__doc__
+        parameters = inspect.signature(operation).parameters
+        assert list(inspect.signature(method).parameters) == list(parameters)
+        assert f" {name}(self" in shown
+        assert "Steps" not in str(inspect.signature(method).return_annotation)
+
+
+def test_an_app_may_override_a_method() -> None:
+    """What a subclass defines stays."""
+
+    class Mine(Client):
+        def stats(self) -> dict[str, int]:  # type: ignore[override]
+            return {"mine": 1}
+
+    assert Mine().stats() == {"mine": 1}
+    assert Mine.infer is Client.infer
+
+
 def test_the_oldest_python_is_the_one_that_is_checked() -> None:
     """What the package says it needs is what its code is held to; `.ci/run` runs these tests on it."""
     project = (ROOT / "client_sdk" / "pyproject.toml").read_text()
     assert 'requires-python = ">=3.9"' in project
-    for file in (ROOT / "client_sdk" / "likewise_client").glob("*.py"):
+    for file in (ROOT / "client_sdk" / "likewise_client").rglob("*.py"):
         ast.parse(file.read_text(), feature_version=(3, 9))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from likewise_client._errors import InvalidInput
-from likewise_client._nodes import Nodes
+from likewise_client._nodes import Breaker, Nodes
 
 URLS = ["http://a:1", "http://b:1", "http://c:1"]
 NAMES = [f"function{i}" for i in range(600)]
@@ -42,7 +42,7 @@ def test_versions_of_a_function_stay_together(clock: Any) -> None:
 
 def test_a_node_that_failed_is_passed_over_and_returned_to(clock: Any) -> None:
     """The pause doubles, one request tries the node afterwards, and a success clears it."""
-    nodes = Nodes(URLS, clock, first_pause_s=1.0)
+    nodes = Nodes(URLS, clock, breaker=Breaker(pause_s=1.0))
     owner, second, _ = nodes.rank("f")
     assert nodes.choose("f") == owner
     nodes.done(owner, alive=False)
@@ -90,11 +90,35 @@ def test_load_beyond_a_nodes_share_spills_to_the_next(clock: Any) -> None:
 
 def test_a_pause_has_an_upper_bound(clock: Any) -> None:
     """However long a node is away, it is tried again within max_pause_s."""
-    nodes = Nodes(URLS[:1], clock, max_pause_s=30.0)
+    nodes = Nodes(URLS[:1], clock, breaker=Breaker(max_pause_s=30.0))
     for _ in range(100):
         nodes.done(nodes.take(URLS[0]), alive=False)
     clock.now += 30.0
     assert nodes.choose("f", patient=False) == URLS[0]
+
+
+def test_a_breaker_may_wait_for_several_failures_in_a_row(clock: Any) -> None:
+    """An answer in between closes it; half open, it takes one request."""
+    nodes = Nodes(URLS, clock, breaker=Breaker(failures=3, pause_s=1.0))
+    owner, second, _ = nodes.rank("f")
+    for alive in (False, False, True, False, False):
+        nodes.done(nodes.take(owner), alive=alive)
+    assert nodes.choose("f") == owner, "never three in a row"
+    nodes.done(owner, alive=False)
+    assert nodes.choose("f") == second
+    clock.now += 1.01
+    assert [nodes.choose("f"), nodes.choose("f")] == [owner, second], "half open: one trial"
+    nodes.done(owner, alive=True)
+    assert nodes.choose("f") == owner
+
+
+@pytest.mark.parametrize(
+    "options", [{"failures": 0}, {"failures": 1.5}, {"pause_s": -1.0}, {"max_pause_s": float("inf")}]
+)
+def test_a_breaker_that_means_nothing_is_refused(options: dict[str, Any]) -> None:
+    """By the name of the field."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Breaker(**options)
 
 
 @pytest.mark.parametrize("urls", [[], ["localhost:8080"], ["ftp://a"], ["http://"]])

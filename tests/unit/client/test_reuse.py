@@ -205,3 +205,15 @@ async def test_the_async_decorator_takes_coroutine_functions_alone(fake: FakeSer
     async with AsyncClient(transport=fake) as client:
         with pytest.raises(TypeError, match="coroutine"):
             client.reuse("words")(lambda value: value)  # type: ignore[arg-type,return-value]
+
+
+def test_each_client_decorates_its_own_kind_of_function(fake: FakeServer) -> None:
+    """A coroutine function under `Client`, or a plain one under `AsyncClient`, is refused when it is decorated."""
+
+    async def later(value: str) -> str:
+        return value
+
+    with pytest.raises(TypeError, match="coroutine"):
+        Client(transport=fake).reuse("words")(later)
+    with pytest.raises(TypeError, match="coroutine"):
+        AsyncClient(transport=fake).reuse("words")(lambda value: value)

@@ -6,6 +6,7 @@ import base64
 import io
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from likewise_client import _wire as wire
 from likewise_client._errors import InvalidInput, MalformedAnswer
+from likewise_client._read import read_answer
 
 HIT = wire.CacheStatus("likewise", {"hit": True, "ttl": 3590})
 
@@ -182,3 +184,13 @@ def test_any_header_is_survived(header: str) -> None:
 def test_seconds_are_a_number_or_a_date(header: str | None, seconds: float) -> None:
     """Retry-After comes in two forms."""
     assert wire.parse_seconds(header, 10.0) == seconds
+
+
+def test_an_answer_by_a_variant_says_which() -> None:
+    """It was computed, by a cheaper model; others have no source."""
+    headers = {"cache-status": "likewise; fwd=miss; stored; detail=variant", "content-type": wire.JSON}
+    body = b'{"label": "a"}'
+    answer = read_answer(httpx.Response(200, headers={**headers, "likewise-source": "head"}, content=body), "n")
+    assert (answer.outcome, answer.variant, answer.from_cache, answer.stored) == ("variant", "head", False, True)
+    headers["cache-status"] = "likewise; fwd=miss"
+    assert read_answer(httpx.Response(200, headers=headers, content=body), "n").variant == ""

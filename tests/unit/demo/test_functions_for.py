@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from likewise.errors import SettingsError
-from likewise_demo.command import functions_for
+from likewise_demo.process import functions_for
 
 
 def test_the_folder_here_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,23 @@ def test_every_figure_is_what_a_person_would_count(run):
     assert found.baseline_mean_ms == pytest.approx(10.0)
     assert found.speedup == pytest.approx(2.0)
     assert found.inferences_saved == 3
+    assert found.sources == {"model": (2, 0), "cache": (3, 1)}
+
+
+def test_each_variant_is_told_with_its_share_and_its_mistakes(run):
+    """Between the cache and the model."""
+    stream, reuse, without = run
+    reuse.answers[0] = Answer("variant", {"label": "a"}, b"{}", "application/json", variant="head")
+    reuse.answers[2] = Answer("variant", {"label": "a"}, b"{}", "application/json", variant="head")
+    found = score("digits", 0.95, 2, stream, reuse, without)
+    assert found.sources == {"cache": (2, 0), "head": (2, 1), "model": (1, 0)}
+    assert found.inferences_saved == 4
+    told = [(what, now) for what, now, _ in rows(found) if what.startswith("answered")]
+    assert told == [
+        ("answered by the cache", "2 (40.0%), 0 wrong"),
+        ("answered by the head", "2 (40.0%), 1 wrong"),
+        ("answered by the model", "1 (20.0%), 0 wrong"),
+    ]
 
 
 def test_requests_that_failed_count_for_nothing_but_their_number(run):
@@ -76,5 +93,5 @@ def test_plots_page_and_document_are_written(run, tmp_path):
     assert " ".join(document) == (
         "workload target devices requests opportunities hits probes false_hits harvest accuracy label_accuracy "
         "baseline_label_accuracy mean_ms p50_ms p99_ms baseline_mean_ms baseline_p50_ms baseline_p99_ms speedup "
-        "inferences_saved"
+        "inferences_saved sources"
     )

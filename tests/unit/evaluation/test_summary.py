@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 
 from likewise.evaluation.command import print_table
+from likewise.evaluation.console import WIDTH
+from likewise.evaluation.plot import draw
 from likewise.evaluation.replay import Run, replay
 from likewise.evaluation.streams import Stream
 from likewise.evaluation.summary import half_width, summarize
@@ -35,10 +37,23 @@ def test_the_table_shows_every_workload_and_their_mean(stream: Stream) -> None:
     run = replay(stream, "fixed:threshold=0", 0.95)
     runs = [replace(run, workload=name, seed=seed, harvest=0.5) for name in ("one", "two") for seed in (0, 1)]
     out = io.StringIO()
-    print_table(summarize(runs), Console(file=out, width=150))
+    print_table(summarize(runs), Console(file=out, width=WIDTH))
     text = out.getvalue()
     assert "one" in text
     assert "two" in text
     assert "all" in text
     assert "0.500 ± 0.000" in text
     assert "0/4" in text
+
+
+def test_a_plot_of_several_ladders_has_a_row_more(stream: Stream) -> None:
+    """What each computes, by target."""
+    sizes = []
+    for ladders in (["off"], ["off", "all"]):
+        run = replay(stream, "fixed:threshold=0", 0.95)
+        picture = io.BytesIO()
+        draw([replace(run, ladder=ladder) for ladder in ladders], picture)
+        content = picture.getvalue()
+        assert content.startswith(b"\x89PNG")
+        sizes.append(int.from_bytes(content[20:24], "big"))
+    assert sizes[1] == pytest.approx(1.5 * sizes[0], rel=0.01)

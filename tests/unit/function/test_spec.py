@@ -194,3 +194,65 @@ def test_a_folder_that_cannot_be_read_names_the_file(tmp_path):
     (folder / "function.toml").mkdir()
     with pytest.raises(InvalidFunction, match=r"function\.toml"):
         read_spec(folder)
+
+
+MODELLED = {**IMAGE, "model": {"size": [8, 8]}}
+VARIANT = {
+    "name": "small",
+    "file": "small.onnx",
+    "cost": 0.1,
+    "size_bytes": 1000,
+    "memory_bytes": 5000,
+    "agreement": 0.9,
+}
+
+
+def test_variants_are_in_order_of_cost_and_prepared_as_the_model_unless_they_say_otherwise():
+    """The ladder names which of them may answer; without a ledger none may."""
+    head = {**VARIANT, "name": "head", "takes": "key", "cost": 0.001}
+    own = {**VARIANT, "name": "own", "size": [4, 4], "cost": 0.2}
+    data = {**MODELLED, "variants": [own, VARIANT, head]}
+    spec = parse_spec(data, "spec")
+    assert [variant.name for variant in spec.rungs] == ["head", "small", "own"]
+    assert [spec.prepared(variant).size for variant in spec.rungs] == [(8, 8), (8, 8), (4, 4)]
+    exits = parse_spec({**data, "reuse": {"ladder": "exits"}}, "spec")
+    assert [variant.name for variant in exits.rungs] == ["head"]
+    assert not parse_spec({**data, "reuse": {"ladder": "off"}}, "spec").rungs
+    assert not parse_spec({**data, "reuse": {"policy": "fixed"}}, "spec").rungs
+    assert "small.onnx" in spec.onnx_files
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        pytest.param({"cost": 1.0}, "variants.*cost", id="cost of the full model"),
+        pytest.param({"cost": 0}, "variants.*cost", id="no cost"),
+        pytest.param({"agreement": 1.5}, "variants.*agreement", id="agreement"),
+        pytest.param({"memory_bytes": 0}, "variants.*memory_bytes", id="memory"),
+        pytest.param({"file": "../up.onnx"}, "variants.*file", id="path"),
+        pytest.param({"name": "model"}, "another `name`", id="the model's name"),
+        pytest.param({"takes": "key", "size": [4, 4]}, "takes the key as it is", id="a key has no size"),
+        pytest.param({"sample_rate": 8000}, "no use for|needs `size", id="of another kind of input"),
+        pytest.param({"unknown": 1}, "unknown", id="unknown field"),
+    ],
+)
+def test_a_variant_that_cannot_be_names_field_and_remedy(change, says):
+    """Each figure has a range, and each table says what it takes."""
+    with pytest.raises(InvalidFunction, match=says):
+        parse_spec({**MODELLED, "variants": [{**VARIANT, **change}]}, "spec")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        pytest.param({**IMAGE, "variants": [VARIANT]}, r"add a \[model\]", id="no model"),
+        pytest.param({**MODELLED, "variants": [VARIANT, VARIANT]}, "a `name` of its own", id="twice"),
+        pytest.param({**MODELLED, "result": {"kind": "tensors"}, "variants": [VARIANT]}, "kind `label`", id="tensors"),
+        pytest.param({**MODELLED, "variants": VARIANT}, r"write \[\[variants\]\]", id="one table"),
+        pytest.param({**MODELLED, "variants": [{"name": "small"}]}, "variants.*file", id="nothing measured"),
+    ],
+)
+def test_variants_that_a_function_cannot_have_name_the_remedy(data, says):
+    """They stand in for a model that gives labels."""
+    with pytest.raises(InvalidFunction, match=says):
+        parse_spec(data, "spec")

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from likewise.errors import InvalidValue, ModelFailed, Overloaded
+from likewise.errors import DeadlineExceeded, InvalidValue, ModelFailed, Overloaded
 from likewise.inference.batching import Batcher, Workers
 from likewise.types import Array
 
@@ -265,3 +265,63 @@ async def test_two_models_share_the_workers(executor):
     answers = await asyncio.gather(*tasks)
     assert [float(outputs[0][0]) for outputs, _ in answers] == [2 * i for i in range(10)]
     assert workers.free == 1
+
+
+async def test_what_waits_past_its_deadline_is_never_computed(model, executor):
+    """It is refused when its time is over, not when a worker comes free; the others are computed."""
+    queue = batcher(model, executor)
+    first = asyncio.create_task(queue.infer(value(1)))
+    await settled(queue, 0)
+    late = asyncio.create_task(queue.infer(value(2), within_s=0.01))
+    patient = asyncio.create_task(queue.infer(value(3), within_s=1000.0))
+    with pytest.raises(DeadlineExceeded):
+        await late
+    model.gate.set()
+    await asyncio.gather(first, patient)
+    assert model.batches == [[1], [3]]
+
+
+async def test_what_a_worker_has_taken_is_finished(model, executor):
+    """A deadline is no reason to throw away what was computed."""
+    queue = batcher(model, executor)
+    task = asyncio.create_task(queue.infer(value(1), within_s=0.02))
+    while not model.running:
+        await asyncio.sleep(0)
+    until = asyncio.get_running_loop().time() + 0.03
+    while asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0)
+    model.gate.set()
+    outputs, _ = await task
+    assert float(outputs[0][0]) == 2
+
+
+async def test_a_busy_loop_lets_no_late_input_through(model, executor):
+    """Its timer may come after the worker: the batch looks at the deadline, too."""
+    queue = batcher(model, executor)
+    first = asyncio.create_task(queue.infer(value(1)))
+    await settled(queue, 0)
+    while not model.running:
+        await asyncio.sleep(0)
+    late = asyncio.create_task(queue.infer(value(2), within_s=0.001))
+    await settled(queue, 1)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 0.002
+    while loop.time() < until:
+        pass
+    assert queue._take() == []
+    with pytest.raises(DeadlineExceeded):
+        await late
+    model.gate.set()
+    await first
+    assert model.batches == [[1]]
+
+
+async def test_no_time_left_is_refused_at_once_and_a_probe_is_owed(model, executor):
+    """Nothing is queued for it; what settles the budget is computed however late."""
+    queue = batcher(model, executor)
+    with pytest.raises(DeadlineExceeded):
+        await queue.infer(value(1), within_s=0.0)
+    assert queue.queued == 0
+    model.gate.set()
+    outputs, _ = await queue.infer(value(2), probe=True, within_s=0.0)
+    assert float(outputs[0][0]) == 4

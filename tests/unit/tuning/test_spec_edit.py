@@ -9,7 +9,7 @@ import pytest
 
 from likewise.errors import InvalidFunction
 from likewise.function.spec_text import parse_toml
-from likewise.tuning.spec_edit import with_key, write_key
+from likewise.tuning.spec_edit import with_key, with_variants, write_key, write_variants
 
 HOG = {"name": "edges", "extractor": "hog"}
 
@@ -45,3 +45,27 @@ def test_what_would_not_be_valid_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(InvalidFunction, match="mfcc"):
         write_key(path, {"extractor": "mfcc"}, "")
     assert path.read_text() == networks.TOML
+
+
+VARIANT = {
+    "name": "small", "file": "small.onnx", "cost": 0.3, "size_bytes": 1000, "memory_bytes": 2000, "agreement": 0.98,
+}  # fmt: skip
+LABELS = '\n[result]\nkind = "label"\n'
+
+
+def test_variants_stand_behind_those_that_are_there() -> None:
+    """In place of one of the same name, and with every comment left as it was."""
+    text = with_variants(networks.TOML + LABELS, [VARIANT, {**VARIANT, "name": "other"}], "made", "f")
+    text = with_variants(text, [{**VARIANT, "cost": 0.2}], "made", "f")
+    spec = parse_toml(text, "f")
+    assert [(each.name, each.cost) for each in spec.variants] == [("other", 0.3), ("small", 0.2)]
+    assert "# from the door's camera" in text
+
+
+def test_variants_that_would_not_be_valid_are_refused(tmp_path: Path) -> None:
+    """And the file stays as it was."""
+    path = tmp_path / "function.toml"
+    path.write_text(networks.TOML + LABELS)
+    with pytest.raises(InvalidFunction, match="cost"):
+        write_variants(path, [{**VARIANT, "cost": 1.5}], "made")
+    assert path.read_text() == networks.TOML + LABELS

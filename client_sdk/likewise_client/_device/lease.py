@@ -1,0 +1,162 @@
+"""A device's side of a lease: what the server's headers say, and the coin that stands for the promise."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_VERSION = re.compile(r"([0-9a-f]{8})\.([0-9]{1,15})")
+_ENTRY = re.compile(r"[0-9a-f]{16}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the headers of one answer say about leases and about the entry."""
+
+    id: str = ""
+    """Empty: there is no lease."""
+    pi: float = 1.0
+    ttl_s: float = 0.0
+    origin: str = ""
+    number: int = 0
+    reset: bool = False
+    drop: tuple[str, ...] = ()
+    verdict: str = ""
+    """`confirmed`, `contradicted`, `pending` or `abandoned`, of a probe; empty otherwise."""
+    checking: bool = False
+    """A probe of this lease is being checked."""
+    radius: float = 0.0
+    exact: bool = False
+    valid_s: float = math.inf
+    """For which the result stays valid."""
+    key: NDArray[np.float32] | None = field(default=None, compare=False)
+
+
+def read_terms(headers: Mapping[str, str]) -> Terms | None:
+    """Return what the headers of an answer say; None: nothing. Raises ValueError for what means nothing."""
+    text = headers.get("likewise-lease")
+    if text is None:
+        return None
+    first, *parameters = (part.strip() for part in text.split(";"))
+    if not _ID.fullmatch(first):
+        raise ValueError(f"a lease named {first[:40]!r}")
+    found = dict(part.partition("=")[::2] for part in parameters)
+    version = _VERSION.fullmatch(found.get("version", ""))
+    if version is None:
+        raise ValueError("a lease without the version of its function")
+    live = first != "none"
+    pi = _number(found.get("pi", "")) if live else 1.0
+    ttl_s = _number(found.get("ttl", "")) if live else 0.0
+    if not 0.0 < pi <= 1.0:
+        raise ValueError(f"a lease with probability {pi}")
+    drop = tuple(part for part in found.get("drop", "").split(",") if part)
+    if not all(_ENTRY.fullmatch(each) for each in drop):
+        raise ValueError("entries taken out that are none")
+    verdict = next((word for word in ("confirmed", "contradicted", "pending", "abandoned") if word in found), "")
+    radius, exact, valid_s = _reuse(headers.get("likewise-reuse", ""))
+    return Terms(
+        first if live else "",
+        pi,
+        ttl_s,
+        version[1],
+        int(version[2]),
+        "reset" in found,
+        drop,
+        verdict,
+        "checking" in found,
+        radius,
+        exact,
+        valid_s,
+        _key(headers.get("likewise-key")),
+    )
+
+
+def terms_of(change: Mapping[str, Any]) -> Terms:
+    """Return what an event says was taken out. Raises ValueError, KeyError or TypeError for what is none."""
+    version = _VERSION.fullmatch(change["version"])
+    drop = tuple(change["entries"])
+    if version is None or not all(_ENTRY.fullmatch(each) for each in drop):
+        raise ValueError("a change without its version, or of entries that are none")
+    return Terms(origin=version[1], number=int(version[2]), reset=change["reset"] is True, drop=drop)
+
+
+def _reuse(text: str) -> tuple[float, bool, float]:
+    found = dict(part.strip().partition("=")[::2] for part in text.split(";"))
+    valid_s = _number(found["ttl"]) if "ttl" in found else math.inf
+    return _number(found.get("radius", "0")), "exact" in found, valid_s
+
+
+def _key(text: str | None) -> NDArray[np.float32] | None:
+    if text is None:
+        return None
+    content = base64.b64decode(text, validate=True)
+    if not content or len(content) % 4:
+        raise ValueError("a key that is no float32 numbers")
+    key = np.frombuffer(content, "<f4").astype(np.float32)
+    if not (np.abs(key) < 1e15).all():
+        raise ValueError("a key with numbers that cannot be")
+    return key
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0.0):
+        raise ValueError(f"{text!r} where a number belongs")
+    return value
+
+
+@dataclass
+class Lease:
+    """The lease that a device holds for one function, or held last."""
+
+    id: str = ""
+    pi: float = 1.0
+    expires_at: float = -math.inf
+    """By the device's own clock."""
+    answered: int = 0
+    """Would-be hits answered under it."""
+    repeats: int = 0
+    probing: bool = False
+    """A probe is under way, or being checked: no near hits meanwhile."""
+    settled_after: int = 0
+    """While probing: an answer to a request with a number above this one says whether the probe is settled."""
+    over: bool = False
+    """It ended, and never begins again; another one may."""
+    lost: bool = False
+    """A probe of it was lost."""
+    since: int = 0
+    """Number of the request that brought it."""
+
+    def live(self, now: float) -> bool:
+        """Whether it stands."""
+        return bool(self.id) and not self.over and now < self.expires_at
+
+    def end(self, *, lost: bool = False) -> None:
+        """Answer nothing by it any more."""
+        self.over, self.probing = True, False
+        self.lost = self.lost or lost
+
+    def take(self, terms: Terms, sent_at: float, number: int) -> None:
+        """Take in what an answer says. sent_at: when its request was sent; number: of the request, ascending.
+
+        What an older request than that which brought the lease was told is of no account: it was overtaken.
+        """
+        if number < self.since:
+            return
+        if terms.id and terms.id != self.id:
+            self.__init__(terms.id, terms.pi, sent_at + terms.ttl_s, since=number)  # type: ignore[misc]
+        elif not terms.id:
+            self.end()
+        elif not self.over:
+            self.pi = terms.pi
+            self.expires_at = max(self.expires_at, sent_at + terms.ttl_s)
+            if self.probing and number > self.settled_after and not terms.checking:
+                self.probing = False

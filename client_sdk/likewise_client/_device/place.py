@@ -1,0 +1,217 @@
+"""What a device has of one function: entries, the lease, and the rule by which it answers from them.
+
+The promise rests on this: each would-be hit tosses a private coin, heads goes to the server as a probe, and while a
+probe is under way nothing is answered by near entries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise_client._answer import Answer
+from likewise_client._calls import Local
+from likewise_client._device.keys import MakeKey
+from likewise_client._device.lease import Lease, Terms
+from likewise_client._device.pack import Packed
+from likewise_client._device.store import Kept, Store
+
+REMEMBERED_KEYS = 64
+"""Keys that were asked for, of which the server is told when the device warms up."""
+
+Key = NDArray[np.float32]
+
+
+@dataclass
+class Query:
+    """One request, as the tier looks at it."""
+
+    digest: bytes
+    """Of the bytes of the input."""
+    key: Key | None
+    number: int = 0
+    """Of those that were sent, ascending."""
+    sent_at: float = 0.0
+    lease: str = ""
+    """The lease that the request was sent under."""
+    probe: str = ""
+    """The entry that would have answered it."""
+    watch: bool = False
+    """It asks for no lease, since another one does."""
+    wants: bool = False
+    """It asks for the first lease."""
+
+
+@dataclass
+class Place:
+    """Not locked: whoever calls has to see to it. All times are by the device's own monotonic clock."""
+
+    function: str
+    store: Store
+    lease: Lease = field(default_factory=Lease)
+    origin: str = ""
+    number: int = -1
+    """The newest version known, with the origin; -1: none."""
+    make_key: MakeKey | None = None
+    cosine: bool = False
+    described: bool = False
+    ask_at: float = -math.inf
+    wanting: bool = False
+    """A request that asks for the first lease is under way."""
+    asked: int = 0
+    sent: int = 0
+    hits: int = 0
+    repeated: int = 0
+    probes: int = 0
+    unsaved: int = 0
+    keys: deque[Key] = field(default_factory=lambda: deque(maxlen=REMEMBERED_KEYS))
+
+    @property
+    def version(self) -> str:
+        """The newest version known, as the protocol writes it; empty: none."""
+        return f"{self.origin}.{self.number}" if self.number >= 0 else ""
+
+    def find(self, local: Local, query: Query, now: float, coin: Callable[[], float]) -> tuple[Kept, str] | None:
+        """Return what answers a request, and why; None: ask the server, as a probe where the query says so now."""
+        self.asked += 1
+        if query.key is not None and self.described:
+            self.keys.append(query.key)
+        lease = self.lease
+        if not lease.live(now):
+            return None
+        kept = self.store.exact(query.digest, now)
+        if kept is not None and _fresh(kept, local, now):
+            lease.repeats += 1
+            self.repeated += 1
+            return kept, "exact"
+        if query.key is None or lease.probing or lease.pi >= 1.0:
+            return None
+        kept = self.store.nearest(query.key, now)
+        if kept is None or not _fresh(kept, local, now):
+            return None
+        if coin() < lease.pi:
+            lease.probing, lease.settled_after = True, 1 << 62
+            query.probe = kept.entry or ""
+            self.probes += 1
+            return None
+        lease.answered += 1
+        self.hits += 1
+        return kept, "near"
+
+    def spare(self, query: Query, now: float) -> Kept | None:
+        """Return what could answer without any lease."""
+        kept = self.store.exact(query.digest, now)
+        if kept is None and query.key is not None:
+            kept = self.store.nearest(query.key, now)
+        return kept
+
+    def wish(self, query: Query, now: float) -> str:
+        """Return the Likewise-Lease header of a request that is sent now."""
+        lease = self.lease
+        self.sent += 1
+        query.number, query.sent_at, query.lease = self.sent, now, lease.id
+        query.watch = not lease.id and self.wanting
+        query.wants = not (lease.id or query.watch)
+        self.wanting = self.wanting or query.wants
+        parts = [lease.id or ("watch" if query.watch else "want")]
+        if self.version:
+            parts.append(f"version={self.version}")
+        if lease.id:
+            parts.append(f"answered={lease.answered}; repeats={lease.repeats}")
+        if query.probe:
+            parts.append(f"probe={query.probe}")
+        elif lease.lost:
+            parts.append("lost")
+        elif lease.id and not lease.probing:
+            parts.append("idle")
+        if query.key is None:
+            parts.append("key")
+        return "; ".join(parts)
+
+    def take(self, query: Query, answer: Answer, terms: Terms | None, now: float) -> None:
+        """Take in an answer of the server. terms: what it says of leases; None: nothing."""
+        lease = self.lease
+        if terms is None:
+            self.lose(query)
+            return
+        current = self._follow(terms)
+        if query.probe and lease.id == query.lease:
+            if terms.verdict in ("contradicted", "abandoned"):
+                self.store.remove(query.probe)
+                lease.end()
+            elif terms.verdict == "confirmed":
+                lease.probing = False
+            elif terms.verdict == "pending":
+                lease.settled_after = self.sent
+            else:  # whoever answered did not know the lease
+                lease.end(lost=True)
+        if not query.watch:
+            lease.take(terms, query.sent_at, query.number)
+        if current and answer.found:
+            self._keep(query, answer, terms, now)
+
+    def change(self, terms: Terms) -> int:
+        """Take in that entries were taken out; return how many of them were here."""
+        before = len(self.store)
+        self._follow(terms)
+        return before - len(self.store)
+
+    def lose(self, query: Query) -> None:
+        """Take note that a request got no answer: where it was a probe, the lease is over."""
+        if query.probe and self.lease.id == query.lease:
+            self.lease.end(lost=True)
+            query.probe = ""
+
+    def load(self, header: dict[str, Any], packed: list[Packed], now: float) -> int:
+        """Take entries in that are as new as what is known, the best of them last, so that they stay longest."""
+        origin, _, text = str(header.get("version", "")).partition(".")
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 15 else -1
+        if number < 0 or (origin == self.origin and number < self.number):
+            return 0
+        if origin != self.origin:
+            self.store.clear()
+            self.lease.end()
+            self.origin, self.number = origin, number
+        for each in reversed(packed):
+            kept = Kept(each.entry, each.body, each.media_type, now - each.age_s, now + each.ttl_s)
+            self.store.put(each.key, each.radius, kept)
+        return len(packed)
+
+    def _follow(self, terms: Terms) -> bool:
+        """Drop what was taken out; return whether the answer is as new as what is known."""
+        if terms.origin != self.origin:
+            if self.origin or terms.reset:
+                self.store.clear()
+            self.origin, self.number = terms.origin, terms.number
+            return True
+        if terms.number < self.number:
+            return False
+        if terms.reset or (terms.number > self.number and not terms.drop):
+            self.store.clear()  # all went; or something did, and the answer does not say what
+        for entry in terms.drop:
+            self.store.remove(entry)
+        self.number = terms.number
+        return True
+
+    def _keep(self, query: Query, answer: Answer, terms: Terms, now: float) -> None:
+        ttl_s = math.inf if answer.ttl_s is None else answer.ttl_s
+        expires_at = query.sent_at + max(0.0, min(ttl_s, terms.valid_s))
+        kept = Kept(answer.entry, answer.body, answer.media_type, now - answer.age_s, expires_at)
+        if terms.exact:
+            self.store.remember(query.digest, kept)
+        key = terms.key if terms.key is not None else query.key
+        if answer.entry is not None and key is not None:
+            self.store.put(key, terms.radius, kept)
+            self.unsaved += 1
+
+
+def _fresh(kept: Kept, local: Local, now: float) -> bool:
+    return (local.max_age_s is None or now - kept.created_at <= local.max_age_s) and (
+        local.min_fresh_s is None or kept.expires_at - now >= local.min_fresh_s
+    )

@@ -1,0 +1,1 @@
+"""Load tests: users of locust play workloads against a server."""

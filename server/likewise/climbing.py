@@ -1,0 +1,63 @@
+"""The part of the flow where variants of a model are asked: between what the ladder refused and the full model."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Coroutine
+from typing import Any
+
+from likewise.decision.votes import adds_something
+from likewise.function.function import Function
+from likewise.function.variants import Climbing, Said, Variant, Variants
+from likewise.requests import Answer, Asked, Outcome
+from likewise.steps import Steps
+from likewise.types import Verdict
+
+
+class Climber(Steps):
+    """The flow's steps, and the climb beyond the neighbors."""
+
+    @abstractmethod
+    def _compute_now(
+        self, fn: Function, asked: Asked, verdict: Verdict, nearest_id: int | None = None
+    ) -> Coroutine[Any, Any, Answer]:
+        """Return what computes and answers; nearest_id: as it was when the verdict was made, None: just now."""
+
+    def _ask_variants(
+        self, fn: Function, variants: Variants, asked: Asked, refused: Verdict
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer with a variant of the model what the ladder refused, or compute."""
+        nearest_id = fn.nearest_id(refused)
+        climb = variants.climb(asked, refused)
+        found = variants.ask(asked, climb)
+        if isinstance(found, Variant):
+            return self._ask_on(fn, variants, asked, climb, found, nearest_id)
+        verdict, said = found
+        if said is not None and not verdict.probe:
+            return self._answer_said(fn, asked, verdict, said)
+        return self._compute_now(fn, asked, verdict, nearest_id)
+
+    async def _ask_on(
+        self, fn: Function, variants: Variants, asked: Asked, climb: Climbing, variant: Variant, nearest_id: int
+    ) -> Answer:
+        verdict, said = await variants.ask_on(asked, climb, variant)
+        if said is not None and not verdict.probe:
+            return self._answer_said(fn, asked, verdict, said)
+        while said is None and (same := fn.in_flight.same(asked.body)) is not None:  # it was begun meanwhile
+            if (answer := await self._wait(fn, asked, same.done)) is not None:
+                return self._share(fn, asked, answer)
+        return await self._compute_now(fn, asked, verdict, nearest_id)
+
+    def _answer_said(self, fn: Function, asked: Asked, verdict: Verdict, said: Said) -> Answer:
+        result, opinion, cost_s, name = said
+        self._check_size(result)
+        asked.infer_s, id = cost_s, -1
+        if adds_something(verdict.neighbors, opinion.label) and not fn.retired:
+            # without its digest: an exact repeat is answered without a coin, so by the full model's results alone
+            entry = self.entry(fn, fn.keys(asked), result, cost_s, signature=asked.signature, origin=name)
+            self._keep(fn, entry, opinion.label)
+            id = entry.id
+        saved_s = max(0.0, fn.runner.mean_cost_s - cost_s) if fn.runner else 0.0
+        fn.tell(asked, Outcome.VARIANT, verdict.reason, saved_s, result)
+        ttl_s, stored = fn.namespace.default_ttl_s, id >= 0
+        return Answer(result, Outcome.VARIANT, verdict.reason, id, 0.0, ttl_s, stored, verdict.confidence, name)

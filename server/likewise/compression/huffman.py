@@ -1,0 +1,127 @@
+"""Canonical Huffman codes over small alphabets, written in lanes that NumPy decodes side by side.
+
+The code is given by its lengths alone (as in RFC 1951, section 3.2.2), none longer than 15 bits. Symbols are cut into
+lanes of 1,024, each begun at a byte, so that a decoder without a compiler takes one step for all lanes at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BITS = 15
+LANE = 1024
+"""Symbols that are decoded one after another; lanes are decoded at once."""
+
+Symbols = NDArray[np.uint8]
+
+
+def code_lengths(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the length in bits of each symbol's code, 0 for one that does not occur.
+
+    counts: how often each occurs, shape (symbols,), at most 256.
+    """
+    counts = np.asarray(counts, np.int64)
+    present = np.flatnonzero(counts)
+    lengths = np.zeros(len(counts), np.uint8)
+    if len(present) == 1:
+        lengths[present] = 1
+        return lengths
+    weights = counts[present]
+    while True:
+        found = _lengths(weights.tolist())
+        if max(found, default=0) <= MAX_BITS:
+            lengths[present] = found
+            return lengths
+        weights = (weights + 1) // 2  # flatter, so that the rarest come nearer
+
+
+def _lengths(weights: list[int]) -> list[int]:
+    heap: list[tuple[int, int, list[int]]] = [(weight, at, [at]) for at, weight in enumerate(weights)]
+    heapq.heapify(heap)
+    found = [0] * len(weights)
+    order = len(weights)
+    while len(heap) > 1:
+        first, second = heapq.heappop(heap), heapq.heappop(heap)
+        members = first[2] + second[2]
+        for at in members:
+            found[at] += 1
+        heapq.heappush(heap, (first[0] + second[0], order, members))
+        order += 1
+    return found
+
+
+def codes(lengths: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return each symbol's code, its first bit the highest. Raises ValueError for lengths that are no whole code."""
+    used = np.flatnonzero(lengths)
+    if len(used) == 0 or lengths.max() > MAX_BITS:
+        raise ValueError("its code has no symbols, or longer ones than 15 bits")
+    kraft = int((1 << (MAX_BITS - lengths[used].astype(np.int64))).sum())
+    if kraft != 1 << MAX_BITS and not (len(used) == 1 and lengths[used[0]] == 1):
+        raise ValueError("its code is not complete")
+    found = np.zeros(len(lengths), np.uint32)
+    code = before = 0
+    for symbol in sorted(used.tolist(), key=lambda each: (int(lengths[each]), each)):
+        code <<= int(lengths[symbol]) - before
+        before = int(lengths[symbol])
+        found[symbol] = code
+        code += 1
+    return found
+
+
+def encode(symbols: Symbols, lengths: NDArray[np.uint8]) -> tuple[bytes, NDArray[np.uint16]]:
+    """Return the lanes one behind another, and the bytes of each."""
+    table = codes(lengths)
+    parts, sizes = [], []
+    for begin in range(0, len(symbols), LANE):
+        part = symbols[begin : begin + LANE]
+        width, code = lengths[part].astype(np.int64), table[part].astype(np.int64)
+        # each code at the left of 15 bits, then the bits that count
+        bits = (code << (MAX_BITS - width))[:, None] >> np.arange(MAX_BITS - 1, -1, -1) & 1
+        lane = np.packbits(bits.astype(np.uint8)[np.arange(MAX_BITS) < width[:, None]]).tobytes()
+        parts.append(lane)
+        sizes.append(len(lane))
+    return b"".join(parts), np.array(sizes, np.uint16)
+
+
+def decode(content: bytes, sizes: NDArray[np.uint16], lengths: NDArray[np.uint8], count: int) -> Symbols:
+    """Return the symbols of lanes. Raises ValueError for what cannot be such lanes; takes time and memory as count."""
+    lanes = -(-count // LANE)
+    if len(sizes) != lanes or int(sizes.astype(np.int64).sum()) != len(content):
+        raise ValueError("its lanes do not fill its content")
+    if not count:
+        return np.zeros(0, np.uint8)
+    symbol_of, length_of = _table(lengths)
+    begins = np.concatenate([[0], np.cumsum(sizes.astype(np.int64))])
+    data = np.frombuffer(content + bytes(4), np.uint8).astype(np.uint32)
+    words = data[:-3] << 16 | data[1:-2] << 8 | data[2:-1]  # 24 bits from each byte on
+    at = begins[:-1] * 8
+    end = begins[1:] * 8
+    out = np.zeros((LANE, lanes), np.uint8)
+    last = count - LANE * (lanes - 1)
+    for step in range(LANE if lanes > 1 else last):
+        byte: Any = np.minimum(at >> 3, len(words) - 1)
+        window = words[byte] >> (9 - (at & 7)).astype(np.uint32) & 0x7FFF
+        out[step] = symbol_of[window]
+        if step < last:
+            at = at + length_of[window]
+        else:
+            at[:-1] = at[:-1] + length_of[window[:-1]]
+    if (at > end).any() or (end - at >= 8).any():
+        raise ValueError("its lanes are cut off")
+    return out.T.reshape(-1)[:count]
+
+
+def _table(lengths: NDArray[np.uint8]) -> tuple[Symbols, NDArray[np.int64]]:
+    """Return the symbol and the length for each 15 bits that may come."""
+    symbol_of, length_of = np.zeros(1 << MAX_BITS, np.uint8), np.full(1 << MAX_BITS, MAX_BITS + 1, np.int64)
+    table = codes(lengths)
+    for symbol in np.flatnonzero(lengths):
+        free = MAX_BITS - int(lengths[symbol])
+        begin = int(table[symbol]) << free
+        symbol_of[begin : begin + (1 << free)] = symbol
+        length_of[begin : begin + (1 << free)] = lengths[symbol]
+    return symbol_of, length_of

@@ -1,0 +1,148 @@
+"""What a function gives its devices to answer with by themselves: leases, and how far an entry reaches."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from likewise.decision.leases import Claim, Lease, Leases
+from likewise.decision.ledger import Ledger
+from likewise.decision.radius import lean, safe_radius
+from likewise.function.changes import Changes
+from likewise.lookup.namespace import Namespace
+from likewise.types import Clock, Key, Neighbors
+
+REMEMBERED = 65_536
+"""Entries given to devices whose label is known after they went."""
+
+MEASURED = 4096
+"""Entries whose reach is remembered,"""
+FRESH_S = 1.0
+"""for so many seconds: to measure it takes a search and a dozen judgements."""
+
+Confident = Callable[[Neighbors, Ledger | None], bool]
+"""Whether the policy would reuse the winner among such neighbors, at the tokens of a ledger."""
+
+
+class KeyFile(NamedTuple):
+    """The ONNX file that makes a function's keys, for devices that make them, too."""
+
+    path: Path
+    sha256: str
+    """In hexadecimal."""
+    size_bytes: int
+
+
+class Reach(NamedTuple):
+    """An entry, as a device may keep it."""
+
+    key: Key
+    radius: float
+    """Distance from the key up to which the result may be reused; 0.0: nowhere."""
+
+
+class Leasing:
+    """The leases of one function's devices, and the entries that they were given. Owned by its event loop."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        namespace: Namespace,
+        key_type: str,
+        neighbors: int,
+        confident: Confident,
+        clock: Clock,
+        *,
+        exact: bool,
+        key_file: KeyFile | None = None,
+    ) -> None:
+        """Set up. key_type: the primary one; clock: monotonic seconds; exact: whether the model is deterministic.
+
+        key_file: what makes its keys, where that is a file.
+        """
+        self.key_file = key_file
+        self.leases = leases
+        self.changes = Changes()
+        self.exact = exact
+        self._namespace = namespace
+        self._key_type = key_type
+        self._neighbors = neighbors
+        self._confident = confident
+        self._clock = clock
+        self._reaches: OrderedDict[int, tuple[float, Reach]] = OrderedDict()  # and when they were measured
+        self._given: OrderedDict[int, int] = OrderedDict()  # label by the ids of entries that devices may hold
+
+    def open(self, id: str, account: str, device: str, settled: bool) -> tuple[Lease | None, bool]:
+        """Return the live lease of a device, and whether it took tokens of the ledger just now.
+
+        id: of the lease it holds or held last, or empty. settled: it says that no probe of that is under way or was
+        lost. The lease is None where there are as many as there may be.
+        """
+        now = self._clock()
+        self.leases.sweep(now)
+        last = self.leases.find(id, account) if id else None
+        if last is not None and last.live:
+            return last, self.leases.renew(last, now)
+        if last is not None and settled:
+            self.leases.give_back(last)
+        lease = self.leases.grant(account, device, now, last)
+        return lease, lease is not None and lease.held > 0.0
+
+    def claim(self, lease: Lease, entry_id: int) -> Claim | None:
+        """Return the claim of a probe: the device would have answered from that entry."""
+        slot = self._namespace.slot_of(entry_id)
+        label = self._given.get(entry_id, -1) if slot < 0 else self._namespace.label_of(slot)
+        return self.leases.claim(lease, label)
+
+    def reach(self, entry_id: int, ledger: Ledger | None = None) -> Reach | None:
+        """Return an entry as a device may keep it, which is remembered; None where it is gone."""
+        slot = self._namespace.slot_of(entry_id)
+        if slot < 0:
+            return None
+        now, known = self._clock(), self._reaches.get(entry_id)
+        if known is not None and now - known[0] < FRESH_S:
+            return known[1]
+        entry = self._namespace.entry(slot)
+        key = entry.keys[self._key_type]
+        found = self._namespace.lookup(self._key_type, key, self._neighbors + 1, entry.signature)
+        others = [each for each in zip(*found, strict=True) if each[2] != slot]
+        around = Neighbors(*map(list, zip(*others, strict=True))) if others else Neighbors([], [], [])
+        label = self._namespace.label_of(slot)
+        projection = self._namespace.projections.get(self._key_type)
+        towards = lean(len(key) if projection is None else projection.dimension)
+        radius = safe_radius(around, label, lambda neighbors: self._confident(neighbors, ledger), towards)
+        if radius > 0.0 and projection is not None:
+            radius *= self._stretch(key, around, label)
+        self._given[entry_id] = label
+        self._given.move_to_end(entry_id)
+        if len(self._given) > REMEMBERED:
+            self._given.popitem(last=False)
+        reach = Reach(key, radius)
+        self._reaches[entry_id] = now, reach
+        self._reaches.move_to_end(entry_id)
+        if len(self._reaches) > MEASURED:
+            self._reaches.popitem(last=False)
+        return reach
+
+    def _stretch(self, key: Key, around: Neighbors, label: int) -> float:
+        """Return how many times longer distances between keys as they are than as they are searched, around an entry.
+
+        Neighbors are searched by a projection of their keys, which a device does not know. How much it shrinks what
+        lies between an entry and its like is measured on those; where none are near, on whatever is: the median.
+        """
+        allies = [each for each in zip(*around, strict=True) if each[1] == label]
+        ratios = [
+            float(np.linalg.norm(self._namespace.entry(slot).keys[self._key_type] - key)) / far
+            for far, _, slot in allies or zip(*around, strict=True)
+            if far > 1e-6
+        ]
+        return median(ratios) if ratios else 0.0
+
+    def tend(self) -> None:
+        """End the leases that nobody spoke for in time; call it now and then."""
+        self.leases.sweep(self._clock())

@@ -1,0 +1,244 @@
+"""Routes of devices with a tier of their own: reports and returns of leases, changes, the download to warm up with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from likewise.errors import InvalidValue, NotFound, Overloaded
+from likewise.function.changes import Change
+from likewise.function.function import Function
+from likewise.function.leasing import Leasing
+from likewise.function.warming import worth_having
+from likewise.http import wire
+from likewise.http.admission import fields_of
+from likewise.http.edge import Edge
+from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
+from likewise.http.pace import Pace
+from likewise.http.pack import MEDIA_TYPE, packed
+from likewise.types import Keys
+
+MOST_ENTRIES = 10_000
+MOST_ASKED = 64
+"""Keys that a device may name as asked before."""
+BEAT_S = 4.0
+"""Seconds between two signs of life on a stream of changes."""
+LONGEST_S = 3600.0
+"""Such a stream ends after this; the device asks again."""
+BODY_BYTES = 1 << 20
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Report(BaseModel):
+    """What a device says of its lease."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answered: int = Field(0, strict=True, ge=0, le=1 << 40, description="Would-be hits answered by itself so far")
+    repeats: int = Field(0, strict=True, ge=0, le=1 << 40, description="Exact repeats answered by itself so far")
+    done: bool = Field(
+        False, strict=True, description="The lease ends, and none of its probes is under way or was lost"
+    )
+
+
+class WarmUp(BaseModel):
+    """What a device that joins wants."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entries: int = Field(500, strict=True, ge=1, le=MOST_ENTRIES, description="Entries at most")
+    bytes: int | None = Field(None, strict=True, ge=1, description="Bytes of keys and results at most")
+    place: str = Field("", max_length=64, description="A tag: entries that carry it are from where the device is")
+    keys: str | None = Field(None, description="Keys asked before: base64 of little-endian float32, one after another")
+
+
+router = APIRouter(prefix="/v1/functions/{name}", tags=["devices"])
+
+
+@router.post("/leases/{lease}", dependencies=[Depends(needs("infer"))], summary="Report on a lease, or give it back")
+async def report(name: str, lease: str, request: Request) -> Response:
+    """Take a device's word for what it answered by itself."""
+    edge = edge_of(request)
+    fn = edge.registry.get(name)
+    principal = edge.admit(fields_of(request.scope["headers"]), "infer")
+    said = await _document(request, Report)
+    held = fn.leasing.leases.find(lease, principal.account) if fn.leasing is not None else None
+    if held is None or fn.leasing is None:
+        raise NotFound(f"`{fn.id}` knows no lease {lease[:40]!r} here; a device gets one with an answer.")
+    fn.leasing.leases.report(held, said.answered, said.repeats)
+    if said.done:
+        fn.leasing.leases.give_back(held)
+    return json_response({"live": held.live})
+
+
+@router.get("/changes", dependencies=[Depends(needs("infer"))], summary="What was taken out, once or as a stream")
+async def changes(
+    name: str,
+    request: Request,
+    since: str = Query("", max_length=32),
+    events: int = Query(0, ge=0, description="A stream ends after so many events; 0: it goes on"),
+) -> Response:
+    """Return what went since a version; as server-sent events to whoever accepts them, on and on."""
+    edge = edge_of(request)
+    fn = edge.registry.get(name)
+    leasing = _leasing(fn)
+    fields = fields_of(request.scope["headers"])
+    if b"text/event-stream" not in fields.get(b"accept", b""):
+        return json_response(_difference(leasing, since))
+    if edge.listeners.count >= edge.max_change_listeners:
+        raise Overloaded(f"{edge.listeners.count} devices follow changes here already, the limit; ask again later.")
+    since = fields.get(b"last-event-id", b"").decode("latin-1")[:32] or since
+    headers = {**BYPASS, "cache-control": "no-store"}
+    return StreamingResponse(_events(edge, fn, leasing, since, events), headers=headers, media_type="text/event-stream")
+
+
+@router.get("/files/{sha256}", dependencies=[Depends(needs("infer"))], summary="The file that makes keys")
+async def file(name: str, sha256: str, request: Request) -> Response:
+    """Return the ONNX file that makes a function's keys, named by its digest."""
+    fn = edge_of(request).registry.get(name)
+    known = fn.leasing.key_file if fn.leasing is not None else None
+    if known is None or known.sha256 != sha256:
+        raise NotFound(f"`{fn.id}` has no file {sha256[:64]!r} for devices; its description names those there are.")
+    try:
+        content = await asyncio.to_thread(known.path.read_bytes)
+    except OSError:
+        raise NotFound(f"The file of `{fn.id}` for devices is gone; register the function anew.") from None
+    return Response(content, headers=BYPASS, media_type="application/octet-stream")
+
+
+@router.post("/warm-up", dependencies=[Depends(needs("infer"))], summary="The entries that promise a device most")
+async def warm_up(name: str, request: Request) -> Response:
+    """Return entries with their keys and how far each reaches, best first, in one download."""
+    edge = edge_of(request)
+    fn = edge.registry.get(name)
+    leasing = _leasing(fn)
+    wanted = await _document(request, WarmUp)
+    asked = None if wanted.keys is None else fn.key_types[fn.key_type].from_bytes(
+        wire.from_base64(wanted.keys, "keys"), MOST_ASKED
+    )  # fmt: skip
+    limit = min(wanted.bytes or edge.warm_up_bytes, edge.warm_up_bytes)
+    content = await _pack(fn, leasing, wanted, asked, limit)
+    return Response(content, headers=BYPASS, media_type=MEDIA_TYPE)
+
+
+async def _pack(fn: Function, leasing: Leasing, wanted: WarmUp, asked: Keys | None, limit: int) -> bytes:
+    """Return the pack of what is worth having, of at most so many bytes of keys and results."""
+    pace, space, version = Pace(), fn.namespace, leasing.changes.version
+    ids: list[int] = []
+    keys: list[Any] = []
+    bodies: list[bytes] = []
+    media_types: dict[str, int] = {}
+    facts: list[tuple[float, float, float, int]] = []
+    room = limit
+    for id in worth_having(space, fn.key_type, fn.k, wanted.entries, asked, wanted.place):
+        await pace.rest()
+        reach = leasing.reach(id)
+        slot = space.slot_of(id)
+        if reach is None or slot < 0 or reach.radius <= 0.0:
+            continue
+        result = space.result(slot)
+        size = reach.key.nbytes + result.size_bytes
+        if size > room:
+            continue
+        room -= size
+        ids.append(id)
+        keys.append(reach.key)
+        bodies.append(result.body)
+        media_type = media_types.setdefault(result.media_type, len(media_types))
+        facts.append((reach.radius, space.ttl_s(slot), space.age_s(slot), media_type))
+    dimension = fn.key_types[fn.key_type].dimension
+    table = np.array(facts, np.float64).reshape(-1, 4)
+    # rounded down: no device may be told of a radius that is not safe
+    radii = np.nextafter(table[:, 0].astype(np.float32), np.float32(0.0))
+    arrays = {
+        "ids": np.array(ids, np.uint64),
+        "keys": np.array(keys, "<f4").reshape(-1, dimension),
+        "radii": radii,
+        "ttl_s": table[:, 1].astype(np.float32),
+        "age_s": table[:, 2].astype(np.float32),
+        "media_types": table[:, 3].astype(np.uint16),
+        "ends": np.cumsum([len(body) for body in bodies], dtype=np.int64),
+        "bodies": np.frombuffer(b"".join(bodies), np.uint8),
+    }
+    header = {
+        "function": fn.id,
+        "fingerprint": fn.fingerprint,
+        "version": version,
+        "media_types": list(media_types),
+    }
+    return packed(header, arrays)
+
+
+def _leasing(fn: Function) -> Leasing:
+    if fn.leasing is None:
+        raise NotFound(f"`{fn.id}` has nothing that devices may answer by themselves: no error budget, or no leases.")
+    return fn.leasing
+
+
+def _difference(leasing: Leasing, since: str) -> dict[str, object]:
+    gone = leasing.changes.since(since)
+    return {
+        "version": leasing.changes.version,
+        "reset": gone is None,
+        "entries": [wire.entry_id(id) for id in gone or ()],
+    }
+
+
+async def _events(edge: Edge, fn: Function, leasing: Leasing, since: str, most: int) -> AsyncIterator[bytes]:
+    """Yield what goes as events: first what went since a version, then what goes from now on.
+
+    most: events; 0: no end.
+    """
+    news = asyncio.Event()
+
+    def hear(_: Change) -> None:
+        news.set()
+
+    leasing.changes.listeners.add(hear)
+    edge.listeners.count += 1
+    try:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LONGEST_S
+        version, count = since, 0
+        while loop.time() < end and not fn.retired:
+            told = _difference(leasing, version)
+            if told["version"] != version:
+                version = leasing.changes.version
+                yield b"id: %s\nevent: change\ndata: %s\n\n" % (version.encode(), wire.dumps(told))
+                count += 1
+                if count == most:
+                    return
+            else:
+                yield b": alive\n\n"
+            try:
+                await asyncio.wait_for(news.wait(), BEAT_S)
+            except TimeoutError:
+                continue
+            news.clear()
+    finally:
+        edge.listeners.count -= 1
+        leasing.changes.listeners.discard(hear)
+
+
+async def _document(request: Request, kind: type[T]) -> T:
+    """Return what the JSON of a request says; an empty body says nothing. Raises InvalidValue."""
+    body, _ = await body_of(request, BODY_BYTES)
+    document = wire.parse_json(body) if body else {}
+    if not isinstance(document, dict):
+        raise InvalidValue("The body has to be a JSON object.")
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"`{'.'.join(map(str, fault['loc']))[:64]}`: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)[:5]
+        )
+        raise InvalidValue(f"The body cannot be taken: {faults}.") from None

@@ -1,0 +1,1 @@
+"""`likewise watch`: frames of files and cameras, sent as streams; it uses the SDK, as any app does, and PyAV."""
