@@ -1,23 +1,23 @@
-"""Each thing that can be asked, as one value: what to send, whether it may be repeated, how to read the answer."""
+"""Each thing that can be asked, as a call."""
 
 from __future__ import annotations
 
-import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, cast, get_args
 from urllib.parse import quote, urlencode
 
 import httpx
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from likewise_client._answer import Answer, Computed, Inserted, Page, Ticket
+from likewise_client._answer import Answer, Computed, Inserted, Page
+from likewise_client._call import Call, Local
 from likewise_client._device.pack import Packed
-from likewise_client._errors import InvalidInput, TimedOut
+from likewise_client._errors import InvalidInput
 from likewise_client._read import (
     read_answer,
     read_answers,
@@ -42,56 +42,10 @@ from likewise_client._wire import (
     text_of,
 )
 
-T = TypeVar("T")
-
 STREAM_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 CacheControl = Literal["no-store", "no-cache", "only-if-cached"]
 """What a request may say about reuse (RFC 9111): leave no trace, recompute, never compute."""
-
-
-@dataclass(frozen=True)
-class Local:
-    """What a device's own tier has to know of a request that it may answer."""
-
-    function: str
-    value: Any
-    body: bytes
-    media_type: str
-    key: NDArray[np.float32] | None = None
-    """Of a lookup by key; None: the key is made from the value."""
-    max_age_s: float | None = None
-    min_fresh_s: float | None = None
-
-    @property
-    def lookup(self) -> bool:
-        """Whether it is a lookup by key."""
-        return self.key is not None
-
-
-@dataclass(frozen=True)
-class Call(Generic[T]):
-    """One request, not yet bound to a node."""
-
-    method: str
-    path: str
-    """Path and query, beginning with a slash."""
-    read: Callable[[Reply, str], T]
-    """Turns a successful response of a node into the value that the caller gets."""
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    function: str = ""
-    """As the app named it."""
-    repeatable: bool = True
-    """Safe to send again even if the server may have seen it."""
-    operation: str = ""
-    """What the app called."""
-    owner: str = ""
-    """What the node is chosen by, where it is not the function."""
-    deadline_s: float | None = None
-    """Seconds after which an answer is of no use to the app; None: none."""
-    local: Local | None = None
-    """What a device's own tier may answer; None: nothing."""
 
 
 def infer(
@@ -319,29 +273,6 @@ def _control(cache: CacheControl | None, max_age_s: int | None, min_fresh_s: int
     directives += [f"max-age={_whole('max_age_s', max_age_s)}"] if max_age_s is not None else []
     directives += [f"min-fresh={_whole('min_fresh_s', min_fresh_s)}"] if min_fresh_s is not None else []
     return {"Cache-Control": ", ".join(directives)} if directives else {}
-
-
-def within(call: Call[T], deadline_s: float | None) -> Call[T]:
-    """Return a call with a deadline, in seconds from when it is made."""
-    if deadline_s is None:
-        return call
-    if not isinstance(deadline_s, (int, float)) or not 0 < deadline_s < math.inf:
-        raise InvalidInput(f"deadline_s is a number of seconds above 0, not {deadline_s!r}")
-    return replace(call, deadline_s=deadline_s)
-
-
-def later(call: Call[T], spent_s: float) -> Call[T]:
-    """Return a call with what is left of its deadline. Raises TimedOut where nothing is."""
-    if call.deadline_s is None:
-        return call
-    if spent_s >= call.deadline_s:
-        raise TimedOut(f"the deadline of {call.deadline_s:g} s passed before the input could be sent")
-    return replace(call, deadline_s=call.deadline_s - spent_s)
-
-
-def for_ticket(call: Call[Answer], ticket: Ticket | None) -> Call[Answer]:
-    """Return an inference that settles the ticket of the lookup before it, past the device's own tier."""
-    return replace(call, headers={**call.headers, "Likewise-Ticket": ticket}, local=None) if ticket else call
 
 
 def _whole(name: str, value: Any) -> int:

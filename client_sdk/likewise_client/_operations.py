@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
 from likewise_client._answer import Answer, Computed, Inserted, Page
+from likewise_client._call import Call, for_ticket, later, within
 from likewise_client._calls import CacheControl
 from likewise_client._errors import InvalidInput, LikewiseClientError, Unavailable
 from likewise_client._exchange import Exchange, Steps
@@ -111,11 +112,11 @@ class Operations:
 
         def ask(value: Input) -> Steps[Answer]:
             call = calls.infer(function, value, media_type, cache, *fresh, stream, drop_late, frame_number)
-            call = calls.within(call, deadline_s)
+            call = within(call, deadline_s)
             if key is None or cache is not None or stream is not None or key_first is False:
                 return self.exchange.run(call)
             by_key = calls.lookup_one(function, key, None, key_type, None, *fresh)
-            return self._by_key(call, calls.within(by_key, deadline_s), key_first)
+            return self._by_key(call, within(by_key, deadline_s), key_first)
 
         return self._halved(function, input, ask) if media_type is None and is_wide(input) else ask(input)
 
@@ -132,7 +133,7 @@ class Operations:
                 self._dtypes[function] = ""
         return (yield from ask(halved(values) if self._dtypes.get(function) == "float32" else values))
 
-    def _by_key(self, call: calls.Call[Answer], by_key: calls.Call[Answer], first: bool | None) -> Steps[Answer]:
+    def _by_key(self, call: Call[Answer], by_key: Call[Answer], first: bool | None) -> Steps[Answer]:
         """Ask by key, and send the input only where that finds nothing, with the ticket; or send it at once."""
         clock, function, start = self.exchange.clock, call.function, self.exchange.clock()
         if not (self._ways.pays(function, len(call.body), len(by_key.body)) if first is None else first):
@@ -144,8 +145,8 @@ class Operations:
         self._ways.asked(function, answer.found, spent_s)
         if answer.found:
             return answer
-        call = calls.later(call, spent_s)
-        return (yield from self.exchange.redeem(calls.for_ticket(call, answer.ticket), call, answer.ticket))
+        call = later(call, spent_s)
+        return (yield from self.exchange.redeem(for_ticket(call, answer.ticket), call, answer.ticket))
 
     def lookup(
         self,
@@ -169,13 +170,13 @@ class Operations:
         fresh = (max_age_s, min_fresh_s)
         if keys is None:
             one = calls.lookup_one(function, key, input, key_type, media_type, *fresh)
-            return (yield from self.exchange.run(calls.within(one, deadline_s)))
+            return (yield from self.exchange.run(within(one, deadline_s)))
         if key is not None or input is not None:
             raise InvalidInput("a lookup takes exactly one of key, keys and input")
         if len(keys) == 0:  # type: ignore[arg-type]  # checked as a matrix right after
             return []
         many = calls.lookup_many(function, keys, key_type, *fresh)
-        return (yield from self.exchange.run(calls.within(many, deadline_s)))
+        return (yield from self.exchange.run(within(many, deadline_s)))
 
     def insert(
         self,
@@ -204,8 +205,8 @@ class Operations:
         deadline_s: seconds after which TimedOut is raised; it may be kept all the same.
         """
         computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
-        with_ticket = calls.within(calls.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
-        without = calls.within(calls.insert(function, computed, ticket=None, durable=durable), deadline_s)
+        with_ticket = within(calls.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
+        without = within(calls.insert(function, computed, ticket=None, durable=durable), deadline_s)
         return self.exchange.redeem(with_ticket, without, ticket)
 
     def insert_many(

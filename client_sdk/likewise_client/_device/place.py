@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise_client._answer import Answer
-from likewise_client._calls import Local
+from likewise_client._call import Local
 from likewise_client._device.keys import MakeKey
 from likewise_client._device.lease import Lease, Terms
 from likewise_client._device.pack import Packed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from likewise_client import _calls as calls
 from likewise_client._answer import Answer
-from likewise_client._calls import Call, Local
+from likewise_client._call import Call, Local
 from likewise_client._device import disk, onnx
 from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
 from likewise_client._device.keys import key_maker, scaled
