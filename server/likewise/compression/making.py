@@ -15,10 +15,10 @@ from likewise.compression.examples import Examples, Task
 from likewise.compression.measures import Judged, Row, judge, judge_file, latencies
 from likewise.compression.methods import Method
 from likewise.compression.network import Network
-from likewise.compression.packing import pack
 from likewise.compression.pruning import Importance
 from likewise.errors import LikewiseError, SettingsError
 from likewise.files import PUBLIC, write_atomic
+from likewise.packing.packing import pack
 
 FULL = "model"
 CHOOSING = 600

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.compression import huffman
+from likewise.packing import huffman
 
 MAGIC = b"LWZ1"
 HEAD = struct.Struct("<4sI")
