@@ -19,6 +19,7 @@ from likewise.compression.pruning import Importance
 from likewise.errors import LikewiseError, SettingsError
 from likewise.files import PUBLIC, write_atomic
 from likewise.packing.packing import pack
+from likewise.packing.unpacking import SUFFIX
 
 FULL = "model"
 CHOOSING = 600
@@ -148,7 +149,7 @@ class Workshop:
             if each is not whole:
                 path = self.folder / f"{each.name}.onnx"
                 write_atomic(path, content, PUBLIC)
-                write_atomic(path.with_suffix(".lwz"), packed, PUBLIC)
+                write_atomic(path.with_suffix(SUFFIX), packed, PUBLIC)
                 paths.append(path)
                 found = judge_file(self.task, judged, path, names, self._threads)
             rows.append(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from likewise.packing import huffman
 
+SUFFIX = ".lwz"
 MAGIC = b"LWZ1"
 HEAD = struct.Struct("<4sI")
 MAX_HEADER = 1 << 22
