@@ -53,7 +53,7 @@ def load(folder: Path, function: str, max_bytes: int) -> tuple[dict[str, Any], l
 def save(folder: Path, function: str, header: dict[str, Any], entries: list[Packed], dimension: int) -> None:
     """Keep entries in place of what was kept before; a failure is a warning."""
     content = write_pack({**header, "function": function, "saved_at": time.time()}, entries, dimension)
-    _write(path_of(folder, function), content)
+    write(path_of(folder, function), content)
 
 
 def load_file(folder: Path, sha256: str) -> bytes | None:
@@ -68,10 +68,10 @@ def load_file(folder: Path, sha256: str) -> bytes | None:
 def save_file(folder: Path, sha256: str, content: bytes) -> None:
     """Keep a file of that digest; a failure is a warning."""
     if _DIGEST.fullmatch(sha256):
-        _write(folder / f"{sha256}.onnx", content)
+        write(folder / f"{sha256}.onnx", content)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
     """Write a file whole, in place of what stood there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
