@@ -72,7 +72,9 @@ def of_class(name: str, kind: type) -> Iterator[str]:
         elif inspect.isfunction(value):
             yield f"#### `{name}.{member}`\n\n```text\n{member}{_signature(value)}\n```\n\n{_said(value.__doc__)}\n"
     if name == "Client":
-        for member in ("cache_info", "inserts", "nodes", "reuse", "stream"):
+        for member in (
+            "cache_info", "cache_on_device", "computed_on_device", "computes", "inserts", "nodes", "reuse", "stream",
+        ):  # fmt: skip
             value = getattr(kind, member)
             head = "" if isinstance(value, property) else f"```text\n{member}{_signature(value)}\n```\n\n"
             yield f"#### `Client.{member}`\n\n{head}{_said(value.__doc__)}\n"

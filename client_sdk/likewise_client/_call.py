@@ -59,6 +59,8 @@ class Call(Generic[T]):
     """Seconds after which an answer is of no use to the app; None: none."""
     local: Local | None = None
     """What a device's own tier may answer; None: nothing."""
+    where: str = "edge"
+    """Where it is computed: "edge", "device", "auto"."""
 
 
 def within(call: Call[T], deadline_s: float | None) -> Call[T]:

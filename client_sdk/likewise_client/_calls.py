@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -152,6 +153,11 @@ def encoded_entry(computed: Computed) -> bytes:
     return encode_json(_entry(computed, computed.ticket))
 
 
+def body_of(fields: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a result from the fields of an insert that carry it."""
+    return base64.b64decode(fields["result_base64"]) if "result_base64" in fields else encode_json(fields["result"])
+
+
 def insert_encoded(function: str, entries: Sequence[bytes]) -> Call[list[Inserted]]:
     """POST .../entries with n >= 1 entries that are JSON already."""
     call = _insert(function, {}, len(entries), durable=False)
@@ -235,6 +241,17 @@ def describe(function: str) -> Call[dict[str, Any]]:
 def file(function: str, sha256: str) -> Call[bytes]:
     """GET .../files/{sha256}: the file that makes keys."""
     return Call("GET", _path(function, f"files/{quote(sha256)}"), lambda reply, _node: reply.content, function=function)
+
+
+def variants(function: str) -> Call[dict[str, Any]]:
+    """GET .../variants: the models that a device may run itself."""
+    return Call("GET", _path(function, "variants"), read_object, function=function)
+
+
+def variant(function: str, name: str) -> Call[bytes]:
+    """GET .../variants/{file}: such a model, packed."""
+    path = _path(function, f"variants/{quote(name, safe='')}")
+    return Call("GET", path, lambda reply, _node: reply.content, function=function)
 
 
 def report(function: str, lease: str, answered: int, repeats: int, done: bool) -> Call[dict[str, Any]]:

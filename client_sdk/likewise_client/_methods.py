@@ -104,6 +104,7 @@ class Methods(Generic[Answered, Inserting]):
     unregister = _each(Operations.unregister)
     invalidate = _each(Operations.invalidate)
     warm_up = _each(Operations.warm_up)
+    share_computed = _each(Operations.share_computed)
     functions = _each(Operations.functions)
     stats = _each(Operations.stats)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -63,6 +64,24 @@ def load_file(folder: Path, sha256: str) -> bytes | None:
     except OSError:
         return None
     return content if hashlib.sha256(content).hexdigest() == sha256 else None
+
+
+def load_document(folder: Path, function: str) -> dict[str, Any] | None:
+    """Return the list of a function's models as it was kept; None where there is none, or it is damaged."""
+    try:
+        digest, _, text = path_of(folder, function).with_suffix(".models").read_bytes().partition(b"\n")
+        if hashlib.sha256(text).hexdigest().encode() != digest:
+            return None
+        document = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def save_document(folder: Path, function: str, document: dict[str, Any]) -> None:
+    """Keep the list of a function's models; a failure is a warning."""
+    text = json.dumps(document).encode()
+    write(path_of(folder, function).with_suffix(".models"), hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
 
 
 def save_file(folder: Path, sha256: str, content: bytes) -> None:
