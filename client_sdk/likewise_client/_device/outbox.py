@@ -13,7 +13,7 @@ import threading
 import zlib
 from collections import deque
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from likewise_client._device import disk
 
@@ -49,7 +49,6 @@ class Outbox:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._path = None if folder is None else folder / NAME
-        self._file: BinaryIO | None = None
         self._lock = threading.Lock()
         self._entries: deque[Waiting] = deque()
         self._bytes = self._written = 0
@@ -109,11 +108,8 @@ class Outbox:
                 self._write(_gone(gone))
 
     def close(self) -> None:
-        """Close the file."""
+        """Leave the file to others: what comes now is not kept."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
             self._path = None
 
     def _write(self, records: bytes) -> None:
@@ -123,18 +119,14 @@ class Outbox:
             if self._written + len(records) > 2 * self._bytes + SLACK:
                 self._anew(self._path)
                 return
-            if self._file is None:
-                self._file = self._path.open("ab", buffering=0)
-            self._file.write(records)
+            with self._path.open("ab", buffering=0) as file:
+                file.write(records)
             self._written += len(records)
         except OSError as error:
             log.warning("%s cannot be written, results that wait are not kept: %s", self._path, error)
 
     def _anew(self, path: Path) -> None:
         """Write the file with what there is."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
         records = [_record(b"E", one.function.encode() + b"\n" + one.entry) for one in self._entries]
         content = MAGIC + b"".join(records)
         disk.write(path, content)

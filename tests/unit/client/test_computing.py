@@ -9,7 +9,8 @@ import pytest
 
 from likewise.packing.packing import pack
 from likewise.packing.unpacking import unpack as unpack_there
-from likewise_client import AsyncClient, Client, InvalidInput, OnDevice, Retry
+from likewise_client import AsyncClient, Client, Computed, InvalidInput, OnDevice, Retry
+from likewise_client import _calls as calls
 from likewise_client._device.unpacking import unpack
 
 SPEC = """
@@ -46,6 +47,7 @@ def functions(tmp_path, toys):
     toys.write_quadrants(root)
     folder = toys.write_quadrants(root, "shared", SPEC)
     size = (folder / "1" / "model.onnx").stat().st_size
+    toys.write_devices(root)
     toys.write_quadrants(root, "cheap", SPEC + VARIANT.format(size=size))
     return root
 
@@ -117,6 +119,33 @@ def test_a_device_that_cannot_compute_says_what_to_do(live, functions):
             with pytest.raises(InvalidInput, match="share_model"):
                 client.infer(name, pixels(0, 0), media_type="image/png", compute="device")
         assert client.infer("quadrants", pixels(0, 0), media_type="image/png", compute="auto").source == "server"
+
+
+def test_one_result_that_is_refused_costs_no_other(live, functions):
+    server = live(functions=functions)
+    with Client(server.url) as client:
+        for number in range(7):
+            key = [float(number)] * (3 if number == 2 else 4)  # one of a wrong dimension
+            client._computing._outbox.add("devices", calls.encoded_entry(Computed({"n": number}, key)))
+        assert client.share_computed() == 0
+        info = client.computed_on_device()
+        assert (info.sent, info.refused, info.dropped) == (6, 1, 0)
+    assert entries(server, "devices") == 6
+
+
+def test_a_server_that_ends_and_comes_back_costs_nothing(live, functions, toys):
+    server = live(functions=functions)
+    clock = iter(range(0, 10**6, 10))
+    with Client(server.url, compute="auto", retry=Retry(rounds=1), clock=lambda: float(next(clock))) as client:
+        for seed in range(6):
+            client.infer("shared", pixels(0, seed), media_type="image/png")
+        server.stop()
+        server._thread.join(60)
+        offline = [client.infer("shared", pixels(seed % 4, 50 + seed), media_type="image/png") for seed in range(30)]
+        assert all(answer.from_device for answer in offline)
+        assert all(answer.result["label"] == toys.labels[at % 4] for at, answer in enumerate(offline))
+        assert client.computed_on_device().waiting >= 30
+        assert client.computed_on_device().dropped == 0
 
 
 def test_auto_uses_both_ways(live, functions):
