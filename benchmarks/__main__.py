@@ -12,7 +12,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import device, estimates, fleet, in_process, lookups, million, misses, sdk, streams, video
+from benchmarks import (
+    device,
+    estimates,
+    fleet,
+    in_process,
+    lookups,
+    million,
+    misses,
+    sdk,
+    streams,
+    video,
+    video_promise,
+)
 from benchmarks.judgement import NOISE_LIMIT, Bar, Figure, table, write
 from benchmarks.processes import CORES, ROOT, Failed
 
@@ -43,6 +55,7 @@ GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
         (estimates.TIME, estimates.MEMORY),
         lambda folder, wanted, runs, quick: estimates.figures(folder, runs, quick),
     ),
+    (tuple(video_promise.BARS.values()), video_promise.rows),
     _one(streams.SIGNS, lambda folder, runs, quick: streams.demo(streams.SIGNS, folder, runs, quick)),
     _one(streams.SPEECH, lambda folder, runs, quick: streams.demo(streams.SPEECH, folder, runs, quick)),
     (fleet.BARS, lambda folder, wanted, runs, quick: fleet.rows(folder, runs, quick)),

@@ -1,7 +1,8 @@
 """Rows of video reuse: methods side by side against the full run of the same network, in one run, on one core.
 
 `python -m benchmarks.video --data DIR` prints all methods, networks and videos; `python -m benchmarks` has the rows of
-the default method. Times are processor time of one thread, full run and method in turns; decoding is left out.
+the default method. Times are processor time of one thread, full run and method in turns of some frames;
+decoding is left out.
 """
 
 from __future__ import annotations
@@ -18,22 +19,20 @@ import numpy as np
 
 from benchmarks.judgement import Bar, Figure
 from benchmarks.video_nets import resnet18, tiny_yolo
+from likewise.evaluation.video.race import BLOCK
 from likewise.inference.graphs import Piece
 from likewise.video.control import LEVELS
+from likewise.video.method import Method
 from likewise.video.methods.auto import Auto
 from likewise.video.methods.make import METHODS, make_method
 from likewise.video.model import VideoModel
+from likewise.workloads.videos import find_videos, read_video
 
 WIDTH, HEIGHT = 320, 240
 MEAN, STD = 0.45, 0.25
 BALANCED = 4
 """Of `LEVELS`: what the default method begins with here, since no probes tell it better."""
-VIDEOS = {
-    "highway": "highway/video.avi",
-    "cars": "cars/car-detection.mp4",
-    "bottles": "bottles/bottle-detection.mp4",
-    "tennis": "tennis/%05d.jpg",
-}
+VIDEOS = ("highway", "cars", "bottles", "tennis", "still")
 NETS = {"resnet18": resnet18, "tiny-yolo": tiny_yolo}
 BARS = {
     (net, video): Bar(f"video/{net}-{video}", f"{net}, {video}: full run ÷ from what changed", "ms", "full", bar)
@@ -62,17 +61,8 @@ def frames(data: Path, video: str, count: int) -> np.ndarray:
     """Return frames, uint8 RGB, shape (n, height, width, 3); `still`: one frame of the highway again and again."""
     if video == "still":
         return np.repeat(frames(data, "highway", 1), count, 0)
-    capture = cv2.VideoCapture(str(data / "video" / VIDEOS[video]))
-    found = []
-    while len(found) < count:
-        there, frame = capture.read()
-        if not there:
-            break
-        small = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        found.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
-    if not found:
-        raise FileNotFoundError(f"{data / 'video' / VIDEOS[video]}: no frames; give the folder of the data sets")
-    return np.array(found)
+    found = read_video(find_videos(data)[video], count)
+    return np.array([cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for frame in found])
 
 
 def tensor(frame: np.ndarray) -> np.ndarray:
@@ -110,42 +100,39 @@ def make(name: str, model: VideoModel) -> Any:
 
 
 def race(net: str, video: np.ndarray, methods: Sequence[str]) -> dict[str, Row]:
-    """Return a row for each method; each frame by the full run and then by all methods in turns."""
+    """Return a row for each method: `BLOCK` frames by the full run, then the same by the method, in turns."""
     content = NETS[net](HEIGHT, WIDTH, head(net, video)).SerializeToString()
-    full = Piece(content)
     model = VideoModel(content, (3, HEIGHT, WIDTH), ["out"], unit=1 / 255 / STD, clock=thread_time)
     model.warm()
-    ways = {name: make(name, model) for name in methods}
-    full_s, seconds, work = 0.0, dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
-    both, either, same = dict.fromkeys(ways, 0), dict.fromkeys(ways, 0), dict.fromkeys(ways, 0)
-    for frame in video:
-        given = tensor(frame)
-        started = thread_time()
-        (wanted,) = full.run({"x": given[None]})
-        once = thread_time() - started
-        full_s += once
-        for name, way in ways.items():
+    return {name: _play(model, Piece(content), make(name, model), video) for name in methods}
+
+
+def _play(model: VideoModel, full: Piece, way: Method, video: np.ndarray) -> Row:
+    full_s = seconds = work = 0.0
+    both = either = same = 0
+    for start in range(0, len(video), BLOCK):
+        given = [tensor(frame) for frame in video[start : start + BLOCK]]
+        wanted, times = [], []
+        for each in given:
             started = thread_time()
-            found = way.frame(given)
-            seconds[name] += thread_time() - started
+            wanted.append(full.run({"x": each[None]})[0] > 0)
+            times.append(thread_time() - started)
+        full_s += sum(times)
+        for each, its, once in zip(given, wanted, times, strict=True):
+            started = thread_time()
+            found = way.frame(each)
+            seconds += thread_time() - started
             if found is None:  # a full run is cheaper: its time is that of the one just made
-                seconds[name] += once
-                work[name] += 1.0
-            else:
-                work[name] += found.work
-            mine, its = (wanted if found is None else found.outputs[0]) > 0, wanted > 0
-            both[name] += int((mine & its).sum())
-            either[name] += int(mine.sum() + its.sum())
-            same[name] += bool((mine == its).all())
+                seconds += once
+            work += 1.0 if found is None else found.work
+            mine = its if found is None else found.outputs[0] > 0
+            both += int((mine & its).sum())
+            either += int(mine.sum() + its.sum())
+            same += bool((mine == its).all())
     count = len(video)
-    return {
-        name: Row(
-            full_s / count, seconds[name] / count, work[name] / count,
-            2 * both[name] / either[name] if either[name] else 1.0,
-            same[name] / count, way.nbytes,
-        )
-        for name, way in ways.items()
-    }  # fmt: skip
+    return Row(
+        full_s / count, seconds / count, work / count, 2 * both / either if either else 1.0, same / count, way.nbytes
+    )
 
 
 def rows(folder: Path, wanted: Any, runs: int, quick: bool) -> Iterator[Figure]:
@@ -167,13 +154,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.video", description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LIKEWISE_DATA", ".")))
     parser.add_argument("--frames", type=int, default=240)
-    parser.add_argument("--video", action="append", choices=[*VIDEOS, "still"])
+    parser.add_argument("--video", action="append", choices=VIDEOS)
     parser.add_argument("--net", action="append", choices=list(NETS))
     parser.add_argument("--method", action="append", choices=list(METHODS))
     args = parser.parse_args()
     print("network    video    method     speedup  work   F1     same   state MB")
     for net in args.net or NETS:
-        for video in args.video or [*VIDEOS, "still"]:
+        for video in args.video or VIDEOS:
             found = race(net, frames(args.data, video, args.frames), args.method or list(METHODS))
             for name, row in found.items():
                 print(

@@ -64,20 +64,15 @@ def of_class(name: str, kind: type) -> Iterator[str]:
     ]
     if fields:
         yield "\n".join(fields) + "\n"
-    for member, value in sorted(vars(kind).items()):
+    inherited = dir(kind) if name == "Client" else vars(kind)
+    for member in sorted(inherited):
         if member.startswith("_") or (name == "AsyncClient" and member != "aclose"):
             continue
+        value = inspect.getattr_static(kind, member)
         if isinstance(value, property):
             yield f"#### `{name}.{member}`\n\n{_said(value.__doc__)}\n"
         elif inspect.isfunction(value):
             yield f"#### `{name}.{member}`\n\n```text\n{member}{_signature(value)}\n```\n\n{_said(value.__doc__)}\n"
-    if name == "Client":
-        for member in (
-            "cache_info", "cache_on_device", "computed_on_device", "computes", "inserts", "nodes", "reuse", "stream",
-        ):  # fmt: skip
-            value = getattr(kind, member)
-            head = "" if isinstance(value, property) else f"```text\n{member}{_signature(value)}\n```\n\n"
-            yield f"#### `Client.{member}`\n\n{head}{_said(value.__doc__)}\n"
 
 
 def fields_of(kind: type) -> Iterator[tuple[str, str, str]]:

@@ -1,30 +1,29 @@
-"""Each thing that can be asked, as a call."""
+"""Each thing that can be asked, as one value: what to send, whether it may be repeated, how to read the answer."""
 
 from __future__ import annotations
 
-import base64
+import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Generic, Literal, TypeVar, cast, get_args
 from urllib.parse import quote, urlencode
 
 import httpx
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from likewise_client._answer import Answer, Computed, Inserted, Page
-from likewise_client._call import Call, Local
+from likewise_client._answer import Answer, Page, Ticket
 from likewise_client._device.pack import Packed
-from likewise_client._errors import InvalidInput
+from likewise_client._errors import InvalidInput, TimedOut
 from likewise_client._read import (
     read_answer,
     read_answers,
+    read_change,
     read_count,
     read_functions,
-    read_inserted,
     read_object,
     read_packed,
     read_page,
@@ -38,15 +37,61 @@ from likewise_client._wire import (
     encode_input,
     encode_json,
     encode_key,
-    encode_result,
     key_matrix,
-    text_of,
 )
+
+T = TypeVar("T")
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 CacheControl = Literal["no-store", "no-cache", "only-if-cached"]
 """What a request may say about reuse (RFC 9111): leave no trace, recompute, never compute."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """What a device's own tier has to know of a request that it may answer."""
+
+    function: str
+    value: Any
+    body: bytes
+    media_type: str
+    key: NDArray[np.float32] | None = None
+    """Of a lookup by key; None: the key is made from the value."""
+    max_age_s: float | None = None
+    min_fresh_s: float | None = None
+
+    @property
+    def lookup(self) -> bool:
+        """Whether it is a lookup by key."""
+        return self.key is not None
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request, not yet bound to a node."""
+
+    method: str
+    path: str
+    """Path and query, beginning with a slash."""
+    read: Callable[[Reply, str], T]
+    """Turns a successful response of a node into the value that the caller gets."""
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    function: str = ""
+    """As the app named it."""
+    repeatable: bool = True
+    """Safe to send again even if the server may have seen it."""
+    operation: str = ""
+    """What the app called."""
+    owner: str = ""
+    """What the node is chosen by, where it is not the function."""
+    deadline_s: float | None = None
+    """Seconds after which an answer is of no use to the app; None: none."""
+    local: Local | None = None
+    """What a device's own tier may answer; None: nothing."""
+    where: str = "edge"
+    """Where it is computed: "edge", "device", "auto"."""
 
 
 def infer(
@@ -72,7 +117,7 @@ def infer(
     local = None
     if stream is None and cache in (None, "only-if-cached"):
         local = Local(function, value, body, media_type, None, max_age_s, min_fresh_s)
-    path = _path(function, "infer")
+    path = path_of(function, "infer")
     return Call("POST", path, read_answer, body, headers, function, operation="infer", owner=owner, local=local)
 
 
@@ -96,7 +141,7 @@ def lookup_one(
     """POST .../lookup with one key or a raw input."""
     if (key is None) == (value is None):
         raise InvalidInput("a lookup takes exactly one of key, keys and input")
-    path, control = _path(function, "lookup", key_type=key_type), _control(None, max_age_s, min_fresh_s)
+    path, control = path_of(function, "lookup", key_type=key_type), _control(None, max_age_s, min_fresh_s)
     if value is None:
         body = encode_key(cast(ArrayLike, key))
         local = None
@@ -124,80 +169,14 @@ def lookup_many(
     if len(matrix) == 1:
         one = lookup_one(function, matrix[0], None, key_type, None, max_age_s, min_fresh_s)
         return replace(cast(Any, one), read=lambda reply, node: [read_answer(reply, node)])
-    path, control = _path(function, "lookup", key_type=key_type), _control(None, max_age_s, min_fresh_s)
+    path, control = path_of(function, "lookup", key_type=key_type), _control(None, max_age_s, min_fresh_s)
     read = read_answers(len(matrix))
     return Call("POST", path, read, matrix.tobytes(), {**_TYPED_OCTETS, **control}, function, operation="lookup")
 
 
-def insert(function: str, computed: Computed, *, ticket: str | None, durable: bool) -> Call[Inserted]:
-    """POST .../entries with one entry. Repeated only where the server cannot have taken it."""
-    many = _insert(function, _entry(computed, ticket), 1, durable)
-
-    def read(response: Reply, node: str) -> Inserted:
-        return many.read(response, node)[0]
-
-    return replace(cast(Any, many), read=read, operation="insert")
-
-
-def insert_many(function: str, computed: Sequence[Computed], *, durable: bool) -> Call[list[Inserted]]:
-    """POST .../entries with n >= 1 entries. Repeated only where the server cannot have taken them."""
-    return _insert(function, {"entries": [_entry(one, one.ticket) for one in computed]}, len(computed), durable)
-
-
-MOST_ENTRIES = 500
-"""Results in one request; a server takes 1,024 unless told otherwise."""
-
-
-def encoded_entry(computed: Computed) -> bytes:
-    """Return one result to insert as JSON. Raises InvalidInput for what cannot be sent."""
-    return encode_json(_entry(computed, computed.ticket))
-
-
-def body_of(fields: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a result from the fields of an insert that carry it."""
-    return base64.b64decode(fields["result_base64"]) if "result_base64" in fields else encode_json(fields["result"])
-
-
-def insert_encoded(function: str, entries: Sequence[bytes]) -> Call[list[Inserted]]:
-    """POST .../entries with n >= 1 entries that are JSON already."""
-    call = _insert(function, {}, len(entries), durable=False)
-    return replace(call, body=b'{"entries":[' + b",".join(entries) + b"]}")
-
-
-def _insert(function: str, document: dict[str, Any], count: int, durable: bool) -> Call[list[Inserted]]:
-    path = _path(function, "entries", durable="true" if durable else None)
-    body, headers = encode_json(document), {"Content-Type": JSON}
-    read = read_inserted(count)
-    return Call("POST", path, read, body, headers, function, repeatable=False, operation="insert_many")
-
-
-def _entry(computed: Computed, ticket: str | None) -> dict[str, Any]:
-    key, keys, value = computed.key, computed.keys, computed.input
-    if sum(part is not None for part in (key, keys, value)) != 1:
-        raise InvalidInput("an insert takes exactly one of key, keys (by key type) and input")
-    if isinstance(computed.tags, str):
-        raise InvalidInput("tags is a list of strings, not one string")
-    entry = encode_result(computed.result, computed.result_media_type)
-    if value is not None:
-        body, input_media_type = encode_input(value, computed.media_type, lists_as=NPY)
-        entry.update(input_base64=text_of(body), input_media_type=input_media_type)
-    elif keys is not None:
-        entry["keys"] = {name: text_of(encode_key(vector)) for name, vector in keys.items()}
-    else:
-        entry["key"] = text_of(encode_key(cast(ArrayLike, key)))
-    optional = {
-        "cost_s": computed.cost_s,
-        "ttl_s": computed.ttl_s,
-        "tags": list(computed.tags) or None,
-        "ticket": ticket,
-    }
-    entry.update({name: part for name, part in optional.items() if part is not None})
-    return entry
-
-
 def page(function: str, limit: int, after: str | None) -> Call[Page]:
     """GET .../entries: one page of entries."""
-    path = _path(function, "entries", limit=str(_whole("limit", limit)), after=after)
+    path = path_of(function, "entries", limit=str(_whole("limit", limit)), after=after)
     return Call("GET", path, read_page(after), function=function, operation="page")
 
 
@@ -205,7 +184,7 @@ def register(name: str, spec: str | Mapping[str, Any], files: Mapping[str, bytes
     """PUT /v1/functions/{name}: as a form where there are files, else the spec alone."""
     kind, text = ("application/toml", spec.encode()) if isinstance(spec, str) else (JSON, encode_json(spec))
     body, headers = (text, {"Content-Type": kind}) if not files else _form(kind, text, files)
-    return Call("PUT", _path(name), read_object, body, headers, name, operation="register")
+    return Call("PUT", path_of(name), read_object, body, headers, name, operation="register")
 
 
 def _form(kind: str, spec: bytes, files: Mapping[str, bytes | Path]) -> tuple[bytes, dict[str, str]]:
@@ -222,43 +201,52 @@ def unregister(name: str) -> Call[None]:
     def read(_reply: Reply, _node: str) -> None:
         return None
 
-    return Call("DELETE", _path(name), read, function=name, repeatable=False, operation="unregister")
+    return Call("DELETE", path_of(name), read, function=name, repeatable=False, operation="unregister")
 
 
 def invalidate(function: str, id: str | None, tag: str | None, everything: bool) -> Call[int]:
     """DELETE .../entries."""
     if (id is not None) + (tag is not None) + everything != 1:
         raise InvalidInput("invalidate takes exactly one of id, tag and all=True")
-    path = _path(function, "entries", id=id, tag=tag, all="true" if everything else None)
+    path = path_of(function, "entries", id=id, tag=tag, all="true" if everything else None)
     return Call("DELETE", path, read_count, function=function, operation="invalidate")
 
 
 def describe(function: str) -> Call[dict[str, Any]]:
     """GET /v1/functions/{name}."""
-    return Call("GET", _path(function), read_object, function=function, operation="describe")
+    return Call("GET", path_of(function), read_object, function=function, operation="describe")
+
+
+def changes(function: str, since: str) -> Call[dict[str, Any] | None]:
+    """GET .../changes: the next change, waited for; None: the server waits no longer. Not hedged, nor asked again."""
+    path = path_of(function, "changes", since=since or None, events="1")
+    headers = {"Accept": "text/event-stream"}
+    return Call("GET", path, read_change, b"", headers, function, repeatable=False)
 
 
 def file(function: str, sha256: str) -> Call[bytes]:
     """GET .../files/{sha256}: the file that makes keys."""
-    return Call("GET", _path(function, f"files/{quote(sha256)}"), lambda reply, _node: reply.content, function=function)
+    return Call(
+        "GET", path_of(function, f"files/{quote(sha256)}"), lambda reply, _node: reply.content, function=function
+    )
 
 
 def variants(function: str) -> Call[dict[str, Any]]:
     """GET .../variants: the models that a device may run itself."""
-    return Call("GET", _path(function, "variants"), read_object, function=function)
+    return Call("GET", path_of(function, "variants"), read_object, function=function)
 
 
 def variant(function: str, name: str) -> Call[bytes]:
     """GET .../variants/{file}: such a model, packed."""
-    path = _path(function, f"variants/{quote(name, safe='')}")
+    path = path_of(function, f"variants/{quote(name, safe='')}")
     return Call("GET", path, lambda reply, _node: reply.content, function=function)
 
 
 def report(function: str, lease: str, answered: int, repeats: int, done: bool) -> Call[dict[str, Any]]:
     """POST .../leases/{lease}: what a device answered by itself, and whether it gives the lease back."""
     body = encode_json({"answered": answered, "repeats": repeats, "done": done})
-    path = _path(function, f"leases/{quote(lease)}")
-    return Call("POST", path, read_object, body, {"Content-Type": JSON}, function)
+    path = path_of(function, f"leases/{quote(lease)}")
+    return Call("POST", path, read_object, body, {"Content-Type": JSON}, function, operation="report")
 
 
 def warm_up(
@@ -267,7 +255,8 @@ def warm_up(
     """POST .../warm-up: the entries that promise a device most."""
     wanted = {"entries": entries, "bytes": max_bytes, "place": place, "keys": keys}
     body = encode_json({name: value for name, value in wanted.items() if value is not None})
-    return Call("POST", _path(function, "warm-up"), read_packed, body, {"Content-Type": JSON}, function)
+    path, headers = path_of(function, "warm-up"), {"Content-Type": JSON}
+    return Call("POST", path, read_packed, body, headers, function, operation="warm_up")
 
 
 def functions() -> Call[list[dict[str, Any]]]:
@@ -292,6 +281,29 @@ def _control(cache: CacheControl | None, max_age_s: int | None, min_fresh_s: int
     return {"Cache-Control": ", ".join(directives)} if directives else {}
 
 
+def within(call: Call[T], deadline_s: float | None) -> Call[T]:
+    """Return a call with a deadline, in seconds from when it is made."""
+    if deadline_s is None:
+        return call
+    if not isinstance(deadline_s, (int, float)) or not 0 < deadline_s < math.inf:
+        raise InvalidInput(f"deadline_s is a number of seconds above 0, not {deadline_s!r}")
+    return replace(call, deadline_s=deadline_s)
+
+
+def later(call: Call[T], spent_s: float) -> Call[T]:
+    """Return a call with what is left of its deadline. Raises TimedOut where nothing is."""
+    if call.deadline_s is None:
+        return call
+    if spent_s >= call.deadline_s:
+        raise TimedOut(f"the deadline of {call.deadline_s:g} s passed before the input could be sent")
+    return replace(call, deadline_s=call.deadline_s - spent_s)
+
+
+def for_ticket(call: Call[Answer], ticket: Ticket | None) -> Call[Answer]:
+    """Return an inference that settles the ticket of the lookup before it, past the device's own tier."""
+    return replace(call, headers={**call.headers, "Likewise-Ticket": ticket}, local=None) if ticket else call
+
+
 def _whole(name: str, value: Any) -> int:
     try:
         number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
@@ -302,7 +314,7 @@ def _whole(name: str, value: Any) -> int:
     return number
 
 
-def _path(function: str, rest: str = "", **query: str | None) -> str:
+def path_of(function: str, rest: str = "", **query: str | None) -> str:
     if not isinstance(function, str) or function in ("", ".", ".."):
         raise InvalidInput(f"a function is named, such as 'signs' or 'signs@1', not {function!r}")
     try:

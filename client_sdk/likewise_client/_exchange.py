@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union, cast
 
 from likewise_client._answer import Answer, Ticket
 from likewise_client._budget import Budget
-from likewise_client._call import Call
+from likewise_client._calls import Call
 from likewise_client._device.computing import Computing, Where
 from likewise_client._device.tier import Tier
 from likewise_client._errors import (

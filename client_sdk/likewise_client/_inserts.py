@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Computed
 from likewise_client._errors import InvalidInput, LikewiseClientError
 from likewise_client._exchange import Steps
@@ -47,8 +47,8 @@ class Batching:
         for name in ("entries", "size_bytes", "room"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise InvalidInput(f"inserts: {name} is a whole number, at least 1, not {getattr(self, name)!r}")
-        if self.entries > calls.MOST_ENTRIES:
-            raise InvalidInput(f"inserts: entries is at most {calls.MOST_ENTRIES}, as much as one request carries")
+        if self.entries > entries.MOST_ENTRIES:
+            raise InvalidInput(f"inserts: entries is at most {entries.MOST_ENTRIES}, as much as one request carries")
         if not isinstance(self.age_s, (int, float)) or not 0 <= self.age_s < math.inf:
             raise InvalidInput(f"inserts: age_s is a number of seconds, at least 0, not {self.age_s!r}")
         if self.when_full not in ("block", "drop"):
@@ -152,10 +152,10 @@ class _Inserts:
     def _encoded(self, computed: Computed) -> bytes:
         if self._closed:
             raise InvalidInput("these inserts were closed; ask the client for new ones")
-        return calls.encoded_entry(computed)
+        return entries.encoded_entry(computed)
 
-    def _send(self, entries: list[bytes]) -> Steps[Any]:
-        return self._exchange.run(calls.insert_encoded(self._waiting.function, entries))  # type: ignore[no-any-return]
+    def _send(self, batch: list[bytes]) -> Steps[Any]:
+        return self._exchange.run(entries.insert_encoded(self._waiting.function, batch))  # type: ignore[no-any-return]
 
     def _has_room(self) -> bool | None:
         """Whether there is room; None: there is none, and it is to be dropped."""
@@ -219,10 +219,10 @@ class Inserts(_Inserts):
                     if self._closed:
                         return
                     self._change.wait(None if wait_s == math.inf else wait_s)
-                entries = self._waiting.take()
+                batch = self._waiting.take()
             failure: LikewiseClientError | None = None
             try:
-                self._client._drive(self._send(entries))
+                self._client._drive(self._send(batch))
             except LikewiseClientError as error:
                 failure = error
             with self._change:
@@ -282,10 +282,10 @@ class AsyncInserts(_Inserts):
                         return
                     with suppress(asyncio.TimeoutError):
                         await asyncio.wait_for(self._change.wait(), None if wait_s == math.inf else wait_s)
-                entries = self._waiting.take()
+                batch = self._waiting.take()
             failure: LikewiseClientError | None = None
             try:
-                await self._client._drive(self._send(entries))
+                await self._client._drive(self._send(batch))
             except LikewiseClientError as error:
                 failure = error
             async with self._change:

@@ -103,6 +103,7 @@ class Methods(Generic[Answered, Inserting]):
     register = _each(Operations.register)
     unregister = _each(Operations.unregister)
     invalidate = _each(Operations.invalidate)
+    follow = _each(Operations.follow)
     warm_up = _each(Operations.warm_up)
     share_computed = _each(Operations.share_computed)
     functions = _each(Operations.functions)

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, Union, overload
+from typing import Any, Literal, Protocol, TypeVar, Union, overload
 
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Inserted, Page
-from likewise_client._call import Call, for_ticket, later, within
 from likewise_client._calls import CacheControl
 from likewise_client._device.computing import Where, checked_where
 from likewise_client._errors import InvalidInput, LikewiseClientError, Unavailable
 from likewise_client._exchange import Exchange, Steps
 from likewise_client._key_first import KeyFirst
-from likewise_client._media import halved, is_wide
+from likewise_client._media import fitted, is_pixels, is_wide
 from likewise_client._wire import Input
 
 Pages = Generator[Steps[Page], Union[Page, None], None]
@@ -75,7 +75,7 @@ class Operations:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self._ways = KeyFirst()
-        self._dtypes: dict[str, str] = {}
+        self._takes: dict[str, dict[str, Any]] = {}
         self.where: Where = "edge"
 
     def infer(
@@ -94,6 +94,7 @@ class Operations:
         key: ArrayLike | None = None,
         key_type: str | None = None,
         key_first: bool | None = None,
+        reduce: Literal["auto"] | None = None,
         compute: Where | None = None,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
@@ -109,8 +110,12 @@ class Operations:
         deadline_s: seconds after which the answer is of no use: TimedOut is raised, and the server computes it no more.
         key, key_type: the input's key, as for `lookup`, where the device has it. It may be asked by first, so that the
             input is sent only on a miss. key_first: whether; None: where that is faster, as learned from calls so far.
+        reduce: "auto" averages pixels over whole blocks before they are sent, where the function would do that itself;
+            what it sees differs by the rounding to whole gray levels alone.
         compute: "edge", "device" or "auto"; default: the client's. Streams, and what `cache` asks for, are the edge's.
         """
+        if reduce not in (None, "auto"):
+            raise InvalidInput(f"reduce is 'auto' or None, not {reduce!r}")
         if key is None and (key_type is not None or key_first):
             raise InvalidInput("key_type and key_first say how to ask by key: pass the key, too")
         where = self.where if compute is None else checked_where(compute)
@@ -118,30 +123,34 @@ class Operations:
 
         def ask(value: Input) -> Steps[Answer]:
             call = calls.infer(function, value, media_type, cache, *fresh, stream, drop_late, frame_number)
-            call = within(call, deadline_s)
+            call = calls.within(call, deadline_s)
             if where != "edge" and call.local is not None and cache is None:
                 return self.exchange.run(replace(call, where=where))
             if key is None or cache is not None or stream is not None or key_first is False:
                 return self.exchange.run(call)
             by_key = calls.lookup_one(function, key, None, key_type, None, *fresh)
-            return self._by_key(call, within(by_key, deadline_s), key_first)
+            return self._by_key(call, calls.within(by_key, deadline_s), key_first)
 
-        return self._halved(function, input, ask) if media_type is None and is_wide(input) else ask(input)
+        if (reduce == "auto" and stream is None and is_pixels(input, media_type)) or (
+            media_type is None and is_wide(input)
+        ):
+            return self._fitted(function, input, ask)
+        return ask(input)
 
-    def _halved(self, function: str, values: Any, ask: Callable[[Input], Steps[Answer]]) -> Steps[Answer]:
-        """Send float64 as float32 where the function's model takes that; a server is asked once what it takes."""
-        if function not in self._dtypes:
+    def _fitted(self, function: str, value: Any, ask: Callable[[Input], Steps[Answer]]) -> Steps[Answer]:
+        """Send float64 as float32, and pixels smaller, where the function takes that; a server is asked once for it."""
+        if function not in self._takes:
             try:
                 described = yield from self.exchange.run(calls.describe(function), patient=False)
                 given = described.get("input")
-                self._dtypes[function] = str(given.get("dtype")) if isinstance(given, dict) else ""
+                self._takes[function] = given if isinstance(given, dict) else {}
             except Unavailable:
                 pass  # another time
             except LikewiseClientError:
-                self._dtypes[function] = ""
-        return (yield from ask(halved(values) if self._dtypes.get(function) == "float32" else values))
+                self._takes[function] = {}
+        return (yield from ask(fitted(value, self._takes.get(function, {}))))
 
-    def _by_key(self, call: Call[Answer], by_key: Call[Answer], first: bool | None) -> Steps[Answer]:
+    def _by_key(self, call: calls.Call[Answer], by_key: calls.Call[Answer], first: bool | None) -> Steps[Answer]:
         """Ask by key, and send the input only where that finds nothing, with the ticket; or send it at once."""
         clock, function, start = self.exchange.clock, call.function, self.exchange.clock()
         if not (self._ways.pays(function, len(call.body), len(by_key.body)) if first is None else first):
@@ -153,8 +162,8 @@ class Operations:
         self._ways.asked(function, answer.found, spent_s)
         if answer.found:
             return answer
-        call = later(call, spent_s)
-        return (yield from self.exchange.redeem(for_ticket(call, answer.ticket), call, answer.ticket))
+        call = calls.later(call, spent_s)
+        return (yield from self.exchange.redeem(calls.for_ticket(call, answer.ticket), call, answer.ticket))
 
     def lookup(
         self,
@@ -178,13 +187,13 @@ class Operations:
         fresh = (max_age_s, min_fresh_s)
         if keys is None:
             one = calls.lookup_one(function, key, input, key_type, media_type, *fresh)
-            return (yield from self.exchange.run(within(one, deadline_s)))
+            return (yield from self.exchange.run(calls.within(one, deadline_s)))
         if key is not None or input is not None:
             raise InvalidInput("a lookup takes exactly one of key, keys and input")
         if len(keys) == 0:  # type: ignore[arg-type]  # checked as a matrix right after
             return []
         many = calls.lookup_many(function, keys, key_type, *fresh)
-        return (yield from self.exchange.run(within(many, deadline_s)))
+        return (yield from self.exchange.run(calls.within(many, deadline_s)))
 
     def insert(
         self,
@@ -213,8 +222,8 @@ class Operations:
         deadline_s: seconds after which TimedOut is raised; it may be kept all the same.
         """
         computed = Computed(result, key, keys, input, media_type, result_media_type, cost_s, ttl_s, tags, ticket)
-        with_ticket = within(calls.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
-        without = within(calls.insert(function, computed, ticket=None, durable=durable), deadline_s)
+        with_ticket = calls.within(entries.insert(function, computed, ticket=ticket, durable=durable), deadline_s)
+        without = calls.within(entries.insert(function, computed, ticket=None, durable=durable), deadline_s)
         return self.exchange.redeem(with_ticket, without, ticket)
 
     def insert_many(
@@ -227,7 +236,7 @@ class Operations:
         """
         done: list[Inserted] = []
         for part in _parts(computed):
-            done += yield from self.exchange.run(calls.insert_many(function, part, durable=durable))
+            done += yield from self.exchange.run(entries.insert_many(function, part, durable=durable))
         return done
 
     def page(self, function: str, *, limit: int = 100, behind: Page | None = None) -> Steps[Page]:
@@ -274,6 +283,17 @@ class Operations:
         """
         return self.exchange.everywhere(calls.invalidate(function, id, tag, all))
 
+    def follow(self, function: str) -> Steps[int]:
+        """Wait until something is taken out of a function, drop it here at once; return how many entries it was here.
+
+        For apps that do not want to hear of it with the next answer only: call it again and again, from a thread or
+        task of its own. Now and then the server ends it without a change, after an hour at the latest: 0. Takes a
+        `device_cache`.
+        """
+        if self.exchange.tier is None:
+            raise InvalidInput("follow keeps this device's own cache up to date: make the client with a device_cache")
+        return self.exchange.tier.follow(self.exchange, function)
+
     def warm_up(self, function: str, *, entries: int | None = None, place: str = "") -> Steps[int]:
         """Fill this device's own cache with the entries that promise it most, in one download; return how many came.
 
@@ -304,7 +324,7 @@ def _parts(computed: Iterable[Computed]) -> Iterator[list[Computed]]:
     part: list[Computed] = []
     for one in computed:
         part.append(one)
-        if len(part) == calls.MOST_ENTRIES:
+        if len(part) == entries.MOST_ENTRIES:
             yield part
             part = []
     if part:

@@ -140,6 +140,17 @@ def read_count(response: Reply, node: str) -> int:
     return count
 
 
+def read_change(response: Reply, node: str) -> dict[str, Any] | None:
+    """Read a stream of server-sent events that ends with a change; None: it ended without one."""
+    for line in reversed(response.content.decode("utf-8", "replace").splitlines()):
+        if line.startswith("data:"):
+            change = json.loads(line[5:])
+            _text(change["version"], node)
+            _list(change["entries"], node)
+            return cast("dict[str, Any]", change)
+    return None
+
+
 def read_packed(response: Reply, node: str) -> tuple[dict[str, Any], list[Packed]]:
     """Read the entries that a device warms up with."""
     try:

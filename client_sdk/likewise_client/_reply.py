@@ -11,7 +11,7 @@ class Reply(NamedTuple):
 
     status_code: int
     headers: Mapping[str, str]
-    """By name, in either case."""
+    """By name, in lower case; lines of one name are joined."""
     content: bytes
     """The body, decoded."""
     sent: int = 0

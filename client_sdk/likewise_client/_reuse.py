@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypedDict, TypeVar, Union
 from numpy.typing import ArrayLike
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Inserted
-from likewise_client._call import Call
 from likewise_client._errors import LikewiseClientError, ServerProblem, Unavailable
 from likewise_client._exchange import Compute, Exchange, Steps
 from likewise_client._telemetry import CacheInfo, Tally
@@ -109,8 +109,8 @@ class Reuse:
         one = None if keys is not None else key
         computed = Computed(shared, one, keys, raw, cost_s=cost_s, ttl_s=self.ttl_s, tags=self.tags)
 
-        def entry(ticket: str | None) -> Call[Inserted]:
-            return calls.insert(self.function, computed, ticket=ticket, durable=False)
+        def entry(ticket: str | None) -> calls.Call[Inserted]:
+            return entries.insert(self.function, computed, ticket=ticket, durable=False)
 
         try:
             yield from exchange.redeem(entry(answer.ticket), entry(None), answer.ticket, patient=False, tally=tally)

@@ -90,9 +90,18 @@ class Sockets:
 
 def reply_to(request: httpx.Request, response: httpx.Response, body: Body) -> Reply:
     """Return what came of a request. Raises MalformedAnswer."""
-    url, headers = request.url.raw_path, response.headers
+    url, head = request.url.raw_path, response.headers.raw
     sent = len(request.method) + len(url) + 12 + _size(request.headers.raw) + len(request.content)
-    return Reply(response.status_code, headers, body.whole(), sent, 19 + _size(headers.raw) + body.received)
+    return Reply(response.status_code, _fields(head), body.whole(), sent, 19 + _size(head) + body.received)
+
+
+def _fields(head: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return a head's fields; reading them one by one from httpx's takes as long as the rest of an answer."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in head:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _size(headers: Iterable[tuple[bytes, bytes]]) -> int:

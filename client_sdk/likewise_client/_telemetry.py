@@ -6,10 +6,10 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from likewise_client._answer import Answer, Outcome
-from likewise_client._call import Call
+from likewise_client._calls import Call
 from likewise_client._errors import LikewiseClientError
 
 log = logging.getLogger("likewise_client")
@@ -78,7 +78,7 @@ class Tally:
         """Set up. on_answer: is told each call; what it raises is logged and goes no further."""
         self._on_answer = on_answer
         self._lock = threading.Lock()
-        self._outcomes: dict[str, int] = dict.fromkeys(("hit", "miss", "probe", "coalesced", "variant"), 0)
+        self._outcomes: dict[str, int] = dict.fromkeys(get_args(Outcome), 0)
         self._calls = 0
         self._sent = 0
         self._received = 0
@@ -115,7 +115,7 @@ class Tally:
             outcomes, calls = self._outcomes, self._calls
             return CacheInfo(
                 outcomes["hit"],
-                outcomes["miss"] + outcomes["variant"],
+                outcomes["miss"],
                 outcomes["probe"],
                 outcomes["coalesced"],
                 self._sent,

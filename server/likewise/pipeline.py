@@ -55,6 +55,8 @@ class Pipeline(Climber):
                 return await self._answer_ticket(fn, asked, pending)
         if control.stream and fn.streams and not control.no_store:
             await fn.streams.follow(asked)
+            if fn.governor is not None and asked.offered is not None:
+                fn.governor.charge(asked.account, asked.offered.cost_s)
         found = self._climb(fn, asked)
         return found if isinstance(found, Answer) else await found
 
@@ -257,7 +259,7 @@ class Pipeline(Climber):
 
         nearest_id: as `Function.nearest_id` has it of a verdict made just now; of one made before, as it was then.
         """
-        if fn.governor is not None and not verdict.probe:
+        if fn.governor is not None and not verdict.probe and asked.offered is None:
             fn.governor.admit(asked.account)
         nearest_id = fn.nearest_id(verdict) if nearest_id is None else nearest_id
         leader = fn.in_flight.lead(asked.body, asked.key)

@@ -36,16 +36,26 @@ class Resource:
         return asdict(self)
 
 
-def resources(calibration: dict[str, Any], demand: Demand, world: World, found: Simulated) -> list[Resource]:
-    """Return what is used most first."""
+LEASE_TOKENS = 3.0
+LEASED_TOKENS = 50.0
+"""Of one lease, and of all leases of an account and a function at once: defaults of `lease_tokens`, and half of a
+ledger's `cap`."""
+
+
+def resources(
+    calibration: dict[str, Any], demand: Demand, world: World, found: Simulated, *, leases: bool = False
+) -> list[Resource]:
+    """Return what is used most first. leases: whether phones have a tier of their own."""
     redis, node = calibration["redis"], calibration["node"]
     seconds = max(found.seconds, 1e-9)
     nodes = math.ceil(world.nodes / world.partitions)
     inserts = max(found.inserts) / seconds
     """Entries a second of the busiest partition."""
     functions = len(demand.workloads)
+    every = _leases(world, demand.phones) if leases else []
     return sorted(
         [
+            *every,
             _redis_cpu(redis, inserts, nodes, world, demand.phones),
             _redis_network(redis, inserts, nodes, world, demand.phones),
             _node_cpu(found, world, demand.phones, seconds),
@@ -126,6 +136,21 @@ def _memory(node: dict[str, float], entries: float, functions: int, world: World
         f"capacity_entries = {math.ceil(each / 1000) * 1000:,} ({gigabytes:.2f} GB a function), "
         f"or {_partitions(used, world)} groups of nodes; beyond, the least useful are evicted",
     )
+
+
+def _leases(world: World, phones: int) -> list[Resource]:
+    """The simulation gives every phone the lease that the real run's had; these say how many there can be."""
+    used = phones / world.nodes * LEASE_TOKENS / LEASED_TOKENS
+    groups = max(1, math.ceil(used))
+    return [
+        Resource(
+            f"node: leases of {LEASE_TOKENS:g} tokens, one account",
+            used,
+            _linear_end(used, phones),
+            f"{groups} groups of access keys at a node, each with a ledger of its own, or a cap of {100 * groups:,} "
+            "([reuse] options); beyond, phones go without a lease and ask the edge",
+        )
+    ]
 
 
 def _air(found: Simulated, demand: Demand, seconds: float) -> Resource:

@@ -52,7 +52,7 @@ def simulate(
     for way in calibration["ways"]:
         found[way] = Simulation(calibration, way, demand, world).run(lambda done, way=way: advance(way, done))  # type: ignore[misc]
     sharing = next((way for way in ("both", "edge_cache") if way in found), None)
-    ends = [] if sharing is None else resources(calibration, demand, world, found[sharing])
+    ends = [] if sharing is None else resources(calibration, demand, world, found[sharing], leases=sharing == "both")
     return {
         "phones": phones,
         "requests": requests,

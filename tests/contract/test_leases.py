@@ -30,7 +30,7 @@ def parts(answer, name="likewise-lease"):
 @pytest.fixture
 def warm(server, toys):
     """A server that has tokens to lend."""
-    for i in range(200):
+    for i in range(150):
         infer(server, toys.picture(i % 4, i))
     return server
 

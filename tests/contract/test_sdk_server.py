@@ -304,3 +304,23 @@ def test_a_frame_with_a_number_that_has_passed_is_late(tmp_path: Path, live: Any
         assert late.value.slug == "late-frame"
         assert client.stream("kinds", "cam").infer(pictures[2], number=4).found
         assert camera.infer(pictures[3], number=6).found
+
+
+def test_pixels_are_reduced_as_the_real_server_says(live: Any) -> None:
+    """Fewer bytes, and the same result to within the rounding of gray levels."""
+    folder = Path(__file__).parents[2] / "functions"
+    rows, columns = np.mgrid[0:192, 0:192]
+    apart = np.hypot(rows - 96, columns - 96)[:, :, None]
+    ring = np.where(apart < 80, [200, 30, 40], [110, 110, 110])
+    noise = np.random.default_rng(1).normal(0, 6, (192, 192, 3))
+    pixels = np.clip(np.where(apart < 50, [240, 240, 235], ring) + noise, 0, 255).astype(np.uint8)
+    sent: list[int] = []
+    with Client(live(functions=folder).url, on_answer=lambda event: sent.append(event.bytes_sent)) as client:
+        (signs,) = (each for each in client.functions() if each["name"] == "signs")
+        assert signs["input"]["sizes"] == [[32, 32], [48, 48]]
+        sent.clear()
+        whole = client.infer("signs", pixels, media_type="image/png", cache="no-store")
+        small = client.infer("signs", pixels, media_type="image/png", cache="no-store", reduce="auto")
+    assert small.result["label"] == whole.result["label"]
+    assert abs(small.result["confidence"] - whole.result["confidence"]) < 0.02
+    assert sent[2] < 0.7 * sent[0]

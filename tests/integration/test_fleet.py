@@ -85,7 +85,7 @@ def simulated(tmp_path):
     assert edge["mean_ms"] == pytest.approx(0.0, abs=0.4)
     assert found["ways"]["edge_cache"]["requests"] == 1800
     assert found["ways"]["edge_cache"]["inferences"] < 1800
-    assert len(found["resources"]) == 7
+    assert len(found["resources"]) == 8
     assert "what ends first" in ran.stdout
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed
-from likewise_client._call import Call, Local
+from likewise_client._calls import Call, Local
 from likewise_client._device import disk, models, onnx
 from likewise_client._device.choice import Choice
 from likewise_client._device.outbox import Outbox
@@ -183,7 +184,7 @@ class Computing:
     def _keep(self, function: str, local: Local, result: Any, cost_s: float) -> None:
         computed = Computed(result, input=local.body, media_type=local.media_type, cost_s=cost_s)
         try:
-            self._outbox.add(function, calls.encoded_entry(computed))
+            self._outbox.add(function, entries.encoded_entry(computed))
         except InvalidInput as error:
             log.warning("%s: a computed result cannot be shared: %s", function, error)
 
@@ -194,22 +195,22 @@ class Computing:
         try:
             count, self._send_at = BATCH, self._clock() + SEND_AGAIN_S
             while True:
-                until, function, entries = self._outbox.batch(count, BATCH_BYTES)
-                if not entries:
+                until, function, taken = self._outbox.batch(count, BATCH_BYTES)
+                if not taken:
                     break
                 try:
-                    yield from exchange.run(calls.insert_encoded(function, entries), patient=False)
-                    self._sent += len(entries)
+                    yield from exchange.run(entries.insert_encoded(function, taken), patient=False)
+                    self._sent += len(taken)
                 except ServerProblem as error:
                     if error.status >= 500 or error.status in (401, 403, 408, 429):
                         break
-                    if error.status != 404 and len(entries) > 1:  # one by one, to find what is refused
+                    if error.status != 404 and len(taken) > 1:  # one by one, to find what is refused
                         count = 1
                         continue
                     if error.status == 404:
                         self._models.pop(function.partition("@")[0], None)
-                    self._refused += len(entries)
-                    log.warning("%s: %d computed results were refused: %s", function, len(entries), error)
+                    self._refused += len(taken)
+                    log.warning("%s: %d computed results were refused: %s", function, len(taken), error)
                 except LikewiseClientError as error:
                     log.info("%s: computed results wait: %s", function, error)
                     break
@@ -266,7 +267,7 @@ class Computing:
 
 def _answer(result: Any, variant: str) -> Answer:
     sent = encode_result(result)
-    body = calls.body_of(sent)
+    body = entries.body_of(sent)
     media_type = str(sent.get("media_type", JSON))
     return Answer(
         "variant" if variant else "miss", result, body, media_type, detail="computed", variant=variant, source="device"

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,15 @@ def read_terms(headers: Mapping[str, str]) -> Terms | None:
         valid_s,
         _key(headers.get("likewise-key")),
     )
+
+
+def terms_of(change: Mapping[str, Any]) -> Terms:
+    """Return what an event says was taken out. Raises ValueError, KeyError or TypeError for what is none."""
+    version = _VERSION.fullmatch(change["version"])
+    drop = tuple(change["entries"])
+    if version is None or not all(_ENTRY.fullmatch(each) for each in drop):
+        raise ValueError("a change without its version, or of entries that are none")
+    return Terms(origin=version[1], number=int(version[2]), reset=change["reset"] is True, drop=drop)
 
 
 def _reuse(text: str) -> tuple[float, bool, float]:

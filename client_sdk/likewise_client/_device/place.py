@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise_client._answer import Answer
-from likewise_client._call import Local
+from likewise_client._calls import Local
 from likewise_client._device.keys import MakeKey
 from likewise_client._device.lease import Lease, Terms
 from likewise_client._device.pack import Packed
@@ -155,6 +155,12 @@ class Place:
             lease.take(terms, query.sent_at, query.number)
         if current and answer.found:
             self._keep(query, answer, terms, now)
+
+    def change(self, terms: Terms) -> int:
+        """Take in that entries were taken out; return how many of them were here."""
+        before = len(self.store)
+        self._follow(terms)
+        return before - len(self.store)
 
     def lose(self, query: Query) -> None:
         """Take note that a request got no answer: where it was a probe, the lease is over."""

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from likewise_client import _calls as calls
 from likewise_client._answer import Answer
-from likewise_client._call import Call, Local
+from likewise_client._calls import Call, Local
 from likewise_client._device import disk, onnx
 from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
 from likewise_client._device.keys import key_maker, scaled
-from likewise_client._device.lease import Terms, read_terms
+from likewise_client._device.lease import Terms, read_terms, terms_of
 from likewise_client._device.place import Key, Place, Query
 from likewise_client._device.store import Kept, Store
 from likewise_client._errors import InvalidInput, LikewiseClientError, MalformedAnswer, Unavailable
@@ -36,6 +36,10 @@ ASK_AGAIN_S = 30.0
 """Seconds after which a server that did not describe a function is asked again."""
 SAVE_EVERY = 256
 """Entries that come in between two times that the tier is kept on disk."""
+
+
+_UNFIT = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
+"""What a document raises that is not what the protocol says."""
 
 
 class Exchange(Protocol):
@@ -118,6 +122,19 @@ class Tier:
         with self._lock:
             return place.load(header, packed, self._clock())
 
+    def follow(self, exchange: Exchange, function: str) -> Steps[int]:
+        """Wait until something is taken out of a function, and drop it; return how many entries of it were here."""
+        place = self._place(function)
+        change = yield from exchange.run(calls.changes(function, place.version))
+        if change is None:
+            return 0
+        try:
+            terms = terms_of(change)
+        except _UNFIT as error:
+            raise MalformedAnswer(f"a change of {function} that the protocol does not know: {error!r}") from error
+        with self._lock:
+            return place.change(terms)
+
     def leave(self, exchange: Exchange) -> Steps[None]:
         """Give all leases back and keep what is to be kept; no failure is raised."""
         for place in list(self._places.values()):
@@ -194,7 +211,7 @@ class Tier:
             made = yield from self._network(exchange, place, kind, primary, node)
             extractor, metric, dimension = str(primary["extractor"]), str(primary["metric"]), int(primary["dimension"])
             make_key = key_maker(extractor, metric, dimension, kind, made)
-        except (LikewiseClientError, LookupError, TypeError, ValueError, OverflowError) as error:
+        except (LikewiseClientError, *_UNFIT) as error:
             log.debug("%s is not described, its keys are not made here: %r", place.function, error)
             return
         with self._lock:

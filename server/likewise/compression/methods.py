@@ -137,7 +137,7 @@ METHODS: tuple[Method, ...] = (
     ),
     Method(
         "coded", "weights", "precision", lambda net, _, noise: coded(net, noise),
-        (0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3, 0.4), "noise {:.3g}",
+        (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5), "noise {:.3g}",
     ),
     *(
         Method(

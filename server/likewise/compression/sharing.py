@@ -29,19 +29,22 @@ def shared(network: Network, bits: int) -> Network:
 
     The clusters begin evenly spaced between the least and the largest weight.
     """
-    return _replaced(network, lambda values: _clustered(values, _even(values, 2**bits), 0.0))
+    return _replaced(network, lambda values, _: _clustered(values, _even(values, 2**bits), 0.0))
 
 
 def coded(network: Network, noise: float) -> Network:
     """Return the network with numbers that few bits tell, at so much noise.
 
-    noise: root mean square error of a layer's weights, of their own root mean square. What a number costs in bits is
+    noise: root mean square error of the largest layer's weights, of their own root mean square; a smaller layer has
+    less by the square root of its share, so that each bit buys as much everywhere. What a number costs in bits is
     weighed against its error at the slope of the bound for that noise: 2 ln 2 times the mean square error a bit.
     """
+    largest = max((network.weights[layer.weight].size for layer in network.layers()), default=1)
 
-    def codebook(values: Floats) -> Floats:
+    def codebook(values: Floats, size: int) -> Floats:
+        own = noise * math.sqrt(size / largest)
         scale = float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
-        step = noise * scale * math.sqrt(12.0)
+        step = own * scale * math.sqrt(12.0)
         span = float(values.max() - values.min())
         if step <= 0 or not span:
             return values
@@ -49,19 +52,19 @@ def coded(network: Network, noise: float) -> Network:
         # on a grid through zero: most weights are near it
         low = math.floor(float(values.min()) / step)
         begin = (np.arange(count) + low) * step if count < MOST_CODES else _even(values, MOST_CODES)
-        return _clustered(values, begin.astype(np.float64), 2 * math.log(2) * (noise * scale) ** 2)
+        return _clustered(values, begin.astype(np.float64), 2 * math.log(2) * (own * scale) ** 2)
 
     return _replaced(network, codebook, zeros=False)
 
 
-def _replaced(network: Network, change: Callable[[Floats], Floats], *, zeros: bool = True) -> Network:
+def _replaced(network: Network, change: Callable[[Floats, int], Floats], *, zeros: bool = True) -> Network:
     found = network.copy()
     for layer in found.layers():
         weight = found.weights[layer.weight]
         kept = weight != 0 if zeros or (weight == 0).mean() > 0.2 else np.ones(weight.shape, bool)
         if kept.any():
             made = np.zeros_like(weight)
-            made[kept] = change(weight[kept])
+            made[kept] = change(weight[kept], weight.size)
             found.weights[layer.weight] = made
     return found
 

@@ -24,6 +24,8 @@ from likewise.errors import InvalidValue
 
 PART = 0.25
 """Share of the tokens at hand that one lease may take: the server's own would-be hits need the rest."""
+TOGETHER = 0.25
+"""Share of the tokens at hand, those that they hold included, that all leases of an account may hold together."""
 LEAST = 1.0
 """Fewest tokens that are worth a lease: below, more than half of the would-be hits were probes."""
 GROWTH = 0.5
@@ -208,7 +210,8 @@ class Leases:
 
     def _borrow(self, lease: Lease) -> bool:
         ledger = lease.ledger
-        room = PART * (1.0 / ledger.deferred_floor() - 1.0)
+        held = sum(each.held for each in self._live.values() if each.ledger is ledger)
+        room = min(PART * (1.0 / ledger.deferred_floor() - 1.0), TOGETHER * (ledger.tokens + held) - held)
         more = min(self._tokens - lease.held, room, self._most - lease.charge)
         if more < GROWTH or lease.charge + more < LEAST:
             return False

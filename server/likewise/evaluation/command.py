@@ -149,6 +149,7 @@ def play(job: Job) -> list[Run]:
         truth=job.truth,
         key_type=job.key_type,
         held_out_only=job.held_out,
+        ladders=job.ladders != ("off",),
     )
     return [
         play_stream(
@@ -187,14 +188,17 @@ def _own_jobs(args: argparse.Namespace) -> list[Job]:
     if not (args.function and args.inputs):
         raise InvalidValue("--function and --inputs belong together: a function's name, and a folder or a capture.")
     model = _jobs(args)[: args.seeds]
-    if model[0].ladders != ("off",):
-        raise InvalidValue("--ladder is for workloads; leave it out with --inputs.")
     subject = Subject(args.functions, args.function, os.cpu_count() or 1)
     with Inputs(args.inputs, args.function, subject.spec.input.kind, args.order) as inputs:
         total = min(len(inputs), args.requests or len(inputs))
         with progress(total, "inputs") as advance:
             stream, read, notes = own_stream(
-                subject, inputs, requests=args.requests, key_type=args.key_type, advance=advance
+                subject,
+                inputs,
+                requests=args.requests,
+                key_type=args.key_type,
+                advance=advance,
+                ladders=model[0].ladders != ("off",),
             )
     recorded = as_recorded(stream, read, subject.spec.reuse.accuracy_target or model[0].targets[0], args.first)
     return [

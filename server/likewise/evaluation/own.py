@@ -14,13 +14,15 @@ import numpy as np
 
 from likewise.captures import Recorded
 from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
+from likewise.evaluation.panel import Panel, Variant, key_cost
 from likewise.evaluation.replay import Run
 from likewise.evaluation.streams import MAX_PIXELS, MAX_SECONDS, MAX_VALUES, Stream, key_spec
 from likewise.features.decode import decoder
 from likewise.features.identity import digest
 from likewise.function.assembly import normalizer
+from likewise.function.key_type import KeyType
 from likewise.function.parts import Computation, Parts
-from likewise.function.spec import SPEC_FILE
+from likewise.function.spec import SPEC_FILE, KeySpec
 from likewise.function.spec_text import read_spec
 from likewise.requests import Outcome
 from likewise.results.labels import Labels
@@ -57,6 +59,8 @@ class Read:
     outcomes: list[str] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     """Which of the requests each is, as `Inputs` yields them."""
+    known: Labels | None = None
+    """What tells results apart, which gave the labels their ids."""
     keys: dict[int, Key] = field(default_factory=dict)
     """By place: keys that came instead of inputs."""
     notes: list[str] = field(default_factory=list)
@@ -100,7 +104,8 @@ class Subject:
         requests: the first so many. Results that were recorded stand for themselves where there is no input to compute
         or no model. Raises InvalidValue where there is nothing to play.
         """
-        found, labels = Read(), self.labels()
+        labels = self.labels()
+        found = Read(known=labels)
         numbers: dict[str, int] = {}
         skipped: Counter[str] = Counter()
         first = ""
@@ -207,14 +212,17 @@ def own_stream(
     requests: int | None = None,
     key_type: str | None = None,
     advance: Advance = lambda _: None,
+    ladders: bool = False,
 ) -> tuple[Stream, Read, list[str]]:
     """Return the stream of some inputs, what is known of its requests, and what there is to say about it.
 
-    key_type, requests: as for `load_stream`. Raises LikewiseError, naming the remedy.
+    key_type, requests, ladders: as for `load_stream`. Raises LikewiseError, naming the remedy.
     """
     read = subject.results(inputs, requests, advance)
     table = key_spec(subject.spec, key_type, subject.name)
-    keys = keys_of(subject, inputs, read, table.label, subject.parts.key_type(table, subject.name).extract)
+    found = subject.parts.key_type(table, subject.name)
+    keys = keys_of(subject, inputs, read, table.label, found.extract)
+    cost, variants = _asked(subject, inputs, read, table, found, keys) if ladders else (0.0, ())
     stream = Stream(
         f"{subject.name}, {inputs.path.name or inputs.path}",
         0,
@@ -228,8 +236,29 @@ def own_stream(
         *_timed(read),
         anonymous=read.anonymous,
         prior=subject.parts.projection(table, keys.shape[1]),
+        key_cost=cost,
+        variants=variants,
     )
     return stream, read, [*inputs.notes, *read.notes]
+
+
+def _asked(
+    subject: Subject, inputs: Inputs, read: Read, table: KeySpec, found: KeyType, keys: Keys
+) -> tuple[float, tuple[Variant, ...]]:
+    """Return what a key takes as a share of a full inference, and what the variants say of each request."""
+    if read.keys or read.known is None or subject.computation is None:
+        raise InvalidValue(f"{inputs.path} has keys instead of inputs, or the function no model; leave out --ladder.")
+    panel = Panel(subject.parts, table, keys.shape[1], read.known.label)
+    places, values, done, cost = set(read.places), list[Input](), 0, 0.0
+    for at, record in enumerate(inputs):
+        if at in places:
+            values.append(subject.read(record)[0])
+        if len(values) == BATCH or (values and done + len(values) == len(keys)):
+            cost = cost or key_cost(subject.parts, values, found.extractor)
+            panel.ask(values, keys[done : done + len(values)])
+            done += len(values)
+            values.clear()
+    return cost, panel.variants
 
 
 def keys_of(subject: Subject, inputs: Inputs, read: Read, key_type: str, extract: Callable[[Input], Key]) -> Keys:

@@ -19,7 +19,8 @@ from likewise.decision.calibrated import Calibrated
 from likewise.decision.ladder import Ladder
 from likewise.decision.votes import adds_something
 from likewise.errors import InvalidValue
-from likewise.evaluation.streams import Stream, Variant
+from likewise.evaluation.panel import Variant
+from likewise.evaluation.streams import Stream
 from likewise.function.coalescing import worth_waiting
 from likewise.function.rungs import ExactRepeats
 from likewise.learning.projections import Projector

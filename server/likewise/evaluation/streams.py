@@ -5,40 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from time import perf_counter_ns
 
 import numpy as np
 import orjson
 
-from likewise.decision.ladder import Step
-from likewise.decision.opinions import Opinion, opinion
 from likewise.errors import InvalidFunction, InvalidValue
+from likewise.evaluation.panel import Panel, Variant, key_cost
 from likewise.features.decode import decoder
 from likewise.features.make import KINDS
 from likewise.function.parts import Parts
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec
 from likewise.function.spec_text import read_spec
-from likewise.function.variant_spec import VariantSpec
-from likewise.ports import Extractor, Projection
+from likewise.ports import Projection
 from likewise.types import Input, Keys
 from likewise.workloads.make import open_workload
 
 TRUTHS = ("label", "model")
 _BATCH = 64
-_TIMED = 25
-"""Inputs that key and model are timed with."""
 MAX_PIXELS, MAX_SECONDS, MAX_VALUES = 16_000_000, 60.0, 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A cheaper model of the stream's function, and what it says of each request."""
-
-    step: Step
-    takes: str
-    """`key` or `input`."""
-    opinions: list[Opinion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +54,7 @@ class Stream:
     prior: Projection | None = None
     """The projection that lookups go by from the start, where the spec names one."""
     key_cost: float = 0.0
-    """Time that a key takes, as a share of a full inference."""
+    """Time that a key takes, as a share of a full inference; 0 where that was not measured."""
     variants: tuple[Variant, ...] = ()
     """In order of cost."""
 
@@ -86,12 +70,14 @@ def load_stream(
     truth: str,
     key_type: str | None = None,
     held_out_only: bool = False,
+    ladders: bool = False,
 ) -> Stream:
     """Return a workload's stream with the keys of its function.
 
     truth: "label": what the data set says is computed; "model": what the function's model says.
     key_type: one of the function's, its first where None; or any extractor's name, to see what it would do here.
     held_out_only: whether only inputs are played that nothing was trained on.
+    ladders: whether the variants of the model are asked about each input.
     Raises LikewiseError, naming the remedy, where data, function or model are missing.
     """
     if truth not in TRUTHS:
@@ -115,7 +101,15 @@ def load_stream(
     ids: dict[str, int] = {}
     labels = [ids.setdefault(name, len(ids)) for name in names]
     askers = [sample.device for sample in samples]
-    key_cost, variants = costs_and_variants(parts, table, inputs, keys, extract, ids)
+    panel = None
+    if ladders:
+        panel = Panel(
+            parts,
+            table,
+            found.dimension,
+            lambda result: ids.setdefault(str(orjson.loads(result.body)["label"]), len(ids)),
+        )
+        panel.ask(inputs, keys)
     return Stream(
         workload,
         seed,
@@ -125,52 +119,9 @@ def load_stream(
         spec.reuse.neighbors,
         table.may_be_projected,
         prior=prior,
-        key_cost=key_cost,
-        variants=variants,
+        key_cost=key_cost(parts, inputs, extract) if ladders or truth == "model" else 0.0,
+        variants=panel.variants if panel else (),
     )
-
-
-def costs_and_variants(
-    parts: Parts, table: KeySpec, inputs: Sequence[Input], keys: Keys, extract: Extractor, ids: dict[str, int]
-) -> tuple[float, tuple[Variant, ...]]:
-    """Return what a key takes as a share of a full inference, and what the variants say of each input.
-
-    ids: numbers of the labels, to which variants may add.
-    """
-    spec = parts.spec
-    if spec.model is None or not inputs:
-        return 0.0, ()
-    cost = _key_cost(parts, inputs, extract)
-    # an exit is on the function's own key, not on another that is tried
-    asked = [each for each in spec.rungs if each.takes == "input" or table is spec.keys[0]]
-    return cost, tuple(_variant(parts, each, inputs, keys, ids) for each in asked)
-
-
-def _key_cost(parts: Parts, inputs: Sequence[Input], extract: Extractor) -> float:
-    assert parts.spec.model is not None
-    full = parts.computation(parts.spec.model, threads=1)
-    times: list[tuple[int, int]] = []
-    for value in inputs[:_TIMED]:
-        started = perf_counter_ns()
-        extract(value)
-        extracted = perf_counter_ns()
-        full.model.run(full.feed(value)[None])
-        times.append((extracted - started, perf_counter_ns() - extracted))
-    return median(key for key, _ in times) / max(1, median(model for _, model in times))
-
-
-def _variant(parts: Parts, spec: VariantSpec, inputs: Sequence[Input], keys: Keys, ids: dict[str, int]) -> Variant:
-    """Return what a variant says of each input; ids: numbers of the labels, to which it may add."""
-    found = parts.variant(spec, 1, keys.shape[1])
-    opinions: list[Opinion] = []
-    size = _BATCH if found.model.dynamic_batch else 1
-    for start in range(0, len(inputs), size):
-        rows = slice(start, start + size)
-        batch = keys[rows] if spec.takes == "key" else np.stack([found.prepare(value) for value in inputs[rows]])
-        for scores in found.model.run(batch)[0]:
-            name = str(orjson.loads(found.encode([scores]).body)["label"])
-            opinions.append(opinion(scores.ravel().tolist(), ids.setdefault(name, len(ids))))
-    return Variant(Step(spec.name, spec.cost, spec.agreement), spec.takes, opinions)
 
 
 def key_spec(spec: FunctionSpec, key_type: str | None, function: str) -> KeySpec:

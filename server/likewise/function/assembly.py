@@ -22,7 +22,7 @@ from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
 from likewise.function.fingerprint import fingerprint, journal_id
 from likewise.function.function import Function
-from likewise.function.governor import CostLimits, WorkerBudgets
+from likewise.function.governor import CostLimits, WorkerBudgets, limits_of
 from likewise.function.leasing import Leasing
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
@@ -170,7 +170,7 @@ class Assembler:
             if isinstance(model, OnnxModel) and spec.layer is None and spec.result.equality != "bytes":
                 trunk = self._trunks.share(model)
             runner = self._runner(computation if trunk is None else replace(computation, model=trunk))
-            costs = self._costs(parts, target)
+            costs = limits_of(spec.budget, defaults.costs, target, parts.origin)
             governor = self._budgets.govern(f"{name}@{version}", costs, runner, list(policies.values()), budget)
         return Function(
             name,
@@ -212,22 +212,6 @@ class Assembler:
                 for key in by_projection
                 if key.may_be_projected
             },
-        )
-
-    def _costs(self, parts: Parts, target: float) -> CostLimits:
-        """Return a function's own budgets; the worker's latency and emergency target where it does not say."""
-        own, common = parts.spec.budget, self._defaults.costs
-        if own.emergency_target is not None and own.emergency_target > target:
-            raise InvalidFunction(
-                f"{parts.origin}: [budget] emergency_target is {own.emergency_target}, above the accuracy target "
-                f"{target}; give a lower one, or leave it out"
-            )
-        return CostLimits(
-            own.inference or 0.0,
-            own.power_w or 0.0,
-            common.inference_w,
-            common.latency_s if own.latency_ms is None else own.latency_ms / 1000.0,
-            min(own.emergency_target or common.emergency_target, target),
         )
 
     def _variants(

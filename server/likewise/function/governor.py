@@ -21,9 +21,10 @@ from weakref import WeakKeyDictionary
 from likewise.decision.budget import SHARED, Budget
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.pressure import AIM, Pressure
-from likewise.errors import Overloaded
+from likewise.errors import InvalidFunction, Overloaded
 from likewise.events import Answered
 from likewise.function.allowance import Allowance
+from likewise.function.spec import BudgetSpec
 from likewise.ports import Runner
 from likewise.requests import Outcome
 from likewise.types import Clock
@@ -59,6 +60,25 @@ class CostLimits:
         """Inference seconds per second, by time and by power; 0: not limited."""
         allowed = [each for each in (self.inference, self.power_w / self.inference_w) if each > 0.0]
         return min(allowed, default=0.0)
+
+
+def limits_of(own: BudgetSpec, common: CostLimits, target: float, origin: str) -> CostLimits:
+    """Return a function's budgets; the worker's latency and emergency target where it does not say.
+
+    target: its accuracy target. Raises InvalidFunction where that in an emergency is above it.
+    """
+    if own.emergency_target is not None and own.emergency_target > target:
+        raise InvalidFunction(
+            f"{origin}: [budget] emergency_target is {own.emergency_target}, above the accuracy target {target}; give "
+            "a lower one, or leave it out"
+        )
+    return CostLimits(
+        own.inference or 0.0,
+        own.power_w or 0.0,
+        common.inference_w,
+        common.latency_s if own.latency_ms is None else own.latency_ms / 1000.0,
+        min(own.emergency_target or common.emergency_target, target),
+    )
 
 
 class WorkerBudgets:

@@ -20,6 +20,11 @@ from likewise.types import Clock, Key, Neighbors
 REMEMBERED = 65_536
 """Entries given to devices whose label is known after they went."""
 
+MEASURED = 4096
+"""Entries whose reach is remembered,"""
+FRESH_S = 1.0
+"""for so many seconds: to measure it takes a search and a dozen judgements."""
+
 Confident = Callable[[Neighbors, Ledger | None], bool]
 """Whether the policy would reuse the winner among such neighbors, at the tokens of a ledger."""
 
@@ -69,6 +74,7 @@ class Leasing:
         self._neighbors = neighbors
         self._confident = confident
         self._clock = clock
+        self._reaches: OrderedDict[int, tuple[float, Reach]] = OrderedDict()  # and when they were measured
         self._given: OrderedDict[int, int] = OrderedDict()  # label by the ids of entries that devices may hold
 
     def open(self, id: str, account: str, device: str, settled: bool) -> tuple[Lease | None, bool]:
@@ -98,6 +104,9 @@ class Leasing:
         slot = self._namespace.slot_of(entry_id)
         if slot < 0:
             return None
+        now, known = self._clock(), self._reaches.get(entry_id)
+        if known is not None and now - known[0] < FRESH_S:
+            return known[1]
         entry = self._namespace.entry(slot)
         key = entry.keys[self._key_type]
         found = self._namespace.lookup(self._key_type, key, self._neighbors + 1, entry.signature)
@@ -113,7 +122,12 @@ class Leasing:
         self._given.move_to_end(entry_id)
         if len(self._given) > REMEMBERED:
             self._given.popitem(last=False)
-        return Reach(key, radius)
+        reach = Reach(key, radius)
+        self._reaches[entry_id] = now, reach
+        self._reaches.move_to_end(entry_id)
+        if len(self._reaches) > MEASURED:
+            self._reaches.popitem(last=False)
+        return reach
 
     def _stretch(self, key: Key, around: Neighbors, label: int) -> float:
         """Return how many times longer distances between keys as they are than as they are searched, around an entry.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from likewise.decision.counters import Counters
 from likewise.decision.leases import lease_statistics
 from likewise.function.preparation_spec import Preparation
-from likewise.function.spec import KeySpec
+from likewise.function.spec import FunctionSpec, KeySpec
 from likewise.requests import Outcome
 from likewise.types import PolicyStatistics
 
@@ -91,7 +91,7 @@ def describe(fn: Function) -> dict[str, object]:
         "version": fn.version,
         "fingerprint": fn.fingerprint,
         "description": spec.description,
-        "input": {**spec.input.model_dump(), "dtype": fn.reader.dtype or None},
+        "input": {**spec.input.model_dump(), "dtype": fn.reader.dtype or None, "sizes": _sizes(spec)},
         "model": spec.model.model_dump(exclude_defaults=True) if spec.model else None,
         "result": {"kind": spec.result.kind, "equality": spec.result.equality},
         "keys": [
@@ -129,6 +129,21 @@ def _made_by(fn: Function, key: KeySpec) -> dict[str, object]:
         return {}
     prepare = key.model_dump(include=set(Preparation.model_fields), exclude_defaults=True)
     return {"file": {"sha256": file.sha256, "bytes": file.size_bytes}, "prepare": prepare}
+
+
+def _sizes(spec: FunctionSpec) -> list[tuple[int, int]] | None:
+    """Return the sizes to which a picture is averaged before anything looks at it; None where more of it is used."""
+    if spec.input.kind != "image" or spec.model is None:
+        return None
+    variants = (variant for variant in spec.variants if variant.takes == "input")
+    sizes: set[tuple[int, int]] = set()
+    for table in (spec.model, *variants, *spec.keys):
+        averaged = table.resize == "stretch" and table.interpolation in ("auto", "area")
+        known = not isinstance(table, KeySpec) or table.extractor in ("onnx", "layer")
+        if table.size is None or not averaged or not known:
+            return None
+        sizes.add((table.size[0], table.size[1]))
+    return sorted(sizes)
 
 
 def _least(estimates: Iterable[float]) -> float:

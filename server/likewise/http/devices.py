@@ -27,7 +27,7 @@ from likewise.types import Keys
 MOST_ENTRIES = 10_000
 MOST_ASKED = 64
 """Keys that a device may name as asked before."""
-BEAT_S = 15.0
+BEAT_S = 4.0
 """Seconds between two signs of life on a stream of changes."""
 LONGEST_S = 3600.0
 """Such a stream ends after this; the device asks again."""
@@ -80,7 +80,12 @@ async def report(name: str, lease: str, request: Request) -> Response:
 
 
 @router.get("/changes", dependencies=[Depends(needs("infer"))], summary="What was taken out, once or as a stream")
-async def changes(name: str, request: Request, since: str = Query("", max_length=32)) -> Response:
+async def changes(
+    name: str,
+    request: Request,
+    since: str = Query("", max_length=32),
+    events: int = Query(0, ge=0, description="A stream ends after so many events; 0: it goes on"),
+) -> Response:
     """Return what went since a version; as server-sent events to whoever accepts them, on and on."""
     edge = edge_of(request)
     fn = edge.registry.get(name)
@@ -92,7 +97,7 @@ async def changes(name: str, request: Request, since: str = Query("", max_length
         raise Overloaded(f"{edge.listeners.count} devices follow changes here already, the limit; ask again later.")
     since = fields.get(b"last-event-id", b"").decode("latin-1")[:32] or since
     headers = {**BYPASS, "cache-control": "no-store"}
-    return StreamingResponse(_events(edge, fn, leasing, since), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(_events(edge, fn, leasing, since, events), headers=headers, media_type="text/event-stream")
 
 
 @router.get("/files/{sha256}", dependencies=[Depends(needs("infer"))], summary="The file that makes keys")
@@ -187,8 +192,11 @@ def _difference(leasing: Leasing, since: str) -> dict[str, object]:
     }
 
 
-async def _events(edge: Edge, fn: Function, leasing: Leasing, since: str) -> AsyncIterator[bytes]:
-    """Yield what goes as events: first what went since a version, then what goes from now on."""
+async def _events(edge: Edge, fn: Function, leasing: Leasing, since: str, most: int) -> AsyncIterator[bytes]:
+    """Yield what goes as events: first what went since a version, then what goes from now on.
+
+    most: events; 0: no end.
+    """
     news = asyncio.Event()
 
     def hear(_: Change) -> None:
@@ -199,12 +207,15 @@ async def _events(edge: Edge, fn: Function, leasing: Leasing, since: str) -> Asy
     try:
         loop = asyncio.get_running_loop()
         end = loop.time() + LONGEST_S
-        version = since
+        version, count = since, 0
         while loop.time() < end and not fn.retired:
             told = _difference(leasing, version)
             if told["version"] != version:
                 version = leasing.changes.version
                 yield b"id: %s\nevent: change\ndata: %s\n\n" % (version.encode(), wire.dumps(told))
+                count += 1
+                if count == most:
+                    return
             else:
                 yield b": alive\n\n"
             try:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from likewise.errors import SettingsError
 from likewise_watch.address import addresses
 from likewise_watch.found import Found
+from likewise_watch.sinks.outbox import DRAINS
 
 try:
     from paho.mqtt import client as paho
@@ -68,17 +69,27 @@ class Mqtt:
             raise SettingsError(f"--mqtt {shown}: {self._refusal or 'the broker does not answer'}.")
 
     def put(self, found: Found) -> None:
-        """Queue a result; where the queue is full it is lost."""
+        """Queue a result.
+
+        Where the queue is full it is lost; one of a recording waits for room, as long as the broker takes any.
+        """
         topic, message = self._topic.replace("{stream}", found.stream), found.document()
+        patient = found.frame.position_s is not None and len(message) <= self._limit_bytes
+        while not self._publish(topic, message):
+            if not (patient and self._client.is_connected()) or not self._progress.wait(self._drain_s):
+                with self._lock:
+                    self.lost += 1
+                return
+
+    def _publish(self, topic: str, message: bytes) -> bool:
+        """Return whether there was room for a message, or nothing is taken any more."""
         with self._lock:
-            if self._closed:
-                return
-            self._forget_acknowledged()
-            if len(self._waiting) >= self._limit or self._nbytes + len(message) > self._limit_bytes:
-                self.lost += 1
-                return
-            self._waiting[self._client.publish(topic, message, qos=QOS).mid] = len(message)
-            self._nbytes += len(message)
+            if not self._closed:
+                if not self._has_room(len(message)):
+                    return False
+                self._waiting[self._client.publish(topic, message, qos=QOS).mid] = len(message)
+                self._nbytes += len(message)
+            return True
 
     def close(self) -> None:
         """Deliver what waits, for a while, and take leave."""
@@ -86,19 +97,17 @@ class Mqtt:
             if self._closed:
                 return
             self._closed = True
-        deadline = time.monotonic() + self._drain_s
-        while True:
-            self._progress.clear()
-            self._forget_acknowledged()
-            left_s = deadline - time.monotonic()
-            if not self._waiting or left_s <= 0:
+        deadline = time.monotonic() + DRAINS * self._drain_s
+        while not self._has_room(self._limit_bytes):
+            if time.monotonic() > deadline or not self._progress.wait(self._drain_s):
                 break
-            self._progress.wait(left_s)
         self.lost += len(self._waiting)
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _forget_acknowledged(self) -> None:
+    def _has_room(self, nbytes: int) -> bool:
+        """Take note of what was acknowledged; return whether so much may wait beside the rest."""
+        self._progress.clear()
         later = []
         while self._acknowledged:
             mid = self._acknowledged.popleft()
@@ -107,6 +116,7 @@ class Mqtt:
             else:
                 later.append(mid)  # acknowledged before `publish` returned
         self._acknowledged.extend(later)
+        return len(self._waiting) < self._limit and self._nbytes + nbytes <= self._limit_bytes
 
     def _published(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self._acknowledged.append(mid)

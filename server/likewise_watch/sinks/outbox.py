@@ -13,6 +13,10 @@ from likewise_watch.backoff import Backoff
 log = logging.getLogger(__name__)
 
 
+DRAINS = 12
+"""How many times `drain_s` it takes to bring messages to their end, at most, while some are delivered."""
+
+
 class Later(Exception):
     """A message could not be delivered now. wait_s: what the receiver asked for."""
 
@@ -29,7 +33,7 @@ class Outbox:
     """A queue, bounded in messages and bytes, whose oldest message goes where it is full.
 
     deliver: called with one message after another; raises Later where it should be tried again, Refused where not.
-    tries: of one message at most. drain_s: how long `close` goes on delivering.
+    tries: of one message at most. drain_s: how long `close` waits for the next delivery.
     """
 
     def __init__(
@@ -56,15 +60,18 @@ class Outbox:
         self._closing = False
         self._ended = threading.Event()
         self._complained = False
+        self._failing = False
         self.lost = 0
         """Messages that were pushed out, refused, or given up."""
         self.delivered = 0
         self._thread = threading.Thread(target=self._run, name=f"outbox {name}", daemon=True)
         self._thread.start()
 
-    def put(self, message: bytes) -> None:
-        """Take a message; never waits."""
+    def put(self, message: bytes, patient: bool = False) -> None:
+        """Take a message. patient: wait for room as long as messages are delivered; else never wait."""
         with self._changed:
+            if patient:
+                self._changed.wait_for(lambda: self._closing or self._failing or self._has_room(len(message)))
             if self._closing:
                 return
             if len(message) > self._limit_bytes:
@@ -72,7 +79,7 @@ class Outbox:
                 return
             self._waiting.append(message)
             self._nbytes += len(message)
-            while len(self._waiting) > self._limit or self._nbytes > self._limit_bytes:
+            while not self._has_room(0):
                 self._nbytes -= len(self._waiting.popleft())
                 self._lose("was pushed out of a full queue")
             self._changed.notify_all()
@@ -82,7 +89,11 @@ class Outbox:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(self._drain_s)
+        for _ in range(DRAINS):
+            before = self.delivered
+            self._thread.join(self._drain_s)
+            if not self._thread.is_alive() or self.delivered == before:
+                break
         self._ended.set()
         with self._changed:
             self.lost += len(self._waiting)
@@ -97,6 +108,7 @@ class Outbox:
                     return
                 message = self._waiting.popleft()
                 self._nbytes -= len(message)
+                self._changed.notify_all()
             self._bring(message)
 
     def _bring(self, message: bytes) -> None:
@@ -107,6 +119,7 @@ class Outbox:
                 self._lose(f"was refused: {error}")
                 return
             except Later as error:
+                self._fails(True)
                 if attempt == self._tries:
                     self._lose(f"was given up after {attempt} tries: {error}")
                     return
@@ -115,9 +128,18 @@ class Outbox:
                     return
             else:
                 self._backoff.reset()
+                self._fails(False)
                 self._complained = False
                 self.delivered += 1
                 return
+
+    def _has_room(self, nbytes: int) -> bool:
+        return len(self._waiting) + bool(nbytes) <= self._limit and self._nbytes + nbytes <= self._limit_bytes
+
+    def _fails(self, failing: bool) -> None:
+        with self._changed:
+            self._failing = failing
+            self._changed.notify_all()
 
     def _lose(self, how: str) -> None:
         self.lost += 1

@@ -42,8 +42,8 @@ class Webhook:
         return self._outbox.lost
 
     def put(self, found: Found) -> None:
-        """Queue a result."""
-        self._outbox.put(found.document())
+        """Queue a result; one of a recording waits for room, as long as the hook takes any."""
+        self._outbox.put(found.document(), patient=found.frame.position_s is not None)
 
     def close(self) -> None:
         """Deliver what waits, for a while."""

@@ -10,7 +10,7 @@ import pytest
 from likewise.packing.packing import pack
 from likewise.packing.unpacking import unpack as unpack_there
 from likewise_client import AsyncClient, Client, Computed, InvalidInput, OnDevice, Retry
-from likewise_client import _calls as calls
+from likewise_client import _entries as sent
 from likewise_client._device.unpacking import unpack
 
 SPEC = """
@@ -126,7 +126,7 @@ def test_one_result_that_is_refused_costs_no_other(live, functions):
     with Client(server.url) as client:
         for number in range(7):
             key = [float(number)] * (3 if number == 2 else 4)  # one of a wrong dimension
-            client._computing._outbox.add("devices", calls.encoded_entry(Computed({"n": number}, key)))
+            client._computing._outbox.add("devices", sent.encoded_entry(Computed({"n": number}, key)))
         assert client.share_computed() == 0
         info = client.computed_on_device()
         assert (info.sent, info.refused, info.dropped) == (6, 1, 0)

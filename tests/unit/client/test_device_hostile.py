@@ -84,6 +84,13 @@ def hostile(data: st.DataObject) -> httpx.MockTransport:
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
+            if "/changes" in request.url.path:
+                line = data.draw(st.one_of(FIELD, VALUE.map(json.dumps)))
+                said = {"version": data.draw(st.one_of(VALUE, st.just("00000000.3"))), "reset": data.draw(VALUE)}
+                said["entries"] = data.draw(st.one_of(VALUE, st.lists(st.just("0" * 16), max_size=2)))
+                return httpx.Response(
+                    200, text=data.draw(st.sampled_from([f"data: {line}", f"data: {json.dumps(said)}"]))
+                )
             if "/files/" in request.url.path:
                 return httpx.Response(200, content=data.draw(st.binary(max_size=30)))
             return httpx.Response(200, content=json.dumps(data.draw(DESCRIPTION)).encode())
@@ -116,14 +123,14 @@ def test_nothing_but_documented_errors(data):
     cache = DeviceCache(max_entries=5, max_bytes=4096, offline=data.draw(st.sampled_from(["never", "serve"])))
     client = Client(transport=hostile(data), device_cache=cache, retry=Retry(rounds=1))
     for _ in range(data.draw(st.integers(1, 6))):
-        what = data.draw(st.sampled_from(["infer", "lookup", "warm_up"]))
+        what = data.draw(st.sampled_from(["infer", "lookup", "warm_up", "follow"]))
         with suppress(LikewiseClientError):
             if what == "infer":
                 client.infer("f", np.array([1.0, 2.0]))
             elif what == "lookup":
                 client.lookup("f", key=[1.0, 2.0])
             else:
-                client.warm_up("f")
+                getattr(client, what)("f")
         info = client.cache_on_device("f")
         assert info.entries <= 5
         assert info.repeats <= 5

@@ -48,7 +48,7 @@ def warm(live, functions):
     """A real server that has answered enough to lend tokens."""
     server = live(functions=functions)
     with Client(server.url) as client:
-        for turn in range(250):
+        for turn in range(150):
             client.infer("quarters", sound(turn % 4))
     return server
 
@@ -168,6 +168,25 @@ def test_what_is_invalidated_is_not_answered_once_the_device_hears_of_it(warm):
         client.infer("quarters", sound(3))
         assert client.cache_on_device("quarters").entries <= 1
         assert not client.infer("quarters", sound(0)).from_device
+
+
+def test_a_device_that_follows_hears_of_changes_at_once(warm):
+    with make(warm) as client:
+        until_local(client)
+        kept = client.cache_on_device("quarters").entries
+        dropped = []
+        thread = threading.Thread(target=lambda: dropped.append(client.follow("quarters")))
+        thread.start()
+        edge = warm.app.edge
+        while not edge.listeners.count:  # it listens
+            assert thread.is_alive()
+        with Client(warm.url) as operator:
+            operator.invalidate("quarters", all=True)
+        thread.join(60)
+        assert dropped == [kept]
+        assert not client.infer("quarters", sound(0)).from_device
+    with Client(warm.url) as client, pytest.raises(InvalidInput, match="device_cache"):
+        client.follow("quarters")
 
 
 def test_the_entries_outlive_the_app(warm, tmp_path):
@@ -333,7 +352,7 @@ std = [0.25]
     )
     server = live(functions=root)
     with Client(server.url) as client:
-        for turn in range(250):
+        for turn in range(150):
             client.infer("quadrants", toys.picture(turn % 4, turn))
     return server
 

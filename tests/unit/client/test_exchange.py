@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from likewise_client import _calls as calls
+from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Ticket
-from likewise_client._call import Call
 from likewise_client._errors import (
     ConnectionFailed,
     Forbidden,
@@ -27,7 +27,6 @@ from likewise_client._exchange import Exchange, Send, Sleep, Step, Steps
 from likewise_client._nodes import Nodes
 from likewise_client._reply import Reply as Received
 from likewise_client._retry import Retry
-from likewise_client._telemetry import Tally, Trail
 
 A, B = "http://a:1", "http://b:1"
 REFUSED = ConnectionFailed("refused")
@@ -78,12 +77,12 @@ def exchange(clock: Any, *urls: str, retry: Retry | None = None) -> Exchange:
     return Exchange(Nodes(urls or [A], clock), retry or Retry(), {"X": "1"}, clock, random.Random(1))
 
 
-def infer() -> Call[Answer]:
+def infer() -> calls.Call[Answer]:
     return calls.infer("f", b"x", "image/png", None, None, None)
 
 
-def insert(ticket: str | None = None) -> Call[Any]:
-    return calls.insert("f", Computed(1, [1.0]), ticket=ticket, durable=False)
+def insert(ticket: str | None = None) -> calls.Call[Any]:
+    return entries.insert("f", Computed(1, [1.0]), ticket=ticket, durable=False)
 
 
 def test_an_answer_is_read(clock: Any) -> None:
@@ -348,10 +347,3 @@ def test_retry_refuses_senseless_settings() -> None:
     for wrong in ({"rounds": 0}, {"rounds": 1.5}, {"first_delay_s": -1.0}, {"deadline_s": float("nan")}):
         with pytest.raises(ValueError, match="Retry"):
             Retry(**wrong)  # type: ignore[arg-type]
-
-
-def test_an_answer_of_a_variant_counts_as_computed() -> None:
-    """Somebody had to compute it, if not the full model."""
-    tally = Tally()
-    tally.add(infer(), Trail(0.0, None), Answer("variant"), 0.1, None)
-    assert tally.info().misses == 1

@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -21,6 +21,7 @@ from likewise_client import (
     Event,
     Hedge,
     InvalidInput,
+    Outcome,
     Overloaded,
     Retry,
     ServerProblem,
@@ -331,3 +332,19 @@ def test_the_bytes_are_those_on_the_wire(scripted: Any) -> None:
     sent = 800 + sum(len(name) + len(value) + 4 for name, value in scripted.headers[0].items())
     assert events[0].bytes_sent == sent + len(b"POST /v1/functions/signs/infer HTTP/1.1\r\n\r\n")
     assert len(body) < events[0].bytes_received < len(body) + 300
+
+
+def test_an_answer_of_every_outcome_is_counted() -> None:
+    """Also of those that came later than the counts."""
+    told: list[Any] = []
+    details = iter(get_args(Outcome))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        detail = next(details)
+        status = "likewise; hit" if detail in ("hit", "coalesced") else "likewise; fwd=miss"
+        return httpx.Response(200, json=1, headers={"Cache-Status": f"{status}; detail={detail}"})
+
+    with Client("http://a:1", transport=httpx.MockTransport(answer), on_answer=told.append) as client:
+        for outcome in get_args(Outcome):
+            assert client.infer("f", [1.0]).outcome == outcome
+    assert [each.outcome for each in told] == list(get_args(Outcome))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from likewise_client import Client, InvalidInput, Sound
 from likewise_client import _wire as wire
-from likewise_client._media import compact
+from likewise_client._media import compact, reduced
 from likewise_client.testing import FakeServer
 
 PICTURE = np.random.default_rng(1).integers(0, 256, (7, 5, 3)).astype(np.uint8)
@@ -213,6 +213,60 @@ def test_a_server_that_is_busy_is_asked_another_time(clock: Any) -> None:
         transport.answer = httpx.Response(200, json={"input": {"dtype": "float32"}})
         client.infer("f", WIDE)
     assert [body.dtype for body in transport.bodies] == [np.float64, np.float32]
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes", "expected"),
+    [
+        ((192, 96, 3), [[48, 48]], (96, 48, 3)),
+        ((192, 192), [[48, 48], [32, 32]], (96, 96)),
+        ((480, 640, 3), [[32, 32]], (96, 128, 3)),
+        ((100, 100, 3), [[48, 48]], (100, 100, 3)),  # not whole
+        ((48, 48, 3), [[48, 48]], (48, 48, 3)),
+        ((20, 20, 3), [[48, 48]], (20, 20, 3)),
+        ((96, 96, 3), None, (96, 96, 3)),
+        ((96, 96, 3), "ab", (96, 96, 3)),
+        ((96, 96, 3), [[0, 0]], (96, 96, 3)),
+        ((96, 96, 3), [[float("nan"), 1]], (96, 96, 3)),
+        ((96, 96, 3), [[1e999, 1]], (96, 96, 3)),
+        ((96, 96, 3), [3], (96, 96, 3)),
+    ],
+)
+def test_pixels_are_reduced_by_whole_blocks_alone(shape: Any, sizes: Any, expected: Any) -> None:
+    """What a server then averages differs by half a gray level at most."""
+    pixels = np.random.default_rng(4).integers(0, 256, shape).astype(np.uint8)
+    small = reduced(pixels, sizes)
+    assert small.shape == expected
+    if small.shape != pixels.shape:
+        cv2 = pytest.importorskip("cv2")
+        for size in sizes:
+            one = cv2.resize(pixels.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            other = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            assert np.abs(one - other).max() <= 0.501
+
+
+def test_pixels_are_reduced_on_request(clock: Any) -> None:
+    """As the server says, and never without being asked to, nor in a stream."""
+
+    class Picturing(Describing):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "GET":
+                return super().handle_request(request)
+            self.bodies.append(decoded(request.read()))
+            return httpx.Response(200, headers={"Cache-Status": "likewise; hit"}, json={})
+
+    transport = Picturing(httpx.Response(200, json={"input": {"sizes": [[16, 16]]}}))
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    with Client(transport=transport, clock=clock) as client:
+        client.infer("f", pixels, media_type="image/png")
+        client.infer("f", pixels, media_type="image/png", reduce="auto", stream="cam")
+        assert transport.asked == 0
+        client.infer("f", pixels, media_type="image/png", reduce="auto")
+        client.infer("f", pixels, media_type="image/png", reduce="auto")
+        with pytest.raises(InvalidInput, match="reduce"):
+            client.infer("f", pixels, media_type="image/png", reduce="never")  # type: ignore[arg-type]
+    assert [body.shape[0] for body in transport.bodies] == [64, 64, 16, 16]
+    assert transport.asked == 1
 
 
 def test_without_a_model_an_array_keeps_its_type() -> None:

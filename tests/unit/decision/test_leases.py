@@ -158,6 +158,14 @@ def test_leases_hold_half_of_the_cap_at_most() -> None:
     assert budget.ledger().tokens >= 50.0 - 1e-9
 
 
+def test_leases_leave_the_server_most_of_what_is_at_hand() -> None:
+    budget, leases = rich(20.0)
+    for at in range(50):
+        leases.grant("", f"phone {at}", 0.0)
+    assert 0.0 < leases.held <= 0.25 * 20.1
+    assert budget.ledger().tokens >= 0.75 * 20.0 - 1e-9
+
+
 def test_a_restart_ends_all_leases_and_refunds_nothing() -> None:
     budget, leases = rich()
     leases.grant("", "phone", 0.0)

@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from likewise.errors import InvalidFunction, InvalidValue, SettingsError
@@ -134,3 +136,23 @@ def test_any_extractor_can_be_tried_by_name() -> None:
     assert tried.keys.shape[1] == 63
     with pytest.raises(InvalidValue, match="color, dct, gray, hog"):
         load_stream("digits", 0, key_type="mfcc", **options)
+
+
+@pytest.mark.skipif(not (FUNCTIONS / "signs").is_dir(), reason="the bundled functions are not in this checkout")
+def test_variants_play_along_on_inputs_of_ones_own(tmp_path: Path) -> None:
+    """Each way answers all of them, and what each computed is told."""
+    folder, found = tmp_path / "pictures", tmp_path / "runs.json"
+    folder.mkdir()
+    for at in range(70):
+        pixels = np.full((32, 32, 3), 40, np.uint8)
+        pixels[4 : 8 + at % 7 * 3, 6:20] = 200 - at // 7
+        (folder / f"{at:03}.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    words = ("--function", "signs", "--inputs", str(folder), "--seeds", "1", "--target", "0.9", "--json", str(found))
+    assert run(arguments(*words, "--ladder", "off,exits,all")) == 0
+    runs = {each["ladder"]: each for each in json.loads(found.read_text())}
+    assert list(runs) == ["off", "exits", "all"]
+    assert set(runs["exits"]["sources"]) == {"cache", "head", "model"}
+    assert set(runs["all"]["sources"]) == {"cache", "head", "student", "model"}
+    for each in runs.values():
+        assert sum(each["sources"].values()) == pytest.approx(1.0)
+        assert each["compute"] > each["sources"]["model"]

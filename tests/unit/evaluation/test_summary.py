@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from likewise.evaluation.command import WIDTH, print_table
+from likewise.evaluation.command import print_table
+from likewise.evaluation.console import WIDTH
 from likewise.evaluation.plot import draw
 from likewise.evaluation.replay import Run, replay
 from likewise.evaluation.streams import Stream

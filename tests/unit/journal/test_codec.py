@@ -144,11 +144,12 @@ def test_what_the_version_before_knew_is_written_as_it_knew_it() -> None:
 def test_entries_without_later_facts_are_frames_that_every_version_reads() -> None:
     """The version says what is in a frame, so nodes can be upgraded one after the other."""
     plain = encode(Inserted(FUNCTION, make_entry(1)))
-    full = encode(Inserted(FUNCTION, make_entry(1, digest=bytes(range(16)), signature="f4[2,3]")))
+    full = encode(Inserted(FUNCTION, make_entry(1, digest=bytes(range(16)), signature="f4[2,3]", origin="head")))
     assert (plain[2], full[2]) == (1, 3)
     entry = decode(full).entry  # type: ignore[union-attr]
-    assert (entry.digest, entry.signature) == (bytes(range(16)), "f4[2,3]")
-    assert (decode(plain).entry.digest, decode(plain).entry.signature) == (b"", "")  # type: ignore[union-attr]
+    assert (entry.digest, entry.signature, entry.origin) == (bytes(range(16)), "f4[2,3]", "head")
+    before = decode(plain).entry  # type: ignore[union-attr]
+    assert (before.digest, before.signature, before.origin) == (b"", "", "")
 
 
 def test_facts_of_a_version_to_come_are_left_out() -> None:

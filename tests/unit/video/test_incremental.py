@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 import pytest
-from graphs import GraphBuilder, random_graph
-from hypothesis import given, settings
+from graphs import GraphBuilder, in_double, random_graph
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from likewise.video import compiled, plain
@@ -18,6 +18,12 @@ from likewise.video.method import EXACT, Thresholds
 from likewise.video.model import VideoModel
 
 HELPERS = [pytest.param(compiled, id="numba"), pytest.param(plain, id="numpy")]
+
+
+def as_right(ours: np.ndarray, full: np.ndarray, truth: np.ndarray) -> bool:
+    """Say whether an output is as near to the truth as a full run's: in deep products, rounding grows for both."""
+    scale = max(float(np.abs(truth).max()), 1e-3)
+    return bool(np.abs(ours - truth).max() <= 2e-6 * scale + 8.0 * np.abs(full - truth).max())
 
 
 def nearly(one: np.ndarray, other: np.ndarray, times: float = 1.0) -> bool:
@@ -42,6 +48,7 @@ def frames(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> list
 
 @pytest.mark.parametrize("helpers", HELPERS)
 @settings(max_examples=40, deadline=None)
+@example(seed=7100)  # its rounding grows
 @given(seed=st.integers(0, 100_000))
 def test_threshold_zero_is_the_full_run(helpers: ModuleType, seed: int) -> None:
     """Every frame has the outputs that a full run has, after any number of others, and after a refresh."""
@@ -61,8 +68,11 @@ def test_threshold_zero_is_the_full_run(helpers: ModuleType, seed: int) -> None:
             model.network.step(state, places, 0.0)
         assert np.array_equal(state.frame, frame)
         for name, wanted in zip(outputs, model.run(frame), strict=True):
-            assert state.outputs[name].shape == wanted.shape
-            assert nearly(state.outputs[name], wanted), (number, name)
+            found = state.outputs[name]
+            assert found.shape == wanted.shape
+            if not nearly(found, wanted):
+                truth = dict(zip(outputs, in_double(content)(frame), strict=True))[name]
+                assert as_right(found, wanted, truth), (number, name)
 
 
 @settings(max_examples=20, deadline=None)
@@ -82,7 +92,9 @@ def test_thresholded_input_is_what_counts(seed: int) -> None:
         places = change.take_over(frame, state.frame, state.kept[name], model.network.pads[name])
         model.network.step(state, places, 0.0)
         for name, wanted in zip(outputs, model.run(state.frame), strict=True):
-            assert nearly(state.outputs[name], wanted)
+            if not nearly(state.outputs[name], wanted):
+                truth = dict(zip(outputs, in_double(content)(state.frame), strict=True))[name]
+                assert as_right(state.outputs[name], wanted, truth), name
 
 
 @pytest.mark.parametrize("seed", range(6))

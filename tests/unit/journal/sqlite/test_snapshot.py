@@ -15,7 +15,10 @@ from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.journal.sqlite.snapshot import SnapshotWriter, open_snapshot
 from likewise.records import Inserted
 
-ENTRIES = [make_entry(id, digest=bytes([id + 1] * 16), signature=f"f4[{id % 3}]") for id in range(10)]
+ENTRIES = [
+    make_entry(id, digest=bytes([id + 1] * 16), signature=f"f4[{id % 3}]", origin="head" if id % 2 else "")
+    for id in range(10)
+]
 
 
 def write(path: Path) -> None:
@@ -44,7 +47,7 @@ def test_a_snapshot_from_before_a_fact_reads_as_its_default(tmp_path: Path, monk
     assert kept
     found = [entry for block in kept.blocks() for entry in entries_of(block)]
     assert [entry.id for entry in found] == list(range(10))
-    assert {(entry.digest, entry.signature) for entry in found} == {(b"", "")}
+    assert {(entry.digest, entry.signature, entry.origin) for entry in found} == {(b"", "", "")}
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["made now", "made readable by all before"])
