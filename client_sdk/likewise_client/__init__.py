@@ -8,6 +8,7 @@ from likewise_client._async_client import AsyncClient
 from likewise_client._calls import CacheControl
 from likewise_client._client import Client
 from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
+from likewise_client._device.computing import OnDevice, OnDeviceInfo
 from likewise_client._errors import (
     BadRequest,
     Conflict,
@@ -80,6 +81,8 @@ __all__ = [
     "ModelFailed",
     "NotCached",
     "NotFound",
+    "OnDevice",
+    "OnDeviceInfo",
     "Outcome",
     "Overloaded",
     "Page",

@@ -64,7 +64,7 @@ class Answer:
     variant: str = ""
     """The variant of the model that computed it; empty: the full model did, or nobody did now."""
     source: Literal["server", "device"] = "server"
-    """Who answered: a server, or this device's own tier; then `detail` is "near", "exact" or "offline"."""
+    """Who answered: a server, or this device; then `detail` is "near", "exact", "offline" or "computed"."""
 
     @property
     def from_device(self) -> bool:

@@ -12,7 +12,7 @@ import httpx
 from likewise_client._answer import Answer, Entry, Page
 from likewise_client._base import BaseClient
 from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
-from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._exchange import BAD_GATEWAY, Compute, Race, Send, Sleep, Step, Steps
 from likewise_client._inserts import AsyncInserts
 from likewise_client._methods import Soon
 from likewise_client._operations import Pages
@@ -88,6 +88,8 @@ class AsyncClient(BaseClient[Soon[Answer], AsyncInserts, httpx.AsyncBaseTranspor
             return await self._send(step)
         if isinstance(step, Race):
             return await self._race(step)
+        if isinstance(step, Compute) and step.blocking:
+            return await asyncio.to_thread(step.run)
         return await (asyncio.sleep(step.seconds) if isinstance(step, Sleep) else step.run())
 
     async def _send(self, step: Send) -> Reply:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 import httpx
 
 from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
+from likewise_client._device.computing import Computing, OnDevice, OnDeviceInfo, Where, checked_where
 from likewise_client._device.tier import tier_of
 from likewise_client._errors import InvalidInput
 from likewise_client._exchange import Exchange, Steps
@@ -46,6 +47,8 @@ class Settings(TypedDict, total=False):
     proxy: str | None
     verify: ssl.SSLContext | None
     device_cache: DeviceCache | None
+    compute: Where
+    on_device: OnDevice
     clock: Callable[[], float]
     rng: random.Random
 
@@ -80,6 +83,9 @@ class BaseClient(Methods[Answered, Inserting], Generic[Answered, Inserting, Tran
         exchange = Exchange(ring, retry, _headers(settings), clock, rng, tally=Tally(on_answer), hedge=hedge)
         self._operations = Operations(exchange)
         self._tier = exchange.tier = tier_of(settings.get("device_cache"), clock)
+        _check("on_device", on_device := settings.get("on_device", OnDevice()), OnDevice)
+        self._computing = exchange.computing = Computing(on_device, clock, rng)
+        self._operations.where = checked_where(settings.get("compute", "edge"))
         timeout_s = _positive(settings.get("timeout_s", 10.0), "timeout_s")
         connect_timeout_s = _positive(settings.get("connect_timeout_s", 2.0), "connect_timeout_s")
         max_connections = _count(settings.get("max_connections", 100), "max_connections")
@@ -110,8 +116,19 @@ class BaseClient(Methods[Answered, Inserting], Generic[Answered, Inserting, Tran
             raise InvalidInput("this client has no device_cache")
         return self._tier.info(function)
 
+    def computes(self, function: str, compute: Callable[[Any], Any]) -> None:
+        """Let a function of the app's compute this one on the device, from the input (AsyncClient awaits it)."""
+        self._computing.computes(function, compute)
+
+    def computed_on_device(self) -> OnDeviceInfo:
+        """Return what became of what this device computed."""
+        return self._computing.info()
+
     def _leave(self) -> Steps[None]:
         """Give back what the device's own cache holds of the error budget, and keep its entries on disk if wanted."""
+        if len(self._computing):
+            yield from self._computing.send(self._operations.exchange)
+        self._computing.close()
         if self._tier is not None:
             yield from self._tier.leave(self._operations.exchange)
 

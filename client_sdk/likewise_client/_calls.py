@@ -90,6 +90,8 @@ class Call(Generic[T]):
     """Seconds after which an answer is of no use to the app; None: none."""
     local: Local | None = None
     """What a device's own tier may answer; None: nothing."""
+    where: str = "edge"
+    """Where it is computed: "edge", "device", "auto"."""
 
 
 def infer(
@@ -227,6 +229,17 @@ def file(function: str, sha256: str) -> Call[bytes]:
     return Call(
         "GET", path_of(function, f"files/{quote(sha256)}"), lambda reply, _node: reply.content, function=function
     )
+
+
+def variants(function: str) -> Call[dict[str, Any]]:
+    """GET .../variants: the models that a device may run itself."""
+    return Call("GET", path_of(function, "variants"), read_object, function=function)
+
+
+def variant(function: str, name: str) -> Call[bytes]:
+    """GET .../variants/{file}: such a model, packed."""
+    path = path_of(function, f"variants/{quote(name, safe='')}")
+    return Call("GET", path, lambda reply, _node: reply.content, function=function)
 
 
 def report(function: str, lease: str, answered: int, repeats: int, done: bool) -> Call[dict[str, Any]]:

@@ -39,6 +39,7 @@ class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     retry: see Retry. breaker: see Breaker. hedge: see Hedge; default: none.
     on_answer: called with an Event after each call, on the caller's thread; what it raises is logged and ignored.
     device_cache: a DeviceCache, from which this device answers by itself as far as the server lets it; default: none.
+    compute: where `infer` computes: "edge" (default), "device" or "auto". on_device: an OnDevice, how it does that.
     max_connections: over all nodes, kept alive. With the extra `http2`, nodes reached over TLS are offered HTTP/2.
     max_answer_bytes: longest answer, decompressed; a longer one is a MalformedAnswer.
     proxy: URL of a proxy for all nodes; empty: none; default: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, where

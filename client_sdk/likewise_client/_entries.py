@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -37,6 +38,11 @@ def insert_many(function: str, computed: Sequence[Computed], *, durable: bool) -
 def encoded_entry(computed: Computed) -> bytes:
     """Return one result to insert as JSON. Raises InvalidInput for what cannot be sent."""
     return encode_json(_entry(computed, computed.ticket))
+
+
+def body_of(fields: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a result from the fields of an insert that carry it."""
+    return base64.b64decode(fields["result_base64"]) if "result_base64" in fields else encode_json(fields["result"])
 
 
 def insert_encoded(function: str, entries: Sequence[bytes]) -> Call[list[Inserted]]:

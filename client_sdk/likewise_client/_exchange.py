@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, Union, cast
 
 from likewise_client._answer import Answer, Ticket
 from likewise_client._budget import Budget
 from likewise_client._calls import Call
+from likewise_client._device.computing import Computing, Where
 from likewise_client._device.tier import Tier
 from likewise_client._errors import (
     ConnectionFailed,
@@ -76,6 +77,8 @@ class Compute:
     """Run the device's own function and answer with its result (awaited, in an async client)."""
 
     run: Callable[[], Any]
+    blocking: bool = False
+    """It is a plain function that takes its time, in an async client, too."""
 
 
 Step = Union[Send, Race, Sleep, Compute]
@@ -103,6 +106,7 @@ class Exchange:
         self.tally = tally or Tally()
         self.tier: Tier | None = None
         """The device's own, asked first; None: there is none."""
+        self.computing: Computing | None = None
         self._retry = retry
         self._budget = Budget(retry.budget, retry.burst, retry.per_s, clock)
         self._headers = dict(headers)
@@ -122,16 +126,28 @@ class Exchange:
         trail = Trail(self.clock(), call.deadline_s)
         try:
             value: Any
-            if self.tier is not None and call.local is not None:
-                asked = cast("Call[Answer]", call)
-                value = yield from self.tier.answer(self, asked, call.local, trail, patient=patient, node=node)
+            if call.where != "edge" and call.local is not None and self.computing is not None:
+                asked, where = cast("Call[Answer]", replace(call, where="edge")), cast(Where, call.where)
+                value = yield from self.computing.answer(self, asked, call.local, trail, where, patient=patient)
             else:
-                value = yield from self.carry(call, trail, patient=patient, node=node)
+                value = yield from self.reach(call, trail, patient=patient, node=node)
         except LikewiseClientError as error:
             self._count(call, trail, None, error, tally)
             raise
         self._count(call, trail, value, None, tally)
         return cast(T, value)
+
+    def reach(self, call: Call[T], trail: Trail, *, patient: bool = True, node: str | None = None) -> Steps[Any]:
+        """Do what `run` does, by the device's own tier or a server, uncounted. trail: takes down what it costs."""
+        if self.tier is None or call.local is None:
+            return (yield from self.carry(call, trail, patient=patient, node=node))
+        asked = cast("Call[Answer]", call)
+        return (yield from self.tier.answer(self, asked, call.local, trail, patient=patient, node=node))
+
+    @staticmethod
+    def compute(run: Callable[[], Any], *, blocking: bool = False) -> Compute:
+        """Return the step that runs a function on the device."""
+        return Compute(run, blocking)
 
     def carry(self, call: Call[T], trail: Trail, *, patient: bool = True, node: str | None = None) -> Steps[T]:
         """Do what `run` does, past the device's own tier and uncounted. trail: takes down what it costs."""

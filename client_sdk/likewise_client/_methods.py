@@ -105,6 +105,7 @@ class Methods(Generic[Answered, Inserting]):
     invalidate = _each(Operations.invalidate)
     follow = _each(Operations.follow)
     warm_up = _each(Operations.warm_up)
+    share_computed = _each(Operations.share_computed)
     functions = _each(Operations.functions)
     stats = _each(Operations.stats)
 

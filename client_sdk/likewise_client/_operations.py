@@ -6,6 +6,7 @@ The methods here carry the signatures and the documentation of both clients (`_m
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, Union, overload
 
@@ -15,6 +16,7 @@ from likewise_client import _calls as calls
 from likewise_client import _entries as entries
 from likewise_client._answer import Answer, Computed, Inserted, Page
 from likewise_client._calls import CacheControl
+from likewise_client._device.computing import Where, checked_where
 from likewise_client._errors import InvalidInput, LikewiseClientError, Unavailable
 from likewise_client._exchange import Exchange, Steps
 from likewise_client._key_first import KeyFirst
@@ -74,6 +76,7 @@ class Operations:
         self.exchange = exchange
         self._ways = KeyFirst()
         self._takes: dict[str, dict[str, Any]] = {}
+        self.where: Where = "edge"
 
     def infer(
         self,
@@ -92,6 +95,7 @@ class Operations:
         key_type: str | None = None,
         key_first: bool | None = None,
         reduce: Literal["auto"] | None = None,
+        compute: Where | None = None,
     ) -> Steps[Answer]:
         """Return the function's result for an input, reused or computed on the server.
 
@@ -108,16 +112,20 @@ class Operations:
             input is sent only on a miss. key_first: whether; None: where that is faster, as learned from calls so far.
         reduce: "auto" averages pixels over whole blocks before they are sent, where the function would do that itself;
             what it sees differs by the rounding to whole gray levels alone.
+        compute: "edge", "device" or "auto"; default: the client's. Streams, and what `cache` asks for, are the edge's.
         """
         if reduce not in (None, "auto"):
             raise InvalidInput(f"reduce is 'auto' or None, not {reduce!r}")
         if key is None and (key_type is not None or key_first):
             raise InvalidInput("key_type and key_first say how to ask by key: pass the key, too")
+        where = self.where if compute is None else checked_where(compute)
         fresh = (max_age_s, min_fresh_s)
 
         def ask(value: Input) -> Steps[Answer]:
             call = calls.infer(function, value, media_type, cache, *fresh, stream, drop_late, frame_number)
             call = calls.within(call, deadline_s)
+            if where != "edge" and call.local is not None and cache is None:
+                return self.exchange.run(replace(call, where=where))
             if key is None or cache is not None or stream is not None or key_first is False:
                 return self.exchange.run(call)
             by_key = calls.lookup_one(function, key, None, key_type, None, *fresh)
@@ -295,6 +303,12 @@ class Operations:
         if self.exchange.tier is None:
             raise InvalidInput("warm_up fills this device's own cache: make the client with device_cache=DeviceCache()")
         return self.exchange.tier.warm_up(self.exchange, function, entries, place)
+
+    def share_computed(self) -> Steps[int]:
+        """Share what this device computed and the server has not yet, oldest first; return how many still wait."""
+        if self.exchange.computing is None:
+            return 0
+        return (yield from self.exchange.computing.send(self.exchange))
 
     def functions(self) -> Steps[list[dict[str, Any]]]:
         """Return the functions that are served, as docs/protocol.md describes them."""

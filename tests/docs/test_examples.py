@@ -19,7 +19,7 @@ SHARED = {
     "share_results.py": r"computed (?P<computed>\d+) of 400, (?P<right>\d+) right\ninvalidated [1-9]",
     "many_devices.py": r"(?P<found>\d+) of 500 found by noisy keys, (?P<right>\d+) right",
 }
-TESTED = {*SHARED, "camera_app.py", "changes.py", "infer_file.py", "testing_an_app.py", "voice_app.py"}
+TESTED = {*SHARED, "camera_app.py", "changes.py", "infer_file.py", "offline.py", "testing_an_app.py", "voice_app.py"}
 
 
 def run(script: str, *arguments: str, given: str | None = None) -> str:
@@ -58,6 +58,27 @@ def test_files_are_inferred(server: Any, toys: Any, tmp_path: Path) -> None:
         (tmp_path / f"{quadrant}.png").write_bytes(toys.picture(quadrant))
     output = run("infer_file.py", server.url, "quadrants", str(tmp_path / "0.png"), str(tmp_path / "3.png"))
     assert re.search(r"0\.png: .*north-west.*\n3\.png: .*south-east", output)
+
+
+def test_a_device_goes_on_without_a_server(live: Any, toys: Any, tmp_path: Path) -> None:
+    """The model comes with the first run; the second has no server; the third shares what the second computed."""
+    pytest.importorskip("PIL")  # reads pictures in files on the device
+    folder = toys.write_quadrants(tmp_path / "functions")
+    spec = folder / "function.toml"
+    spec.write_text("share_model = true\n" + spec.read_text())
+    url = live(functions=tmp_path / "functions").url
+    files = [str(tmp_path / f"{quadrant}.png") for quadrant in range(4)]
+    for quadrant, file in enumerate(files):
+        Path(file).write_bytes(toys.picture(quadrant))
+
+    def go(url: str, *files: str) -> str:
+        return run("offline.py", url, "quadrants", str(tmp_path / "phone"), *files)
+
+    assert "0.png: north-west (server)" in go(url, files[0])
+    alone = go("http://127.0.0.1:9", *files)
+    assert alone.count("(device)") == 4
+    assert "0 results shared, 4 wait" in alone
+    assert "4 results shared, 0 wait" in go(url)
 
 
 def test_a_camera_and_a_microphone_share_results(live: Any) -> None:

@@ -12,10 +12,10 @@ import onnx
 import pytest
 
 from likewise import compression
-from likewise.compression.unpacking import unpack
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.function.spec_text import read_spec
 from likewise.inference.model import OnnxModel
+from likewise.packing.unpacking import unpack
 
 
 def compress(*words: object) -> int:

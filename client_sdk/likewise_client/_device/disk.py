@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -53,7 +54,7 @@ def load(folder: Path, function: str, max_bytes: int) -> tuple[dict[str, Any], l
 def save(folder: Path, function: str, header: dict[str, Any], entries: list[Packed], dimension: int) -> None:
     """Keep entries in place of what was kept before; a failure is a warning."""
     content = write_pack({**header, "function": function, "saved_at": time.time()}, entries, dimension)
-    _write(path_of(folder, function), content)
+    write(path_of(folder, function), content)
 
 
 def load_file(folder: Path, sha256: str) -> bytes | None:
@@ -65,13 +66,31 @@ def load_file(folder: Path, sha256: str) -> bytes | None:
     return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
 
+def load_document(folder: Path, function: str) -> dict[str, Any] | None:
+    """Return the list of a function's models as it was kept; None where there is none, or it is damaged."""
+    try:
+        digest, _, text = path_of(folder, function).with_suffix(".models").read_bytes().partition(b"\n")
+        if hashlib.sha256(text).hexdigest().encode() != digest:
+            return None
+        document = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def save_document(folder: Path, function: str, document: dict[str, Any]) -> None:
+    """Keep the list of a function's models; a failure is a warning."""
+    text = json.dumps(document).encode()
+    write(path_of(folder, function).with_suffix(".models"), hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+
+
 def save_file(folder: Path, sha256: str, content: bytes) -> None:
     """Keep a file of that digest; a failure is a warning."""
     if _DIGEST.fullmatch(sha256):
-        _write(folder / f"{sha256}.onnx", content)
+        write(folder / f"{sha256}.onnx", content)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
     """Write a file whole, in place of what stood there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -51,8 +51,8 @@ def key_maker(
         make, read = pictures.EXTRACTORS[extractor], _pixels
     elif extractor in sounds.EXTRACTORS:
         make, read = sounds.EXTRACTORS[extractor](), _sound
-    elif extractor == "onnx" and network is not None and kind in _READERS:
-        make, read = network, _READERS[kind]
+    elif extractor == "onnx" and network is not None and kind in READERS:
+        make, read = network, READERS[kind]
     elif extractor == "bytes":
         make, read = _histogram, lambda value, body, media_type: body
     else:
@@ -140,4 +140,4 @@ def _sound(value: Any, body: bytes, media_type: str) -> tuple[NDArray[np.float32
     return samples.reshape(-1, channels).mean(axis=1, dtype=np.float32) if channels > 1 else samples, rate
 
 
-_READERS: Mapping[str, Callable[[Any, bytes, str], Any]] = {"image": _pixels, "audio": _sound, "array": _array}
+READERS: Mapping[str, Callable[[Any, bytes, str], Any]] = {"image": _pixels, "audio": _sound, "array": _array}

@@ -1,9 +1,9 @@
-"""Keys made by a function's own network, with ONNX Runtime, where the app has it."""
+"""Networks on the device, with ONNX Runtime, where the app has it: those that make keys, and whole models."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,29 @@ def network(content: bytes, kind: str, prepare: Mapping[str, Any]) -> Callable[[
     content: the ONNX file, whose digest was checked. prepare: as the function's spec has it; what is not known here is
     not guessed at. Raises what ONNX Runtime raises for a file that it does not take.
     """
+    made = runner(content, kind, prepare)
+    if made is None:
+        return None
+    outputs, run = made
+
+    def key(value: Any) -> NDArray[np.float32]:
+        return np.ascontiguousarray(run(value, outputs[:1])[0], np.float32).reshape(-1)
+
+    return key
+
+
+Run = Callable[[Any, Sequence[str]], "list[NDArray[Any]]"]
+"""From an input and the names of outputs to these, without the batch axis."""
+
+
+def runner(content: bytes, kind: str, prepare: Mapping[str, Any]) -> tuple[list[str], Run] | None:
+    """Return the names of a model's outputs, and what runs it; None: its inputs cannot be prepared here."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    given, made = session.get_inputs(), session.get_outputs()
+    given = session.get_inputs()
     if len(given) != 1 or given[0].type != "tensor(float)":
         return None
     to_tensor: Callable[[Any], NDArray[np.float32]] | None = None
@@ -52,13 +69,12 @@ def network(content: bytes, kind: str, prepare: Mapping[str, Any]) -> Callable[[
         to_tensor = _array
     if to_tensor is None:
         return None
-    name, wanted = given[0].name, made[0].name
+    name = given[0].name
 
-    def run(value: Any) -> NDArray[np.float32]:
-        output = session.run([wanted], {name: to_tensor(value)[None]})[0]
-        return np.ascontiguousarray(output, np.float32).reshape(-1)
+    def run(value: Any, wanted: Sequence[str]) -> list[NDArray[Any]]:
+        return [np.asarray(output)[0] for output in session.run(list(wanted), {name: to_tensor(value)[None]})]
 
-    return run
+    return [each.name for each in session.get_outputs()], run
 
 
 def _picture(prepare: Mapping[str, Any]) -> Callable[[Any], NDArray[np.float32]] | None:

@@ -21,7 +21,6 @@ from likewise.compression.making import Made, Trains, Workshop
 from likewise.compression.methods import METHODS
 from likewise.compression.nested import MOST_CAPACITIES
 from likewise.compression.network import Network
-from likewise.compression.packing import pack
 from likewise.compression.search import parse_demands, search
 from likewise.compression.table import as_json, table
 from likewise.compression.variants import write_named
@@ -29,6 +28,7 @@ from likewise.errors import InvalidValue, LikewiseError, SettingsError
 from likewise.evaluation.own import Subject
 from likewise.files import PUBLIC, write_atomic
 from likewise.function.spec import SPEC_FILE
+from likewise.packing.packing import pack
 from likewise.workloads.inputs import ORDERS
 from likewise.workloads.make import WORKLOAD_NAMES
 

@@ -15,10 +15,11 @@ from likewise.compression.examples import Examples, Task
 from likewise.compression.measures import Judged, Row, judge, judge_file, latencies
 from likewise.compression.methods import Method
 from likewise.compression.network import Network
-from likewise.compression.packing import pack
 from likewise.compression.pruning import Importance
 from likewise.errors import LikewiseError, SettingsError
 from likewise.files import PUBLIC, write_atomic
+from likewise.packing.packing import pack
+from likewise.packing.unpacking import SUFFIX
 
 FULL = "model"
 CHOOSING = 600
@@ -148,7 +149,7 @@ class Workshop:
             if each is not whole:
                 path = self.folder / f"{each.name}.onnx"
                 write_atomic(path, content, PUBLIC)
-                write_atomic(path.with_suffix(".lwz"), packed, PUBLIC)
+                write_atomic(path.with_suffix(SUFFIX), packed, PUBLIC)
                 paths.append(path)
                 found = judge_file(self.task, judged, path, names, self._threads)
             rows.append(

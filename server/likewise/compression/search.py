@@ -20,9 +20,9 @@ from likewise.compression.making import Train, Trains, Workshop
 from likewise.compression.measures import latencies
 from likewise.compression.methods import Method
 from likewise.compression.network import Network
-from likewise.compression.packing import pack
 from likewise.errors import InvalidValue, LikewiseError
 from likewise.files import PUBLIC, write_atomic
+from likewise.packing.packing import pack
 
 UNITS: Mapping[str, Mapping[str, float]] = {
     "memory": {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9},

@@ -20,14 +20,15 @@ from likewise.events import Sink
 from likewise.features.decode import decoder
 from likewise.features.embedding import LayerExtractor
 from likewise.features.identity import signature
-from likewise.function.fingerprint import file_digest, fingerprint, journal_id
+from likewise.function.fingerprint import fingerprint, journal_id
 from likewise.function.function import Function
 from likewise.function.governor import CostLimits, WorkerBudgets, limits_of
-from likewise.function.leasing import KeyFile, Leasing
+from likewise.function.leasing import Leasing
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
+from likewise.function.sharing import key_file, sharing_of
 from likewise.function.shelf import Shelf
-from likewise.function.spec import FunctionSpec, KeySpec
+from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
 from likewise.function.streams import Streams, unit_of
 from likewise.function.trunks import Trunks
@@ -203,6 +204,7 @@ class Assembler:
             variants=self._variants(f"{name}@{version}", rungs, policies[names[0]], labels, target, runner),
             streams=self._streams(f"{name}@{version}", spec, computation, budget, labels, target),
             leasing=self._leasing(namespace, key_types[0].name, parts, budget, target, policies[names[0]]),
+            sharing=sharing_of(f"{name}@{version}", parts),
             key_types=key_types,
             sinks=self._sinks,
             projectors={
@@ -284,7 +286,7 @@ class Assembler:
             policy.confident,
             monotonic,
             exact=spec.model.deterministic if spec.model else False,
-            key_file=_key_file(spec.keys[0], parts),
+            key_file=key_file(spec.keys[0], parts),
         )
 
     def _runner(self, computation: Computation) -> ModelRunner:
@@ -321,14 +323,6 @@ def normalizer(kind: str, computation: Computation | None) -> Normalize:
         return value, "" if plain else signature(value)
 
     return normalize
-
-
-def _key_file(key: KeySpec, parts: Parts) -> KeyFile | None:
-    """Return the file that makes keys, where it is one and stands alone."""
-    files = parts.files.get(key.file or "", ()) if key.extractor == "onnx" else ()
-    if len(files) != 1:
-        return None
-    return KeyFile(files[0], file_digest(files[0]), files[0].stat().st_size)
 
 
 def _budget(spec: FunctionSpec, target: float) -> Budget:

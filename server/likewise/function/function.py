@@ -21,6 +21,7 @@ from likewise.function.leasing import Leasing
 from likewise.function.reader import Reader
 from likewise.function.rungs import ExactRepeats, NearNeighbors
 from likewise.function.sessions import Sessions
+from likewise.function.sharing import Sharing
 from likewise.function.spec import FunctionSpec
 from likewise.function.streams import Streams
 from likewise.function.tickets import Pending, Tickets
@@ -69,6 +70,7 @@ class Function:
         variants: Variants | None = None,
         governor: Governor | None = None,
         shared: SharedModel | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         """Put the parts together. key_types: in the spec's order, the first is primary; policies: by key type.
 
@@ -77,7 +79,7 @@ class Function:
         streams: frames of cameras, where the model can be computed in parts. leasing: what devices may answer with by
         themselves; None: nothing.
         variants: of the model, that may answer what the neighbors refuse. governor: keeps its budgets; None: has none.
-        shared: its model, where the first layers may be another function's too.
+        shared: its model, where the first layers may be another function's too. sharing: what devices may run.
         sinks: told how each request ended, beside the metrics.
         """
         self.name = name
@@ -124,6 +126,7 @@ class Function:
         self._policy = policies[self.key_type]
         self.governor = governor
         self.shared = shared
+        self.sharing = sharing
         self._sinks: tuple[Sink, ...] = (self.metrics, *sinks) if governor is None else (self.metrics, governor, *sinks)
 
     def emit(self, event: Answered) -> None:

@@ -147,6 +147,8 @@ class FunctionSpec(Table):
 
     description: Annotated[str, Field(max_length=1000)] = ""
     version: Positive | None = None
+    share_model: bool = False
+    """Devices may fetch the model and its variants, to compute by themselves."""
     input: InputSpec
     model: ModelSpec | None = None
     result: ResultSpec = ResultSpec()

@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from likewise.errors import BadRequest, LikewiseError, MethodNotAllowed, NotFound
-from likewise.http import devices, entries, functions, openapi, operations
+from likewise.http import devices, entries, functions, openapi, operations, variants
 from likewise.http.edge import Edge
 from likewise.http.problems import render, unexpected
 
-ROUTERS = (operations.router, functions.router, entries.router, devices.router)
+ROUTERS = (operations.router, functions.router, entries.router, devices.router, variants.router)
 
 
 def make_api(edge: Edge, lifespan: Callable[[FastAPI], object]) -> FastAPI:

@@ -25,9 +25,11 @@ from likewise.http.schemas import (
     SPEC,
     STATISTICS,
     TITLES,
+    VARIANTS,
     closed,
     listed,
 )
+from likewise.http.variants import MEDIA_TYPE as MODEL
 from likewise.http.wire import DEVICE_BYTES, SECONDS, STREAM_NAME
 
 FUNCTION = "/v1/functions/{name}"
@@ -225,6 +227,18 @@ _OPERATIONS |= {
     (f"{FUNCTION}/files/{{sha256}}", "get"): {
         "responses": {
             "200": {"description": "The file", "content": {KEYS: _binary()}},
+            **_problems("400 401 403 404 500"),
+        }
+    },
+    (f"{FUNCTION}/variants", "get"): {"responses": {"200": _ok(VARIANTS), **_problems("400 401 403 404 500")}},
+    (f"{FUNCTION}/variants/{{file}}", "get"): {
+        "responses": {
+            "200": {
+                "description": "The file, packed",
+                "headers": {"ETag": {"description": "Its SHA-256", "schema": {"type": "string"}}},
+                "content": {MODEL: _binary()},
+            },
+            "304": {"description": "If-None-Match names it"},
             **_problems("400 401 403 404 500"),
         }
     },

@@ -133,6 +133,30 @@ DESCRIPTION = _object(
     capacity=_TABLE,
     entries=COUNT,
 )
+_DIGEST: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+VARIANTS = closed(
+    function=TEXT,
+    fingerprint=TEXT,
+    input={"enum": ["image", "audio", "array", "bytes"]},
+    result=_TABLE,
+    cost_s={"type": ["number", "null"], "description": "Seconds that the full model takes here; null: not known yet"},
+    variants=listed(
+        closed(
+            name=TEXT,
+            file=TEXT,
+            packed_bytes=COUNT,
+            packed_sha256=_DIGEST,
+            bytes=COUNT,
+            sha256=_DIGEST,
+            takes={"enum": ["input", "key"]},
+            cost={"type": "number"},
+            memory_bytes={"type": ["integer", "null"]},
+            agreement={"type": "number", "minimum": 0, "maximum": 1},
+            origin=TEXT,
+            prepare=_TABLE,
+        )
+    ),
+)
 STATISTICS = _object(
     "uptime_s pid functions journal",
     uptime_s={"type": "number"},

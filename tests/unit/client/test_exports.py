@@ -62,7 +62,17 @@ def test_all_is_complete() -> None:
             for name, value in vars(loaded).items():
                 if inspect.isclass(value) and value.__module__ == loaded.__name__ and not name.startswith("_"):
                     found.add(name)
-    aliases = {"CacheControl", "DeviceCache", "DeviceCacheInfo", "Input", "KeyFunction", "Outcome", "__version__"}
+    aliases = {
+        "CacheControl",
+        "DeviceCache",
+        "DeviceCacheInfo",
+        "Input",
+        "KeyFunction",
+        "OnDevice",
+        "OnDeviceInfo",
+        "Outcome",
+        "__version__",
+    }
     assert set(likewise_client.__all__) == (found - INTERNAL) | aliases
     assert all(hasattr(likewise_client, name) for name in likewise_client.__all__)
     assert likewise_client.__all__ == sorted(likewise_client.__all__)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from likewise.compression import huffman
 from likewise.compression.network import Network
-from likewise.compression.packing import pack
 from likewise.compression.precision import float16
 from likewise.compression.pruning import magnitude, pruned
 from likewise.compression.sharing import coded, shared
-from likewise.compression.unpacking import HEAD, MAGIC, unpack
+from likewise.packing import huffman
+from likewise.packing.packing import pack
+from likewise.packing.unpacking import HEAD, MAGIC, unpack
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.compression import huffman
+from likewise.packing import huffman
 
+SUFFIX = ".lwz"
 MAGIC = b"LWZ1"
 HEAD = struct.Struct("<4sI")
 MAX_HEADER = 1 << 22

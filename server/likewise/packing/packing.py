@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.compression import huffman
-from likewise.compression.unpacking import HEAD, MAGIC, SKIP
 from likewise.inference.protobuf import BYTES, VARINT, Span, fields
+from likewise.packing import huffman
+from likewise.packing.unpacking import HEAD, MAGIC, SKIP
 
 MOST_SYMBOLS = 256
 FEWEST = 64
