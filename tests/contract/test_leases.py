@@ -117,6 +117,35 @@ def test_a_probe_that_cannot_be_computed_ends_the_lease(warm, toys):
     assert stats["leases"] == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"no picture", {}),
+        (None, {"content_type": "text/x-unknown"}),
+        (None, {"cache_control": "only-if-cached, max-age=0"}),
+    ],
+)
+def test_a_refused_request_leaves_no_lease_behind(warm, toys, body, headers):
+    """Its device never hears of one, so it holds no tokens and no place, and nothing is spent for its silence."""
+    before = warm.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    for number in range(6):
+        content = body or toys.picture(1, 4000 + number)
+        answer = infer(warm, content, f"refused {number}", likewise_lease="want", **headers)
+        assert answer.status_code >= 400
+    stats = warm.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    assert stats["leases"] == before["leases"]
+    assert stats["lease_tokens"] == before["lease_tokens"]
+    assert stats["leases_silent"] == before["leases_silent"]
+    assert parts(infer(warm, toys.picture(1, 4100), "refused 0", likewise_lease="want"))[0] != "none"
+
+
+def test_a_request_that_fails_takes_no_lease_away_that_its_device_knows(warm, toys):
+    """What the device was told of goes on."""
+    lease, _ = granted(warm, toys)
+    assert infer(warm, b"no picture", likewise_lease=lease).status_code == 400
+    assert parts(infer(warm, toys.picture(1, 4200), likewise_lease=lease))[0] == lease
+
+
 def test_reports_earn_for_the_device_alone_and_once(warm, toys):
     """The same report again changes nothing; the lease grows by what the device earned, the ledger does not."""
     lease, _ = granted(warm, toys)

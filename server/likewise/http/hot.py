@@ -149,8 +149,7 @@ class Hot:
                 key = fn.key_types[key_type].from_bytes(body, 1)[0]
                 answer = self._pipeline.lookup(fn, key, key_type, control, asker.session)
         except BaseException:
-            if tenant.claim is not None and not tenant.claim.taken:  # refused before anything could be computed
-                tenant.claim.abandon()
+            tenant.refuse()
             raise
         status, content, headers = answered(answer, asker.control)
         return status, content, [*headers, *tenant.headers(answer)]
