@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from likewise.errors import InvalidValue, NotFound, Overloaded
 from likewise.function.changes import Change
 from likewise.function.function import Function
-from likewise.function.leasing import Leasing
+from likewise.function.leasing import Leasing, Reach
 from likewise.function.warming import worth_having
 from likewise.http import wire
 from likewise.http.admission import fields_of
@@ -22,7 +22,7 @@ from likewise.http.edge import Edge
 from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
 from likewise.http.pace import Pace
 from likewise.http.pack import MEDIA_TYPE, packed
-from likewise.types import Keys
+from likewise.types import Keys, Result
 
 MOST_ENTRIES = 10_000
 MOST_ASKED = 64
@@ -132,49 +132,53 @@ async def warm_up(name: str, request: Request) -> Response:
 async def _pack(fn: Function, leasing: Leasing, wanted: WarmUp, asked: Keys | None, limit: int) -> bytes:
     """Return the pack of what is worth having, of at most so many bytes of keys and results."""
     pace, space, version = Pace(), fn.namespace, leasing.changes.version
-    ids: list[int] = []
-    keys: list[Any] = []
-    bodies: list[bytes] = []
-    media_types: dict[str, int] = {}
-    facts: list[tuple[float, float, float, int]] = []
+    dimension = fn.key_types[fn.key_type].dimension
+    rows: list[_Row] = []
     room = limit
-    for id in worth_having(space, fn.key_type, fn.k, wanted.entries, asked, wanted.place):
+    wished = await worth_having(space, fn.key_type, fn.k, wanted.entries, asked, wanted.place, rest=pace.rest)
+    for id in wished:
         await pace.rest()
-        reach = leasing.reach(id)
         slot = space.slot_of(id)
-        if reach is None or slot < 0 or reach.radius <= 0.0:
+        if slot < 0 or 4 * dimension + space.result(slot).size_bytes > room:
+            continue  # before it is measured, which takes longer
+        reach = leasing.reach(id)
+        if reach is None or reach.radius <= 0.0:
             continue
         result = space.result(slot)
-        size = reach.key.nbytes + result.size_bytes
-        if size > room:
-            continue
-        room -= size
-        ids.append(id)
-        keys.append(reach.key)
-        bodies.append(result.body)
-        media_type = media_types.setdefault(result.media_type, len(media_types))
-        facts.append((reach.radius, space.ttl_s(slot), space.age_s(slot), media_type))
-    dimension = fn.key_types[fn.key_type].dimension
-    table = np.array(facts, np.float64).reshape(-1, 4)
+        room -= reach.key.nbytes + result.size_bytes
+        rows.append(_Row(id, reach, result, space.ttl_s(slot), space.age_s(slot)))
+    header: dict[str, object] = {"function": fn.id, "fingerprint": fn.fingerprint, "version": version}
+    return await asyncio.to_thread(_written, header, rows, dimension)
+
+
+class _Row(NamedTuple):
+    """An entry of a pack."""
+
+    id: int
+    reach: Reach
+    result: Result
+    ttl_s: float
+    age_s: float
+
+
+def _written(header: dict[str, object], rows: list[_Row], dimension: int) -> bytes:
+    """Return a pack of entries; on any thread."""
+    kinds: dict[str, int] = {}
+    media_types = [kinds.setdefault(row.result.media_type, len(kinds)) for row in rows]
+    bodies = [row.result.body for row in rows]
     # rounded down: no device may be told of a radius that is not safe
-    radii = np.nextafter(table[:, 0].astype(np.float32), np.float32(0.0))
+    radii = np.nextafter(np.array([row.reach.radius for row in rows], np.float32), np.float32(0.0))
     arrays = {
-        "ids": np.array(ids, np.uint64),
-        "keys": np.array(keys, "<f4").reshape(-1, dimension),
+        "ids": np.array([row.id for row in rows], np.uint64),
+        "keys": np.array([row.reach.key for row in rows], "<f4").reshape(-1, dimension),
         "radii": radii,
-        "ttl_s": table[:, 1].astype(np.float32),
-        "age_s": table[:, 2].astype(np.float32),
-        "media_types": table[:, 3].astype(np.uint16),
+        "ttl_s": np.array([row.ttl_s for row in rows], np.float32),
+        "age_s": np.array([row.age_s for row in rows], np.float32),
+        "media_types": np.array(media_types, np.uint16),
         "ends": np.cumsum([len(body) for body in bodies], dtype=np.int64),
         "bodies": np.frombuffer(b"".join(bodies), np.uint8),
     }
-    header = {
-        "function": fn.id,
-        "fingerprint": fn.fingerprint,
-        "version": version,
-        "media_types": list(media_types),
-    }
-    return packed(header, arrays)
+    return packed({**header, "media_types": list(kinds)}, arrays)
 
 
 def _leasing(fn: Function) -> Leasing:
