@@ -10,16 +10,17 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.types import Receive, Scope, Send
 
-from likewise.errors import InvalidValue, NotFound, Overloaded
+from likewise.errors import InvalidValue, NotFound
 from likewise.function.changes import Change
 from likewise.function.function import Function
 from likewise.function.leasing import Leasing, Reach
 from likewise.function.warming import worth_having
 from likewise.http import wire
 from likewise.http.admission import fields_of
-from likewise.http.edge import Edge
 from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
+from likewise.http.listeners import Listener, Listeners
 from likewise.http.pace import Pace
 from likewise.http.pack import MEDIA_TYPE, packed
 from likewise.types import Keys, Result
@@ -93,11 +94,10 @@ async def changes(
     fields = fields_of(request.scope["headers"])
     if b"text/event-stream" not in fields.get(b"accept", b""):
         return json_response(_difference(leasing, since))
-    if edge.listeners.count >= edge.max_change_listeners:
-        raise Overloaded(f"{edge.listeners.count} devices follow changes here already, the limit; ask again later.")
+    listener = edge.listeners.join(edge.admit(fields, "infer").account, edge.max_change_listeners)
     since = fields.get(b"last-event-id", b"").decode("latin-1")[:32] or since
     headers = {**BYPASS, "cache-control": "no-store"}
-    return StreamingResponse(_events(edge, fn, leasing, since, events), headers=headers, media_type="text/event-stream")
+    return _Listening(edge.listeners, listener, _events(fn, leasing, listener, since, events), headers)
 
 
 @router.get("/files/{sha256}", dependencies=[Depends(needs("infer"))], summary="The file that makes keys")
@@ -196,23 +196,38 @@ def _difference(leasing: Leasing, since: str) -> dict[str, object]:
     }
 
 
-async def _events(edge: Edge, fn: Function, leasing: Leasing, since: str, most: int) -> AsyncIterator[bytes]:
+class _Listening(StreamingResponse):
+    """Server-sent events, and the place of a listener until they end, however that is."""
+
+    def __init__(
+        self, listeners: Listeners, listener: Listener, events: AsyncIterator[bytes], headers: dict[str, str]
+    ) -> None:
+        super().__init__(events, headers=headers, media_type="text/event-stream")
+        self._listeners = listeners
+        self._listener = listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._listeners.leave(self._listener)
+
+
+async def _events(fn: Function, leasing: Leasing, listener: Listener, since: str, most: int) -> AsyncIterator[bytes]:
     """Yield what goes as events: first what went since a version, then what goes from now on.
 
     most: events; 0: no end.
     """
-    news = asyncio.Event()
 
     def hear(_: Change) -> None:
-        news.set()
+        listener.news.set()
 
     leasing.changes.listeners.add(hear)
-    edge.listeners.count += 1
     try:
         loop = asyncio.get_running_loop()
         end = loop.time() + LONGEST_S
         version, count = since, 0
-        while loop.time() < end and not fn.retired:
+        while loop.time() < end and not (fn.retired or listener.over):
             told = _difference(leasing, version)
             if told["version"] != version:
                 version = leasing.changes.version
@@ -223,12 +238,11 @@ async def _events(edge: Edge, fn: Function, leasing: Leasing, since: str, most: 
             else:
                 yield b": alive\n\n"
             try:
-                await asyncio.wait_for(news.wait(), BEAT_S)
+                await asyncio.wait_for(listener.news.wait(), BEAT_S)
             except TimeoutError:
                 continue
-            news.clear()
+            listener.news.clear()
     finally:
-        edge.listeners.count -= 1
         leasing.changes.listeners.discard(hear)
 
 

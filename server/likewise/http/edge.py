@@ -9,6 +9,7 @@ from likewise.access import AccessControl, Principal
 from likewise.function.function import Function
 from likewise.function.registry import Registry
 from likewise.http.admission import Fields, Origins, admit
+from likewise.http.listeners import Listeners
 from likewise.pipeline import Pipeline
 from likewise.workers.link import WorkerLink
 
@@ -32,13 +33,6 @@ class Readiness:
     def ready(self) -> bool:
         """True once requests are welcome."""
         return not self.missing
-
-
-@dataclass(slots=True)
-class Listeners:
-    """Who follows the changes of functions."""
-
-    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
