@@ -238,7 +238,7 @@ def test_without_a_server_a_device_answers_only_where_the_app_wants_it(warm):
             clock=partial(now.__getitem__, 0),
         )
         client._tier._coin = lambda: 0.99
-        until_local(client)
+        until_local(client, limit=1000)  # the lease of the one before still holds its tokens
         send, client._send = client._send, lambda step: (_ for _ in ()).throw(ConnectionFailed("refused"))
         now[0] += 100.0
         if offline == "never":
