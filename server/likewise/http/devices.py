@@ -125,7 +125,9 @@ async def warm_up(name: str, request: Request) -> Response:
         wire.from_base64(wanted.keys, "keys"), MOST_ASKED
     )  # fmt: skip
     limit = min(wanted.bytes or edge.warm_up_bytes, edge.warm_up_bytes)
-    content = await _pack(fn, leasing, wanted, asked, limit)
+    account = edge.admit(fields_of(request.scope["headers"]), "infer").account
+    async with edge.warm_ups.turn(account):
+        content = await _pack(fn, leasing, wanted, asked, limit)
     return Response(content, headers=BYPASS, media_type=MEDIA_TYPE)
 
 

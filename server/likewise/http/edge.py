@@ -10,6 +10,7 @@ from likewise.function.function import Function
 from likewise.function.registry import Registry
 from likewise.http.admission import Fields, Origins, admit
 from likewise.http.listeners import Listeners
+from likewise.http.warmups import WarmUps
 from likewise.pipeline import Pipeline
 from likewise.workers.link import WorkerLink
 
@@ -58,6 +59,7 @@ class Edge:
     workers: WorkerLink | None = None
     """The other workers of this server; None: there are none."""
     listeners: Listeners = field(default_factory=Listeners)
+    warm_ups: WarmUps = field(default_factory=WarmUps)
 
     def admit(self, fields: Fields, scope: str) -> Principal:
         """Return who sent a request with such header fields. Raises Unauthorized, Forbidden."""
