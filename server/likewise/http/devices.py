@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -33,6 +33,8 @@ BEAT_S = 4.0
 LONGEST_S = 3600.0
 """Such a stream ends after this; the device asks again."""
 BODY_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
+"""Of a file, read at once."""
 
 
 T = TypeVar("T", bound=BaseModel)
@@ -108,10 +110,18 @@ async def file(name: str, sha256: str, request: Request) -> Response:
     if known is None or known.sha256 != sha256:
         raise NotFound(f"`{fn.id}` has no file {sha256[:64]!r} for devices; its description names those there are.")
     try:
-        content = await asyncio.to_thread(known.path.read_bytes)
+        opened = await asyncio.to_thread(known.path.open, "rb")
     except OSError:
         raise NotFound(f"The file of `{fn.id}` for devices is gone; register the function anew.") from None
-    return Response(content, headers=BYPASS, media_type="application/octet-stream")
+    # without its length, which would be another where the file is overwritten meanwhile; the device checks its digest
+    return StreamingResponse(_pieces(opened), headers=BYPASS, media_type="application/octet-stream")
+
+
+async def _pieces(opened: BinaryIO) -> AsyncIterator[bytes]:
+    """Yield what a file holds, as it is read by a client: a slow one keeps no more than a piece in memory."""
+    with opened:
+        while piece := await asyncio.to_thread(opened.read, PIECE_BYTES):
+            yield piece
 
 
 @router.post("/warm-up", dependencies=[Depends(needs("infer"))], summary="The entries that promise a device most")

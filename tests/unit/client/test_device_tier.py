@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import threading
 from functools import partial
@@ -399,5 +400,10 @@ def test_only_the_file_that_is_named_is_served(by_network):
     key = by_network.http.get("/v1/functions/quadrants").json()["keys"][0]
     path = f"/v1/functions/quadrants/files/{key['file']['sha256']}"
     assert len(by_network.http.get(path).content) == key["file"]["bytes"]
+    with by_network.http.stream("GET", path) as answer:  # in pieces, however slowly a device reads
+        assert answer.headers["transfer-encoding"] == "chunked"
+        content = answer.read()
+    assert hashlib.sha256(content).hexdigest() == key["file"]["sha256"]
+    assert by_network.http.head(path).status_code == 200
     for other in ("0" * 64, "..%2F..%2Ffunction.toml", "model.onnx"):
         assert by_network.http.get(f"/v1/functions/quadrants/files/{other}").status_code == 404
