@@ -81,7 +81,7 @@ def main() -> int:
         if not slowest or event.latency_s > slowest[0].latency_s:
             slowest[:] = [event]
 
-    last, late, began = "", 0, time.monotonic()
+    last, answered, late, began = "", 0, 0, time.monotonic()
     with Client(args.url, device="camera-app", on_answer=watch) as client:
         for number, frame in enumerate(frames):
             try:
@@ -92,12 +92,12 @@ def main() -> int:
             except LikewiseClientError as error:
                 print(f"frame {number}: {error}", file=sys.stderr)
                 return 1
+            answered += 1
             seen = answer.as_(Label)
             if seen.label != last:
                 last = seen.label
                 print(f"frame {number}: {seen.label} ({seen.confidence:.0%}, {answer.outcome})")
         info, spent_s = client.cache_info(), time.monotonic() - began
-    answered = info.hits + info.coalesced + info.misses + info.probes
     print(f"{answered} frames in {spent_s:.1f} s, {info.hits + info.coalesced} reused, {late} late")
     print(f"{info.bytes_sent / 1e3:.0f} kB sent, {info.mean_latency_s * 1e3:.1f} ms on average", end="")
     print(f", {slowest[0].latency_s * 1e3:.0f} ms at most" if slowest else "")

@@ -98,7 +98,7 @@ class Asked:
     key_type: str
     key: Key
     session: Session | None = None
-    """The device that asks; None where it is not known, or is to leave no trace."""
+    """The device that asks; None where it is not known. One that is to leave no trace is in no list of devices."""
     control: Control = NO_CONTROL
     started: float = 0.0
     """When it came, by perf_counter; it is over when it is answered."""

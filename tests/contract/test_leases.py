@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
+import socket
 
 import httpx
 import numpy as np
@@ -115,6 +117,35 @@ def test_a_probe_that_cannot_be_computed_ends_the_lease(warm, toys):
     assert infer(warm, b"no picture", likewise_lease=f"{lease}; probe={entry}").status_code == 400
     stats = warm.http.get("/v1/stats").json()["functions"]["quadrants@1"]
     assert stats["leases"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"no picture", {}),
+        (None, {"content_type": "text/x-unknown"}),
+        (None, {"cache_control": "only-if-cached, max-age=0"}),
+    ],
+)
+def test_a_refused_request_leaves_no_lease_behind(warm, toys, body, headers):
+    """Its device never hears of one, so it holds no tokens and no place, and nothing is spent for its silence."""
+    before = warm.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    for number in range(6):
+        content = body or toys.picture(1, 4000 + number)
+        answer = infer(warm, content, f"refused {number}", likewise_lease="want", **headers)
+        assert answer.status_code >= 400
+    stats = warm.http.get("/v1/stats").json()["functions"]["quadrants@1"]
+    assert stats["leases"] == before["leases"]
+    assert stats["lease_tokens"] == before["lease_tokens"]
+    assert stats["leases_silent"] == before["leases_silent"]
+    assert parts(infer(warm, toys.picture(1, 4100), "refused 0", likewise_lease="want"))[0] != "none"
+
+
+def test_a_request_that_fails_takes_no_lease_away_that_its_device_knows(warm, toys):
+    """What the device was told of goes on."""
+    lease, _ = granted(warm, toys)
+    assert infer(warm, b"no picture", likewise_lease=lease).status_code == 400
+    assert parts(infer(warm, toys.picture(1, 4200), likewise_lease=lease))[0] == lease
 
 
 def test_reports_earn_for_the_device_alone_and_once(warm, toys):
@@ -279,6 +310,54 @@ def test_no_more_devices_follow_changes_than_allowed(live):
     server = live(max_change_listeners=0)
     answer = server.http.get("/v1/functions/quadrants/changes", headers={"accept": "text/event-stream"})
     assert answer.status_code == 503
+
+
+CHANGES = b"%s /v1/functions/quadrants/changes HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n"
+
+
+@contextlib.contextmanager
+def connections(server, count):
+    """Yield so many open connections."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", server.port), timeout=60)))
+            for _ in range(count)
+        ]
+
+
+def test_no_more_devices_follow_changes_than_allowed_however_close_they_come(live):
+    server = live(max_change_listeners=3)
+    with connections(server, 30) as open_ones:
+        for each in open_ones:
+            each.sendall(CHANGES % b"GET")
+        statuses = [each.recv(4096).split(b" ")[1] for each in open_ones]
+    assert statuses.count(b"200") == 3
+    assert statuses.count(b"503") == 27
+
+
+def test_the_head_of_a_stream_of_changes_ends(shared_server):
+    """It takes no place, and the connection goes on."""
+    with connections(shared_server, 1) as (one,):
+        one.sendall(CHANGES % b"HEAD" + b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        answers = b""
+        while piece := one.recv(4096):
+            answers += piece
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert b"event: change" not in answers
+
+
+def test_a_server_that_stops_ends_streams_of_changes(live):
+    """Whole, and without waiting for the devices."""
+    server = live()
+    with connections(server, 1) as (one,):
+        one.sendall(CHANGES % b"GET")
+        told = b""
+        while b"event: change" not in told:
+            told += one.recv(4096)
+        server.stop()
+        while piece := one.recv(4096):
+            told += piece
+    assert told.endswith(b"\r\n0\r\n\r\n")
 
 
 def unpack(content):

@@ -6,6 +6,8 @@ import base64
 
 import pytest
 
+from likewise.access import add_key
+
 
 @pytest.mark.parametrize(
     ("headers", "status"),
@@ -57,3 +59,21 @@ def test_a_function_is_removed_by_its_address(server) -> None:
     assert server.http.delete("/v1/functions/devices@2").status_code == 404
     assert server.http.delete("/v1/functions/devices@1").status_code == 204
     assert server.http.get("/v1/functions/devices").status_code == 404
+
+
+@pytest.mark.parametrize("device", ["", "camera"])
+def test_no_store_is_no_way_around_the_budget_of_an_access_key(live, toys, tmp_path, device: str) -> None:
+    """What leaves no trace is computed all the same, and counts for who had it computed; others go on."""
+    path = tmp_path / "keys.json"
+    greedy, modest = (add_key(path, name, ("infer",)) for name in ("greedy", "modest"))
+    server = live(account_budget=1e-6, key_file=str(path), require_key="always")
+
+    def ask(key: str) -> int:
+        headers = {"content-type": "image/png", "cache-control": "no-store", "authorization": f"Bearer {key}"}
+        named = {"likewise-device": device} if device else {}
+        body = toys.picture(1, 1)
+        return server.http.post("/v1/functions/quadrants/infer", content=body, headers={**headers, **named}).status_code
+
+    assert ask(greedy) == 200
+    assert ask(greedy) == 503
+    assert ask(modest) == 200

@@ -63,6 +63,8 @@ class Lease:
     probes: int = 0
     """Its probes that are being computed."""
     live: bool = True
+    told: bool = False
+    """Whether its device may know of it; until then nothing is risked by it."""
 
     @property
     def held(self) -> float:
@@ -264,6 +266,11 @@ class Leases:
             lease.ledger.release(part, deferred=True)
         self._earn(lease.purse, lease.lent)
         self._end(lease, "returned", 0.0)
+
+    def withdraw(self, lease: Lease) -> None:
+        """End a lease of which its device was not told, such as with an answer that failed: it costs nothing."""
+        if lease.live and not lease.told:
+            self.give_back(lease)
 
     def sweep(self, now: float) -> None:
         """End the leases that nobody spoke for in time."""

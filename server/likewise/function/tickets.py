@@ -59,7 +59,7 @@ class Tickets:
     ) -> None:
         """Set up. clock: monotonic seconds; abandon: called for each ticket that is never redeemed.
 
-        limit: tickets at once, the oldest go; ttl_s: how long one is good.
+        limit: tickets at once; beyond, the oldest of the account that has most of them go; ttl_s: how long one is good.
         share: tokens that all those of one account may hold together.
         prefix: what tickets begin with, so that the worker that issued one is known.
         """
@@ -72,6 +72,7 @@ class Tickets:
         self._held: dict[tuple[str, bool], float] = {}  # by account, and whether the device is proven
         self._unknown = Session()  # stands for all devices that are not known
         self._pending: OrderedDict[str, Pending] = OrderedDict()
+        self._of: dict[str, OrderedDict[str, None]] = {}  # the same by account
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -106,6 +107,7 @@ class Tickets:
         ticket = self._prefix + secrets.token_urlsafe(12)
         held = verdict.charge
         expires_at = self._clock() + self._ttl_s
+        self._of.setdefault(session.account, OrderedDict())[ticket] = None
         self._pending[ticket] = Pending(key_type, verdict, nearest_id, expires_at, session, conduct.proven, held)
         if held:
             conduct.held += held
@@ -117,9 +119,9 @@ class Tickets:
     def redeem(self, ticket: str) -> Pending | None:
         """Return what the ticket stands for, once; None where it is unknown, used or expired."""
         self.sweep()
-        pending = self._pending.pop(ticket, None)
-        if pending is None:
+        if ticket not in self._pending:
             return None
+        pending = self._take(ticket)
         conduct = pending.session.conduct
         if pending.held:
             self._release(ticket, pending)
@@ -134,12 +136,24 @@ class Tickets:
         now = self._clock()
         while self._pending:
             ticket, pending = next(iter(self._pending.items()))
-            if pending.expires_at > now and len(self._pending) <= self._limit:
-                return
+            if pending.expires_at > now:
+                break
             self._let_go(ticket)
+        while len(self._pending) > self._limit:  # whoever asks for many crowds out nobody else's
+            most = max(self._of, key=lambda account: len(self._of[account]))
+            self._let_go(next(iter(self._of[most])))
+
+    def _take(self, ticket: str) -> Pending:
+        pending = self._pending.pop(ticket)
+        account = pending.session.account
+        of = self._of[account]
+        del of[ticket]
+        if not of:
+            del self._of[account]
+        return pending
 
     def _let_go(self, ticket: str) -> None:
-        pending = self._pending.pop(ticket)
+        pending = self._take(ticket)
         if pending.held:
             self._release(ticket, pending)
             conduct = pending.session.conduct

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.types import Receive, Scope, Send
 
-from likewise.errors import InvalidValue, NotFound, Overloaded
+from likewise.errors import InvalidValue, NotFound
 from likewise.function.changes import Change
 from likewise.function.function import Function
-from likewise.function.leasing import Leasing
+from likewise.function.leasing import Leasing, Reach
 from likewise.function.warming import worth_having
 from likewise.http import wire
 from likewise.http.admission import fields_of
-from likewise.http.edge import Edge
 from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
+from likewise.http.listeners import Listener, Listeners
 from likewise.http.pace import Pace
 from likewise.http.pack import MEDIA_TYPE, packed
-from likewise.types import Keys
+from likewise.types import Keys, Result
 
 MOST_ENTRIES = 10_000
 MOST_ASKED = 64
@@ -32,6 +33,8 @@ BEAT_S = 4.0
 LONGEST_S = 3600.0
 """Such a stream ends after this; the device asks again."""
 BODY_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
+"""Of a file, read at once."""
 
 
 T = TypeVar("T", bound=BaseModel)
@@ -93,11 +96,10 @@ async def changes(
     fields = fields_of(request.scope["headers"])
     if b"text/event-stream" not in fields.get(b"accept", b""):
         return json_response(_difference(leasing, since))
-    if edge.listeners.count >= edge.max_change_listeners:
-        raise Overloaded(f"{edge.listeners.count} devices follow changes here already, the limit; ask again later.")
+    listener = edge.listeners.join(edge.admit(fields, "infer").account, edge.max_change_listeners)
     since = fields.get(b"last-event-id", b"").decode("latin-1")[:32] or since
     headers = {**BYPASS, "cache-control": "no-store"}
-    return StreamingResponse(_events(edge, fn, leasing, since, events), headers=headers, media_type="text/event-stream")
+    return _Listening(edge.listeners, listener, _events(fn, leasing, listener, since, events), headers)
 
 
 @router.get("/files/{sha256}", dependencies=[Depends(needs("infer"))], summary="The file that makes keys")
@@ -108,10 +110,18 @@ async def file(name: str, sha256: str, request: Request) -> Response:
     if known is None or known.sha256 != sha256:
         raise NotFound(f"`{fn.id}` has no file {sha256[:64]!r} for devices; its description names those there are.")
     try:
-        content = await asyncio.to_thread(known.path.read_bytes)
+        opened = await asyncio.to_thread(known.path.open, "rb")
     except OSError:
         raise NotFound(f"The file of `{fn.id}` for devices is gone; register the function anew.") from None
-    return Response(content, headers=BYPASS, media_type="application/octet-stream")
+    # without its length, which would be another where the file is overwritten meanwhile; the device checks its digest
+    return StreamingResponse(_pieces(opened), headers=BYPASS, media_type="application/octet-stream")
+
+
+async def _pieces(opened: BinaryIO) -> AsyncIterator[bytes]:
+    """Yield what a file holds, as it is read by a client: a slow one keeps no more than a piece in memory."""
+    with opened:
+        while piece := await asyncio.to_thread(opened.read, PIECE_BYTES):
+            yield piece
 
 
 @router.post("/warm-up", dependencies=[Depends(needs("infer"))], summary="The entries that promise a device most")
@@ -125,56 +135,62 @@ async def warm_up(name: str, request: Request) -> Response:
         wire.from_base64(wanted.keys, "keys"), MOST_ASKED
     )  # fmt: skip
     limit = min(wanted.bytes or edge.warm_up_bytes, edge.warm_up_bytes)
-    content = await _pack(fn, leasing, wanted, asked, limit)
+    account = edge.admit(fields_of(request.scope["headers"]), "infer").account
+    async with edge.warm_ups.turn(account):
+        content = await _pack(fn, leasing, wanted, asked, limit)
     return Response(content, headers=BYPASS, media_type=MEDIA_TYPE)
 
 
 async def _pack(fn: Function, leasing: Leasing, wanted: WarmUp, asked: Keys | None, limit: int) -> bytes:
     """Return the pack of what is worth having, of at most so many bytes of keys and results."""
     pace, space, version = Pace(), fn.namespace, leasing.changes.version
-    ids: list[int] = []
-    keys: list[Any] = []
-    bodies: list[bytes] = []
-    media_types: dict[str, int] = {}
-    facts: list[tuple[float, float, float, int]] = []
+    dimension = fn.key_types[fn.key_type].dimension
+    rows: list[_Row] = []
     room = limit
-    for id in worth_having(space, fn.key_type, fn.k, wanted.entries, asked, wanted.place):
+    wished = await worth_having(space, fn.key_type, fn.k, wanted.entries, asked, wanted.place, rest=pace.rest)
+    for id in wished:
         await pace.rest()
-        reach = leasing.reach(id)
         slot = space.slot_of(id)
-        if reach is None or slot < 0 or reach.radius <= 0.0:
+        if slot < 0 or 4 * dimension + space.result(slot).size_bytes > room:
+            continue  # before it is measured, which takes longer
+        reach = leasing.reach(id)
+        if reach is None or reach.radius <= 0.0:
             continue
         result = space.result(slot)
-        size = reach.key.nbytes + result.size_bytes
-        if size > room:
-            continue
-        room -= size
-        ids.append(id)
-        keys.append(reach.key)
-        bodies.append(result.body)
-        media_type = media_types.setdefault(result.media_type, len(media_types))
-        facts.append((reach.radius, space.ttl_s(slot), space.age_s(slot), media_type))
-    dimension = fn.key_types[fn.key_type].dimension
-    table = np.array(facts, np.float64).reshape(-1, 4)
+        room -= reach.key.nbytes + result.size_bytes
+        rows.append(_Row(id, reach, result, space.ttl_s(slot), space.age_s(slot)))
+    header: dict[str, object] = {"function": fn.id, "fingerprint": fn.fingerprint, "version": version}
+    return await asyncio.to_thread(_written, header, rows, dimension)
+
+
+class _Row(NamedTuple):
+    """An entry of a pack."""
+
+    id: int
+    reach: Reach
+    result: Result
+    ttl_s: float
+    age_s: float
+
+
+def _written(header: dict[str, object], rows: list[_Row], dimension: int) -> bytes:
+    """Return a pack of entries; on any thread."""
+    kinds: dict[str, int] = {}
+    media_types = [kinds.setdefault(row.result.media_type, len(kinds)) for row in rows]
+    bodies = [row.result.body for row in rows]
     # rounded down: no device may be told of a radius that is not safe
-    radii = np.nextafter(table[:, 0].astype(np.float32), np.float32(0.0))
+    radii = np.nextafter(np.array([row.reach.radius for row in rows], np.float32), np.float32(0.0))
     arrays = {
-        "ids": np.array(ids, np.uint64),
-        "keys": np.array(keys, "<f4").reshape(-1, dimension),
+        "ids": np.array([row.id for row in rows], np.uint64),
+        "keys": np.array([row.reach.key for row in rows], "<f4").reshape(-1, dimension),
         "radii": radii,
-        "ttl_s": table[:, 1].astype(np.float32),
-        "age_s": table[:, 2].astype(np.float32),
-        "media_types": table[:, 3].astype(np.uint16),
+        "ttl_s": np.array([row.ttl_s for row in rows], np.float32),
+        "age_s": np.array([row.age_s for row in rows], np.float32),
+        "media_types": np.array(media_types, np.uint16),
         "ends": np.cumsum([len(body) for body in bodies], dtype=np.int64),
         "bodies": np.frombuffer(b"".join(bodies), np.uint8),
     }
-    header = {
-        "function": fn.id,
-        "fingerprint": fn.fingerprint,
-        "version": version,
-        "media_types": list(media_types),
-    }
-    return packed(header, arrays)
+    return packed({**header, "media_types": list(kinds)}, arrays)
 
 
 def _leasing(fn: Function) -> Leasing:
@@ -192,23 +208,38 @@ def _difference(leasing: Leasing, since: str) -> dict[str, object]:
     }
 
 
-async def _events(edge: Edge, fn: Function, leasing: Leasing, since: str, most: int) -> AsyncIterator[bytes]:
+class _Listening(StreamingResponse):
+    """Server-sent events, and the place of a listener until they end, however that is."""
+
+    def __init__(
+        self, listeners: Listeners, listener: Listener, events: AsyncIterator[bytes], headers: dict[str, str]
+    ) -> None:
+        super().__init__(events, headers=headers, media_type="text/event-stream")
+        self._listeners = listeners
+        self._listener = listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._listeners.leave(self._listener)
+
+
+async def _events(fn: Function, leasing: Leasing, listener: Listener, since: str, most: int) -> AsyncIterator[bytes]:
     """Yield what goes as events: first what went since a version, then what goes from now on.
 
     most: events; 0: no end.
     """
-    news = asyncio.Event()
 
     def hear(_: Change) -> None:
-        news.set()
+        listener.news.set()
 
     leasing.changes.listeners.add(hear)
-    edge.listeners.count += 1
     try:
         loop = asyncio.get_running_loop()
         end = loop.time() + LONGEST_S
         version, count = since, 0
-        while loop.time() < end and not fn.retired:
+        while loop.time() < end and not (fn.retired or listener.over):
             told = _difference(leasing, version)
             if told["version"] != version:
                 version = leasing.changes.version
@@ -219,12 +250,11 @@ async def _events(edge: Edge, fn: Function, leasing: Leasing, since: str, most: 
             else:
                 yield b": alive\n\n"
             try:
-                await asyncio.wait_for(news.wait(), BEAT_S)
+                await asyncio.wait_for(listener.news.wait(), BEAT_S)
             except TimeoutError:
                 continue
-            news.clear()
+            listener.news.clear()
     finally:
-        edge.listeners.count -= 1
         leasing.changes.listeners.discard(hear)
 
 

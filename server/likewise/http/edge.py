@@ -9,6 +9,8 @@ from likewise.access import AccessControl, Principal
 from likewise.function.function import Function
 from likewise.function.registry import Registry
 from likewise.http.admission import Fields, Origins, admit
+from likewise.http.listeners import Listeners
+from likewise.http.warmups import WarmUps
 from likewise.pipeline import Pipeline
 from likewise.workers.link import WorkerLink
 
@@ -34,13 +36,6 @@ class Readiness:
         return not self.missing
 
 
-@dataclass(slots=True)
-class Listeners:
-    """Who follows the changes of functions."""
-
-    count: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Edge:
     """The parts that the HTTP routes share."""
@@ -64,6 +59,7 @@ class Edge:
     workers: WorkerLink | None = None
     """The other workers of this server; None: there are none."""
     listeners: Listeners = field(default_factory=Listeners)
+    warm_ups: WarmUps = field(default_factory=WarmUps)
 
     def admit(self, fields: Fields, scope: str) -> Principal:
         """Return who sent a request with such header fields. Raises Unauthorized, Forbidden."""

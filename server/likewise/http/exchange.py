@@ -142,6 +142,8 @@ class Exchange:
             if self._log_access:
                 client, method, path = self._scope["client"], self._scope["method"], self._scope["raw_path"].decode()
                 access.info('%s "%s %s" %d', client[0] if client else "-", method, path, self._status)
+        elif message["type"] == "http.response.body" and self.answered and self._scope["method"] == "HEAD":
+            return  # the head was the answer
         elif message["type"] == "http.response.body" and self._status and not self.answered:
             body, more = bytes(message.get("body", b"")), message.get("more_body", False)
             if not more and not self._in_pieces:
@@ -161,7 +163,9 @@ class Exchange:
             if self._chunked:
                 self._headers.append((b"transfer-encoding", b"chunked"))
             self._output.begin(self._status, self._headers)
-        if body and self._scope["method"] != "HEAD":
+        if self._scope["method"] == "HEAD":
+            more = False  # nothing of the body is for the client, and it may never end
+        elif body:
             self._output.write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
         if more:
             await self._output.drained()

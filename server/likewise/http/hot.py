@@ -110,7 +110,7 @@ class Hot:
             key_type = _key_type(fn, query) if query else fn.key_type
             limit = self._limit(fn, infers, media_type, key_type)
             body = await read_body(receive, fields.get(b"content-length", b""), limit)
-            tenant = lessee(fn, fields.get(FIELD), asker.session, self._pipeline)
+            tenant = lessee(fn, fields.get(FIELD), None if control.no_store else asker.session, self._pipeline)
             relayed = self._relayed(fn, media_type, body, asker, principal) if infers and tenant is None else None
             if relayed is not None:
                 status, content, headers = await relayed
@@ -149,8 +149,7 @@ class Hot:
                 key = fn.key_types[key_type].from_bytes(body, 1)[0]
                 answer = self._pipeline.lookup(fn, key, key_type, control, asker.session)
         except BaseException:
-            if tenant.claim is not None and not tenant.claim.taken:  # refused before anything could be computed
-                tenant.claim.abandon()
+            tenant.refuse()
             raise
         status, content, headers = answered(answer, asker.control)
         return status, content, [*headers, *tenant.headers(answer)]
@@ -266,11 +265,14 @@ def connection_name(client: tuple[str, int] | None) -> str:
 
 
 def _session(fn: Function, device: str, connection: str, control: Control, principal: Principal) -> Session | None:
-    """Return the session of whoever asks; None where it is not known, or is to leave no trace.
+    """Return the session of whoever asks; None where it is not known.
 
     device: the name that it gives itself; where that is empty, the connection stands for it.
+    One that is to leave no trace is not remembered; what it has computed counts for its account all the same.
     """
-    if control.no_store or not (device or connection):
+    if control.no_store:
+        return Session(-1, principal.account, principal.may_insert)
+    if not (device or connection):
         return None
     if device:
         return fn.devices.get(device, principal.account, principal.may_insert)

@@ -99,6 +99,13 @@ class Lessee:
         """Return how the pipeline is to treat the request: a probe is computed, and settles its claim."""
         return control if self.claim is None else replace(control, no_cache=True, claim=self.claim)
 
+    def refuse(self) -> None:
+        """Take note that there is no answer: of a probe that nobody computes, and of a lease that nobody hears of."""
+        if self.claim is not None and not self.claim.taken:
+            self.claim.abandon()
+        if self._lease is not None:
+            self._leasing.leases.withdraw(self._lease)
+
     def headers(self, answer: Answer | Ticket) -> Headers:
         """Return the headers that go with an answer."""
         headers = [(FIELD, self._state().encode())]
@@ -126,6 +133,7 @@ class Lessee:
         if lease is None or not lease.live:
             parts = ["none"]
         else:
+            lease.told = True
             # rounded up: what the device is told to risk must be paid for
             pi = math.ceil(lease.probability * 1e6) / 1e6
             parts = [lease.id, f"pi={pi:.6f}", f"ttl={self._leasing.leases.seconds:.3f}"]

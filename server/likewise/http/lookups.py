@@ -38,7 +38,7 @@ class Asker(NamedTuple):
 
     control: Control
     session: Session | None
-    """The device; None where it is not known, or no trace is to be left."""
+    """The device; None where it is not known."""
 
 
 class Lookups:

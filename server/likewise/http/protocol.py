@@ -63,6 +63,12 @@ class HotProtocol(HttpConnection):
         super().connection_made(transport)
         self._name = connection_name(self.client)
 
+    def shutdown(self) -> None:
+        """Close as soon as what is under way is answered; streams of changes have no end of their own."""
+        if self._hot is not None:
+            self._hot.edge.listeners.stop()
+        super().shutdown()
+
     def data_received(self, data: bytes) -> None:
         """Answer a whole request with a known head at once."""
         if self.ready:

@@ -14,8 +14,13 @@ _LENGTHS = struct.Struct("<II")
 
 
 def frame(header: dict[str, Any], body: bytes = b"") -> bytes:
-    """Return one message: two lengths, little-endian uint32, then header and body."""
+    """Return one message: two lengths, little-endian uint32, then header and body.
+
+    Raises ValueError for a header that nobody would read.
+    """
     raw = orjson.dumps(header)
+    if len(raw) > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {len(raw)} bytes is over its limit")
     return b"".join((_LENGTHS.pack(len(raw), len(body)), raw, body))
 
 

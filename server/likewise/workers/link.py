@@ -148,6 +148,9 @@ class WorkerLink:
                 if header.get("what") == "serve":
                     await serving.begin(header, body)
                     continue
+                if header.get("what") == "drop":
+                    serving.drop(header.get("number"))
+                    continue
                 writer.write(self._answer(header, body))
                 await writer.drain()
         except (EOFError, OSError, ValueError, asyncio.CancelledError):

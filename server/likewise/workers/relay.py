@@ -39,19 +39,31 @@ class Relay:
         self._last = 0
 
     async def ask(self, header: dict[str, Any], body: bytes) -> Answer | None:
-        """Return the other worker's answer; None where it cannot be reached, or goes away before it answers."""
+        """Return the other worker's answer; None where it cannot be reached, or goes away before it answers.
+
+        None, too, for a header that is too long to hand over: it would end the connection, which others share.
+        """
         self._last += 1
         number = self._last
+        try:
+            message = frame({**header, "what": "serve", "number": number}, body)
+        except ValueError:
+            return None
+        writer: asyncio.StreamWriter | None = None
         try:
             async with self._connecting:  # taken in the order of the calls, so requests keep it
                 writer = self._writer or await self._connect()
                 future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
                 self._waiting[number] = future
-                writer.write(frame({**header, "what": "serve", "number": number}, body))
+                writer.write(message)
                 await writer.drain()
             return await future
         except (OSError, TimeoutError):
             return None
+        except asyncio.CancelledError:
+            if number in self._waiting and writer is not None and not writer.is_closing():
+                writer.write(frame({"what": "drop", "number": number}))
+            raise
         finally:
             self._waiting.pop(number, None)
 
@@ -94,7 +106,7 @@ class Serving:
         """Set up. serve: None where nothing is taken over."""
         self._writer = writer
         self._serve = serve
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], object] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def begin(self, header: dict[str, Any], body: bytes) -> None:
@@ -103,8 +115,14 @@ class Serving:
             raise ValueError("this worker takes nothing over")
         await self._room.acquire()
         task = asyncio.create_task(self._answer(self._serve, header, body))
-        self._tasks.add(task)
+        self._tasks[task] = header.get("number")
         task.add_done_callback(self._done)
+
+    def drop(self, number: object) -> None:
+        """Stop answering a request that nobody waits for any more."""
+        for task, each in self._tasks.items():
+            if each == number:
+                task.cancel()
 
     async def _answer(self, serve: Serve, header: dict[str, Any], body: bytes) -> None:
         found, content = await serve(header, body)
@@ -113,7 +131,7 @@ class Serving:
             await self._writer.drain()
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._room.release()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a request of another worker could not be answered", exc_info=error)

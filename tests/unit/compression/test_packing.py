@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -129,3 +130,15 @@ def test_more_than_the_caller_allows_is_refused(network: Network) -> None:
     with pytest.raises(ValueError, match="over"):
         unpack(pack(content), len(content) - 1)
     assert unpack(pack(content), len(content)) == content
+
+
+def test_lanes_without_content_are_refused_before_they_take_memory() -> None:
+    """Two bytes for each 1,024 symbols would else be enough to fill it."""
+    lanes = 1 << 14
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="cut off"):
+            huffman.decode(b"", np.zeros(lanes, np.uint16), np.array([1], np.uint8), lanes * huffman.LANE)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()

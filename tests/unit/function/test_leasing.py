@@ -102,15 +102,44 @@ def test_requests_of_one_device_that_are_under_way_together_get_one_lease() -> N
     assert lease not in again
 
 
-def test_what_promises_most_comes_first() -> None:
+async def wish(space: Namespace, count: int, *more: object, rest: object = None, **others: object) -> list[int]:
+    """Return what is worth having among such entries; rest: called where others get their turn."""
+
+    async def pause() -> None:
+        if rest is not None:
+            rest()
+
+    return await worth_having(space, "v", 3, count, *more, rest=pause, **others)
+
+
+async def test_what_promises_most_comes_first() -> None:
     stage = Stage()
     for id in range(1, 9):
         stage.put(id, (float(id), 0.0), 0, ("hall",) if id == 5 else ())
     for _ in range(10):
         stage.space.use(stage.space.slot_of(3))
-    assert worth_having(stage.space, "v", 3, 2)[0] == 3
-    assert worth_having(stage.space, "v", 3, 1, place="hall") == [5]
+    assert (await wish(stage.space, 2))[0] == 3
+    assert await wish(stage.space, 1, place="hall") == [5]
     asked = np.array([[7.9, 0.0], [8.1, 0.0]], np.float32)
-    assert 8 in worth_having(stage.space, "v", 3, 2, asked)
-    assert len(worth_having(stage.space, "v", 3, 100)) == 8
-    assert worth_having(Namespace("g@1", {"v": 2}, 10, 1 << 20, 1e9, lambda: 0.0), "v", 3, 5) == []
+    assert 8 in await wish(stage.space, 2, asked)
+    assert len(await wish(stage.space, 100)) == 8
+    assert await wish(Namespace("g@1", {"v": 2}, 10, 1 << 20, 1e9, lambda: 0.0), 5) == []
+
+
+async def test_the_choice_gives_way_between_any_two_searches() -> None:
+    """A search may look at every key, so no device has many done in one go; what goes meanwhile is no harm."""
+    stage = Stage()
+    for id in range(1, 51):
+        stage.put(id, (float(id), 0.0), 0, ("hall",))
+    left = list(range(1, 50))
+    turns = []
+
+    def rest() -> None:
+        turns.append(1)
+        if left:
+            stage.space.remove(stage.space.slot_of(left.pop()))
+
+    asked = np.zeros((40, 2), np.float32)
+    found = await wish(stage.space, 10, asked, "hall", rest=rest)
+    assert len(turns) >= 42
+    assert len(found) == 10

@@ -191,3 +191,18 @@ def test_next_to_nothing_is_held_until_it_is_redeemed(clock):
     for ticket in issued:
         assert tickets.redeem(ticket) is not None
     assert tickets.held == 0
+
+
+def test_an_account_with_many_tickets_crowds_out_its_own_alone(clock):
+    """Lookups that cost nothing would else spend what the probes of others hold."""
+    abandoned = []
+    tickets = Tickets(clock, abandoned.append, limit=10)
+    quiet, loud = Session(account="quiet"), Session(account="loud")
+    kept = tickets.issue("v", probe(tickets.allowance(quiet)), 0, quiet)
+    given = [tickets.issue("v", miss(), -1, loud) for _ in range(100)]
+    tickets.sweep()
+    assert len(tickets) == 10
+    assert {pending.session.account for pending in abandoned} == {"loud"}
+    assert tickets.redeem(kept) is not None
+    assert [tickets.redeem(each) is not None for each in given] == [False] * 91 + [True] * 9
+    assert tickets._of == {}

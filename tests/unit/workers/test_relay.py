@@ -21,12 +21,17 @@ class Worker:
         self.link = WorkerLink(Place(folder, number, 3), lambda *_: None, lambda what: what.encode())
         self.link.serve(self.answer)
         self.began: list[str] = []
+        self.dropped: list[str] = []
         self.gate = asyncio.Event()
 
     async def answer(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         self.began.append(header["name"])
         if header["name"].startswith("slow"):
-            await self.gate.wait()
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                self.dropped.append(header["name"])
+                raise
         if header["name"] == "broken":
             raise RuntimeError("as a fault of ours would")
         return {"name": header["name"]}, body * 2
@@ -97,11 +102,25 @@ async def test_a_request_that_breaks_the_other_is_not_waited_for(workers: list[W
 
 
 async def test_who_stops_waiting_holds_nothing(workers: list[Worker]) -> None:
-    """A client that went away while its frame was with the other worker."""
+    """A client that went away while its frame was with the other worker: nothing is computed for it there, either."""
     first, second = workers
     gone = asyncio.create_task(first.link.ask(1, {"name": "slow"}, b""))
-    await until(lambda: second.began == ["slow"])
+    stays = asyncio.create_task(first.link.ask(1, {"name": "slow too"}, b""))
+    await until(lambda: second.began == ["slow", "slow too"])
     gone.cancel()
+    await until(lambda: second.dropped == ["slow"])
     second.gate.set()
+    assert await stays is not None
     assert await first.link.ask(1, {"name": "a"}, b"") is not None
     assert first.link._relays[1]._waiting == {}
+
+
+async def test_a_header_that_is_too_long_ends_no_connection(workers: list[Worker]) -> None:
+    """It is not handed over; what others have under way over the same connection goes on."""
+    first, second = workers
+    waiting = asyncio.create_task(first.link.ask(1, {"name": "slow"}, b""))
+    await until(lambda: second.began == ["slow"])
+    assert await first.link.ask(1, {"name": "x" * 20_000}, b"") is None
+    second.gate.set()
+    assert await waiting is not None
+    assert second.began == ["slow"]

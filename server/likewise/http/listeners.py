@@ -1,0 +1,68 @@
+"""Who follows the changes of functions: bounded, shared among accounts, and sent away when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from likewise.errors import Overloaded
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    """One stream of changes."""
+
+    account: str
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is something to tell, or when it is over."""
+    over: bool = False
+    """Whether it has to end."""
+
+    def end(self) -> None:
+        """Have it end."""
+        self.over = True
+        self.news.set()
+
+
+class Listeners:
+    """All streams of changes of a worker. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, dict[Listener, None]] = {}
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    def join(self, account: str, limit: int) -> Listener:
+        """Return a place, to be left again. limit: places in all.
+
+        Where all are taken the oldest stream of the account that has most of them makes room, if that account has more
+        than this one would have then. Raises Overloaded.
+        """
+        if len(self) >= limit:
+            most = max(self._of, key=lambda name: len(self._of[name]), default="")
+            if limit == 0 or len(self._of[most]) <= len(self._of.get(account, ())) + 1:
+                raise Overloaded(f"{len(self)} devices follow changes here already, the limit; ask again later.")
+            oldest = next(iter(self._of[most]))
+            self.leave(oldest)
+            oldest.end()
+        listener = Listener(account)
+        self._of.setdefault(account, {})[listener] = None
+        if self._stopping:
+            listener.end()
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Free a place; one may leave twice."""
+        others = self._of.get(listener.account, {})
+        others.pop(listener, None)
+        if not others:
+            self._of.pop(listener.account, None)
+
+    def stop(self) -> None:
+        """End all streams, those that come later, too: the server stops, and does not wait for them."""
+        self._stopping = True
+        for others in self._of.values():
+            for listener in others:
+                listener.end()
