@@ -132,7 +132,7 @@ def test_a_folder_is_evaluated_as_a_stream(toys, functions_dir, tmp_path, capsys
         for at in range(60):
             body = toys.picture(int(rng.integers(4)), at // 2)  # some of them twice
             (tmp_path / "in" / device / f"{at}.png").write_bytes(body)
-    (tmp_path / "in" / "left" / "61.png").write_bytes(b"broken")
+    (tmp_path / "in" / "left" / "61.png").write_bytes(toys.picture(1, 1)[:60])
     found = tmp_path / "runs.json"
     args = arguments(
         evaluation, "--functions", functions_dir, "--function", "quadrants", "--inputs", tmp_path / "in", "--target",
@@ -153,7 +153,8 @@ def test_a_folder_is_evaluated_as_a_stream(toys, functions_dir, tmp_path, capsys
         pytest.param(["--function", "quadrants"], "belong together", id="no inputs"),
         pytest.param(["--function", "nothing", "--inputs", "."], "--functions", id="no function"),
         pytest.param(["--function", "quadrants", "--inputs", "nowhere"], "nowhere is not there", id="no folder"),
-        pytest.param(["--function", "devices", "--inputs", "."], "no file of kind array", id="other kind"),
+        pytest.param(["--function", "devices", "--inputs", "empty"], "holds no file", id="empty folder"),
+        pytest.param(["--function", "devices", "--inputs", "."], "none is an input of kind `array`", id="other kind"),
     ],
 )
 def test_what_cannot_be_evaluated_says_what_to_do(functions_dir, words, says, tmp_path, monkeypatch) -> None:
@@ -161,5 +162,7 @@ def test_what_cannot_be_evaluated_says_what_to_do(functions_dir, words, says, tm
     from likewise.errors import LikewiseError
 
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(LikewiseError, match=says):
         evaluation.run(arguments(evaluation, "--functions", functions_dir, *words))

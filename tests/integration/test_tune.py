@@ -94,5 +94,5 @@ def test_what_cannot_be_tuned_says_why(functions_dir: Path, functions: Path, tmp
         tune("devices", "--functions", functions_dir, "--inputs", tmp_path / "a")
     with pytest.raises(InvalidValue, match="--most is above 0"):
         tune("kinds", "--functions", functions, "--inputs", tmp_path / "a", "--most", 0)
-    with pytest.raises(InvalidValue, match="no file of kind image"):
+    with pytest.raises(InvalidValue, match="none is an input of kind `image`"):
         tune("kinds", "--functions", functions, "--inputs", tmp_path / "a")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -73,7 +72,8 @@ def processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     except OSError:
         text = ""
-    said = dict(re.findall(r"^([^\t:]+?)\s*:\s*(.*)$", text, re.MULTILINE))
+    lines = (line.partition(":") for line in text.splitlines())
+    said = {name.strip(): value.strip() for name, _, value in lines}
     name = said.get("model name") or platform.processor() or platform.machine()
     parts = [said[key] for key in ("cpu family", "model", "stepping", "CPU part") if said.get(key)]
     return f"{name} ({platform.machine()}{', ' + '-'.join(parts) if parts else ''})"
