@@ -24,10 +24,10 @@ from likewise.function.fingerprint import fingerprint, journal_id
 from likewise.function.function import Function
 from likewise.function.governor import CostLimits, WorkerBudgets, limits_of
 from likewise.function.leasing import Leasing
+from likewise.function.paging import Pager
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.sharing import key_file, sharing_of
-from likewise.function.shelf import Shelf
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
 from likewise.function.streams import Streams, unit_of
@@ -105,7 +105,7 @@ class Assembler:
         self._learning = learning_executor()
         self._budgets = WorkerBudgets(defaults.costs, defaults.account_inference, monotonic)
         self._trunks = Trunks(defaults.trunk_bytes)
-        self._shelf = Shelf(defaults.variant_bytes, executor, monotonic)
+        self._pager = Pager(defaults.variant_bytes, executor, monotonic)
         self._stream_store = StreamStore(defaults.stream_bytes)
 
     def build(self, folder: Path, version: int | None = None, generation: str = "") -> Function:
@@ -229,7 +229,7 @@ class Assembler:
         built = variants_of(rungs, labels, self._batcher)
         steps = [each.step for each in built]
         ladder = Ladder(target, self._coin, policy, steps, present=lambda at: built[at].model.present)
-        return Variants(function, built, ladder, self._shelf, lambda: runner.mean_cost_s)
+        return Variants(function, built, ladder, self._pager, lambda: runner.mean_cost_s)
 
     def _streams(
         self,

@@ -276,7 +276,7 @@ class Function:
         self.namespace.expire()
         self.tickets.sweep()
         if self.variants is not None:
-            self.variants.shelf.tend()
+            self.variants.pager.tend()
         if self.leasing is not None:
             self.leasing.tend()
         self._learn_projections()

@@ -14,8 +14,8 @@ import numpy as np
 from likewise.decision.ladder import Ladder, Step
 from likewise.decision.opinions import Opinion, opinion
 from likewise.errors import DeadlineExceeded, LikewiseError
+from likewise.function.paging import PagedModel, Pager
 from likewise.function.parts import Computation
-from likewise.function.shelf import Shelf, ShelvedModel
 from likewise.function.variant_spec import VariantSpec
 from likewise.inference.batching import Batcher
 from likewise.inference.model import OnnxModel
@@ -44,7 +44,7 @@ class Variant:
         step: Step,
         memory_bytes: int,
         tensor_of: Callable[[Asked], Tensor],
-        model: ShelvedModel,
+        model: PagedModel,
         encode: Encode,
         labels: Labels,
         batcher: Batcher | None = None,
@@ -105,17 +105,17 @@ class Variants:
     """The variants of one function, in order of cost, and the policy that decides about them."""
 
     def __init__(
-        self, function: str, variants: Sequence[Variant], ladder: Ladder, shelf: Shelf, full_cost_s: Callable[[], float]
+        self, function: str, variants: Sequence[Variant], ladder: Ladder, pager: Pager, full_cost_s: Callable[[], float]
     ) -> None:
-        """Set up. shelf: decides which are loaded; full_cost_s: returns what a full inference takes."""
+        """Set up. pager: decides which are loaded; full_cost_s: returns what a full inference takes."""
         self._function = function
         self._variants = variants
         self.ladder = ladder
-        self.shelf = shelf
+        self.pager = pager
         for at, each in enumerate(variants):
             each.reached = partial(ladder.reached, at)
             each.saved_s = partial(_saved_s, ladder, at, full_cost_s)
-        shelf.put(variants)
+        pager.put(variants)
 
     def __iter__(self) -> Any:
         return iter(self._variants)
@@ -210,7 +210,7 @@ def variants_of(
     for spec, found, load in rungs:
         assert isinstance(found.model, OnnxModel)
         step = Step(spec.name, spec.cost, spec.agreement)
-        model = ShelvedModel(found.model, load)
+        model = PagedModel(found.model, load)
         quick = spec.takes == "key" or _is_quick(found.model, model.one)
         tensor_of = _key_of if spec.takes == "key" else _tensor_of(found)
         batcher = None if quick else queue(replace(found, model=model))

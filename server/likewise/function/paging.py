@@ -19,7 +19,7 @@ from likewise.errors import LikewiseError, ModelFailed
 from likewise.inference.model import OnnxModel
 from likewise.types import Clock, Tensor
 
-_log = logging.getLogger("likewise.function.shelf")
+_log = logging.getLogger("likewise.function.paging")
 
 PERIOD_S = 5.0
 """Time between two looks at what is worth its room."""
@@ -29,7 +29,7 @@ RATE = 0.3
 """Weight of the newest period in how often a variant is reached."""
 
 
-class ShelvedModel:
+class PagedModel:
     """A model that may be dropped and loaded again. A `likewise.ports.Model`."""
 
     def __init__(self, model: OnnxModel, load: Callable[[], OnnxModel]) -> None:
@@ -69,10 +69,10 @@ class ShelvedModel:
         self._take(self._load())
 
 
-class Shelved(Protocol):
-    """What stands on the shelf."""
+class Pageable(Protocol):
+    """A variant as the pager sees it."""
 
-    model: ShelvedModel
+    model: PagedModel
     memory_bytes: int
     reached_per_s: float
 
@@ -83,7 +83,7 @@ class Shelved(Protocol):
         """Return the seconds of full inference that it saves each time that it is reached."""
 
 
-class Shelf:
+class Pager:
     """The variants of all functions of a worker. Belongs to one event loop; loading happens elsewhere."""
 
     def __init__(self, limit_bytes: int, executor: Executor, clock: Clock) -> None:
@@ -91,7 +91,7 @@ class Shelf:
         self._limit = limit_bytes
         self._executor = executor
         self._clock = clock
-        self._all: WeakSet[Shelved] = WeakSet()
+        self._all: WeakSet[Pageable] = WeakSet()
         self._counts: dict[int, int] = {}
         self._at = clock()
         self._loading: Future[None] | None = None
@@ -101,7 +101,7 @@ class Shelf:
         """What those that are loaded take, as stated."""
         return sum(each.memory_bytes for each in self._all if each.model.present)
 
-    def put(self, variants: Sequence[Shelved]) -> None:
+    def put(self, variants: Sequence[Pageable]) -> None:
         """Take in a function's variants, which are loaded; where they do not fit, the least useful of all go."""
         for each in variants:
             self._all.add(each)
@@ -131,9 +131,9 @@ class Shelf:
         if absent:
             self._loading = self._executor.submit(self._load, max(absent, key=_benefit))
 
-    def _worthy(self) -> set[Shelved]:
+    def _worthy(self) -> set[Pageable]:
         """Return those that are to be loaded: by what they save for their bytes, as many as fit."""
-        found: set[Shelved] = set()
+        found: set[Pageable] = set()
         room = self._limit
         for each in sorted(self._all, key=lambda each: _benefit(each) * (HOLD if each.model.present else 1.0),
                            reverse=True):  # fmt: skip
@@ -143,13 +143,13 @@ class Shelf:
         return found
 
     @staticmethod
-    def _load(variant: Shelved) -> None:
+    def _load(variant: Pageable) -> None:
         try:
             variant.model.load()
         except LikewiseError as error:  # such as for want of memory; it is tried again at the next look
             _log.warning("a variant cannot be loaded: %s", error.detail)
 
 
-def _benefit(variant: Shelved) -> float:
+def _benefit(variant: Pageable) -> float:
     """Return the seconds that a variant saves per second and byte."""
     return variant.reached_per_s * variant.saved_s() / variant.memory_bytes
