@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from likewise.packing.unpacking import unpack
+from likewise_client._device.unpacking import unpack
 
 SHARED = """
 share_model = true

@@ -15,7 +15,7 @@ from likewise import compression
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.function.spec_text import read_spec
 from likewise.inference.model import OnnxModel
-from likewise.packing.unpacking import unpack
+from likewise_client._device.unpacking import unpack
 
 
 def compress(*words: object) -> int:

@@ -44,13 +44,16 @@ def decode(content: bytes, sizes: NDArray[np.uint16], lengths: NDArray[np.uint8]
     if not count:
         return np.zeros(0, np.uint8)
     symbol_of, length_of = _table(lengths)
+    last = count - LANE * (lanes - 1)
+    least = int(lengths[lengths > 0].min())
+    if (8 * sizes[:-1].astype(np.int64) < LANE * least).any() or 8 * int(sizes[-1]) < last * least:
+        raise ValueError("its lanes are cut off")  # before they cost anything
     begins = np.concatenate([[0], np.cumsum(sizes.astype(np.int64))])
     data = np.frombuffer(content + bytes(4), np.uint8).astype(np.uint32)
     words = data[:-3] << 16 | data[1:-2] << 8 | data[2:-1]  # 24 bits from each byte on
     at = begins[:-1] * 8
     end = begins[1:] * 8
     out = np.zeros((LANE, lanes), np.uint8)
-    last = count - LANE * (lanes - 1)
     for step in range(LANE if lanes > 1 else last):
         byte: Any = np.minimum(at >> 3, len(words) - 1)
         window = words[byte] >> (9 - (at & 7)).astype(np.uint32) & 0x7FFF

@@ -18,8 +18,7 @@ from likewise.compression.network import Network
 from likewise.compression.pruning import Importance
 from likewise.errors import LikewiseError, SettingsError
 from likewise.files import PUBLIC, write_atomic
-from likewise.packing.packing import pack
-from likewise.packing.unpacking import SUFFIX
+from likewise.packing.packing import SUFFIX, pack
 
 FULL = "model"
 CHOOSING = 600

@@ -13,8 +13,7 @@ from likewise.function.leasing import KeyFile
 from likewise.function.parts import Parts
 from likewise.function.preparation_spec import Preparation
 from likewise.function.spec import KeySpec
-from likewise.packing.packing import pack
-from likewise.packing.unpacking import SUFFIX
+from likewise.packing.packing import SUFFIX, pack
 
 _APART = {"kind", "labels", "alphabet", "equality", "tolerance", "iou", "similarity"}
 """Fields of results that say nothing of how outputs become a result, or are told by themselves."""

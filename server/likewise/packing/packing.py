@@ -10,8 +10,8 @@
 
 The header has `size` and `sha256` of the ONNX file, `skeleton` (bytes deflated), and `tensors`, in the order of the
 file: `at` (where its bytes stand), `count`, `width` (bytes of a number), `coding`, and `parts` (bytes of each part in
-the body). The skeleton is the ONNX file without those bytes, so unpacking needs no protobuf and gives the very same
-file. Codings:
+the body). The skeleton is the ONNX file without those bytes, so unpacking, which is the SDK's, needs no protobuf and
+gives the very same file. Codings:
 
 - `huffman`, for at most 256 different numbers: the codebook, the lengths of the codes, the bytes of each lane (uint16),
   the lanes (`huffman.py`).
@@ -37,8 +37,12 @@ from numpy.typing import NDArray
 
 from likewise.inference.protobuf import BYTES, VARINT, Span, fields
 from likewise.packing import huffman
-from likewise.packing.unpacking import HEAD, MAGIC, SKIP
 
+SUFFIX = ".lwz"
+MAGIC = b"LWZ1"
+HEAD = struct.Struct("<4sI")
+SKIP = 255
+"""The gap that no number follows."""
 MOST_SYMBOLS = 256
 FEWEST = 64
 """Bytes below which a tensor stays in the skeleton."""

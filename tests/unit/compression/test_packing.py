@@ -17,8 +17,9 @@ from likewise.compression.precision import float16
 from likewise.compression.pruning import magnitude, pruned
 from likewise.compression.sharing import coded, shared
 from likewise.packing import huffman
-from likewise.packing.packing import pack
-from likewise.packing.unpacking import HEAD, MAGIC, unpack
+from likewise.packing.packing import HEAD, MAGIC, pack
+from likewise_client._device import huffman as decoding
+from likewise_client._device.unpacking import unpack
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
@@ -61,7 +62,7 @@ def test_codes_decode_to_what_was_encoded(symbols: list[int], most: int) -> None
     given_symbols = np.array(symbols, np.uint8) % most
     lengths = huffman.code_lengths(np.bincount(given_symbols, minlength=256))
     lanes, sizes = huffman.encode(given_symbols, lengths)
-    assert np.array_equal(huffman.decode(lanes, sizes, lengths, len(symbols)), given_symbols)
+    assert np.array_equal(decoding.decode(lanes, sizes, lengths, len(symbols)), given_symbols)
 
 
 def test_codes_are_as_short_as_the_entropy_says() -> None:
@@ -79,6 +80,8 @@ def test_lengths_that_are_no_code_are_refused(lengths: list[int]) -> None:
     """Too many symbols, too few, or too long ones."""
     with pytest.raises(ValueError, match="code"):
         huffman.codes(np.array(lengths, np.uint8))
+    with pytest.raises(ValueError, match="code"):
+        decoding.codes(np.array(lengths, np.uint8))
 
 
 def test_every_cut_and_every_changed_byte_is_refused(network: Network) -> None:
@@ -138,7 +141,7 @@ def test_lanes_without_content_are_refused_before_they_take_memory() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="cut off"):
-            huffman.decode(b"", np.zeros(lanes, np.uint16), np.array([1], np.uint8), lanes * huffman.LANE)
+            decoding.decode(b"", np.zeros(lanes, np.uint16), np.array([1], np.uint8), lanes * decoding.LANE)
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from likewise.packing.packing import pack
-from likewise.packing.unpacking import unpack as unpack_there
 from likewise_client import AsyncClient, Client, Computed, InvalidInput, OnDevice, Retry
 from likewise_client import _entries as sent
 from likewise_client._device.unpacking import unpack
@@ -184,10 +183,10 @@ def test_settings_that_mean_nothing(options):
         Client(compute="moon")
 
 
-def test_both_decoders_of_packed_models_agree(functions):
+def test_what_the_server_packs_is_unpacked_on_the_device(functions):
     content = (functions / "shared" / "1" / "model.onnx").read_bytes()
     packed = pack(content)
-    assert unpack(packed) == unpack_there(packed) == content
+    assert unpack(packed) == content
     for at in range(0, len(packed), 7):
         broken = packed[:at] + bytes([packed[at] ^ 1]) + packed[at + 1 :]
         with pytest.raises(ValueError, match="it"):
