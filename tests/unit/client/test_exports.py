@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import pydoc
+import re
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_help_and_completion_know_every_method(kind: type) -> None:
         assert method.__doc__ == operation.__doc__
         parameters = inspect.signature(operation).parameters
         assert list(inspect.signature(method).parameters) == list(parameters)
-        assert f" {name}(self" in shown
+        assert re.search(rf" {name}\([\s|]*self\b", shown)  # newer Pythons break long signatures
         assert "Steps" not in str(inspect.signature(method).return_annotation)
 
 
