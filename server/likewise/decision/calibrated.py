@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable
 from math import exp, log, sqrt
 
-from likewise.decision.calibration import RECENT, Evidence, plausible
+from likewise.decision.calibration import RECENT, plausible
+from likewise.decision.checks import Evidence
 from likewise.decision.experience import Experience
 from likewise.decision.ledger import Ledger
 from likewise.decision.prices import MAX_ERROR, PRUDENCE, highest_acceptable_error

@@ -8,25 +8,28 @@ its price (with a ledger), or keeps the share of wrong answers within ε (withou
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from likewise.decision.checks import (
+    WIDTH,
+    Checks,
+    Evidence,
+    Floats,
+    error_probability,
+    fitted,
+    pack,
+    table_of,
+    unpack,
+)
 from likewise.decision.votes import Vote
 from likewise.types import Sample
 
-Evidence = tuple[float, float, float, float, float, float]
-"""Bias (1), margin, distance, homogeneity, how early it is, 1 / √(1 + requests / 10), and what the device was answered
-before: a log-likelihood ratio, see `repeats`; 0 where nothing is known of it."""
-
-
 EARLY = 10.0
 """Requests after which "early" has fallen to 0.7; it goes on falling with the square root of their number."""
-WIDTH = 6
 PRIOR: Evidence = (0.2, 6.3, -0.5, 6.5, -3.2, 0.7)
 """Weights before anything was seen, and what the fit is drawn to: the mean of fits on spoken digits and traffic signs.
 
@@ -38,8 +41,6 @@ than the 1 of independent evidence: what looks alike often comes from the same d
 CAUTION: Mapping[str, float] = {"bold": 0.7, "normal": 1.0, "strict": 1.64}
 """Strictness and its Z: standard errors that the estimate of the error is raised by."""
 
-CHECKED = 1024
-"""Ring of checked requests."""
 RECENT = 512
 """Ring of recent evidence, checked or not: the mix of requests that the bar has to hold for."""
 
@@ -57,8 +58,6 @@ _FORGET = 0.5
 _HALF_LIFE_FIT, _HALF_LIFE_ERROR, _HALF_LIFE_LEAST = 1500.0, 1000.0, 25.0
 """Half-lives in requests: in the fit, in the comparison of observed with expected errors, and the least of both."""
 
-Floats = NDArray[np.float64]
-
 
 class Calibration:
     """Weights, bar and ratio of one function and key type.
@@ -67,8 +66,7 @@ class Calibration:
     caution: Z, how many standard errors the upper bound lies above the estimate, at least 0.
     """
 
-    __slots__ = ("_at", "_caution", "_checked", "_epsilon", "_evidence", "_fresh", "_mix", "_mixed", "_pi", "_seen",
-                 "_wrong", "bar", "clock", "fresh_mix", "ratio", "weights")  # fmt: skip
+    __slots__ = ("_caution", "_checks", "_epsilon", "_mix", "_mixed", "bar", "clock", "fresh_mix", "ratio", "weights")
 
     def __init__(self, epsilon: float, caution: float) -> None:
         self._epsilon = epsilon
@@ -77,21 +75,16 @@ class Calibration:
         self.bar = math.inf
         self.ratio = 1.0
         self.clock = 0
-        self._evidence = np.zeros((CHECKED, WIDTH))
-        self._wrong = np.zeros(CHECKED)
-        self._pi = np.ones(CHECKED)
-        self._at = np.zeros(CHECKED)
-        self._seen = 0
+        self._checks = Checks()
         self._mix = np.zeros((RECENT, WIDTH))
         self._mixed = 0
-        self._fresh: list[tuple[Evidence, bool, float, int]] = []
         self.fresh_mix: list[Evidence] = []
         """Evidence of requests since the last refit; the policy appends to it directly, on its fastest path."""
 
     @property
     def samples(self) -> int:
         """Checked requests seen so far."""
-        return self._seen + len(self._fresh)
+        return self._checks.samples
 
     @property
     def mixed(self) -> int:
@@ -101,7 +94,9 @@ class Calibration:
     def weigh(self, vote: Vote, scale: float, before: float) -> tuple[int, int, Evidence, float]:
         """Return winner, its nearest slot, the evidence for it, and the log-odds that it is right.
 
-        scale: the distance that counts as usual; before: what the device's last answer says, see `Evidence`.
+        scale: the distance that counts as usual; before: what the device was answered before, a log-likelihood ratio
+        (`repeats`), 0 where nothing is known of it. The evidence is 1, margin, distance, homogeneity, how early it is,
+        1 / √(1 + requests / 10), and `before`.
         """
         label, slot, share, nearest, rival = vote
         nearest += 1e-3
@@ -119,19 +114,11 @@ class Calibration:
 
     def check(self, evidence: Evidence, wrong: bool, probability: float) -> None:
         """Remember a computed request: what was seen, whether the winner was wrong, how probable the check was."""
-        self._fresh.append((evidence, wrong, probability, self.clock))
+        self._checks.add(evidence, wrong, probability, self.clock)
 
     def absorb(self) -> None:
         """Move what came since the last refit into the rings."""
-        self._seen += max(0, len(self._fresh) - CHECKED)
-        for evidence, wrong, probability, at in self._fresh[-CHECKED:]:
-            position = self._seen % CHECKED
-            self._evidence[position] = evidence
-            self._wrong[position] = wrong
-            self._pi[position] = probability
-            self._at[position] = at
-            self._seen += 1
-        self._fresh.clear()
+        self._checks.absorb()
         recent = self.fresh_mix[-RECENT:]
         if recent:
             positions = np.arange(self._mixed, self._mixed + len(recent)) % RECENT
@@ -146,32 +133,21 @@ class Calibration:
         answers among all requests is held within ε instead.
         """
         self.absorb()
-        count = min(self._seen, CHECKED)
-        if count == 0 or self._mixed == 0:
+        if not len(self._checks) or self._mixed == 0:
             return
-        self._fit_weights(count)
-        self._set_bar(count, max_error)
+        self._fit_weights()
+        self._set_bar(max_error)
 
-    def _decay(self, count: int, half_life: float) -> Floats:
+    def _decay(self, half_life: float) -> Floats:
         half_life = max(_HALF_LIFE_LEAST, min(half_life, _FORGET * self.clock))
-        decayed: Floats = np.exp2((self._at[:count] - self.clock) / half_life)
+        decayed: Floats = np.exp2((self._checks.at - self.clock) / half_life)
         return decayed
 
-    def _fit_weights(self, count: int) -> None:
-        evidence = self._evidence[:count]
-        correct = 1.0 - self._wrong[:count]
-        importance = self._decay(count, _HALF_LIFE_FIT) * np.minimum(self._pi[:count] ** -0.5, 10.0)
-        weights = np.array(self.weights)
-        prior = np.array(PRIOR)
-        for _ in range(2):
-            right = 1.0 / (1.0 + np.exp(-np.clip(evidence @ weights, -30.0, 30.0)))
-            gradient = evidence.T @ (importance * (right - correct)) + _PULL * (weights - prior)
-            curvature = (evidence * (importance * right * (1.0 - right))[:, None]).T @ evidence
-            curvature[np.diag_indices(WIDTH)] += _PULL
-            step = np.linalg.solve(curvature, gradient)
-            length = math.sqrt(float(step @ step))
-            weights -= step if length <= 2.0 else step * (2.0 / length)
-        bias, margin, distance, homogeneity, early, before = weights.tolist()
+    def _fit_weights(self) -> None:
+        importance = self._checks.importance(self._decay(_HALF_LIFE_FIT))
+        bias, margin, distance, homogeneity, early, before = fitted(
+            self.weights, PRIOR, _PULL, self._checks, importance
+        )
         self.weights = (
             bias,
             max(margin, 0.0),
@@ -181,18 +157,18 @@ class Calibration:
             max(before, 0.0),
         )
 
-    def _set_bar(self, count: int, max_error: float | None) -> None:
+    def _set_bar(self, max_error: float | None) -> None:
         weights = np.array(self.weights)
-        checked = self._evidence[:count] @ weights
+        checked = self._checks.evidence @ weights
         order = np.argsort(-checked)
         checked = checked[order]
-        decay = self._decay(count, _HALF_LIFE_ERROR)[order]
+        decay = self._decay(_HALF_LIFE_ERROR)[order]
         mix = self._mix[: min(self._mixed, RECENT)] @ weights
         if max_error is not None:  # each hit is judged by itself: the bar may stand at what was computed, too
             mix = np.concatenate([mix, checked])
         mix = -np.sort(-mix)
         above = np.searchsorted(-checked, -mix, side="right")  # checked samples at or above each candidate bar
-        observed = np.concatenate([[0.0], np.cumsum(decay * self._wrong[:count][order])])[above]
+        observed = np.concatenate([[0.0], np.cumsum(decay * self._checks.wrong[order])])[above]
         expected = np.concatenate([[0.0], np.cumsum(decay * error_probability(checked))])[above]
         caution = self._caution
         upper = observed + 0.5 * caution**2 + caution * np.sqrt(observed + 0.25 * caution**2)
@@ -213,18 +189,15 @@ class Calibration:
     def state(self) -> dict[str, Any]:
         """Return weights, bar and rings, JSON-able; rings as base64 of little-endian float32."""
         self.absorb()
-        count, mixed = min(self._seen, CHECKED), min(self._mixed, RECENT)
-        table = np.column_stack([
-            self._evidence[:count], self._wrong[:count], self._pi[:count], self._at[:count] - self.clock,
-        ])  # fmt: skip
+        mixed = min(self._mixed, RECENT)
         return {
             "weights": list(self.weights),
             "bar": None if math.isinf(self.bar) else self.bar,
             "ratio": self.ratio,
             "clock": self.clock,
-            "seen": self._seen,
+            "seen": self._checks.seen,
             "mixed": self._mixed,
-            "checked": pack(table),
+            "checked": self._checks.packed(self.clock),
             "mix": pack(self._mix[:mixed]),
         }
 
@@ -234,18 +207,15 @@ class Calibration:
         bar = math.inf if state["bar"] is None else float(state["bar"])
         ratio, clock = float(state["ratio"]), int(state["clock"])
         seen, mixed = int(state["seen"]), int(state["mixed"])
-        table, mix = unpack(state["checked"], WIDTH + 3), unpack(state["mix"], WIDTH)
+        table, mix = table_of(state["checked"], seen), unpack(state["mix"], WIDTH)
         if len(weights) != WIDTH or not all(map(math.isfinite, [*weights, ratio])) or math.isnan(bar):
             raise ValueError("weights, ratio or bar out of range")
-        if len(table) != min(seen, CHECKED) or len(mix) != min(mixed, RECENT) or clock < 0:
+        if len(mix) != min(mixed, RECENT) or clock < 0:
             raise ValueError("rings of another length than their counts say")
         self.weights = (weights[0], weights[1], weights[2], weights[3], weights[4], weights[5])
-        self.bar, self.ratio, self.clock, self._seen, self._mixed = bar, ratio, clock, seen, mixed
-        self._fresh.clear()
+        self.bar, self.ratio, self.clock, self._mixed = bar, ratio, clock, mixed
+        self._checks.restore(seen, table, clock)
         self.fresh_mix.clear()
-        count = len(table)
-        self._evidence[:count], self._wrong[:count] = table[:, :WIDTH], table[:, WIDTH]
-        self._pi[:count], self._at[:count] = table[:, WIDTH + 1], table[:, WIDTH + 2] + clock
         self._mix[: len(mix)] = mix
 
 
@@ -257,23 +227,3 @@ def plausible(sample: Sample) -> bool:
         and 0.0 < sample.probability <= 1.0
         and 0.0 < sample.scale < math.inf
     )
-
-
-def error_probability(confidence: Floats) -> Floats:
-    """Return the probability of being wrong at these log-odds of being right."""
-    wrong: Floats = 1.0 / (1.0 + np.exp(np.clip(confidence, -15.0, 15.0)))
-    return wrong
-
-
-def pack(table: Floats) -> str:
-    """Return a table as base64 of little-endian float32."""
-    return base64.b64encode(np.ascontiguousarray(table, dtype="<f4").tobytes()).decode("ascii")
-
-
-def unpack(text: str, width: int) -> Floats:
-    """Return what `pack` was given. Raises ValueError where it is none, or not all of it is finite."""
-    numbers = np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4").astype(np.float64)
-    table = numbers.reshape(-1, width)
-    if not np.isfinite(table).all():
-        raise ValueError("a ring has numbers that are not finite")
-    return table

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.decision.budget import Budget
-from likewise.decision.calibration import CAUTION, Calibration, Evidence
+from likewise.decision.calibration import CAUTION, Calibration
 from likewise.decision.charges import ChargeCheck
+from likewise.decision.checks import Evidence
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.decision.prices import FIRST_PRICE, highest_acceptable_error, price_after

@@ -16,9 +16,10 @@ from typing import Any
 
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.charges import ChargeCheck
+from likewise.decision.checks import Evidence
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
-from likewise.decision.opinions import Evidence, Opinion, OpinionCalibration
+from likewise.decision.opinions import Opinion, OpinionCalibration
 from likewise.decision.prices import MAX_ERROR, PRUDENCE, highest_acceptable_error, price_after
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Reason, Source, Verdict

@@ -13,14 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from likewise.decision.calibration import EARLY, error_probability, pack, unpack
+from likewise.decision.calibration import EARLY
+from likewise.decision.checks import WIDTH, Checks, Evidence, error_probability, fitted, table_of
 
-Evidence = tuple[float, float, float, float, float, float]
-"""Bias (1), margin, certainty, agreement with cheaper rungs, how early it is, what the device was answered before."""
-
-WIDTH = 6
-CHECKED = 1024
-"""Ring of checked opinions."""
 PRIOR: Evidence = (-0.9, 1.8, 0.9, 0.5, 2.5, 0.4)
 """Weights before anything was seen; the bias counts from the log-odds of the agreement that was measured."""
 MOST_SURE = 25.0
@@ -64,8 +59,7 @@ def opinion(scores: Sequence[float], label: int) -> Opinion:
 class OpinionCalibration:
     """Weights, scale and ratio of one variant. agreement: with the full model, as measured before, in [0, 1]."""
 
-    __slots__ = ("_at", "_certainty", "_evidence", "_fresh", "_margin", "_pi", "_prior", "_seen", "_wrong", "asked",
-                 "ratio", "weights")  # fmt: skip
+    __slots__ = ("_certainty", "_checks", "_margin", "_prior", "asked", "ratio", "weights")
 
     def __init__(self, agreement: float) -> None:
         share = min(max(agreement, 0.02), 0.98)
@@ -75,26 +69,20 @@ class OpinionCalibration:
         self.asked = 0
         """Opinions weighed so far."""
         self._margin = self._certainty = 0.0
-        self._evidence = np.zeros((CHECKED, WIDTH))
-        self._wrong = np.zeros(CHECKED)
-        self._pi = np.ones(CHECKED)
-        self._at = np.zeros(CHECKED)
-        self._seen = 0
-        self._fresh: list[tuple[Evidence, bool, float, int]] = []
+        self._checks = Checks()
 
     @property
     def samples(self) -> int:
         """Checked opinions so far."""
-        return self._seen + len(self._fresh)
+        return self._checks.samples
 
     @property
     def agreement(self) -> float:
         """Share of the last checked opinions that were right; each counts as often as it stands for; NaN: none yet."""
-        count = min(self._seen, CHECKED)
-        if not count:
+        if not len(self._checks):
             return math.nan
-        weight = 1.0 / self._pi[:count]
-        return float(1.0 - (weight @ self._wrong[:count]) / weight.sum())
+        weight = 1.0 / self._checks.probability
+        return float(1.0 - (weight @ self._checks.wrong) / weight.sum())
 
     def weigh(self, said: Opinion, agreement: float, clock: int, before: float) -> tuple[Evidence, float]:
         """Return the evidence for an opinion, and the log-odds that it is right.
@@ -115,42 +103,22 @@ class OpinionCalibration:
 
     def check(self, evidence: Evidence, wrong: bool, probability: float, clock: int) -> None:
         """Remember what a full computation said of an opinion; probability: with which it was run."""
-        self._fresh.append((evidence, wrong, probability, clock))
-
-    def _absorb(self) -> None:
-        self._seen += max(0, len(self._fresh) - CHECKED)
-        for evidence, wrong, probability, at in self._fresh[-CHECKED:]:
-            position = self._seen % CHECKED
-            self._evidence[position] = evidence
-            self._wrong[position] = wrong
-            self._pi[position] = probability
-            self._at[position] = at
-            self._seen += 1
-        self._fresh.clear()
+        self._checks.add(evidence, wrong, probability, clock)
 
     def refit(self, clock: int, max_error: float) -> None:
         """Fit the weights, then compare errors with what they say, where an opinion might be taken.
 
         max_error: highest probability of being wrong that is acceptable now.
         """
-        self._absorb()
-        count = min(self._seen, CHECKED)
-        if not count:
+        checks = self._checks
+        checks.absorb()
+        if not len(checks):
             return
-        evidence, wrong, age = self._evidence[:count], self._wrong[:count], clock - self._at[:count]
-        importance = np.exp2(-age / _HALF_LIFE_FIT) * np.minimum(self._pi[:count] ** -0.5, 10.0)
-        weights, prior = np.array(self.weights), np.array(self._prior)
-        for _ in range(2):
-            right = 1.0 / (1.0 + np.exp(-np.clip(evidence @ weights, -30.0, 30.0)))
-            gradient = evidence.T @ (importance * (right - 1.0 + wrong)) + _PULL * (weights - prior)
-            curvature = (evidence * (importance * right * (1.0 - right))[:, None]).T @ evidence
-            curvature[np.diag_indices(WIDTH)] += _PULL
-            step = np.linalg.solve(curvature, gradient)
-            length = math.sqrt(float(step @ step))
-            weights -= step if length <= 2.0 else step * (2.0 / length)
-        bias, margin, certainty, agreement, early, before = weights.tolist()
+        wrong, age = checks.wrong, clock - checks.at
+        importance = checks.importance(np.exp2(-age / _HALF_LIFE_FIT))
+        bias, margin, certainty, agreement, early, before = fitted(self.weights, self._prior, _PULL, checks, importance)
         self.weights = (bias, margin, certainty, max(agreement, 0.0), early, max(before, 0.0))
-        z = evidence @ np.array(self.weights)
+        z = checks.evidence @ np.array(self.weights)
         error = error_probability(z)
         taken = error <= max_error
         decay = np.exp2(-age / _HALF_LIFE_ERROR)
@@ -160,16 +128,14 @@ class OpinionCalibration:
 
     def state(self) -> dict[str, Any]:
         """Return all of it, JSON-able."""
-        self._absorb()
-        count = min(self._seen, CHECKED)
-        table = np.column_stack([self._evidence[:count], self._wrong[:count], self._pi[:count], self._at[:count]])
+        self._checks.absorb()
         return {
             "weights": list(self.weights),
             "ratio": self.ratio,
             "asked": self.asked,
-            "seen": self._seen,
+            "seen": self._checks.seen,
             "usual": [self._margin, self._certainty],
-            "checked": pack(table),
+            "checked": self._checks.packed(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -177,15 +143,12 @@ class OpinionCalibration:
         weights = [float(weight) for weight in state["weights"]]
         ratio, asked, seen = float(state["ratio"]), int(state["asked"]), int(state["seen"])
         margin, certainty = (float(each) for each in state["usual"])
-        table = unpack(state["checked"], WIDTH + 3)
+        table = table_of(state["checked"], seen)
         if len(weights) != WIDTH or not all(map(math.isfinite, [*weights, ratio, margin, certainty])):
             raise ValueError("weights, ratio or usual figures out of range")
-        if len(table) != min(seen, CHECKED) or asked < 0 or not _LEAST <= ratio <= _MOST:
-            raise ValueError("a ring of another length than its count says, or a ratio out of range")
+        if asked < 0 or not _LEAST <= ratio <= _MOST:
+            raise ValueError("a count or a ratio out of range")
         self.weights = (weights[0], weights[1], weights[2], weights[3], weights[4], weights[5])
-        self.ratio, self.asked, self._seen = ratio, asked, seen
+        self.ratio, self.asked = ratio, asked
         self._margin, self._certainty = margin, certainty
-        self._fresh.clear()
-        count = len(table)
-        self._evidence[:count], self._wrong[:count] = table[:, :WIDTH], table[:, WIDTH]
-        self._pi[:count], self._at[:count] = table[:, WIDTH + 1], table[:, WIDTH + 2]
+        self._checks.restore(seen, table)

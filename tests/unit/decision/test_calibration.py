@@ -9,7 +9,8 @@ import random
 import numpy as np
 import pytest
 
-from likewise.decision.calibration import CHECKED, PRIOR, RECENT, WIDTH, Calibration, Evidence, error_probability
+from likewise.decision.calibration import PRIOR, RECENT, Calibration
+from likewise.decision.checks import CHECKED, WIDTH, Evidence, error_probability
 
 
 def feed(calibration: Calibration, count: int, error: float, seed: int = 0) -> None:
