@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -85,7 +86,7 @@ def _paged(
     return Method(operation, paged=True)
 
 
-class Methods(Generic[Answered, Inserting]):
+class Methods(ABC, Generic[Answered, Inserting]):
     """What can be asked of both clients. A client says how a function that returns steps, or pages, is carried out."""
 
     _operations: Operations
@@ -180,15 +181,15 @@ class Methods(Generic[Answered, Inserting]):
                 setattr(cls, name, declared.described(make(declared.operation)))
 
     @staticmethod
+    @abstractmethod
     def _method(operation: Callable[..., Steps[Any]]) -> Callable[..., Any]:
         """Return the method that carries out an operation of the client's `Operations`."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _pages(operation: Callable[..., Pages]) -> Callable[..., Any]:
         """Return the method that yields the entries of an operation's pages."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _doing(self, steps: Callable[[Any], Steps[Any]]) -> Callable[[Any], Any]:
         """Return the function of one argument that carries out the steps for it."""
-        raise NotImplementedError

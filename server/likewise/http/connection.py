@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 from uvicorn.config import Config
@@ -28,7 +29,7 @@ _NO_ROOM = "The bodies that arrive at once take more memory than max_held_bytes 
 log = logging.getLogger("likewise.http")
 
 
-class HttpConnection(OutputSide, TakesTurns):
+class HttpConnection(OutputSide, TakesTurns, ABC):
     """One connection. A subclass says how requests are answered, in `begin_request` and `end_request`."""
 
     def __init__(
@@ -62,17 +63,17 @@ class HttpConnection(OutputSide, TakesTurns):
 
     # ── how a request is answered ──────────────────────────────────────────────────────────────────────────
 
+    @abstractmethod
     def begin_request(self, data: bytes, at: int, end: int) -> framing.Body:
         """Take the head in data[at:end] and return the body to be received. Raises LikewiseError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_piece(self, piece: bytes) -> None:
         """Take a piece of the body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end_request(self) -> None:
         """Answer, now that the request is whole: with `respond`, at once or from a task."""
-        raise NotImplementedError
 
     # ── the transport ──────────────────────────────────────────────────────────────────────────────────────
 
