@@ -180,8 +180,7 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
             self.settle()
         elif self.exchange is not None:  # no more will come
             self.exchange.lose()
-            self.body = None
-            self.deadline = math.inf
+            self.body, self.deadline = None, math.inf
         else:
             self.refuse(BadRequest("The connection ended before the request did."))
 
@@ -309,7 +308,8 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
         if self._closing:
             return
         if self.exchange is not None and self.exchange.started:
-            return self.abort()
+            self.abort()
+            return
         self.give_up()
         self.keep_alive = False
         self.respond(*render(error))
