@@ -29,10 +29,11 @@ class Listeners:
 
     def __init__(self) -> None:
         self._of: dict[str, dict[Listener, None]] = {}
+        self._count = 0
         self._stopping = False
 
     def __len__(self) -> int:
-        return sum(map(len, self._of.values()))
+        return self._count
 
     def join(self, account: str, limit: int) -> Listener:
         """Return a place, to be left again. limit: places in all.
@@ -49,6 +50,7 @@ class Listeners:
             oldest.end()
         listener = Listener(account)
         self._of.setdefault(account, {})[listener] = None
+        self._count += 1
         if self._stopping:
             listener.end()
         return listener
@@ -56,7 +58,9 @@ class Listeners:
     def leave(self, listener: Listener) -> None:
         """Free a place; one may leave twice."""
         others = self._of.get(listener.account, {})
-        others.pop(listener, None)
+        if listener in others:
+            del others[listener]
+            self._count -= 1
         if not others:
             self._of.pop(listener.account, None)
 
