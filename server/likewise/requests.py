@@ -118,6 +118,8 @@ class Asked:
     """Its neighbors, once they were looked up."""
     offered: Any = field(default=None, init=False)
     """What its stream has for it; the streams' business."""
+    opinions_s: float = field(default=0.0, init=False)
+    """What variants took of it that nobody has accounted for yet."""
     read_s: float = field(default=-1.0, init=False)
     lookup_s: float = field(default=-1.0, init=False)
     decide_s: float = field(default=-1.0, init=False)

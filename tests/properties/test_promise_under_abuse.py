@@ -83,7 +83,9 @@ class WorldRunner:
         self.script = "compute"
         self.hanging: list[asyncio.Future[None]] = []
 
-    async def run(self, value: Input, *, probe: bool, within_s: float = float("inf")) -> tuple[Result, float]:
+    async def run(
+        self, value: Input, *, probe: bool, within_s: float = float("inf"), account: str = ""
+    ) -> tuple[Result, float]:
         assert isinstance(value, Array)
         if self.script == "refuse" and not probe:
             raise Overloaded("full")

@@ -199,7 +199,9 @@ class Function:
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
         assert asked.value is not None
-        found = await self.runner.run(asked.halfway or asked.value, probe=probe, within_s=asked.left_s)
+        found = await self.runner.run(
+            asked.halfway or asked.value, probe=probe, within_s=asked.left_s, account=asked.account
+        )
         if self.governor is not None:
             self.governor.charge(asked.account, found[1])
         return found

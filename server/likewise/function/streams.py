@@ -89,7 +89,8 @@ class Streams:
         if self._failed:
             return
         account = asked.session.account if asked.session is not None else ""
-        stream = self._store.get((self._function, account, tag.name))
+        place = self._function, account, tag.name
+        stream = self._store.get(place)
         async with stream.turn(tag) as next_one:
             if not next_one:
                 return
@@ -107,7 +108,7 @@ class Streams:
                 stream.method = None
                 return
             finally:
-                self._store.settle(stream)
+                self._store.settle(place, stream)
             if found is not None:
                 frame, result = found
                 self._work = frame.work if math.isnan(self._work) else self._work + RATE * (frame.work - self._work)

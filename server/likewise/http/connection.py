@@ -104,13 +104,7 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
         self.ready = False
         if self._closing:
             return False
-        if self.exchange is not None and self.body is not None:
-            self.exchange.lose()
-            self.body = None
-            self.deadline = math.inf
-        elif self.body is not None or self._in_head:
-            self.refuse(BadRequest("The connection ended before the request did."))
-        elif self.task is not None:
+        if self.task is not None and self.body is None:
             self._watch(self.exchange is not None and self.exchange.started)
         else:
             self._advance()
@@ -180,8 +174,16 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
             self.refuse(error if isinstance(error, LikewiseError) else unexpected(error))
         finally:
             self._advancing = self.has_turn = False
-        if not self._blocked:
+        if self._blocked:
+            return
+        if not (self._ended and (self.body is not None or self._in_head)):
             self.settle()
+        elif self.exchange is not None:  # no more will come
+            self.exchange.lose()
+            self.body = None
+            self.deadline = math.inf
+        else:
+            self.refuse(BadRequest("The connection ended before the request did."))
 
     def take_turn(self) -> None:
         """Begin what waited."""
@@ -307,8 +309,7 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
         if self._closing:
             return
         if self.exchange is not None and self.exchange.started:
-            self.abort()
-            return
+            return self.abort()
         self.give_up()
         self.keep_alive = False
         self.respond(*render(error))

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from likewise.errors import Overloaded
+from likewise.shares import Shares
 
 
 @dataclass(slots=True, eq=False)
@@ -28,12 +29,20 @@ class Listeners:
     """All streams of changes of a worker. Belongs to one event loop."""
 
     def __init__(self) -> None:
+<<<<<<< HEAD
         self._of: dict[str, dict[Listener, None]] = {}
         self._count = 0
         self._stopping = False
 
     def __len__(self) -> int:
         return self._count
+=======
+        self._all: Shares[Listener] = Shares()
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return len(self._all)
+>>>>>>> h/attack
 
     def join(self, account: str, limit: int) -> Listener:
         """Return a place, to be left again. limit: places in all.
@@ -42,31 +51,35 @@ class Listeners:
         than this one would have then. Raises Overloaded.
         """
         if len(self) >= limit:
-            most = max(self._of, key=lambda name: len(self._of[name]), default="")
-            if limit == 0 or len(self._of[most]) <= len(self._of.get(account, ())) + 1:
+            if limit == 0 or self._all.of(self._all.greediest()) <= self._all.of(account) + 1:
                 raise Overloaded(f"{len(self)} devices follow changes here already, the limit; ask again later.")
-            oldest = next(iter(self._of[most]))
-            self.leave(oldest)
-            oldest.end()
+            self._all.give_up()[1].end()
         listener = Listener(account)
+<<<<<<< HEAD
         self._of.setdefault(account, {})[listener] = None
         self._count += 1
+=======
+        self._all.add(account, listener)
+>>>>>>> h/attack
         if self._stopping:
             listener.end()
         return listener
 
     def leave(self, listener: Listener) -> None:
         """Free a place; one may leave twice."""
+<<<<<<< HEAD
         others = self._of.get(listener.account, {})
         if listener in others:
             del others[listener]
             self._count -= 1
         if not others:
             self._of.pop(listener.account, None)
+=======
+        self._all.remove(listener.account, listener)
+>>>>>>> h/attack
 
     def stop(self) -> None:
         """End all streams, those that come later, too: the server stops, and does not wait for them."""
         self._stopping = True
-        for others in self._of.values():
-            for listener in others:
-                listener.end()
+        for listener in self._all:
+            listener.end()
