@@ -309,10 +309,11 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
         if self._closing:
             return
         if self.exchange is not None and self.exchange.started:
-            return self.abort()
-        self.give_up()
-        self.keep_alive = False
-        self.respond(*render(error))
+            self.abort()
+        else:
+            self.give_up()
+            self.keep_alive = False
+            self.respond(*render(error))
 
     def make_room(self) -> None:
         """Give up the body that is being received, for others."""

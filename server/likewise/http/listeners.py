@@ -29,20 +29,11 @@ class Listeners:
     """All streams of changes of a worker. Belongs to one event loop."""
 
     def __init__(self) -> None:
-<<<<<<< HEAD
-        self._of: dict[str, dict[Listener, None]] = {}
-        self._count = 0
-        self._stopping = False
-
-    def __len__(self) -> int:
-        return self._count
-=======
         self._all: Shares[Listener] = Shares()
         self._stopping = False
 
     def __len__(self) -> int:
         return len(self._all)
->>>>>>> h/attack
 
     def join(self, account: str, limit: int) -> Listener:
         """Return a place, to be left again. limit: places in all.
@@ -55,28 +46,14 @@ class Listeners:
                 raise Overloaded(f"{len(self)} devices follow changes here already, the limit; ask again later.")
             self._all.give_up()[1].end()
         listener = Listener(account)
-<<<<<<< HEAD
-        self._of.setdefault(account, {})[listener] = None
-        self._count += 1
-=======
         self._all.add(account, listener)
->>>>>>> h/attack
         if self._stopping:
             listener.end()
         return listener
 
     def leave(self, listener: Listener) -> None:
         """Free a place; one may leave twice."""
-<<<<<<< HEAD
-        others = self._of.get(listener.account, {})
-        if listener in others:
-            del others[listener]
-            self._count -= 1
-        if not others:
-            self._of.pop(listener.account, None)
-=======
         self._all.remove(listener.account, listener)
->>>>>>> h/attack
 
     def stop(self) -> None:
         """End all streams, those that come later, too: the server stops, and does not wait for them."""
