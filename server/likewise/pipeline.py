@@ -157,7 +157,10 @@ class Pipeline(Climber):
         if control.no_store:
             return self._turn_away(fn)
         asked = Asked(key_type or fn.key_type, key, session, control, perf_counter(), fn.tickets.allowance(session))
-        return self._hand_out(fn, asked, fn.neighbors.offer(asked))
+        verdict = fn.neighbors.offer(asked)
+        if control is NO_CONTROL and verdict.source is not _NONE:
+            return self._reuse(fn, asked, verdict, _HIT)
+        return self._hand_out(fn, asked, verdict)
 
     async def lookup_input(
         self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None

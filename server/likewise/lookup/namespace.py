@@ -276,7 +276,8 @@ class Namespace:
 
         One call for all that a hit needs. Raises UnknownEntry for a free slot.
         """
-        result, columns, now = self.result(slot), self._columns, self._clock()
+        columns, now = self._columns, self._clock()
+        result = self._store.result(slot) or self.result(slot)
         columns.uses_of[slot] += 1
         self._eviction.touched(slot)
         age_s, ttl_s = now - columns.created_of[slot], columns.expires_of[slot] - now
