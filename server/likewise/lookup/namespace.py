@@ -55,9 +55,9 @@ class Namespace:
 
         function: what records of it carry: `name@version`, and behind `#` what tells its results from others.
         key_types: dimension by name. capacity_bytes: keys, results and tags. ttl_s: how long entries live that do not
-        say so themselves. index_kind: one for all, or by key type.
-        index_options: given to every index, such as background=False. precision: of keys held, by key type, where it
-        is not float32. monotonic: what deadlines and ages go by, since nobody can set it; None: the clock.
+        say so themselves. index_kind: one for all, or by key type. index_options: given to every index, such as
+        background=False. precision: of keys held, by key type, where it is not float32. monotonic: what deadlines and
+        ages go by, since nobody can set it; None: the clock.
         Raises InvalidValue for what cannot be used.
         """
         if not key_types or capacity_bytes < 1 or not ttl_s > 0:
