@@ -281,13 +281,8 @@ class Namespace:
         columns.uses_of[slot] += 1
         self._eviction.touched(slot)
         age_s, ttl_s = now - columns.created_of[slot], columns.expires_of[slot] - now
-        return (
-            result,
-            columns.id_of[slot],
-            age_s if age_s > 0.0 else 0.0,
-            ttl_s if ttl_s > 0.0 else 0.0,
-            columns.cost_of[slot],
-        )
+        age_s, ttl_s = age_s if age_s > 0.0 else 0.0, ttl_s if ttl_s > 0.0 else 0.0
+        return result, columns.id_of[slot], age_s, ttl_s, columns.cost_of[slot]
 
     def entry(self, slot: int) -> Entry:
         """Return everything kept of an entry. Raises UnknownEntry for a free slot."""
