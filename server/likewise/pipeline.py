@@ -67,9 +67,8 @@ class Pipeline(Climber):
 
         What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        if control.stream is not None or not fn.reader.is_small(media_type, body):
-            return self.answer(fn, media_type, body, control, session)
-        return self._climb(fn, fn.reader.read_now(media_type, body, control, session))
+        asked = fn.reader.read_small(media_type, body, control, session) if control.stream is None else None
+        return self.answer(fn, media_type, body, control, session) if asked is None else self._climb(fn, asked)
 
     def _climb(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
         if asked.control.no_store:

@@ -166,9 +166,8 @@ class Function:
 
     def keys(self, asked: Asked) -> dict[str, Key]:
         """Return one key for each key type of a raw input; the primary one is at hand already."""
-        assert asked.value is not None
         return {
-            name: asked.key if name == self.key_type else key_type.extract(asked.value)
+            name: asked.key if name == self.key_type else key_type.extract(asked.decoded())
             for name, key_type in self.key_types.items()
         }
 
@@ -198,9 +197,8 @@ class Function:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
-        assert asked.value is not None
         found = await self.runner.run(
-            asked.halfway or asked.value, probe=probe, within_s=asked.left_s, account=asked.account
+            asked.halfway or asked.decoded(), probe=probe, within_s=asked.left_s, account=asked.account
         )
         if self.governor is not None:
             self.governor.charge(asked.account, found[1])
