@@ -179,8 +179,7 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
             self.settle()
         elif self.exchange is not None:  # no more will come
             self.exchange.lose()
-            self.body = None
-            self.deadline = math.inf
+            self.body, self.deadline = None, math.inf
         else:
             self.refuse(BadRequest("The connection ended before the request did."))
 
@@ -309,10 +308,10 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
             return
         if self.exchange is not None and self.exchange.started:
             self.abort()
-        else:
-            self.give_up()
-            self.keep_alive = False
-            self.respond(*render(error))
+            return
+        self.give_up()
+        self.keep_alive = False
+        self.respond(*render(error))
 
     def make_room(self) -> None:
         """Give up the body that is being received, for others."""
