@@ -21,8 +21,8 @@ class LeaseSettings:
         group="Leases of devices",
     )
     lease_tokens: float = row(
-        3.0,
-        "Tokens of an account's ledger in one lease, at most; 3 make one in four would-be hits of a device a probe.",
+        10.0,
+        "Tokens of an account's ledger in one lease, at most; 10 make one in eleven would-be hits of a device a probe.",
         minimum=0,
         maximum=1000,
     )

@@ -74,7 +74,7 @@ class Defaults:
     trunk_bytes: int = 64 << 20
     ticket_prefix: str = ""
     lease_s: float = 60.0
-    lease_tokens: float = 3.0
+    lease_tokens: float = 10.0
     lease_most_tokens: float = 19.0
     max_leases: int = 1024
     max_account_leases: int = 256
