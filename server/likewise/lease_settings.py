@@ -32,6 +32,13 @@ class LeaseSettings:
         minimum=0,
         maximum=1000,
     )
+    lease_prefetch: int = row(
+        6,
+        "Entries that an answer brings a device beside its own, where it has room: near ones, and those used most; 0: "
+        "none.",
+        minimum=0,
+        maximum=64,
+    )
     max_leases: int = row(1024, "Leases of each function at once; a device gets no lease beyond.", minimum=1)
     max_account_leases: int = row(
         256, "Leases of each function that the devices of one account may have at once.", minimum=1

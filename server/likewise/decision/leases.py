@@ -33,7 +33,7 @@ GROWTH = 0.5
 """Tokens by which a lease has to be able to grow before it does."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Purse:
     """What one device earned by its reports, for its own leases alone."""
 
