@@ -91,6 +91,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
             lease_s=settings.lease_s,
             lease_tokens=settings.lease_tokens,
             lease_most_tokens=settings.lease_most_tokens,
+            lease_prefetch=settings.lease_prefetch,
             max_leases=settings.max_leases,
             max_account_leases=settings.max_account_leases,
             ticket_prefix=place.prefix if place else "",

@@ -75,8 +75,9 @@ class Defaults:
     trunk_bytes: int = 64 << 20
     ticket_prefix: str = ""
     lease_s: float = 60.0
-    lease_tokens: float = 3.0
+    lease_tokens: float = 10.0
     lease_most_tokens: float = 19.0
+    lease_prefetch: int = 6
     max_leases: int = 1024
     max_account_leases: int = 256
 
@@ -289,6 +290,7 @@ class Assembler:
             monotonic,
             exact=spec.model.deterministic if spec.model else False,
             key_file=key_file(spec.keys[0], parts),
+            prefetch=defaults.lease_prefetch,
         )
 
     def _runner(self, computation: Computation) -> ModelRunner:

@@ -241,10 +241,12 @@ class Function:
     def claimed(self, verdict: Verdict, claim: Claim) -> Verdict:
         """Return a verdict as that of a probe which a device makes by its lease.
 
-        Unless the policy probes it as well, no ledger earns by it: so nobody buys tokens with probes.
+        Unless the policy probes it as well, no ledger earns by it, only the leases of its device: so nobody buys tokens
+        with probes that others pay with.
         """
         claim.taken = True
         if verdict.charge:
+            claim.earns = False  # the ledger does
             return replace(verdict, claim=claim)
         if verdict.reuse:
             verdict = self.observe(verdict)
