@@ -208,10 +208,15 @@ class Settings(LeaseSettings, BudgetSettings):
         unit="bytes",
         minimum=0,
     )
-
     inline_values: int = row(
         1 << 18,
         "Inputs that decode to more numbers than this are handed to a thread, however short they are.",
+        minimum=0,
+    )
+    seen_bytes: int = row(
+        4 << 20,
+        "Memory of each function for keys of the latest inputs up to inline_bytes: the same bytes are not read again.",
+        unit="bytes",
         minimum=0,
     )
 

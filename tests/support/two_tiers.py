@@ -57,7 +57,7 @@ class TwoTiers:
         if self.journal:
             self.budget.ledger().restore(json.loads(self.journal))
         self.leases = Leases(
-            self.budget, EPSILON, lambda: f"lease-{next(self._ids)}", seconds=TTL_S, grace_s=2.0, tokens=3.0, most=9.0
+            self.budget, EPSILON, lambda: f"lease-{next(self._ids)}", seconds=TTL_S, grace_s=2.0, tokens=5.0, most=9.0
         )
         self._note()
 
@@ -140,6 +140,7 @@ class TwoTiers:
             assert claim is not None
             claim.settle(WRONG if wrong else RIGHT)
             verdict = claim.verdict
+            self.served += 1  # its answer earned, for this device's leases
             self.caught.append(wrong)
         elif not probe:
             false = self.reuse(wrong)

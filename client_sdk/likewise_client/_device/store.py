@@ -65,6 +65,11 @@ class Store:
         return len(self._exact)
 
     @property
+    def room(self) -> int:
+        """How many more entries there is room for."""
+        return self._max_entries - self._count if self.bytes < self._max_bytes else 0
+
+    @property
     def dimension(self) -> int:
         """Length of the keys; 0 while there are none."""
         return int(self._keys.shape[1])

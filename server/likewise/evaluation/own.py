@@ -143,7 +143,7 @@ class Subject:
                     value, signature = self.read(record)
                 except LikewiseError as error:
                     skipped["could not be read"] += 1
-                    first = first or error.detail
+                    first = first or f"{inputs.name(place)}: {error.detail.rstrip('.')}"
                     continue
                 waiting.append((place, record, value, signature))
                 size += value.size_bytes

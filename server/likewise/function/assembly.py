@@ -65,6 +65,7 @@ class Defaults:
     max_elements: int = 4_000_000
     inline_bytes: int = 16 << 10
     inline_values: int = 1 << 18
+    seen_bytes: int = 4 << 20
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
     stream_bytes: int = 1 << 30
@@ -74,8 +75,9 @@ class Defaults:
     trunk_bytes: int = 64 << 20
     ticket_prefix: str = ""
     lease_s: float = 60.0
-    lease_tokens: float = 3.0
+    lease_tokens: float = 10.0
     lease_most_tokens: float = 19.0
+    lease_prefetch: int = 6
     max_leases: int = 1024
     max_account_leases: int = 256
 
@@ -186,6 +188,7 @@ class Assembler:
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
+                seen_bytes=defaults.seen_bytes,
                 begin=layer.begin if isinstance(layer, LayerExtractor) else None,
             ),
             namespace=namespace,
@@ -287,6 +290,7 @@ class Assembler:
             monotonic,
             exact=spec.model.deterministic if spec.model else False,
             key_file=key_file(spec.keys[0], parts),
+            prefetch=defaults.lease_prefetch,
         )
 
     def _runner(self, computation: Computation) -> ModelRunner:

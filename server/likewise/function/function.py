@@ -166,9 +166,8 @@ class Function:
 
     def keys(self, asked: Asked) -> dict[str, Key]:
         """Return one key for each key type of a raw input; the primary one is at hand already."""
-        assert asked.value is not None
         return {
-            name: asked.key if name == self.key_type else key_type.extract(asked.value)
+            name: asked.key if name == self.key_type else key_type.extract(asked.decoded())
             for name, key_type in self.key_types.items()
         }
 
@@ -198,9 +197,8 @@ class Function:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
-        assert asked.value is not None
         found = await self.runner.run(
-            asked.halfway or asked.value, probe=probe, within_s=asked.left_s, account=asked.account
+            asked.halfway or asked.decoded(), probe=probe, within_s=asked.left_s, account=asked.account
         )
         if self.governor is not None:
             self.governor.charge(asked.account, found[1])
@@ -243,10 +241,12 @@ class Function:
     def claimed(self, verdict: Verdict, claim: Claim) -> Verdict:
         """Return a verdict as that of a probe which a device makes by its lease.
 
-        Unless the policy probes it as well, no ledger earns by it: so nobody buys tokens with probes.
+        Unless the policy probes it as well, no ledger earns by it, only the leases of its device: so nobody buys tokens
+        with probes that others pay with.
         """
         claim.taken = True
         if verdict.charge:
+            claim.earns = False  # the ledger does
             return replace(verdict, claim=claim)
         if verdict.reuse:
             verdict = self.observe(verdict)

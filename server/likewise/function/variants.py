@@ -79,8 +79,7 @@ class Variant:
     async def later(self, asked: Asked) -> Said:
         """Return its answer from a worker. Raises LikewiseError."""
         assert self._batcher is not None
-        assert asked.value is not None
-        (scores, *_), cost_s = await self._batcher.infer(asked.value, within_s=asked.left_s, account=asked.account)
+        (scores, *_), cost_s = await self._batcher.infer(asked.decoded(), within_s=asked.left_s, account=asked.account)
         return self._said(asked, scores, cost_s)
 
     def _said(self, asked: Asked, scores: Tensor, cost_s: float) -> Said:
@@ -229,8 +228,7 @@ def _key_of(asked: Asked) -> Tensor:
 
 def _tensor_of(computation: Computation) -> Callable[[Asked], Tensor]:
     def tensor_of(asked: Asked) -> Tensor:
-        assert asked.value is not None
-        return computation.prepare(asked.value)
+        return computation.prepare(asked.decoded())
 
     return tensor_of
 

@@ -53,8 +53,7 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
         self.body: framing.Body | None = None
         """What is being received."""
         self._input = b""
-        self._at = 0  # what of it has been taken
-        self._looked = 0  # bytes of a head in which its end was looked for
+        self._at = self._looked = 0  # bytes of it that were taken; of a head in which its end was looked for
         self._in_head = False
         self._body_since = 0.0
         self._body_bytes = 0  # of the request under way

@@ -111,11 +111,21 @@ class Graph:
         tensor = helper.make_tensor_value_info(cut, TensorProto.FLOAT, [self._batch, *shape])
         return self._part(self._needed([cut], ()), self._model.graph.input, [key, tensor], nodes, weights)
 
-    def after(self, cut: str, shape: Sequence[int]) -> bytes:
-        """Return the model from a cut on: from the tensor there to the model's own outputs."""
+    def after(self, cut: str, shape: Sequence[int], *, through_pool: bool = False) -> bytes:
+        """Return the model from a cut on: from the tensor there to the model's own outputs.
+
+        through_pool: the tensor goes through a pooling of single pixels first, which leaves it as it is. ONNX Runtime
+        computes convolutions in a layout of its own, into which it brings what a convolution reads, but not what is
+        added to its result; where that is the tensor, sums are no longer computed with their convolutions. It brings
+        the result of a pooling into it.
+        """
         outputs = list(self._model.graph.output)
-        tensor = helper.make_tensor_value_info(cut, TensorProto.FLOAT, [self._batch, *shape])
-        return self._part(self._needed([each.name for each in outputs], {cut}), [tensor], outputs)
+        nodes = self._needed([each.name for each in outputs], {cut})
+        given = f"{_MADE}given" if through_pool else cut
+        tensor = helper.make_tensor_value_info(given, TensorProto.FLOAT, [self._batch, *shape])
+        if through_pool:
+            nodes.insert(0, helper.make_node("AveragePool", [given], [cut], kernel_shape=[1] * (len(shape) - 1)))
+        return self._part(nodes, [tensor], outputs)
 
     @property
     def _batch(self) -> int | str:

@@ -77,14 +77,12 @@ def test_codes_are_as_short_as_the_entropy_says() -> None:
     assert lengths.max() <= huffman.MAX_BITS
     shares = counts / counts.sum()
     assert (shares * lengths).sum() <= -(shares * np.log2(shares)).sum() + 1
-    huffman.codes(lengths)  # whole
+    assert sum(0.5 ** lengths.astype(float)) == 1  # a whole code
 
 
 @pytest.mark.parametrize("lengths", [[], [0, 0], [1, 1, 1], [2, 2, 2], [16, 16], [1, 2]])
 def test_lengths_that_are_no_code_are_refused(lengths: list[int]) -> None:
     """Too many symbols, too few, or too long ones."""
-    with pytest.raises(ValueError, match="code"):
-        huffman.codes(np.array(lengths, np.uint8))
     with pytest.raises(ValueError, match="code"):
         decoding.decode([decoding.Coded(b"\0", np.ones(1, np.uint16), np.array(lengths, np.uint8), 1)])
 
