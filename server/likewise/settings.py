@@ -106,7 +106,10 @@ class Settings(LeaseSettings, BudgetSettings):
         minimum=1 << 16,
     )
     capture_pending_bytes: int = row(
-        16 * _MIB, "Requests that wait to be recorded; more are left out and counted.", unit="bytes", minimum=1 << 16
+        16 * _MIB,
+        "Requests that wait to be recorded; more are left out and counted. Those of one access key leave a fifth to others.",
+        unit="bytes",
+        minimum=1 << 16,
     )
 
     accuracy_target: float = row(
@@ -159,7 +162,8 @@ class Settings(LeaseSettings, BudgetSettings):
     )
     stream_bytes: int = row(
         1024 * _MIB,
-        "Memory for the state of streams, over all functions of a worker; the one not used for longest starts anew.",
+        "Memory for the state of streams, over all functions of a worker; beyond, one of the account that has most starts "
+        "anew.",
         unit="bytes",
         minimum=1 << 20,
     )
@@ -293,7 +297,7 @@ class Settings(LeaseSettings, BudgetSettings):
     max_devices: int = row(
         10_000,
         "Devices of each function whose last answer is remembered, as evidence for the next; beyond, the one known "
-        "longest is forgotten.",
+        "longest is forgotten, of the account that has most.",
         minimum=1,
     )
 
