@@ -8,7 +8,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from likewise.clocks import monotonic
-from likewise.decision import Budget
+from likewise.decision import Budget, neighbors_read
 from likewise.decision.leases import Claim
 from likewise.errors import InvalidValue
 from likewise.events import Answered, Sink
@@ -110,7 +110,7 @@ class Function:
         self.max_body_bytes = min(max_body_bytes, spec.input.max_bytes or max_body_bytes)
         self.k = spec.reuse.neighbors
         self.reader = reader
-        self.neighbors = NearNeighbors(namespace, policies, self.k, budget)
+        self.neighbors = NearNeighbors(namespace, policies, neighbors_read(spec.reuse.policy, self.k), budget)
         self.repeats = ExactRepeats(namespace)
         self.streams = streams
         self.leasing = leasing
