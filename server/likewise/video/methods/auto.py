@@ -86,6 +86,7 @@ class Auto:
         previous, self._previous = self._previous, given
         if previous is None:
             return None
+        self._controller.rest()
         share = self._change.find(given, previous, self.thresholds._replace(mean=1e9))
         self._calm = self._calm + 1 if share < CALM else 0
         if self._calm <= self._wait:
@@ -122,6 +123,8 @@ class Auto:
         if not dirty:
             return self._answer(state, 0.0, 0.0)
         if dirty > BREAK_EVEN or self._pace > WORTH * model.plain_s > 0.0:
+            if dirty > BREAK_EVEN:
+                self._controller.cut()
             self._pace = 0.0
             self._active, self._calm = False, 0
             self._wait = min(max(1, 2 * self._wait), LONGEST_WAIT)
