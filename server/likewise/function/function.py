@@ -16,6 +16,7 @@ from likewise.function import report
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
 from likewise.function.governor import Governor
+from likewise.function.holding import Holding
 from likewise.function.key_type import KeyType
 from likewise.function.leasing import Leasing
 from likewise.function.reader import Reader
@@ -112,6 +113,7 @@ class Function:
         self.reader = reader
         self.neighbors = NearNeighbors(namespace, policies, neighbors_read(spec.reuse.policy, self.k), budget)
         self.repeats = ExactRepeats(namespace)
+        self.holding = None if runner is None or budget is None else Holding(runner, budget)
         self.streams = streams
         self.leasing = leasing
         if leasing is not None:
@@ -213,6 +215,8 @@ class Function:
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)
+        if self.holding is not None:
+            self.holding.settled()
         if verdict.claim is not None:
             verdict.claim.settle(label)
         if verdict.origin is not None and self.streams is not None:
@@ -255,6 +259,8 @@ class Function:
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""
+        if self.holding is not None:
+            self.holding.settled()
         if verdict.claim is not None:
             verdict.claim.abandon()
         if verdict.origin is not None and self.streams is not None:
