@@ -197,10 +197,10 @@ class Namespace:
                 f"The entry takes {size} bytes, all of `{self.name}` has {self.capacity_bytes}; raise its capacity."
             )
         store = self._store
-        store.columns.check(entry)
-        same = store.ids.get(entry.id)
-        if same >= 0:
-            self.remove(same)
+        crowded = store.columns.check(entry)
+        self._evictions += len(crowded)
+        for slot in (*crowded, store.ids.get(entry.id)):
+            self.remove(slot)
         self.expire(SWEPT)
         while store.count >= self.capacity_entries or store.bytes + size > self.capacity_bytes:
             self._evictions += 1
