@@ -32,6 +32,9 @@ CALM = 8
 """Batches without a probe after which they may take as long as they like again."""
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
+AT_ONCE = 2
+"""Answers of a batch that are handed over in one round of the loop: each is followed by a third of a millisecond of
+learning, keeping and sending, and hits that came meanwhile need not wait for all of them."""
 
 
 class Workers:
@@ -264,15 +267,21 @@ class Batcher:
             self._batches += 1
             self.mean_cost_s += max(0.1, 1.0 / self._batches) * (cost_s - self.mean_cost_s)
             self.inferences += len(batch)
-            for job, answer in zip(batch, answers, strict=True):
-                if job.future.done():
-                    continue
-                if isinstance(answer, LikewiseError):
-                    job.future.set_exception(answer)
-                else:
-                    job.future.set_result((answer, cost_s))
+            self._hand_over(list(zip(batch, answers, strict=True)), cost_s)
         self._workers.release()
         self.start()
+
+    def _hand_over(self, answered: list[tuple[Job, list[Tensor] | LikewiseError]], cost_s: float) -> None:
+        """Wake those who wait for answers, a few in each round of the loop."""
+        for job, answer in answered[:AT_ONCE]:
+            if job.future.done():
+                continue
+            if isinstance(answer, LikewiseError):
+                job.future.set_exception(answer)
+            else:
+                job.future.set_result((answer, cost_s))
+        if len(answered) > AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._hand_over, answered[AT_ONCE:], cost_s)
 
     def overloaded(self, why: str) -> Overloaded:
         """Return the error for an input that cannot be computed now, with the time after which to come back."""
