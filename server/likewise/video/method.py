@@ -21,6 +21,8 @@ class Thresholds(NamedTuple):
     """Of the mean of a block, in gray levels; a change that is small and everywhere."""
     care: float = 0.0
     """Of an activation that is not computed yet: what is expected of it, in `alpha`; 0: all are computed."""
+    skip: float = 0.0
+    """Of a frame: share of blocks that may have changed since what is stored, for the last answer to do once more."""
 
 
 EXACT = Thresholds(0.0, 0.0, 1, 0.0)

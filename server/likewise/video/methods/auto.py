@@ -26,10 +26,10 @@ STEADY = 30
 """Frames in a row after which beginning was no mistake."""
 RARE = 6
 """Frames between two sudden changes for the second to be computed anew at once, rather than waited for what comes."""
-REFRESH_EVERY = 240
+REFRESH_EVERY = 60
 DRIFT = 2.0
 """Gray levels that what counts as unchanged may be off in the mean, before all is computed anew."""
-SOONEST = 20
+SOONEST = 10
 """Frames between two refreshes for that reason."""
 
 
@@ -144,8 +144,8 @@ class Auto:
         drifted = self._change.drift > self._drift and self._frames >= SOONEST
         if drifted or self._frames >= self._refresh_every or self._controller.refresh:
             return self._refresh(given)
-        if not dirty:
-            return self._answer(state, 0.0, 0.0)
+        if dirty <= thresholds.skip:
+            return self._answer(state, 0.0, dirty)
         sudden = dirty > BREAK_EVEN
         if sudden:
             self._controller.cut()
