@@ -91,7 +91,7 @@ class Streams:
         account = asked.session.account if asked.session is not None else ""
         stream = self._store.get((self._function, account, tag.name))
         async with stream.turn(tag) as next_one:
-            if not next_one:
+            if not next_one or (stream.method is not None and stream.method.passes()):
                 return
             started = perf_counter()
             loop = asyncio.get_running_loop()

@@ -44,6 +44,9 @@ class Frame(NamedTuple):
 class Method(Protocol):
     """Computes the frames of one stream, in order. Any thread may call it, one at a time."""
 
+    def passes(self) -> bool:
+        """Say, once for each frame, whether it is left to a full run whatever it shows; if not, `frame` is next."""
+
     def frame(self, given: Floats) -> Frame | None:
         """Return what the model answers for a frame, about; None: a full run is cheaper, and for somebody else to do.
 

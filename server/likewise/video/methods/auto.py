@@ -85,9 +85,20 @@ class Auto:
         """See `Method.masks`."""
         return self._change.masks()
 
+    def passes(self) -> bool:
+        """See `Method.passes`."""
+        if self._active or not (self._wait or not self._worth.pays):
+            return False
+        self._controller.rest()
+        self._worth.frame(1.0)
+        self._wait = max(0, self._wait - 1)
+        self._previous = None
+        return True
+
     def frame(self, given: Floats) -> Frame | None:
         """See `Method.frame`."""
         if not self._active:
+            self._controller.rest()
             self._worth.frame(1.0)
             return self._idle(given)
         started = self._model.clock()
@@ -99,11 +110,6 @@ class Auto:
 
     def _idle(self, given: Floats) -> Frame | None:
         """Wait for frames that are much like the ones before."""
-        self._controller.rest()
-        if self._wait or not self._worth.pays:
-            self._wait = max(0, self._wait - 1)
-            self._previous = None
-            return None
         previous, self._previous = self._previous, given
         if previous is None:
             return None
