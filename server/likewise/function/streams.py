@@ -92,7 +92,7 @@ class Streams:
         place = self._function, account, tag.name
         stream = self._store.get(place)
         async with stream.turn(tag) as next_one:
-            if not next_one:
+            if not next_one or (stream.method is not None and stream.method.passes()):
                 return
             started = perf_counter()
             loop = asyncio.get_running_loop()

@@ -26,10 +26,10 @@ STEADY = 30
 """Frames in a row after which beginning was no mistake."""
 RARE = 6
 """Frames between two sudden changes for the second to be computed anew at once, rather than waited for what comes."""
-REFRESH_EVERY = 240
+REFRESH_EVERY = 60
 DRIFT = 2.0
 """Gray levels that what counts as unchanged may be off in the mean, before all is computed anew."""
-SOONEST = 20
+SOONEST = 10
 """Frames between two refreshes for that reason."""
 
 
@@ -85,9 +85,20 @@ class Auto:
         """See `Method.masks`."""
         return self._change.masks()
 
+    def passes(self) -> bool:
+        """See `Method.passes`."""
+        if self._active or not (self._wait or not self._worth.pays):
+            return False
+        self._controller.rest()
+        self._worth.frame(1.0)
+        self._wait = max(0, self._wait - 1)
+        self._previous = None
+        return True
+
     def frame(self, given: Floats) -> Frame | None:
         """See `Method.frame`."""
         if not self._active:
+            self._controller.rest()
             self._worth.frame(1.0)
             return self._idle(given)
         started = self._model.clock()
@@ -99,11 +110,6 @@ class Auto:
 
     def _idle(self, given: Floats) -> Frame | None:
         """Wait for frames that are much like the ones before."""
-        self._controller.rest()
-        if self._wait or not self._worth.pays:
-            self._wait = max(0, self._wait - 1)
-            self._previous = None
-            return None
         previous, self._previous = self._previous, given
         if previous is None:
             return None
@@ -144,8 +150,8 @@ class Auto:
         drifted = self._change.drift > self._drift and self._frames >= SOONEST
         if drifted or self._frames >= self._refresh_every or self._controller.refresh:
             return self._refresh(given)
-        if not dirty:
-            return self._answer(state, 0.0, 0.0)
+        if dirty <= thresholds.skip:
+            return self._answer(state, 0.0, dirty)
         sudden = dirty > BREAK_EVEN
         if sudden:
             self._controller.cut()
