@@ -181,7 +181,7 @@ class Store:
             old = getattr(self, name)
             new = np.zeros(
                 (room, *old.shape[1:]), old.dtype
-            )  # BLAS looks at rows beyond the last, where NaN would warn
+            )  # BLAS reads beyond the last row: NaN would warn
             new[: self._count] = old[: self._count]
             setattr(self, name, new)
 
