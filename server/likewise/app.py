@@ -74,6 +74,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
             max_elements=settings.max_elements,
             inline_bytes=settings.inline_bytes,
             inline_values=settings.inline_values,
+            seen_bytes=settings.seen_bytes,
             invalidated_tags=settings.invalidated_tags,
             max_devices=settings.max_devices,
             stream_bytes=settings.stream_bytes,

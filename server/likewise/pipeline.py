@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -67,15 +68,12 @@ class Pipeline(Climber):
 
         What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        if control.stream is not None or not fn.reader.is_small(media_type, body):
-            return self.answer(fn, media_type, body, control, session)
-        return self._climb(fn, fn.reader.read_now(media_type, body, control, session))
+        asked = fn.reader.read_small(media_type, body, control, session) if control.stream is None else None
+        return self.answer(fn, media_type, body, control, session) if asked is None else self._climb(fn, asked)
 
     def _climb(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
         if asked.control.no_store:
             return self._bypass(fn, asked)
-        if fn.runner is not None and not fn.runner.takes_probes:
-            asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
         if (
             fn.in_flight
             and not asked.control.no_cache
@@ -85,10 +83,17 @@ class Pipeline(Climber):
             return self._join(fn, asked)
         return self._decide(fn, asked, _HIT)
 
-    def _decide(self, fn: Function, asked: Asked, outcome: Outcome) -> Answer | Coroutine[Any, Any, Answer]:
+    def _decide(
+        self, fn: Function, asked: Asked, outcome: Outcome, held: bool = False
+    ) -> Answer | Coroutine[Any, Any, Answer]:
         control = asked.control
         verdict = NOTHING
+        holding = fn.holding if fn.holding is not None and fn.holding.tied_up(asked) else None
+        if fn.runner is not None:  # refused before the coin: no tokens wait for a probe that waits itself
+            asked.limit = inf if holding is None and fn.runner.takes_probes else 0.0
         for rung in fn.ladder:
+            if holding is not None and rung is fn.neighbors and not held and holding.has_room and asked.offered is None:
+                return self._hold(fn, asked, holding, outcome)
             offer = rung.offer(asked)
             if offer is None:
                 continue
@@ -157,7 +162,10 @@ class Pipeline(Climber):
         if control.no_store:
             return self._turn_away(fn)
         asked = Asked(key_type or fn.key_type, key, session, control, perf_counter(), fn.tickets.allowance(session))
-        return self._hand_out(fn, asked, fn.neighbors.offer(asked))
+        verdict = fn.neighbors.offer(asked)
+        if control is NO_CONTROL and verdict.source is not _NONE:
+            return self._reuse(fn, asked, verdict, _HIT)
+        return self._hand_out(fn, asked, verdict)
 
     async def lookup_input(
         self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None

@@ -333,21 +333,12 @@ def test_the_tier_has_to_be_a_device_cache():
 def by_network(live, tmp_path, toys):
     """A real server of a function whose keys are made by an ONNX file, warmed up."""
     from onnx import helper
-    from tests.conftest import _save
+    from tests.conftest import QUADRANTS, _save
 
     root = tmp_path / "functions"
     folder = toys.write_quadrants(
         root,
-        toml="""
-[input]
-kind = "image"
-[model]
-file = "model.onnx"
-size = [8, 8]
-channels = 1
-[result]
-kind = "label"
-labels = "labels.txt"
+        toml=f"""{QUADRANTS}
 [[keys]]
 extractor = "onnx"
 file = "key.onnx"

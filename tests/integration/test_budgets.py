@@ -21,6 +21,7 @@ from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome
+from likewise.types import Session
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
@@ -48,8 +49,9 @@ def bench(tmp_path: Path) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(fn=fn, coin=coin, pipeline=pipeline, folder=tmp_path / "signs", assembler=assembler)
 
 
-def ask(bench: SimpleNamespace, body: bytes, control: Control = NO_CONTROL) -> Answer:
-    return asyncio.run(bench.pipeline.answer(bench.fn, "image/png", body, control))
+def ask(bench: SimpleNamespace, body: bytes, control: Control = NO_CONTROL, account: str = "") -> Answer:
+    session = Session(account=account)
+    return asyncio.run(bench.pipeline.answer(bench.fn, "image/png", body, control, session))
 
 
 def test_an_exhausted_budget_refuses_what_must_be_computed_and_nothing_else(bench: SimpleNamespace) -> None:
@@ -83,3 +85,29 @@ def test_a_function_has_budgets_of_its_own(bench: SimpleNamespace) -> None:
     path.write_text(path.read_text() + "\n[budget]\ninference = 0.2\npower_w = 1.5\nlatency_ms = 50\n")
     limits = bench.assembler.build(bench.folder).governor._limits
     assert (limits.per_s, limits.latency_s) == (pytest.approx(0.1), pytest.approx(0.05))
+
+
+def test_opinions_count_though_nothing_is_answered(bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is refused after variants were asked has used what they took; in the end they are asked no more."""
+    bench.assembler._budgets._account_inference = 0.5
+    for rung in bench.fn.variants.ladder._rungs:
+        rung.calibration.weights = (-6.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # what they say is refused
+    greedy, modest = (bench.assembler._budgets.account(name) for name in ("greedy", "modest"))
+    greedy.use(greedy.reserve + 1.0)
+    used: list[float] = []
+    charge = bench.fn.governor.charge
+    monkeypatch.setattr(bench.fn.governor, "charge", lambda _, seconds: used.append(seconds))
+    with pytest.raises(Overloaded):
+        ask(bench, picture(1), account="greedy")
+    asked = sum(each.asked for each in bench.fn.variants)
+    assert asked > 0
+    assert sum(used) == pytest.approx(sum(each.mean_cost_s for each in bench.fn.variants if each.asked))
+    monkeypatch.setattr(bench.fn.governor, "charge", charge)
+    greedy.use(greedy.reserve)
+    for seed in range(2, 10):
+        with pytest.raises(Overloaded):
+            ask(bench, picture(seed), account="greedy")
+    assert sum(each.asked for each in bench.fn.variants) == asked
+    assert ask(bench, picture(10), account="modest").outcome is Outcome.MISS
+    assert sum(each.asked for each in bench.fn.variants) > asked
+    assert modest.balance < modest.reserve

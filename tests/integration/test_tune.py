@@ -13,7 +13,7 @@ import pytest
 from likewise import tuning
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.function.spec_text import read_spec
-from likewise.tuning import layers
+from likewise.tuning import meter
 
 
 def tune(*words: object) -> int:
@@ -25,7 +25,7 @@ def tune(*words: object) -> int:
 @pytest.fixture
 def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The little network takes microseconds, so that a part of it may not be cheaper than the whole."""
-    monkeypatch.setattr(layers, "MOST_WHOLE", 100.0)
+    monkeypatch.setattr(meter, "MOST_WHOLE", 100.0)
     networks.write_function(tmp_path / "functions")
     return tmp_path / "functions"
 

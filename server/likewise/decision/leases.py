@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from likewise.decision.budget import SHARED, Budget
 from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
+from likewise.shares import Shares
 
 TOGETHER = 0.8
 """Share of the tokens at hand, those that they hold included, that all leases of an account may hold together, in equal
@@ -158,7 +159,8 @@ class Leases:
         self._most = most
         self._limit, self._per_account, self._per_device = limit, per_account, per_device
         self._live: OrderedDict[str, Lease] = OrderedDict()  # the one that expires next first
-        self._over: OrderedDict[str, tuple[Lease, float]] = OrderedDict()  # with what their silence cost
+        self._over: dict[str, tuple[Lease, float]] = {}  # with what their silence cost
+        self._over_of: Shares[str] = Shares()
         self._of: Counter[tuple[str, str | None]] = Counter()
         self.ended: Counter[str] = Counter()
         """Leases that are over, by how they ended."""
@@ -311,8 +313,9 @@ class Leases:
             if not self._of[name]:
                 del self._of[name]
         self._over[lease.id] = (lease, cost)
+        self._over_of.add(lease.account, lease.id)
         if len(self._over) > self._limit:
-            self._over.popitem(last=False)
+            del self._over[self._over_of.give_up()[1]]
 
 
 def lease_statistics(leases: Leases | None) -> dict[str, float]:

@@ -65,6 +65,7 @@ class Defaults:
     max_elements: int = 4_000_000
     inline_bytes: int = 16 << 10
     inline_values: int = 1 << 18
+    seen_bytes: int = 4 << 20
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
     stream_bytes: int = 1 << 30
@@ -187,6 +188,7 @@ class Assembler:
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
+                seen_bytes=defaults.seen_bytes,
                 begin=layer.begin if isinstance(layer, LayerExtractor) else None,
             ),
             namespace=namespace,

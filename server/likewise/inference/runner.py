@@ -16,9 +16,11 @@ class ModelRunner:
         self._batcher = batcher
         self._encode = encode
 
-    async def run(self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf")) -> tuple[Result, float]:
+    async def run(
+        self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf"), account: str = ""
+    ) -> tuple[Result, float]:
         """Return the result for an input and the seconds that computing it took; see `Batcher.infer`."""
-        outputs, cost_s = await self._batcher.infer(value, probe=probe, within_s=within_s)
+        outputs, cost_s = await self._batcher.infer(value, probe=probe, within_s=within_s, account=account)
         return self._encode(outputs, value.value if isinstance(value, Halfway) else value), cost_s
 
     @property

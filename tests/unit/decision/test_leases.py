@@ -248,3 +248,21 @@ def test_a_lease_that_grew_leaves_no_trace_in_the_certificate_when_it_is_given_b
     state = budget.ledger().state()
     assert all(abs(total) < 1e-9 for total in state["sums"])
     Budget(0.95).ledger().restore(state)
+
+
+def test_leases_that_are_over_are_remembered_by_account() -> None:
+    """Whoever opens and ends many forgets its own; another's device still finds what it earned."""
+    _, leases = rich(limit=4)
+    quiet = leases.grant("quiet", "phone", 0.0)
+    assert quiet is not None
+    leases.report(quiet, 100)
+    leases.give_back(quiet)
+    for number in range(100):
+        loud = leases.grant("loud", f"phone {number}", 0.0)
+        assert loud is not None
+        leases.give_back(loud)
+    assert len(leases._over) == 4
+    assert leases.find(quiet.id, "quiet") is quiet
+    again = leases.grant("quiet", "phone", 0.0, quiet)
+    assert again is not None
+    assert again.lent > 0.0
