@@ -20,6 +20,7 @@ from benchmarks import (
     lookups,
     million,
     misses,
+    overload,
     sdk,
     streams,
     video,
@@ -49,6 +50,7 @@ GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
         lambda folder, wanted, runs, quick: million.million(folder, runs, quick),
     ),
     ((misses.MISS, misses.BEHIND, misses.SATURATION, misses.OVERLOAD), misses.misses),
+    _one(overload.LADDER, overload.ladder),
     (tuple(video.BARS.values()), video.rows),
     ((sdk.INFER, sdk.LOOKUP), lambda folder, wanted, runs, quick: sdk.rows(folder, runs, quick)),
     (

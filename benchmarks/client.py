@@ -57,8 +57,9 @@ class Load:
     """Sends the requests of a job and counts the answers.
 
     job: port, connections, seconds, requests (list of [path, headers, file of bodies, length of a body or 0 for one
-    body]), and optionally rate (a second, open loop), side (a second kind of request, with a rate of its own), and
-    results (what to insert for each body where the server answers with a ticket).
+    body]), and optionally rate (a second, open loop), side (a second kind of request, with a rate of its own),
+    results (what to insert for each body where the server answers with a ticket), and, in an open loop, wanted (a file
+    of the text that a right answer to each body has in it) with deadline (seconds in which an answer is of use).
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -79,6 +80,11 @@ class Load:
         self.refusals: list[float] = []
         self.side_done = 0
         self.tickets_returned = 0
+        self._wanted = (
+            [each.encode() for each in json.loads(Path(job["wanted"]).read_text())] if "wanted" in job else []
+        )
+        self._deadline = float(job.get("deadline", "inf"))
+        self.right_in_time = self.wrong = 0
 
     def run(self) -> dict[str, Any]:
         """Send for as long as the job says; return counts and latencies."""
@@ -101,6 +107,8 @@ class Load:
             "tickets_returned": self.tickets_returned,
             "latency_s": _quantiles(self.latencies),
             "refusal_s": _quantiles(self.refusals),
+            "right_in_time": self.right_in_time,
+            "wrong": self.wrong,
         }
 
     def _closed_loop(self, poll: select.epoll, by_fd: dict[int, Connection], started: float) -> None:
@@ -168,7 +176,8 @@ class Load:
             while due and idle:
                 each = idle.popleft()
                 each.began, each.kind = due.popleft()
-                each.send(kinds[each.kind][cursors[each.kind] % len(kinds[each.kind])])
+                each.cursor = cursors[each.kind] % len(kinds[each.kind])
+                each.send(kinds[each.kind][each.cursor])
                 cursors[each.kind] += 1
             if now >= until and len(idle) == len(self._open) and not due:
                 return
@@ -196,6 +205,10 @@ class Load:
         else:
             self.statuses[status] = self.statuses.get(status, 0) + 1
             (self.latencies if status[0] == "2" else self.refusals).append(elapsed)
+            if self._wanted and status[0] == "2":
+                right = self._wanted[each.cursor] in data
+                self.wrong += not right
+                self.right_in_time += right and elapsed <= self._deadline
         idle.append(each)
 
 

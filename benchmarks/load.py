@@ -58,6 +58,10 @@ class Run:
     latency_s: Mapping[str, float]
     refusal_s: Mapping[str, float]
     side_done: int = 0
+    right_in_time: int = 0
+    """Answers that are right and came before the deadline, and such as are wrong, where the client was told which are.
+    """
+    wrong: int = 0
     hit_rate: float = 1.0
 
     @property
@@ -74,7 +78,7 @@ class Run:
 def run(
     server: Child, port: int, request: Request, seconds: float, *, connections: int = CONNECTIONS, **job: Any
 ) -> Run:
-    """Load a server with our own client. job: rate, side, side_rate, tickets, as in `client.Load`."""
+    """Load a server with our own client. job: rate, side, side_rate, tickets, wanted, deadline, as in `client.Load`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "side" in job:
@@ -101,6 +105,8 @@ def run(
         seen["latency_s"],
         seen["refusal_s"],
         seen["side_done"],
+        seen["right_in_time"],
+        seen["wrong"],
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from likewise.decision.votes import adds_something
 from likewise.function.function import Function
+from likewise.function.holding import Holding
 from likewise.function.variants import Climbing, Said, Variant, Variants
 from likewise.requests import Answer, Asked, Outcome
 from likewise.steps import Steps
@@ -22,6 +23,21 @@ class Climber(Steps):
         self, fn: Function, asked: Asked, verdict: Verdict, nearest_id: int | None = None
     ) -> Coroutine[Any, Any, Answer]:
         """Return what computes and answers; nearest_id: as it was when the verdict was made, None: just now."""
+
+    @abstractmethod
+    def _decide(
+        self, fn: Function, asked: Asked, outcome: Outcome, held: bool = False
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """Return the answer of the first rung that gives one, or what computes it. held: whether it has waited."""
+
+    async def _hold(self, fn: Function, asked: Asked, holding: Holding, outcome: Outcome) -> Answer:
+        """Let a request wait for probes, then decide."""
+        with holding:
+            while holding.tied_up(asked):
+                await self._wait(fn, asked, holding.next())
+        asked.neighbors = None  # entries came and went while this waited
+        found = self._decide(fn, asked, outcome, held=True)
+        return found if isinstance(found, Answer) else await found
 
     def _ask_variants(
         self, fn: Function, variants: Variants, asked: Asked, refused: Verdict

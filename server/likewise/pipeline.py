@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -73,8 +74,6 @@ class Pipeline(Climber):
     def _climb(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
         if asked.control.no_store:
             return self._bypass(fn, asked)
-        if fn.runner is not None and not fn.runner.takes_probes:
-            asked.limit = 0.0  # refused before the coin: no tokens wait for a probe that waits itself
         if (
             fn.in_flight
             and not asked.control.no_cache
@@ -84,10 +83,17 @@ class Pipeline(Climber):
             return self._join(fn, asked)
         return self._decide(fn, asked, _HIT)
 
-    def _decide(self, fn: Function, asked: Asked, outcome: Outcome) -> Answer | Coroutine[Any, Any, Answer]:
+    def _decide(
+        self, fn: Function, asked: Asked, outcome: Outcome, held: bool = False
+    ) -> Answer | Coroutine[Any, Any, Answer]:
         control = asked.control
         verdict = NOTHING
+        holding = fn.holding if fn.holding is not None and fn.holding.tied_up(asked) else None
+        if fn.runner is not None:  # refused before the coin: no tokens wait for a probe that waits itself
+            asked.limit = inf if holding is None and fn.runner.takes_probes else 0.0
         for rung in fn.ladder:
+            if holding is not None and rung is fn.neighbors and not held and holding.has_room and asked.offered is None:
+                return self._hold(fn, asked, holding, outcome)
             offer = rung.offer(asked)
             if offer is None:
                 continue

@@ -74,7 +74,7 @@ class WorldRunner:
     takes_probes = True
     patience_s = 0.002
     mean_cost_s = 0.01
-    queued = 0
+    queued = 1  # requests are held while the tokens are tied up
     computed = 0
 
     def __init__(self, world: World) -> None:

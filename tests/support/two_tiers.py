@@ -138,9 +138,12 @@ class TwoTiers:
         if probe and lease is not None and lease.id == id:
             claim = self.leases.claim(lease, RIGHT)
             assert claim is not None
+            if self.coins.random() < 0.1:  # the server's policy would have probed it as well
+                claim.earns = False
+                self.budget.ledger().earn()
             claim.settle(WRONG if wrong else RIGHT)
             verdict = claim.verdict
-            self.served += 1  # its answer earned, for this device's leases
+            self.served += 1  # its answer earned, for this device's leases or for all
             self.caught.append(wrong)
         elif not probe:
             false = self.reuse(wrong)

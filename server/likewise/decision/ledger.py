@@ -144,6 +144,11 @@ class Ledger:
         """Tokens that probes in flight hold."""
         return self._reserved
 
+    @property
+    def tied_up(self) -> bool:
+        """Whether probes that are computed here hold more tokens than are left."""
+        return self._reserved - self._deferred > self.tokens
+
     def floor(self) -> float:
         """Return the least probability with which a would-be hit may be probed now: 1 / (1 + tokens)."""
         return 1.0 / (1.0 + self.tokens)

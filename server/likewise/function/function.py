@@ -8,7 +8,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from likewise.clocks import monotonic
-from likewise.decision import Budget
+from likewise.decision import Budget, neighbors_read
 from likewise.decision.leases import Claim
 from likewise.errors import InvalidValue
 from likewise.events import Answered, Sink
@@ -16,6 +16,7 @@ from likewise.function import report
 from likewise.function.adoption import Adopter
 from likewise.function.coalescing import InFlight
 from likewise.function.governor import Governor
+from likewise.function.holding import Holding
 from likewise.function.key_type import KeyType
 from likewise.function.leasing import Leasing
 from likewise.function.reader import Reader
@@ -110,8 +111,9 @@ class Function:
         self.max_body_bytes = min(max_body_bytes, spec.input.max_bytes or max_body_bytes)
         self.k = spec.reuse.neighbors
         self.reader = reader
-        self.neighbors = NearNeighbors(namespace, policies, self.k, budget)
+        self.neighbors = NearNeighbors(namespace, policies, neighbors_read(spec.reuse.policy, self.k), budget)
         self.repeats = ExactRepeats(namespace)
+        self.holding = None if runner is None or budget is None else Holding(runner, budget)
         self.streams = streams
         self.leasing = leasing
         if leasing is not None:
@@ -213,6 +215,8 @@ class Function:
     def learn(self, key_type: str, verdict: Verdict, nearest_id: int, result: Result) -> tuple[Lesson, int, int]:
         """Take in a computed result; return the lesson, the result's label, and the contradicted entry's id or -1."""
         label = self.labels.label(result)
+        if self.holding is not None:
+            self.holding.settled()
         if verdict.claim is not None:
             verdict.claim.settle(label)
         if verdict.origin is not None and self.streams is not None:
@@ -255,6 +259,8 @@ class Function:
 
     def abandon(self, verdict: Verdict, key_type: str | None = None) -> None:
         """Say that no result will come for a verdict."""
+        if self.holding is not None:
+            self.holding.settled()
         if verdict.claim is not None:
             verdict.claim.abandon()
         if verdict.origin is not None and self.streams is not None:

@@ -31,6 +31,8 @@ MEASURED = 4096
 """Entries whose reach is remembered,"""
 FRESH_S = 1.0
 """for so many seconds: to measure it takes a search and a dozen judgements."""
+SENT_FRESH_S = 10.0
+"""The same where many entries go to a device: it keeps them for longer than that."""
 
 Confident = Callable[[Neighbors, Ledger | None], bool]
 """Whether the policy would reuse the winner among such neighbors, at the tokens of a ledger."""
@@ -121,13 +123,16 @@ class Leasing:
         label = self._given.get(entry_id, -1) if slot < 0 else self._namespace.label_of(slot)
         return self.leases.claim(lease, label)
 
-    def reach(self, entry_id: int, ledger: Ledger | None = None) -> Reach | None:
-        """Return an entry as a device may keep it, which is remembered; None where it is gone."""
+    def reach(self, entry_id: int, ledger: Ledger | None = None, fresh_s: float = FRESH_S) -> Reach | None:
+        """Return an entry as a device may keep it, which is remembered; None where it is gone.
+
+        fresh_s: how long ago it may have been measured.
+        """
         slot = self._namespace.slot_of(entry_id)
         if slot < 0:
             return None
         now, known = self._clock(), self._reaches.get(entry_id)
-        if known is not None and now - known[0] < FRESH_S:
+        if known is not None and now - known[0] < fresh_s:
             return known[1]
         entry = self._namespace.entry(slot)
         key = entry.keys[self._key_type]
@@ -153,7 +158,7 @@ class Leasing:
 
     def grant(self, entry_id: int) -> Grant | None:
         """Return an entry for a device to keep; None where it is gone, or may be reused nowhere."""
-        reach = self.reach(entry_id)
+        reach = self.reach(entry_id, fresh_s=SENT_FRESH_S)
         slot = self._namespace.slot_of(entry_id)
         if reach is None or reach.radius <= 0.0:
             return None

@@ -25,8 +25,16 @@ from likewise.inference.lane import Job, Lane
 from likewise.ports import Model
 from likewise.types import Halfway, Input, Tensor
 
+BRISK_S = 0.005
+"""Seconds that a batch should take at most, if it has more than one input, while there are probes: so soon the next one
+may have its turn, and until it is settled hardly a hit is served."""
+CALM = 8
+"""Batches without a probe after which they may take as long as they like again."""
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
+AT_ONCE = 2
+"""Answers of a batch that are handed over in one round of the loop: each is followed by a third of a millisecond of
+learning, keeping and sending, and hits that came meanwhile need not wait for all of them."""
 
 
 class Workers:
@@ -83,10 +91,12 @@ class Batcher:
         self._probes = Lane(queue_limit, queue_bytes)
         self._probes_soon = max(2, self._batch_max)
         self._yielded = 0
+        self._calm = CALM
         self._timer: asyncio.TimerHandle | None = None
         self.is_waiting = False
         self.mean_cost_s = 0.05
         """Moving average of the seconds that one input takes."""
+        self._batches = 0
         self.inferences = 0
         """Inputs computed so far."""
 
@@ -105,6 +115,11 @@ class Batcher:
         """Whether one more probe would be settled soon: with the next batch."""
         return len(self._probes) < self._probes_soon
 
+    @property
+    def _wait_s(self) -> float:
+        """Seconds that a user's input would take that came now, as far as can be told: 0 where nothing waits."""
+        return (self.queued + 1) * self.mean_cost_s if self.queued and self.inferences else 0.0
+
     async def infer(
         self, value: Input | Halfway, *, probe: bool = False, within_s: float = math.inf, account: str = ""
     ) -> tuple[list[Tensor], float]:
@@ -117,7 +132,7 @@ class Batcher:
         one that has less, or once the input has waited too long; ModelFailed or InvalidValue from the model and the
         preparation. Cancelled before a worker took it, it is never computed.
         """
-        if within_s <= 0 and not probe:
+        if not probe and within_s <= self._wait_s:
             raise _late()
         size = value.size_bytes
         lane = self._probes if probe else self._users
@@ -171,12 +186,17 @@ class Batcher:
         batch: list[Job] = []
         users_first = self._yielded >= PATIENCE
         now = asyncio.get_running_loop().time()
+        self._calm = 0 if self._probes else self._calm + 1
+        most = self._batch_max
+        if self._calm < CALM:
+            most = max(1, min(most, int(BRISK_S / max(self.mean_cost_s, 1e-6))))
         lanes = (self._users, self._probes) if users_first else (self._probes, self._users)
         self._yielded = 0 if users_first or not (self._users and self._probes) else self._yielded + 1
         for lane in lanes:
-            while lane and len(batch) < self._batch_max:
+            while lane and len(batch) < most:
                 job = lane.take()
-                if job.deadline <= now and not job.future.done():
+                soonest = now + (len(batch) + 1) * self.mean_cost_s if lane else now
+                if job.deadline <= soonest and not job.future.done():
                     job.future.set_exception(_late())
                 if not job.future.done():  # else its client went away
                     batch.append(job)
@@ -244,17 +264,24 @@ class Batcher:
         else:
             answers, seconds = done
             cost_s = seconds / len(batch)
-            self.mean_cost_s += 0.1 * (cost_s - self.mean_cost_s)
+            self._batches += 1
+            self.mean_cost_s += max(0.1, 1.0 / self._batches) * (cost_s - self.mean_cost_s)
             self.inferences += len(batch)
-            for job, answer in zip(batch, answers, strict=True):
-                if job.future.done():
-                    continue
-                if isinstance(answer, LikewiseError):
-                    job.future.set_exception(answer)
-                else:
-                    job.future.set_result((answer, cost_s))
+            self._hand_over(list(zip(batch, answers, strict=True)), cost_s)
         self._workers.release()
         self.start()
+
+    def _hand_over(self, answered: list[tuple[Job, list[Tensor] | LikewiseError]], cost_s: float) -> None:
+        """Wake those who wait for answers, a few in each round of the loop."""
+        for job, answer in answered[:AT_ONCE]:
+            if job.future.done():
+                continue
+            if isinstance(answer, LikewiseError):
+                job.future.set_exception(answer)
+            else:
+                job.future.set_result((answer, cost_s))
+        if len(answered) > AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._hand_over, answered[AT_ONCE:], cost_s)
 
     def overloaded(self, why: str) -> Overloaded:
         """Return the error for an input that cannot be computed now, with the time after which to come back."""

@@ -53,11 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of files: by the time stamps in their names, by name, or (auto) by time where all have one")  # fmt: skip
     add("--requests", type=int, default=10_000, metavar="N", help="the first N inputs (default 10,000)")
     add("--target", metavar="SHARES", default="0.95,0.98,0.99",
-        help="accuracy targets with commas; the first decides (default 0.95,0.98,0.99)")  # fmt: skip
+        help="accuracy targets with commas; times are those at the first (default 0.95,0.98,0.99)")  # fmt: skip
     add("--most", type=float, default=0.25, metavar="SHARE",
         help="the most that a key may cost, of the model's time (default 0.25)")  # fmt: skip
     add("--within", type=float, default=0.01, metavar="HARVEST",
-        help="of keys so near to the best harvest, the one with the least time a request (default 0.01)")  # fmt: skip
+        help="of keys so near to the best harvest, in the mean over the targets, the one with the least time a request "
+        "(default 0.01)")  # fmt: skip
     add("--coins", type=int, default=3, metavar="N", help="times that each stream is played (default 3)")
     add("--train-minutes", type=float, default=3.0, metavar="MINUTES",
         help="to train a network that makes keys, where PyTorch is installed; 0: none (default 3)")  # fmt: skip
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         candidates = _candidates(subject, inputs, read, parts, args, targets[0], notes)
     played = _play_all(subject, read, parts, candidates, targets, args.coins)
     model_s = candidates[0].compute_s
-    chosen = choose([each for each in played if each.target == targets[0]], args.within)
+    chosen = choose(played, args.within)
     if len(parts.played) < FEW:
         notes.append(f"Only {len(parts.played)} requests were played; the figures say little below {FEW}.")
     if chosen.request_s >= model_s:

@@ -205,7 +205,8 @@ def _pooling(
     cut: str, pool: Pool, shape: Sequence[int], mean: Tensor, matrix: Tensor
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], str]:
     """Return nodes and weights that make the key of a tensor, and the name that it has then."""
-    weights = {f"{_MADE}mean": mean.astype(np.float32), f"{_MADE}matrix": matrix.astype(np.float32)}
+    offset = -(mean.astype(np.float64) @ matrix.astype(np.float64))
+    weights = {f"{_MADE}matrix": matrix.astype(np.float32), f"{_MADE}offset": offset.astype(np.float32)}
     rank = len(shape)
     trailing = (
         rank > 1 and pool.axes == tuple(range(1, rank)) and not any(shape[axis] % pool.grid for axis in pool.axes)
@@ -222,8 +223,7 @@ def _pooling(
     weights[f"{_MADE}row"] = np.array([-1, len(mean)], np.int64)
     nodes += [
         helper.make_node("Reshape", [last, f"{_MADE}row"], [f"{_MADE}numbers"]),
-        helper.make_node("Sub", [f"{_MADE}numbers", f"{_MADE}mean"], [f"{_MADE}centered"]),
-        helper.make_node("MatMul", [f"{_MADE}centered", f"{_MADE}matrix"], [f"{_MADE}key"]),
+        helper.make_node("Gemm", [f"{_MADE}numbers", f"{_MADE}matrix", f"{_MADE}offset"], [f"{_MADE}key"]),
     ]
     return nodes, [numpy_helper.from_array(value, name) for name, value in weights.items()], f"{_MADE}key"
 

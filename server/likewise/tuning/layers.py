@@ -31,8 +31,6 @@ MOST_NUMBERS = 1024
 GRIDS = (1, 2, 4)
 ROUGH_S = 5.0
 """Seconds for which a place is measured before it is known what its key is made of."""
-NEAR = 0.005
-"""Harvest by which a key of more numbers has to be better."""
 _JUDGED = 2000
 """Requests by which pools and projections of one layer are compared; the comparison takes their square."""
 
@@ -116,13 +114,13 @@ def _best(
     """Return the pool that tells results apart best, its projection as fitted on a part of the requests, and on all."""
     judged = parts.played[:_JUDGED]
     best: tuple[float, Pool, Fit, Projection] | None = None
-    for pool, numbers in features.items():  # the shortest first
+    for pool, numbers in features.items():
         for fit in FITS:
             projection = fit(numbers[parts.fitted], labels[parts.fitted])
             if projection is None:
                 continue
             share = hindsight(projection.many(numbers[judged]), labels[judged], 1 - target)
-            if best is None or share > best[0] + (NEAR if pool != best[1] else 1e-9):
+            if best is None or share > best[0] + 1e-9:
                 best = share, pool, fit, projection
     if best is None:
         return None

@@ -11,6 +11,7 @@ from likewise.errors import LateFrame
 from likewise.requests import StreamTag
 from likewise.shares import Shares
 from likewise.video.method import Method
+from likewise.video.novelty import Novelty
 
 Key = tuple[str, str, str]
 """Function (`name@version`), account, and what the stream is called: nobody reaches the streams of another account."""
@@ -21,6 +22,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.method: Method | None = None
+        self.novelty = Novelty()
         self.frames = 0
         self.nbytes = 0
         self.kept = True

@@ -1,0 +1,156 @@
+"""A crowded model: who waits for a probe that holds the tokens, and who does not."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from likewise.errors import DeadlineExceeded
+from likewise.function import holding
+from likewise.function.assembly import Assembler, Defaults
+from likewise.inference.batching import Workers
+from likewise.journal.memory import MemoryJournal
+from likewise.pipeline import Pipeline
+from likewise.requests import NO_CONTROL, Answer, Control, Outcome
+from likewise.types import Tensor
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+
+def picture(seed: int) -> bytes:
+    """Return a picture of noise as a PNG file."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+class Gated:
+    """The full model behind a gate."""
+
+    dynamic_batch = True
+
+    def __init__(self, run: Callable[[Tensor], list[Tensor]]) -> None:
+        self.open = threading.Event()
+        self.batches: list[int] = []
+        self._run = run
+
+    def run(self, batch: Tensor) -> list[Tensor]:
+        assert self.open.wait(20)
+        self.batches.append(len(batch))
+        return self._run(batch)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """The bundled signs, a model behind a gate, and variants that are sure of themselves; 0.999: nothing is probed."""
+    shutil.copytree(FUNCTIONS / "signs", tmp_path / "signs")
+    coin = SimpleNamespace(next=0.999, tossed=0)
+
+    def toss() -> float:
+        coin.tossed += 1
+        return coin.next
+
+    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as readers:
+        assembler = Assembler(Defaults(), Workers(pool, 1), readers, time.time, toss)
+        fn = assembler.build(tmp_path / "signs")
+        for rung in fn.variants.ladder._rungs:
+            rung.calibration.weights = (6.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        gate = Gated(fn.runner._batcher._model.run)
+        fn.runner._batcher._model = gate
+        yield SimpleNamespace(fn=fn, coin=coin, gate=gate, pipeline=Pipeline(MemoryJournal(), time.time, 1 << 20))
+        gate.open.set()
+
+
+def ask(bench: SimpleNamespace, seed: int, control: Control = NO_CONTROL) -> asyncio.Future[Answer]:
+    return asyncio.ensure_future(bench.pipeline.answer(bench.fn, "image/png", picture(seed), control))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.001)
+
+
+async def crowd(bench: SimpleNamespace) -> list[asyncio.Future[Answer]]:
+    """Have a probe computed that holds the tokens, and an input wait behind it."""
+    bench.coin.next = 0.0
+    probe = ask(bench, 1)
+    await until(lambda: bench.coin.tossed == 1)
+    bench.coin.next = 0.999
+    waiting = ask(bench, 2, Control(no_store=True))
+    await until(lambda: bench.fn.runner.queued == 1)
+    return [probe, waiting]
+
+
+async def test_a_request_waits_for_the_probe_and_is_answered_by_a_variant(bench: SimpleNamespace) -> None:
+    """With the tokens that were left it would have been computed, behind all others."""
+    first = await crowd(bench)
+    held = ask(bench, 3)
+    await until(lambda: bench.fn.holding.held == 1)
+    assert bench.coin.tossed == 1
+    bench.gate.open.set()
+    assert [each.outcome for each in await asyncio.gather(*first)] == [Outcome.PROBE, Outcome.BYPASS]
+    assert (await held).outcome is Outcome.VARIANT
+    assert (bench.fn.holding.held, bench.fn.runner.computed) == (0, 2)
+
+
+async def test_a_model_with_nothing_behind_it_computes_at_once(bench: SimpleNamespace) -> None:
+    """To wait for the probe would take as long."""
+    bench.coin.next = 0.0
+    probe = ask(bench, 1)
+    await until(lambda: bench.coin.tossed == 1 and bench.fn.runner.queued == 0)
+    asked = ask(bench, 3)
+    await until(lambda: bench.fn.runner.queued == 1)
+    assert bench.fn.holding.held == 0
+    bench.gate.open.set()
+    await asyncio.gather(probe, asked)
+
+
+async def test_who_finds_no_room_to_wait_is_computed_for_certain(
+    bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No coin is tossed: a probe by few tokens costs an inference and lets hardly a hit through."""
+    monkeypatch.setattr(holding, "MOST", 0)
+    first = await crowd(bench)
+    asked = ask(bench, 3)
+    await until(lambda: bench.fn.runner.queued == 2)
+    bench.gate.open.set()
+    await asyncio.gather(*first)
+    assert (await asked).outcome is Outcome.MISS
+    assert bench.coin.tossed == 1
+
+
+async def test_who_waits_is_let_go_when_the_probe_is_given_up_or_its_time_is_over(bench: SimpleNamespace) -> None:
+    """Nobody waits for a result that never comes, nor longer than an answer is of use."""
+    first = await crowd(bench)
+    held, late = ask(bench, 3), ask(bench, 4, Control(timeout_s=0.05))
+    with pytest.raises(DeadlineExceeded):
+        await late
+    bench.gate._run = lambda batch: (_ for _ in ()).throw(RuntimeError("the model fell over"))
+    bench.gate.open.set()
+    outcomes = await asyncio.gather(*first, return_exceptions=True)
+    assert all(isinstance(each, Exception) for each in outcomes)
+    await asyncio.gather(held, return_exceptions=True)
+    assert bench.fn.holding.held == 0
+    assert bench.fn.neighbors._budget.ledger().reserved == 0.0
+
+
+async def test_an_exact_repeat_waits_for_nothing(bench: SimpleNamespace) -> None:
+    """It takes no tokens."""
+    bench.gate.open.set()
+    await ask(bench, 5, Control(no_cache=True))
+    bench.gate.open.clear()
+    first = await crowd(bench)
+    assert (await ask(bench, 5)).outcome is Outcome.EXACT
+    bench.gate.open.set()
+    await asyncio.gather(*first)
