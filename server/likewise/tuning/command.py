@@ -129,6 +129,12 @@ def _candidates(
             subject, inputs, read, parts, sample, model_s, args.train_minutes * 60, notes.append, advance
         )
     affordable = [each for each in candidates if each.key_s <= args.most * model_s]
+    for each in candidates if affordable else ():
+        if each.key_s > args.most * model_s:
+            notes.append(
+                f"{each.name} is left out: a key takes {_ms(each.key_s)} ms, over {args.most:g} of the model's "
+                f"{_ms(model_s)} ms; --most takes dearer ones in."
+            )
     return affordable or [min(candidates, key=lambda each: each.key_s)]
 
 

@@ -184,7 +184,7 @@ def _places(meter: Meter, most_s: float, note: Callable[[str], None]) -> list[_P
             continue
         if cost.key_s > most_s:
             break  # those behind it cost more
-        if cost.surely_too_much:
+        if cost.too_much:
             note(_too_much(cut, cost))
         else:
             found.append(_Place(cut, shape, cost.through_pool))

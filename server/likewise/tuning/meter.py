@@ -36,11 +36,6 @@ class Cost:
 
     @property
     def too_much(self) -> bool:
-        """Whether both take too much in the middle of what was measured."""
-        return self.whole.value > MOST_WHOLE
-
-    @property
-    def surely_too_much(self) -> bool:
         """Whether both take too much, beyond noise."""
         return self.whole.low > MOST_WHOLE
 
