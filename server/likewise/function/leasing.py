@@ -55,6 +55,8 @@ class Reach(NamedTuple):
     """Distance from the key up to which the result may be reused; 0.0: nowhere."""
     near: tuple[int, ...] = ()
     """Ids of the entries nearest to it."""
+    signature: str = ""
+    """Type and shape of its input, where a function takes several."""
 
 
 class Grant(NamedTuple):
@@ -149,7 +151,7 @@ class Leasing:
         self._given.move_to_end(entry_id)
         if len(self._given) > REMEMBERED:
             self._given.popitem(last=False)
-        reach = Reach(key, radius, tuple(map(self._namespace.entry_id, around.slots)))
+        reach = Reach(key, radius, tuple(map(self._namespace.entry_id, around.slots)), entry.signature)
         self._reaches[entry_id] = now, reach
         self._reaches.move_to_end(entry_id)
         if len(self._reaches) > MEASURED:
@@ -175,14 +177,17 @@ class Leasing:
         if wanted < 1:
             return found
         near: tuple[int, ...] = ()
+        signature = ""
         if entry_id >= 0 and (reach := self.reach(entry_id, lease.ledger)) is not None:
-            near = reach.near
+            near, signature = reach.near, reach.signature
             self._prefetch.note(lease.purse, entry_id)
         for ids, most in ((near, (wanted + 1) // 2), (self._prefetch.most_used(), wanted)):
             for id in self._prefetch.unsent(lease.purse, ids, TRIED * wanted):
                 if len(found) == most:
                     break
                 granted = self.grant(id)
+                if granted is not None and granted.reach.signature != signature:
+                    continue  # of another type or shape, which a device cannot tell
                 size = 0 if granted is None else granted.reach.key.nbytes + granted.result.size_bytes
                 if granted is not None and size <= room:
                     found.append(granted)

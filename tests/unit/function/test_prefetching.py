@@ -35,8 +35,9 @@ class Stage:
     def confident(neighbors: Neighbors, _: object) -> bool:
         return neighbors.distances[0] <= 0.25
 
-    def put(self, id: int, body: bytes = b"{}") -> None:
-        entry = Entry(id, {"v": np.array([id, 0.0], np.float32)}, Result(body), 0.1, 0.0, math.inf)
+    def put(self, id: int, body: bytes = b"{}", signature: str = "") -> None:
+        key = np.array([id, 0.0], np.float32)
+        entry = Entry(id, {"v": key}, Result(body), 0.1, 0.0, math.inf, signature=signature)
         self.space.insert(entry, id)
 
     def use(self, id: int) -> None:
@@ -117,6 +118,15 @@ def test_large_results_stay_where_they_are() -> None:
         assert sum(each.result.size_bytes for each in granted) <= PREFETCH_BYTES
         sent += [each.id for each in granted]
     assert sorted(sent) == [2, 4, 6, 8]
+
+
+def test_a_device_is_sent_what_is_of_the_type_and_shape_that_it_asked_about() -> None:
+    stage = Stage(entries=0)
+    for id in range(1, 9):
+        stage.put(id, signature="wide" if id % 2 else "tall")
+    lease = stage.lease()
+    assert sorted([*stage.sent(lease, 1), *stage.sent(lease, 1)]) == [3, 5, 7]
+    assert sorted(stage.sent(lease, 2)) == [4, 6, 8]
 
 
 def test_one_is_one() -> None:
