@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,3 +112,24 @@ def test_opinions_count_though_nothing_is_answered(bench: SimpleNamespace, monke
     assert ask(bench, picture(10), account="modest").outcome is Outcome.MISS
     assert sum(each.asked for each in bench.fn.variants) > asked
     assert modest.balance < modest.reserve
+
+
+async def test_whoever_goes_away_has_used_what_is_computed_for_it(bench: SimpleNamespace) -> None:
+    """Once a worker has its input; what still waits then is dropped, and costs nobody anything."""
+    bench.assembler._budgets._account_inference = 0.5
+    greedy = bench.assembler._budgets.account("greedy")
+    gate = threading.Event()
+    bench.assembler._workers.executor.submit(gate.wait, 240)  # the worker's thread is busy
+    runner = bench.fn.runner
+    control, session = Control(no_store=True), Session(account="greedy")
+    tasks = [
+        asyncio.create_task(bench.pipeline.answer(bench.fn, "image/png", picture(seed), control, session))
+        for seed in range(3)
+    ]
+    while runner.queued < 2:  # one is handed to the worker
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    gate.set()
+    assert greedy.reserve - greedy.balance == pytest.approx(runner.mean_cost_s, rel=0.5)

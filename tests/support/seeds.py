@@ -30,6 +30,8 @@ MORE = (
     "Likewise-Lease: want; key; idle",
     "Likewise-Lease: watch; version=VERSION",
     "Likewise-Lease: LEASE; version=VERSION; answered=3; repeats=1; probe=ENTRY",
+    "Likewise-Lease: LEASE; version=VERSION; prefetch=8",
+    "Likewise-Lease: want; prefetch=999999999999",
     "Likewise-Lease: LEASE; lost; answered=9999999999999",
     "Likewise-Lease: LEASE; idle; version=00000000.999999999999999",
     "Likewise-Lease: ;;;",
@@ -129,7 +131,7 @@ def _devices(picture: bytes) -> list[Seed]:
     key = np.ones(4, "<f4").tobytes()
     keys = base64.b64encode(key * 3).decode()
     warm = json.dumps({"entries": 50, "bytes": 5000, "place": "t", "keys": keys}).encode()
-    lease, stream = "Likewise-Lease: LEASE; version=VERSION", "Likewise-Stream: cam; frame=3"
+    lease, stream = "Likewise-Lease: LEASE; version=VERSION; prefetch=4", "Likewise-Stream: cam; frame=3"
     infer = f"{FUNCTIONS}/quadrants/infer"
     return [
         Seed("POST", infer, "image/png", picture, ("Likewise-Lease: want", "Likewise-Device: phone")),

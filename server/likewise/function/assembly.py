@@ -175,6 +175,8 @@ class Assembler:
             runner = self._runner(computation if trunk is None else replace(computation, model=trunk))
             costs = limits_of(spec.budget, defaults.costs, target, parts.origin)
             governor = self._budgets.govern(f"{name}@{version}", costs, runner, list(policies.values()), budget)
+            if governor is not None:
+                runner.bill(governor.charge)
         return Function(
             name,
             version,

@@ -99,6 +99,8 @@ class Batcher:
         self._batches = 0
         self.inferences = 0
         """Inputs computed so far."""
+        self.unclaimed: Callable[[str, float], None] = lambda _account, _seconds: None
+        """Told of what was computed for somebody who did not wait for it, and about the seconds that it took."""
 
     @property
     def queued(self) -> int:
@@ -157,7 +159,8 @@ class Batcher:
         try:
             return await job.future
         except asyncio.CancelledError:
-            lane.drop(job)
+            if not lane.drop(job):
+                self.unclaimed(account, self.mean_cost_s)
             raise
         finally:
             if timer is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from likewise.errors import Overloaded
 from likewise.inference.batching import Batcher
 from likewise.results.encode import Encode
@@ -15,6 +17,10 @@ class ModelRunner:
         """Set up. encode: turns one input's outputs into its result."""
         self._batcher = batcher
         self._encode = encode
+
+    def bill(self, charge: Callable[[str, float], None]) -> None:
+        """Have an account charged, with the seconds, for what was computed for clients that went away meanwhile."""
+        self._batcher.unclaimed = charge
 
     async def run(
         self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf"), account: str = ""
