@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-FIRST = 8.0
+FIRST = 6.0
 """Full runs that may be lost to begin with: a function's first offers are all checked."""
-ALLOWANCE = 0.03
+ALLOWANCE = 0.02
 """Full runs that may be lost for each frame, so that what once did not pay is tried again."""
 MOST = 16.0
 AGAIN = 4.0
