@@ -18,6 +18,7 @@ from likewise.access import AccessControl
 from likewise.captures.files import CaptureWriter, worker_path
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.governor import CostLimits
+from likewise.function.reading import reading_threads
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
@@ -49,7 +50,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     Loads all functions, so that a wrong one shows at start. Raises InvalidFunction, SettingsError.
     """
     clock = time.time
-    readers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "likewise-read")
+    readers = ThreadPoolExecutor(reading_threads(), "likewise-read")
     slots, threads = inference_shape(settings)
     model_bytes = settings.model_memory_bytes or available_bytes() // 2
     limit_memory(model_bytes)

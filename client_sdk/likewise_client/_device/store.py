@@ -179,7 +179,7 @@ class Store:
         room = min(self._max_entries, max(_FIRST, 2 * self._count))
         for name in ("_keys", "_half", "_radii", "_used"):
             old = getattr(self, name)
-            new = np.empty((room, *old.shape[1:]), old.dtype)
+            new = np.zeros((room, *old.shape[1:]), old.dtype)  # BLAS reads beyond the last row: NaN would warn
             new[: self._count] = old[: self._count]
             setattr(self, name, new)
 

@@ -80,6 +80,10 @@ class Experience:
             bias, margin, nearness, share, early, before = verdict.evidence
             self._count((bias, margin, nearness, share, early, before), verdict.ledger, False)
 
+    def spare(self, share: float) -> None:
+        """Probe so many times what it does as a rule from now on, in (0, 1]; never less than a ledger asks for."""
+        self._probing *= share
+
     def press(self, price: float) -> None:
         """Let tokens cost so many times what they do as a rule, above 0, from now on."""
         if abs(math.log(price / self.pressure)) > 0.05 or (price == 1.0 != self.pressure):

@@ -20,7 +20,7 @@ from likewise.decision.checks import Evidence
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.decision.opinions import Opinion, OpinionCalibration
-from likewise.decision.prices import MAX_ERROR, PRUDENCE, highest_acceptable_error, price_after
+from likewise.decision.prices import MAX_ERROR, PRUDENCE, highest_acceptable_error, variant_price_after
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Reason, Source, Verdict
 
@@ -29,10 +29,12 @@ TRY_AGAIN = 32
 """One of so many times a rung that does not pay is asked all the same."""
 LEARNING = 24
 """Opinions until it is known what share of them are given as answers."""
-HARDER = 1.5
-"""How much more than for a neighbor a wrong answer counts: who comes this far is among the hardest to judge."""
 SECOND_OPINION = 1.5
 """Power of the mean cost beyond the neighbors at which they are judged: above 1, they leave more to the variants."""
+CONFIDENT = 0.9
+"""Of the opinions that are right, the share that is given as answers, before anything was seen."""
+SPARED = 0.5
+"""Share of the usual probes that the neighbors' answers need, beyond the ledger's: doubtful ones go on to variants."""
 RATE = 0.03
 """Weight of the newest request in the running means of what going on costs."""
 
@@ -76,7 +78,8 @@ class _Rung:
     step: Step
     calibration: OpinionCalibration
     going_on: float = 1.0
-    """Running mean of what a request costs that is refused here, in full inferences."""
+    """Running mean of what a request costs that is refused here, in full inferences; a probe of a later rung's answer
+    counts for nothing, since here it would have been probed as well."""
     taken: float = 0.5
     """Running share of its opinions that are given as answers, or probed."""
     skipped: int = 0
@@ -99,11 +102,17 @@ class Ladder:
         self._probing = probing
         self._present = present
         self._rungs = [_Rung(step, OpinionCalibration(step.agreement)) for step in steps]
+        going_on = 1.0
+        for rung in reversed(self._rungs):
+            rung.going_on = going_on
+            going_on = rung.step.cost + (1.0 - CONFIDENT * rung.step.agreement) * going_on
         self._charge_check = ChargeCheck()
         self._counters = Counters()
         self._typical = 0.1
         self._clock = 0  # requests that came this far
-        self._entering = 1.0  # running mean of what a request costs that the neighbors' policy refuses
+        self._entering = going_on  # running mean of what a request costs that the neighbors' policy refuses
+        policy.going_on = going_on**SECOND_OPINION
+        policy.spare(SPARED)
 
     # ── climbing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -192,7 +201,7 @@ class Ladder:
         return verdict
 
     def _price(self, rung: _Rung) -> float:
-        return HARDER * self._policy.pressure * price_after(self._policy.clock) / max(rung.going_on, 0.05)
+        return self._policy.pressure * variant_price_after(self._policy.clock) / max(rung.going_on, 0.05)
 
     def skip(self, climb: Climb) -> None:
         """Go past the rung that `next` named: it has no opinion, since it failed."""
@@ -226,7 +235,7 @@ class Ladder:
                 else:
                     ledger.release(verdict.charge)
                 verdict.charge = 0.0
-        self._end(climb, 1.0)
+        self._end(climb, float(climb.taken < 0))
         for at, said, evidence in climb.asked if counted else ():
             rung = self._rungs[at]
             rung.calibration.check(evidence, said != label, base.probability, self._policy.clock)

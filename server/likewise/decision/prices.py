@@ -10,6 +10,10 @@ FIRST_PRICE = 1.0
 """The same among the first requests, when being refused costs as much as being wrong: `PRICE` comes"""
 PRICE_AFTER = 120.0
 """with so many requests for half of the way."""
+HARDER = 0.5
+"""How much more a wrong answer of a variant counts at first: who comes so far is among the hardest to judge."""
+HARDER_FOR = 500.0
+"""Requests after which that is half as much: by then variants are judged by what they said here."""
 PRUDENCE = 0.5
 """How much more often than it must a risky would-be hit is probed, so that one detection costs fewer tokens."""
 
@@ -17,6 +21,11 @@ PRUDENCE = 0.5
 def price_after(requests: int) -> float:
     """Return the price of a token after so many requests."""
     return PRICE - (PRICE - FIRST_PRICE) / (1.0 + requests / PRICE_AFTER)
+
+
+def variant_price_after(requests: int) -> float:
+    """Return the same for answers of variants."""
+    return (1.0 + HARDER / (1.0 + requests / HARDER_FOR)) * price_after(requests)
 
 
 def highest_acceptable_error(epsilon: float, tokens: float, price: float) -> float:

@@ -27,6 +27,7 @@ from likewise.function.leasing import Leasing
 from likewise.function.paging import Pager
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
+from likewise.function.reading import ReadingQueue
 from likewise.function.sharing import key_file, sharing_of
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
@@ -101,7 +102,7 @@ class Assembler:
         self._sinks = tuple(sinks)
         self._defaults = defaults
         self._workers = workers
-        self._executor = executor
+        self._reading = ReadingQueue(executor, limit=defaults.queue_limit, patience_s=defaults.queue_timeout_s)
         self._clock = clock
         self._coin = coin
         self._learning = learning_executor()
@@ -182,7 +183,7 @@ class Assembler:
                 spec.input.kind,
                 decode,
                 key_types[0],
-                self._executor,
+                self._reading,
                 normalize=normalizer(spec.input.kind, computation),
                 dtype=computation.dtype if computation and spec.input.kind == "array" else "",
                 deterministic=spec.model.deterministic if spec.model else False,

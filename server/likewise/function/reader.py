@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from time import perf_counter
 
 from likewise.features.decode import Kind, decoded_size
 from likewise.features.identity import digest
 from likewise.function.key_type import KeyType
+from likewise.function.reading import ReadingQueue
 from likewise.function.seen import Read, Seen
 from likewise.requests import NO_CONTROL, Asked, Control
 from likewise.types import Halfway, Input, Key, Session
@@ -34,7 +33,7 @@ class Reader:
         kind: Kind,
         decode: Decode,
         key_type: KeyType,
-        executor: Executor,
+        queue: ReadingQueue,
         *,
         normalize: Normalize = as_it_is,
         dtype: str = "",
@@ -44,7 +43,7 @@ class Reader:
         seen_bytes: int = 4 << 20,
         begin: Begin | None = None,
     ) -> None:
-        """Set up. key_type: the primary one. executor: reads what is too large for the event loop.
+        """Set up. key_type: the primary one. queue: where what is too large for the event loop is read.
 
         dtype: of the arrays that a model takes, empty where there is none: what devices may send without loss.
         begin: makes the key by a part of the model, and says how far that came; never on the event loop.
@@ -57,7 +56,7 @@ class Reader:
         self._decode = decode
         self._key_type = key_type.name
         self._extract = key_type.extractor
-        self._executor = executor
+        self._queue = queue
         self._normalize = normalize
         self.dtype = dtype
         self._deterministic = deterministic
@@ -82,8 +81,13 @@ class Reader:
         found = self.read_small(media_type, body, control, session)
         if found is not None:
             return found
-        came, loop = perf_counter(), asyncio.get_running_loop()
-        asked = await loop.run_in_executor(self._executor, self.read_now, media_type, body, control, session)
+        came = perf_counter()
+        asked = await self._queue.run(
+            self.read_now, media_type, body, control, session,
+            size=decoded_size(self._kind, media_type, body),
+            account="" if session is None else session.account,
+            within_s=control.timeout_s,
+        )  # fmt: skip
         asked.started = came
         return asked
 

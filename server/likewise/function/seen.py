@@ -48,7 +48,7 @@ class Seen:
         return known
 
     def put(self, name: tuple[str, bytes], read: Read) -> None:
-        """Remember what was read from bytes."""
-        self._known[name] = read
+        """Remember what was read from bytes; of the key a copy, where it is part of something larger."""
+        self._known[name] = read if read.key.base is None else read._replace(key=read.key.copy())
         if len(self._known) > self._limit:
             self._known.popitem(last=False)

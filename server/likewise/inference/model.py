@@ -231,7 +231,12 @@ class OnnxModel:
     def run_one(self) -> Callable[[Tensor], Tensor]:
         """Return a function from one input to the first output for it; see `run_each`. A lone number has shape (1,)."""
         run_each = self.run_each(1)
-        return lambda one: np.atleast_1d(run_each(one)[0])
+
+        def run_one(one: Tensor) -> Tensor:
+            (output,) = run_each(one)
+            return output if output.ndim else output.reshape(1)
+
+        return run_one
 
     def run_each(self, count: int | None = None) -> Callable[[Tensor], list[Tensor]]:
         """Return a function from one input to its outputs, all without the batch axis, copied.

@@ -132,7 +132,9 @@ class Auto:
                 self._state = model.warm()
             else:
                 self._state = model.network.state()
+        started = model.clock()
         model.network.refresh(self._state, given)
+        model.refreshed(model.clock() - started)
         self._frames, self._controller.refresh = 0, False
         self._change.blocks[:] = 1
         return self._answer(self._state, 1.0, 1.0, full=True)
