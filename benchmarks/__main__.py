@@ -44,7 +44,7 @@ GROUPS: list[tuple[tuple[Bar, ...], Measure]] = [
     ((lookups.ECHO, lookups.FASTAPI, lookups.GPTCACHE, lookups.AS_JSON, lookups.BATCH), lookups.lookups),
     _one(in_process.LOOKUP, in_process.in_process),
     ((device.TIME, device.RATIO), device.rows),
-    _one(lookups.PICTURE, lookups.infer_hits),
+    ((lookups.PICTURE, lookups.NEW_PICTURE), lookups.infer_hits),
     (
         (million.GROWTH, million.TAIL, million.PAUSE, million.MEMORY),
         lambda folder, wanted, runs, quick: million.million(folder, runs, quick),

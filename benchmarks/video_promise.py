@@ -1,8 +1,8 @@
 """Rows of the promise on video: the lowest share of answers that equal the full run's, over videos and coins.
 
 `python -m benchmarks.video_promise --data DIR` prints each video by itself. The function is `roads`; the videos are
-those of its workload, and three made of one of them: the lights go off and on, the camera is moved, and 1,000 frames
-while it slowly gets dark.
+those of its workload, and five made of one of them: the lights go off and on, the camera is moved, cuts to and fro
+between two scenes, exposure that flickers, and 1,000 frames while it slowly gets dark.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from likewise.evaluation.video.race import Player, Row
 from likewise.workloads.videos import find_videos, read_video, to_and_fro
 
 FRAMES, WIDTH, SEEDS = 400, 320, 5
-SLOW = 1000
+SLOW, CUT, FLICKER = 1000, 40, 5
 TARGETS = (0.95, 0.98)
 BARS = {
     target: Bar(
-        f"video/promise-{target:g}", f"lowest accuracy at target {target:g}, 7 videos × 5 coins", "", "1", target
+        f"video/promise-{target:g}", f"lowest accuracy at target {target:g}, 9 videos × 5 coins", "", "1", target
     )
     for target in TARGETS
 }
@@ -40,6 +40,9 @@ def videos(data: Path, limit: int) -> dict[str, list[np.ndarray]]:
     first, last = len(road) // 3, 2 * len(road) // 3
     found["lights"] = [_lit(frame, 0.3) if first <= at < last else frame for at, frame in enumerate(road)]
     found["moved"] = [frame if at < first else np.roll(frame, (14, 24), (0, 1)) for at, frame in enumerate(road)]
+    turned = [frame[:, ::-1] for frame in road]
+    found["cuts"] = [(turned if at // CUT % 2 else road)[at] for at in range(len(road))]
+    found["flicker"] = [_lit(frame, 1.0 - 0.03 * (at % FLICKER == 0)) for at, frame in enumerate(road)]
     slow = min(SLOW, 3 * limit)
     found["dusk"] = [_lit(road[at], 1.0 - 0.6 * n / slow) for n, at in enumerate(to_and_fro(len(road), slow))]
     return found

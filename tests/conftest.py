@@ -27,6 +27,26 @@ pytest_plugins = ["redis_server", "redis_nodes"]  # tests/support: a real redis-
 LABELS = ("north-west", "north-east", "south-west", "south-east")
 
 
+QUADRANTS = """
+[input]
+kind = "image"
+[model]
+file = "model.onnx"
+size = [8, 8]
+channels = 1
+[result]
+kind = "label"
+labels = "labels.txt"
+"""
+"""What a spec says of the model that `write_quadrants` writes."""
+GRAY = """
+[[keys]]
+name = "gray"
+extractor = "gray"
+metric = "cosine"
+"""
+
+
 def _save(path: Path, nodes: list, weights: dict[str, np.ndarray], shape: list, classes: int, name: str) -> None:
     graph = helper.make_graph(
         nodes,
@@ -61,25 +81,7 @@ def write_quadrants(root: Path, name: str = "quadrants", toml: str = "") -> Path
         "logits",
     )
     (folder / "1" / "labels.txt").write_text("\n".join(LABELS) + "\n")
-    (folder / "function.toml").write_text(
-        toml
-        or """
-description = "Which quadrant is bright"
-[input]
-kind = "image"
-[model]
-file = "model.onnx"
-size = [8, 8]
-channels = 1
-[result]
-kind = "label"
-labels = "labels.txt"
-[[keys]]
-name = "gray"
-extractor = "gray"
-metric = "cosine"
-"""
-    )
+    (folder / "function.toml").write_text(toml or f'description = "Which quadrant is bright"\n{QUADRANTS}{GRAY}')
     return folder
 
 

@@ -90,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         return int(commands[args.verb].run(args))
     except LikewiseError as error:
-        print(f"likewise: {error.detail}", file=sys.stderr)
+        said = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in error.detail)
+        print(f"likewise: {said}", file=sys.stderr)  # names come from files that nobody trusts
         return 2
     except BrokenPipeError:  # the reader of a pipe had enough, as in `likewise settings | head`
         sys.stderr.close()

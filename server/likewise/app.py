@@ -18,6 +18,7 @@ from likewise.access import AccessControl
 from likewise.captures.files import CaptureWriter, worker_path
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.governor import CostLimits
+from likewise.function.reading import reading_threads
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
@@ -49,7 +50,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     Loads all functions, so that a wrong one shows at start. Raises InvalidFunction, SettingsError.
     """
     clock = time.time
-    readers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "likewise-read")
+    readers = ThreadPoolExecutor(reading_threads(), "likewise-read")
     slots, threads = inference_shape(settings)
     model_bytes = settings.model_memory_bytes or available_bytes() // 2
     limit_memory(model_bytes)
@@ -74,6 +75,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
             max_elements=settings.max_elements,
             inline_bytes=settings.inline_bytes,
             inline_values=settings.inline_values,
+            seen_bytes=settings.seen_bytes,
             invalidated_tags=settings.invalidated_tags,
             max_devices=settings.max_devices,
             stream_bytes=settings.stream_bytes,
@@ -90,6 +92,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
             lease_s=settings.lease_s,
             lease_tokens=settings.lease_tokens,
             lease_most_tokens=settings.lease_most_tokens,
+            lease_prefetch=settings.lease_prefetch,
             max_leases=settings.max_leases,
             max_account_leases=settings.max_account_leases,
             ticket_prefix=place.prefix if place else "",

@@ -43,9 +43,12 @@ class Climber(Steps):
         self, fn: Function, variants: Variants, asked: Asked, refused: Verdict
     ) -> Answer | Coroutine[Any, Any, Answer]:
         """Answer with a variant of the model what the ladder refused, or compute."""
+        if fn.governor is not None and fn.governor.exhausted(asked.account):
+            return self._compute_now(fn, asked, refused)  # which refuses it: opinions cost something, too
         nearest_id = fn.nearest_id(refused)
         climb = variants.climb(asked, refused)
         found = variants.ask(asked, climb)
+        self._charge(fn, asked)
         if isinstance(found, Variant):
             return self._ask_on(fn, variants, asked, climb, found, nearest_id)
         verdict, said = found
@@ -56,13 +59,23 @@ class Climber(Steps):
     async def _ask_on(
         self, fn: Function, variants: Variants, asked: Asked, climb: Climbing, variant: Variant, nearest_id: int
     ) -> Answer:
-        verdict, said = await variants.ask_on(asked, climb, variant)
+        try:
+            verdict, said = await variants.ask_on(asked, climb, variant)
+        finally:
+            self._charge(fn, asked)
         if said is not None and not verdict.probe:
             return self._answer_said(fn, asked, verdict, said)
         while said is None and (same := fn.in_flight.same(asked.body)) is not None:  # it was begun meanwhile
             if (answer := await self._wait(fn, asked, same.done)) is not None:
                 return self._share(fn, asked, answer)
         return await self._compute_now(fn, asked, verdict, nearest_id)
+
+    @staticmethod
+    def _charge(fn: Function, asked: Asked) -> None:
+        """Account for what variants said, whether it is answered or not."""
+        if fn.governor is not None and asked.opinions_s:
+            fn.governor.charge(asked.account, asked.opinions_s)
+        asked.opinions_s = 0.0
 
     def _answer_said(self, fn: Function, asked: Asked, verdict: Verdict, said: Said) -> Answer:
         result, opinion, cost_s, name = said

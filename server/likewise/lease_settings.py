@@ -21,8 +21,8 @@ class LeaseSettings:
         group="Leases of devices",
     )
     lease_tokens: float = row(
-        3.0,
-        "Tokens of an account's ledger in one lease, at most; 3 make one in four would-be hits of a device a probe.",
+        10.0,
+        "Tokens of an account's ledger in one lease, at most; 10 make one in eleven would-be hits of a device a probe.",
         minimum=0,
         maximum=1000,
     )
@@ -31,6 +31,13 @@ class LeaseSettings:
         "Tokens in one lease, with those that the device earned itself, at most; 19 make one in twenty a probe.",
         minimum=0,
         maximum=1000,
+    )
+    lease_prefetch: int = row(
+        6,
+        "Entries that an answer brings a device beside its own, where it has room: near ones, and those used most; 0: "
+        "none.",
+        minimum=0,
+        maximum=64,
     )
     max_leases: int = row(1024, "Leases of each function at once; a device gets no lease beyond.", minimum=1)
     max_account_leases: int = row(

@@ -68,9 +68,8 @@ class Pipeline(Climber):
 
         What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        if control.stream is not None or not fn.reader.is_small(media_type, body):
-            return self.answer(fn, media_type, body, control, session)
-        return self._climb(fn, fn.reader.read_now(media_type, body, control, session))
+        asked = fn.reader.read_small(media_type, body, control, session) if control.stream is None else None
+        return self.answer(fn, media_type, body, control, session) if asked is None else self._climb(fn, asked)
 
     def _climb(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:
         if asked.control.no_store:
@@ -163,7 +162,10 @@ class Pipeline(Climber):
         if control.no_store:
             return self._turn_away(fn)
         asked = Asked(key_type or fn.key_type, key, session, control, perf_counter(), fn.tickets.allowance(session))
-        return self._hand_out(fn, asked, fn.neighbors.offer(asked))
+        verdict = fn.neighbors.offer(asked)
+        if control is NO_CONTROL and verdict.source is not _NONE:
+            return self._reuse(fn, asked, verdict, _HIT)
+        return self._hand_out(fn, asked, verdict)
 
     async def lookup_input(
         self, fn: Function, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None

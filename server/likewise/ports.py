@@ -141,12 +141,14 @@ class Model(Protocol):
 class Runner(Protocol):
     """What computes a function's results in full: a local model, or another server. Belongs to one event loop."""
 
-    async def run(self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf")) -> tuple[Result, float]:
+    async def run(
+        self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf"), account: str = ""
+    ) -> tuple[Result, float]:
         """Return the result for an input and what it cost, in seconds.
 
         probe: nobody else may make it fail for want of room; it may take long. Cancelled before it began, nothing is
         computed. within_s: raise DeadlineExceeded where it has not begun by then; a probe is owed, and begins all the
-        same. Raises Overloaded, ModelFailed, InvalidValue.
+        same. account: who asks, of those that share what there is. Raises Overloaded, ModelFailed, InvalidValue.
         """
 
     @property

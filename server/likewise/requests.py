@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import perf_counter
@@ -107,7 +108,9 @@ class Asked:
     media_type: str = field(default="", init=False)
     body: bytes = field(default=b"", init=False)
     value: Input | None = field(default=None, init=False)
-    """The decoded input; None for a lookup by key."""
+    """The decoded input; None for a lookup by key, and until it is needed where the same bytes came before."""
+    decode: Callable[[str, bytes], Input] | None = field(default=None, init=False)
+    """Decodes the body again."""
     halfway: Halfway | None = field(default=None, init=False)
     """How far the model has come with it, where an early layer of the model made the key."""
     digest: bytes = field(default=b"", init=False)
@@ -118,6 +121,8 @@ class Asked:
     """Its neighbors, once they were looked up."""
     offered: Any = field(default=None, init=False)
     """What its stream has for it; the streams' business."""
+    opinions_s: float = field(default=0.0, init=False)
+    """What variants took of it that nobody has accounted for yet."""
     read_s: float = field(default=-1.0, init=False)
     lookup_s: float = field(default=-1.0, init=False)
     decide_s: float = field(default=-1.0, init=False)
@@ -127,6 +132,13 @@ class Asked:
     def account(self) -> str:
         """Whose budgets it spends; empty: those that all without an access key share."""
         return "" if self.session is None else self.session.account
+
+    def decoded(self) -> Input:
+        """Return the decoded input of a request that has one."""
+        if self.value is None:
+            assert self.decode is not None
+            self.value = self.decode(self.media_type, self.body)
+        return self.value
 
     @property
     def left_s(self) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from likewise.budget_settings import BudgetSettings
 from likewise.errors import SettingsError
+from likewise.journal_settings import JournalSettings
 from likewise.lease_settings import LeaseSettings
 from likewise.setting import Setting, row, rows_of
 
@@ -21,7 +22,7 @@ _MIB = 1 << 20
 
 # ruff: noqa: RUF009 - each call describes a field, the defaults themselves are immutable
 @dataclass(frozen=True)
-class Settings(LeaseSettings, BudgetSettings):
+class Settings(LeaseSettings, BudgetSettings, JournalSettings):
     """All settings of a server, checked. May be built directly, with any left out at its default."""
 
     host: str = row(
@@ -106,7 +107,11 @@ class Settings(LeaseSettings, BudgetSettings):
         minimum=1 << 16,
     )
     capture_pending_bytes: int = row(
-        16 * _MIB, "Requests that wait to be recorded; more are left out and counted.", unit="bytes", minimum=1 << 16
+        16 * _MIB,
+        "Requests that wait to be recorded; more are left out and counted. Those of one access key leave a fifth to "
+        "others.",
+        unit="bytes",
+        minimum=1 << 16,
     )
 
     accuracy_target: float = row(
@@ -159,7 +164,8 @@ class Settings(LeaseSettings, BudgetSettings):
     )
     stream_bytes: int = row(
         1024 * _MIB,
-        "Memory for the state of streams, over all functions of a worker; the one not used for longest starts anew.",
+        "Memory for the state of streams, over all functions of a worker; beyond, one of the account that has most "
+        "starts anew.",
         unit="bytes",
         minimum=1 << 20,
     )
@@ -208,10 +214,15 @@ class Settings(LeaseSettings, BudgetSettings):
         unit="bytes",
         minimum=0,
     )
-
     inline_values: int = row(
         1 << 18,
         "Inputs that decode to more numbers than this are handed to a thread, however short they are.",
+        minimum=0,
+    )
+    seen_bytes: int = row(
+        4 << 20,
+        "Memory of each function for keys of the latest inputs up to inline_bytes: the same bytes are not read again.",
+        unit="bytes",
         minimum=0,
     )
 
@@ -232,64 +243,6 @@ class Settings(LeaseSettings, BudgetSettings):
         "Host names, with commas, under which requests without an access key are taken as well, forwarded ones and "
         "those of web pages there included; `*` takes all. By default a request without a key has to come straight "
         "to a loopback name or address.",
-    )
-
-    journal: str = row(
-        "sqlite",
-        "What survives a restart: memory (nothing), sqlite (everything, on this node) or redis (shared by nodes).",
-        choices=("memory", "sqlite", "redis"),
-        group="Journal",
-    )
-    journal_path: str = row("", "File of the SQLite journal; empty: journal.sqlite in the data folder.")
-    redis_url: str = row("redis://127.0.0.1:6379/0", "Where the Redis journal is.")
-    node: str = row(
-        "",
-        "Name of this node among those that share, under which it finds again what it learned; empty: drawn once and "
-        "kept in the data folder. Worker N is called NODE-N.",
-    )
-    journal_buffer: int = row(65_536, "Records that may wait to be written; more are dropped and counted.", minimum=1)
-    journal_commit_s: float = row(
-        0.05,
-        "SQLite: what was kept this long ago survives the death of the process (kill -9); `durable` inserts wait for "
-        "the disk in any case.",
-        unit="seconds",
-        minimum=0.001,
-        maximum=60,
-    )
-    journal_sync_s: float = row(
-        1.0,
-        "SQLite: what was kept this long ago survives the death of the machine (power cut).",
-        unit="seconds",
-        minimum=0.001,
-        maximum=3600,
-    )
-    journal_bytes: int = row(
-        1 << 30, "SQLite: bound on the journal's file; the oldest entries go first.", unit="bytes", minimum=1 << 20
-    )
-    snapshot_s: float = row(
-        300.0,
-        "SQLite: time between two snapshots, from which a restart is several times as fast; one is kept at the end "
-        "as well.",
-        unit="seconds",
-        minimum=1,
-        maximum=86_400,
-    )
-    stream_entries: int = row(
-        100_000,
-        "Redis: records kept in the stream of each function; a node that was away for longer starts over.",
-        minimum=100,
-    )
-    invalidated_tags: int = row(
-        10_000,
-        "Tags of each function whose invalidation a node remembers, to keep out late copies; beyond, the oldest keeps "
-        "out all late copies that are as old.",
-        minimum=1,
-    )
-    max_devices: int = row(
-        10_000,
-        "Devices of each function whose last answer is remembered, as evidence for the next; beyond, the one known "
-        "longest is forgotten.",
-        minimum=1,
     )
 
     def __post_init__(self) -> None:

@@ -36,10 +36,10 @@ class Resource:
         return asdict(self)
 
 
-LEASE_TOKENS = 3.0
+LEASE_TOKENS = 2.5
 LEASED_TOKENS = 50.0
-"""Of one lease, and of all leases of an account and a function at once: defaults of `lease_tokens`, and half of a
-ledger's `cap`."""
+"""Of one lease where 20 devices share, and of all leases of an account and a function at once: half of a ledger's
+`cap`."""
 
 
 def resources(

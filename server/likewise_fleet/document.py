@@ -92,17 +92,17 @@ def summary(plan: Plan, outcome: Outcome) -> str:
 
 
 def _after_kill(outcome: Outcome, way: str) -> dict[str, float]:
-    """Return when the server was gone, and the share of hits from the edge before and after."""
+    """Return when the server was gone, and the share of answers that either tier reused, before and after."""
     killed, back = outcome.killed_s[way]
 
     def share(begin: float, end: float) -> float:
         there = [each for each in outcome.answers[way] if begin <= each.at_s < end]
-        return sum(each.source is From.EDGE_CACHE for each in there) / max(1, len(there))
+        return sum(each.source in (From.DEVICE_CACHE, From.EDGE_CACHE) for each in there) / max(1, len(there))
 
     lost = sum(each.source is From.NOWHERE for each in outcome.answers[way])
     return {
         "killed_s": killed, "back_s": back, "lost": lost, "answers": len(outcome.answers[way]),
-        "edge_hits_before": share(0.0, killed), "edge_hits_after": share(back, float("inf")),
+        "hits_before": share(0.0, killed), "hits_after": share(back, float("inf")),
     }  # fmt: skip
 
 

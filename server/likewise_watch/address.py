@@ -102,6 +102,8 @@ def _defaults(kind: Kind, scheme: str) -> dict[str, str]:
         return {}
     known = scheme in _REMOTE.split(",") or scheme == "rtsps"
     options = {"protocol_whitelist": _REMOTE} if known else {}
+    if scheme in ("http", "https"):
+        options["max_redirects"] = "0"  # they would lead somewhere that nobody named
     if scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = "tcp"  # over UDP a lost packet is a broken picture
     return options

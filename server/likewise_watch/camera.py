@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +30,8 @@ _FINAL = (HTTPClientError, DemuxerNotFoundError, OptionNotFoundError, ProtocolNo
 
 HOPELESS = 1000
 """Packets in a row that cannot be decoded, after which a source counts as lost."""
+PIXEL_BYTES, LEAST_BYTES = 8, 64 << 20
+"""What FFmpeg may take in one piece: for each pixel of the largest frame, and at the least."""
 
 
 class Camera:
@@ -42,6 +46,7 @@ class Camera:
         self._max_pixels = max_pixels
         self.undecodable = 0
         """Packets that could not be decoded."""
+        _bound_memory(max_pixels)
         ample = str(2 * max_pixels + (1 << 16))  # FFmpeg counts the borders that its decoders add
         options = {"max_pixels": ample, **address.options}
         with self._errors("cannot be opened", opening=True):
@@ -121,9 +126,20 @@ class Camera:
             here = address.kind in ("file", "other") or (address.kind == "device" and isinstance(error, OSError))
             final = opening and (here or isinstance(error, _FINAL))
             text = f"{address.shown} {what}: {_reason(error)}."
+            if opening and error.errno == errno.EIO and address.options.get("max_redirects") == "0":
+                text += " Redirects are not followed; name where it leads, or give --option max_redirects=8."
             raise (SettingsError(text) if final else SourceLost(text)) from None
         except (ValueError, UnicodeError, OSError):
             raise SettingsError(f"{address.shown} {what}: it is no source that FFmpeg knows.") from None
+
+
+def _bound_memory(max_pixels: int) -> None:
+    """Bound what FFmpeg takes in one piece: a camera may call a picture as long as it likes, or never end it.
+
+    It holds for the whole process. Source: libavutil, av_max_alloc, which PyAV does not offer.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(max(LEAST_BYTES, PIXEL_BYTES * max_pixels)))
 
 
 def pixels(frame: VideoFrame, max_width: int | None = None) -> Pixels:

@@ -6,27 +6,14 @@ import asyncio
 
 import numpy as np
 import pytest
+from tests.conftest import GRAY, QUADRANTS
 
 from likewise.packing.packing import pack
 from likewise_client import AsyncClient, Client, Computed, InvalidInput, OnDevice, Retry
 from likewise_client import _entries as sent
 from likewise_client._device.unpacking import unpack
 
-SPEC = """
-share_model = true
-[input]
-kind = "image"
-[model]
-file = "model.onnx"
-size = [8, 8]
-channels = 1
-[result]
-kind = "label"
-labels = "labels.txt"
-[[keys]]
-name = "gray"
-extractor = "gray"
-"""
+SPEC = f"share_model = true\n{QUADRANTS}{GRAY}"
 VARIANT = """
 [[variants]]
 name = "twin"

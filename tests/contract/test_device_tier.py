@@ -44,14 +44,17 @@ def functions(tmp_path, toys):
     return root
 
 
-@pytest.fixture
-def warm(live, functions):
-    """A real server that has answered enough to lend tokens."""
-    server = live(functions=functions)
+def warmed(server):
     with Client(server.url) as client:
         for turn in range(150):
             client.infer("quarters", sound(turn % 4))
     return server
+
+
+@pytest.fixture
+def warm(live, functions):
+    """A real server that has answered enough to lend tokens, and sends what was asked for alone."""
+    return warmed(live(functions=functions, lease_prefetch=0))
 
 
 def make(server, coin=lambda: 0.99, clock=None, **options):
@@ -89,6 +92,18 @@ def test_near_inputs_are_answered_without_a_server(warm):
     assert stats(warm)["leases"] == 0
     assert stats(warm)["leases_silent"] == 0
     assert stats(warm)["device_hits"] == info.hits
+
+
+def test_what_others_asked_for_is_answered_by_a_device_that_never_did(live, functions):
+    """It comes with the answers to other requests."""
+    server = warmed(live(functions=functions))
+    with make(server) as client:
+        for _ in range(20):
+            client.infer("quarters", sound(0))
+        assert len(client._tier._place("quarters").store) > 1
+        answers = [client.infer("quarters", sound(place)) for place in (1, 2, 3)]
+        assert [answer.result["label"] for answer in answers] == ["b", "c", "d"]
+        assert all(answer.from_device for answer in answers)
 
 
 def test_the_very_same_bytes_are_answered_again(warm):
@@ -318,21 +333,12 @@ def test_the_tier_has_to_be_a_device_cache():
 def by_network(live, tmp_path, toys):
     """A real server of a function whose keys are made by an ONNX file, warmed up."""
     from onnx import helper
-    from tests.conftest import _save
+    from tests.conftest import QUADRANTS, _save
 
     root = tmp_path / "functions"
     folder = toys.write_quadrants(
         root,
-        toml="""
-[input]
-kind = "image"
-[model]
-file = "model.onnx"
-size = [8, 8]
-channels = 1
-[result]
-kind = "label"
-labels = "labels.txt"
+        toml=f"""{QUADRANTS}
 [[keys]]
 extractor = "onnx"
 file = "key.onnx"

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import socket
+import zlib
 
 import httpx
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_device_that_asks_gets_a_lease_and_how_far_the_entry_reaches(warm, toy
     answer = first_entry(warm, toys, "want; key")
     lease, terms = parts(answer)
     assert len(lease) == 16
-    assert 0.25 <= float(terms["pi"]) <= 0.5
+    assert 1 / 11 <= float(terms["pi"]) <= 0.5
     assert float(terms["ttl"]) == 60.0
     assert terms["version"].endswith(".0")
     key = np.frombuffer(base64.b64decode(answer.headers["likewise-key"]), "<f4")
@@ -71,6 +72,31 @@ def first_entry(server, toys, field="want"):
 def granted(server, toys):
     answer = first_entry(server, toys)
     return parts(answer)[0], answer.headers["likewise-entry"]
+
+
+def test_a_device_with_room_is_sent_more_than_it_asked_for(warm, toys):
+    """Compressed packs, each entry once, as long as there are any; never the answer's own."""
+    sent, own, field = [], [], "want; prefetch=8"
+    for seed in range(6000, 6040):
+        answer = infer(warm, toys.picture(seed % 4, seed), likewise_lease=field)
+        own.append(answer.headers.get("likewise-entry"))
+        field = f"{parts(answer)[0]}; prefetch=8"
+        if "likewise-prefetch" in answer.headers:
+            header, arrays = unpack(zlib.decompress(base64.b64decode(answer.headers["likewise-prefetch"])))
+            assert 0 < len(arrays["ids"]) <= 6
+            assert (arrays["radii"] > 0).all()
+            assert header["media_types"] == ["application/json"]
+            assert own[-1] not in [f"{int(id):016x}" for id in arrays["ids"]]
+            sent += arrays["ids"].tolist()
+    assert sent
+    assert len(sent) == len(set(sent))
+    assert "likewise-prefetch" not in infer(warm, toys.picture(1, 1), "other", likewise_lease="want").headers
+
+
+@pytest.mark.parametrize("parameter", ["prefetch", "prefetch=", "prefetch=x", "prefetch=-1", "prefetch=1000"])
+def test_room_that_is_no_number_is_refused(warm, toys, parameter):
+    """As everything in the header that is not understood."""
+    assert infer(warm, toys.picture(1, 1), likewise_lease=f"want; {parameter}").status_code == 400
 
 
 def test_a_probe_is_computed_and_confirmed(warm, toys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from likewise.inference.batching import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome
+from likewise.types import Session
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
@@ -48,8 +50,9 @@ def bench(tmp_path: Path) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(fn=fn, coin=coin, pipeline=pipeline, folder=tmp_path / "signs", assembler=assembler)
 
 
-def ask(bench: SimpleNamespace, body: bytes, control: Control = NO_CONTROL) -> Answer:
-    return asyncio.run(bench.pipeline.answer(bench.fn, "image/png", body, control))
+def ask(bench: SimpleNamespace, body: bytes, control: Control = NO_CONTROL, account: str = "") -> Answer:
+    session = Session(account=account)
+    return asyncio.run(bench.pipeline.answer(bench.fn, "image/png", body, control, session))
 
 
 def test_an_exhausted_budget_refuses_what_must_be_computed_and_nothing_else(bench: SimpleNamespace) -> None:
@@ -83,3 +86,50 @@ def test_a_function_has_budgets_of_its_own(bench: SimpleNamespace) -> None:
     path.write_text(path.read_text() + "\n[budget]\ninference = 0.2\npower_w = 1.5\nlatency_ms = 50\n")
     limits = bench.assembler.build(bench.folder).governor._limits
     assert (limits.per_s, limits.latency_s) == (pytest.approx(0.1), pytest.approx(0.05))
+
+
+def test_opinions_count_though_nothing_is_answered(bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is refused after variants were asked has used what they took; in the end they are asked no more."""
+    bench.assembler._budgets._account_inference = 0.5
+    for rung in bench.fn.variants.ladder._rungs:
+        rung.calibration.weights = (-6.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # what they say is refused
+    greedy, modest = (bench.assembler._budgets.account(name) for name in ("greedy", "modest"))
+    greedy.use(greedy.reserve + 1.0)
+    used: list[float] = []
+    charge = bench.fn.governor.charge
+    monkeypatch.setattr(bench.fn.governor, "charge", lambda _, seconds: used.append(seconds))
+    with pytest.raises(Overloaded):
+        ask(bench, picture(1), account="greedy")
+    asked = sum(each.asked for each in bench.fn.variants)
+    assert asked > 0
+    assert sum(used) == pytest.approx(sum(each.mean_cost_s for each in bench.fn.variants if each.asked))
+    monkeypatch.setattr(bench.fn.governor, "charge", charge)
+    greedy.use(greedy.reserve)
+    for seed in range(2, 10):
+        with pytest.raises(Overloaded):
+            ask(bench, picture(seed), account="greedy")
+    assert sum(each.asked for each in bench.fn.variants) == asked
+    assert ask(bench, picture(10), account="modest").outcome is Outcome.MISS
+    assert sum(each.asked for each in bench.fn.variants) > asked
+    assert modest.balance < modest.reserve
+
+
+async def test_whoever_goes_away_has_used_what_is_computed_for_it(bench: SimpleNamespace) -> None:
+    """Once a worker has its input; what still waits then is dropped, and costs nobody anything."""
+    bench.assembler._budgets._account_inference = 0.5
+    greedy = bench.assembler._budgets.account("greedy")
+    gate = threading.Event()
+    bench.assembler._workers.executor.submit(gate.wait, 240)  # the worker's thread is busy
+    runner = bench.fn.runner
+    control, session = Control(no_store=True), Session(account="greedy")
+    tasks = [
+        asyncio.create_task(bench.pipeline.answer(bench.fn, "image/png", picture(seed), control, session))
+        for seed in range(3)
+    ]
+    while runner.queued < 2:  # one is handed to the worker
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    gate.set()
+    assert greedy.reserve - greedy.balance == pytest.approx(runner.mean_cost_s, rel=0.5)

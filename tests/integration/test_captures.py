@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from likewise import evaluation
-from likewise.captures import Capture
+from likewise.captures import Capture, CaptureWriter, Recorded
+from likewise.captures.record import encode
 from likewise.commands import replay
+from likewise.types import Result
 
 PLAYED = 120
 
@@ -122,6 +124,34 @@ def test_failures_are_counted_and_told(live, toys, tmp_path, capsys) -> None:
     args = arguments(replay, path, "--against", server.url, "--speed", 0, "--requests", 5)
     assert replay.run(args) == 1
     assert "5 requests failed; the first: " in capsys.readouterr().out
+
+
+def test_names_that_no_server_gave_fail_and_are_counted(live, tmp_path, capsys) -> None:
+    """A capture may come from anywhere: what it calls functions, devices and types are letters, and no more."""
+    path = tmp_path / "strange.capture"
+    writer = CaptureWriter(path, 1 << 20)
+    strange = "\x1b[2J/../../livez?\r\nA: b"
+    writer.write([encode(Recorded(1.0, 0.1, f"{strange}@1", strange, "miss", media_type=strange, body=b"x"))])
+    writer.write([encode(Recorded(2.0, 0.1, "quadrants@1", "", "miss", media_type="image/png", body=b"x"))])
+    writer.close()
+    args = arguments(replay, path, "--against", live().url, "--speed", 0)
+    assert replay.run(args) == 1
+    assert "2 requests failed; the first: " in capsys.readouterr().out
+
+
+def test_requests_of_which_nothing_was_kept_are_left_out(live, toys, functions_dir, tmp_path, capsys) -> None:
+    """Neither input nor key: they count as left out, and the others play."""
+    path = tmp_path / "requests.capture"
+    captured(live, toys, path)
+    writer = CaptureWriter(path, 1 << 26)
+    writer.write([encode(Recorded(1.0, 0.1, "quadrants@1", "", "miss", result=Result(b"{}", "application/json")))])
+    writer.close()
+    args = arguments(
+        evaluation, "--functions", functions_dir, "--function", "quadrants", "--inputs", path, "--seeds", 1,
+        "--target", "0.9",
+    )  # fmt: skip
+    assert evaluation.run(args) == 0
+    assert "1 requests have neither input nor key and are left out" in capsys.readouterr().out
 
 
 def test_a_folder_is_evaluated_as_a_stream(toys, functions_dir, tmp_path, capsys) -> None:

@@ -58,7 +58,7 @@ def test_the_ways_are_played_side_by_side(tmp_path):
     for kill in found["kills"].values():
         assert kill["lost"] == 0
         assert kill["answers"] == 90
-        assert kill["edge_hits_after"] > 0
+        assert kill["hits_after"] > 0
     assert found["assumptions"]
     for name in ("latency.png", "energy.png", "sources.png", "phones.png", "index.html"):
         assert (tmp_path / name).stat().st_size > 5000

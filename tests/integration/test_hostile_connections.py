@@ -195,6 +195,28 @@ def test_a_client_that_ends_its_sending_side_is_answered(strict, wires, toys) ->
         assert statuses(read_to_end(wire)) == [200] * (1 + i % 3)
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        pytest.param(GET[:30], id="head"),
+        pytest.param(LOOKUP, id="lookup"),
+        pytest.param(CHUNKED + b"ff\r\nabc", id="chunk"),
+        pytest.param(b"PUT /v1/functions/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\na", id="upload"),
+    ],
+)
+def test_what_was_begun_behind_a_request_is_not_waited_for(process, wires, toys, begun: bytes) -> None:
+    """The client sends no more: whole requests are answered, the rest is told so at once, not at its deadline."""
+    to = wires(process("--journal", "memory", "--head-timeout-s", "3600", "--body-timeout-s", "3600"))
+    body = toys.picture(1, 1)
+    infer = b"POST /v1/functions/quadrants/infer HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nX: 1\r\n"
+    for first in (GET, infer + b"Content-Length: %d\r\n\r\n" % len(body) + body, b""):
+        wire = to.open(first + begun)
+        wire.shutdown(socket.SHUT_WR)
+        got = read_to_end(wire)
+        assert statuses(got) == [200] * bool(first) + [400]
+        assert is_problem(got[got.rindex(b"HTTP/1.1 ") :], 400)
+
+
 def test_what_a_gone_client_asked_is_not_computed(process, wires) -> None:
     """Inputs that wait for the model are dropped once nobody waits for them, by a reset or a plain close."""
     server = process("--journal", "memory", "--inference-workers", "1", "--batch-max", "1")

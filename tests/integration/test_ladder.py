@@ -117,7 +117,11 @@ def test_a_variant_that_is_not_loaded_is_passed_over_until_it_is(bench: SimpleNa
 def test_variants_share_the_memory_that_there_is_for_them(bench: SimpleNamespace) -> None:
     """Where only one fits, it is the one that saves most for its bytes; the function is served all the same."""
     assembler = Assembler(
-        Defaults(variant_bytes=1_600_000), bench.assembler._workers, bench.assembler._executor, time.time, lambda: 0.9
+        Defaults(variant_bytes=1_600_000),
+        bench.assembler._workers,
+        bench.assembler._workers.executor,
+        time.time,
+        lambda: 0.9,
     )
     head, student = assembler.build(bench.folder).variants
     assert (head.model.present, student.model.present) == (True, False)

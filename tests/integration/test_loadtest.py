@@ -71,21 +71,25 @@ def test_failed_requests_fail_the_run(live: Callable[..., Any], tmp_path: Path) 
 
 def test_it_starts_a_server_and_judges_the_run(tmp_path: Path) -> None:
     """Users think, rise and fall; locust writes its report; a threshold that cannot be kept decides the exit code."""
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "loadtests", "--functions", str(only_digits(tmp_path)), "--play", "digits"),
-            *("--users", "4", "--run-time", "6s", "--think-ms", "20", "--max-p99-ms", "60000"),
-            *("--min-hit-rate", "0", "--output", str(tmp_path), "--min-requests", "100000"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        cwd=ROOT,
-    )
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "at least 100000 are required" in ended.stdout
-    figures = json.loads((tmp_path / "figures.json").read_text())
+    functions = str(only_digits(tmp_path))
+    for run_time in ("6s", "60s"):  # on a busy machine users take long to come
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "loadtests", "--functions", functions, "--play", "digits"),
+                *("--users", "4", "--run-time", run_time, "--think-ms", "20", "--max-p99-ms", "60000"),
+                *("--min-hit-rate", "0", "--output", str(tmp_path), "--min-requests", "100000"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+            cwd=ROOT,
+        )
+        assert ended.returncode == 1, ended.stdout + ended.stderr
+        assert "at least 100000 are required" in ended.stdout
+        figures = json.loads((tmp_path / "figures.json").read_text())
+        if figures["requests"]:
+            break
     assert figures["failures"] == 0 < figures["requests"]
     assert "<html" in (tmp_path / "report.html").read_text().lower()
 

@@ -13,7 +13,7 @@ import pytest
 from likewise import tuning
 from likewise.errors import InvalidFunction, InvalidValue
 from likewise.function.spec_text import read_spec
-from likewise.tuning import layers
+from likewise.tuning import meter
 
 
 def tune(*words: object) -> int:
@@ -25,7 +25,7 @@ def tune(*words: object) -> int:
 @pytest.fixture
 def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The little network takes microseconds, so that a part of it may not be cheaper than the whole."""
-    monkeypatch.setattr(layers, "MOST_WHOLE", 100.0)
+    monkeypatch.setattr(meter, "MOST_WHOLE", 100.0)
     networks.write_function(tmp_path / "functions")
     return tmp_path / "functions"
 
@@ -49,11 +49,13 @@ def test_keys_are_measured_and_the_best_is_written(
     }
     assert all(0.0 <= each["harvest"] <= 1.0 and each["key_s"] > 0.0 for each in figures["played"])
     assert "harvest at 0.9" in capsys.readouterr().out
-    assert tune(*words, "--train-minutes", 0) == 0
+    assert tune(*words, "--train-minutes", 0, "--json", found) == 0
+    chosen = json.loads(found.read_text())["chosen"]
     spec, _ = read_spec(functions / "kinds")
     assert "# from the door's camera" in (functions / "kinds" / "function.toml").read_text()
-    assert "by likewise tune" in (functions / "kinds" / "function.toml").read_text()
-    assert spec.keys[0].label in {"layer", *names}
+    said = "by likewise tune" in (functions / "kinds" / "function.toml").read_text()
+    assert said == (chosen != "gray")  # which it had
+    assert spec.keys[0].label == ("layer" if chosen.startswith("layer") else chosen)
 
 
 def test_a_layer_is_served_with_the_same_results_and_nothing_twice(
@@ -84,6 +86,24 @@ def test_a_layer_is_served_with_the_same_results_and_nothing_twice(
     onnx.save(networks.residual_model(seed=1), functions / "kinds" / "1" / "model.onnx")
     with pytest.raises(InvalidFunction, match=r"was not cut from model\.onnx as it is now.*likewise tune"):
         live(functions=functions, data_dir=tmp_path / "changed")
+
+
+def test_keys_and_layers_that_cost_too_much_are_named(
+    functions: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key by its share of the model's time; a layer by what key and rest take together."""
+    monkeypatch.setattr(meter, "MOST_WHOLE", 0.01)  # no two parts are a hundred times as fast as the whole
+    monkeypatch.setattr("likewise.tuning.command.measured", lambda *_: [1.0])
+    monkeypatch.setattr("likewise.tuning.candidates.measured", lambda keys, _: [0.1, 0.6, *(0.2 for _ in keys[2:])])
+    inputs = networks.fill(tmp_path / "inputs", 90)
+    words = ("kinds", "--functions", functions, "--inputs", inputs, "--target", "0.9", "--coins", 1, "--dry-run")
+    assert tune(*words, "--train-minutes", 0, "--most", 0.5) == 0
+    said = capsys.readouterr().out
+    assert (
+        "is left out: a key takes 600.000 ms, over 0.5 of the model's 1000.000 ms; --most takes dearer ones in" in said
+    )
+    assert "layer stem (20%) is left out: key and rest take" in said
+    assert "▸ layer" not in said
 
 
 def test_what_cannot_be_tuned_says_why(functions_dir: Path, functions: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import Mutations, Wire
 
-ALLOWED = {200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 417, 422, 431, 500, 503, 504}
+ALLOWED = {200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 413, 415, 417, 422, 431, 500, 503, 504}
 RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MEDIA_TYPES = st.sampled_from(
     ["image/png", "image/jpeg", "image/x-portable-pixmap", "application/x-npy", "application/json",
@@ -120,6 +120,28 @@ def test_any_cache_control(shared_server, toys, control):
 COUNT = int(os.environ.get("LIKEWISE_FUZZ_REQUESTS", "1500"))
 SLOWEST_S = float(os.environ.get("LIKEWISE_FUZZ_SLOWEST_S", "5"))
 """Longest an answer may take. On a quiet machine .25 holds; the suite has to pass on a busy one."""
+OPTIONS = os.environ.get("LIKEWISE_FUZZ_OPTIONS", "").split()
+"""More options of the server, such as `--workers 2 --journal redis`."""
+SHARED = """
+share_model = true
+[input]
+kind = "image"
+[model]
+size = [8, 8]
+channels = 1
+[result]
+kind = "label"
+labels = "labels.txt"
+[[keys]]
+extractor = "gray"
+[[variants]]
+name = "twin"
+file = "model.onnx"
+cost = 0.5
+size_bytes = 1173
+memory_bytes = 5000
+agreement = 0.9
+"""
 
 
 def _memory_mb(pid: int) -> float:
@@ -127,20 +149,20 @@ def _memory_mb(pid: int) -> float:
 
 
 @pytest.mark.timeout(0 if COUNT > 10_000 else 240)
-def test_mutated_requests_are_answered_in_time_and_leave_nothing_behind(process, toys) -> None:
+def test_mutated_requests_are_answered_in_time_and_leave_nothing_behind(process, toys, tmp_path) -> None:
     """No 5xx but those meant, no slow answer, no growth; LIKEWISE_FUZZ_REQUESTS=100000 for a long run."""
-    server = process("--capacity-bytes", "1MiB", "--capacity-entries", "200")
+    for write in (toys.write_quadrants, toys.write_devices, toys.write_fragile, toys.write_heavy):
+        write(tmp_path)
+    toys.write_quadrants(tmp_path, "shared", SHARED)
+    server = process("--capacity-bytes", "1MiB", "--capacity-entries", "200", *OPTIONS, functions=tmp_path)
     mutations = Mutations(random.Random(int(os.environ.get("LIKEWISE_FUZZ_SEED", "1"))), toys.picture(1))
     wire = Wire(urlsplit(server.url).port)
     settled = 0.0
     for i in range(COUNT):
         request = mutations.request()
-        started = time.perf_counter()
-        try:
-            answers = wire.ask(request)
-        except TimeoutError:
-            pytest.fail(f"request {i}: {request!r:.4000} was not answered")
-        took_s = time.perf_counter() - started
+        took_s, answers = _asked(wire, request)
+        if took_s > SLOWEST_S:  # or something else was slow; so it is asked again
+            took_s = min(took_s, *(_asked(wire, request)[0] for _ in range(3)))
         shown = f"request {i}: {request!r:.4000} -> {answers!r:.700} in {took_s:.3f} s"
         assert answers or request.broken, shown
         for status, headers, body in answers:
@@ -153,5 +175,15 @@ def test_mutated_requests_are_answered_in_time_and_leave_nothing_behind(process,
         if i == COUNT // 2:
             settled = _memory_mb(server.pid)
     wire.close()
-    assert mutations.tickets, "no lookup gave a ticket: the seeds do not fit the functions any more"
+    unknown = [name for name, found in mutations.learned.items() if not found]
+    assert not unknown, "no answer gave these: the seeds do not fit the functions any more"
     assert _memory_mb(server.pid) < settled + 64
+
+
+def _asked(wire, request):
+    started = time.perf_counter()
+    try:
+        answers = wire.ask(request)
+    except TimeoutError:
+        pytest.fail(f"{request!r:.4000} was not answered")
+    return time.perf_counter() - started, answers

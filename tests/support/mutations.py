@@ -2,57 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
-import io
-import json
 import random
 import re
 import socket
-import struct
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
+from seeds import MORE, NASTY, seeds
 
-FUNCTIONS = "/v1/functions"
-Seed = tuple[str, str, str, bytes]
-"""Method, path, media type, body."""
 Answer = tuple[int, http.client.HTTPMessage, bytes]
-NASTY = (b"[" * 300, b"{" * 300, b'"', b"\\", b"\0", b"\x80\xff", b"NaN", b"1e999", b"1e-320", b"9" * 400, b"\r\n\r\n",
-         b"%00", b"a.b." * 300 + b"c=1\n", b"null", b"-0", b"\xef\xbb\xbf", b"(3\x0c4,)", b'\\ud800', b"--b\r\n",
-         b'"key":[0,0,0,0],', b"true", b"[[]]", b"\xf0\x9f\x9a\xa6", b"../", b"\r\n0\r\n\r\n")  # fmt: skip
-MORE = (
-    "Cache-Control: no-store",
-    "Cache-Control: only-if-cached",
-    "Cache-Control: no-cache, max-age=0",
-    'Cache-Control: max-age=9, foo="a,b"',
-    "Cache-Control: min-fresh=99999999999999999999",
-    "Likewise-Device: d",
-    "Likewise-Device: \xe9\xff",
-    "Likewise-Device: " + "d" * 3000,
-    "Likewise-Ticket: x",
-    "Likewise-Entry: 0000000000000001",
-    "Origin: null",
-    "Authorization: Bearer no",
-    "Authorization: Basic bm86bm8=",
-    "Content-Encoding: gzip",
-    "Content-Encoding: identity",
-    "Content-Encoding: ",
-    "Expect: 100-continue",
-    "Expect: 200-maybe",
-    "TE: trailers",
-    "Trailer: X-Late",
-    "Range: bytes=0-1",
-    "If-None-Match: *",
-    "Accept: text/html;q=0.1",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "X-Forwarded-For: 1.2.3.4",
-    "X-A: " + "a" * 9000,
-)
 EXTENSIONS = (b"", b"", b"", b";a=b", b';q="x;y"')
 TRAILERS = (b"", b"", b"", b"X-Late: 1\r\n", b"Content-Length: 5\r\n", b"Likewise-Device: late\r\n")
+
+
+_LEARNED = {
+    "TICKET": r'"ticket":"([^"]+)"|(?i:\nlikewise-ticket: )(\S+)',
+    "LEASE": r"(?i:likewise-lease: )([A-Za-z0-9_-]{16});",
+    "VERSION": r"version[\"=:]+([0-9a-f]{8}\.[0-9]+)",
+    "ENTRY": r"(?i:likewise-entry: )([0-9a-f]{16})",
+    "FILE": r'sha256":"([0-9a-f]{64})"',
+}
+"""What stands for something in a seed, and how it looks in an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,71 +40,26 @@ class Request:
         return b"".join(self.pieces).split(b" ", 1)[0].decode("latin-1")
 
 
-def seeds(picture: bytes) -> list[Seed]:
-    """Return right requests to begin from."""
-    array = io.BytesIO()
-    np.save(array, np.ones((512, 2), np.float32))
-    sound = b"RIFF" + struct.pack("<I", 44) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
-    key = np.ones(4, "<f4").tobytes()
-    entry = {"key": [1, 2, 3, 4], "result": {"label": "a", "x": [1, [2, {"b": None}]]}, "tags": ["t"], "cost_s": 0.5}
-    raw = {"keys": {"v": base64.b64encode(key).decode()}, "result_base64": "e30=", "media_type": "application/json"}
-    bare = {"key": base64.b64encode(key).decode(), "result": {"label": "b"}, "ttl_s": 60, "ticket": "TICKET"}
-    spec = b'[input]\nkind = "array"\n[[keys]]\nname = "v"\nextractor = "vector"\ndimension = 4\nmetric = "l2"\n'
-    table = {"input": {"kind": "array"}, "keys": [{"extractor": "vector", "dimension": 4}]}
-    return [
-        ("POST", f"{FUNCTIONS}/quadrants/infer", "image/png", picture),
-        ("POST", f"{FUNCTIONS}/quadrants/infer", "image/x-portable-graymap", b"P5 8 8 255\n" + bytes(64)),
-        ("POST", f"{FUNCTIONS}/quadrants/lookup", "image/jpeg", b"\xff\xd8\xff\xe0" + bytes(40)),
-        ("POST", f"{FUNCTIONS}/quadrants/infer", "image/webp", b"RIFF\x24\0\0\0WEBPVP8L" + bytes(24)),
-        ("POST", f"{FUNCTIONS}/quadrants/infer", "image/bmp", b"BM" + bytes(60)),
-        ("POST", f"{FUNCTIONS}/heavy/lookup", "application/x-npy", array.getvalue()),
-        ("POST", f"{FUNCTIONS}/devices/infer", "audio/wav", sound + b"data" + struct.pack("<I", 8) + bytes(8)),
-        ("POST", f"{FUNCTIONS}/fragile/infer", "application/json", b"[2]"),
-        ("POST", f"{FUNCTIONS}/devices/lookup?key_type=v", "application/octet-stream", key),
-        ("POST", f"{FUNCTIONS}/devices@1/lookup", "application/octet-stream", key * 40),
-        ("POST", f"{FUNCTIONS}/careful/lookup", "application/octet-stream", key),
-        ("POST", f"{FUNCTIONS}/devices/lookup", "application/json", b'{"key":[1,2,3,4.5]}'),
-        ("POST", f"{FUNCTIONS}/devices/lookup", "application/json", json.dumps({"keys": [[1.5] * 4] * 900}).encode()),
-        ("POST", f"{FUNCTIONS}/devices/entries", "application/json", json.dumps(entry).encode()),
-        ("POST", f"{FUNCTIONS}/careful/entries", "application/json", json.dumps(bare).encode()),
-        ("POST", f"{FUNCTIONS}/careful/entries?durable=true", "application/json",
-         json.dumps({"entries": [bare, entry, bare]}).encode()),
-        ("POST", f"{FUNCTIONS}/devices/entries", "application/json", json.dumps({"entries": [raw] * 200}).encode()),
-        ("PUT", f"{FUNCTIONS}/fuzzed", "application/toml", spec),
-        ("PUT", f"{FUNCTIONS}/fuzzed", "application/json", json.dumps(table).encode()),
-        ("PUT", f"{FUNCTIONS}/fuzzed", "multipart/form-data; boundary=b", form(("spec", "f", spec))),
-        ("PUT", f"{FUNCTIONS}/fuzzed?version=2", 'multipart/form-data; boundary="b"',
-         form(("spec", "function.toml", spec), ("m.onnx", "m.onnx", b"\x08\x09" + bytes(9)), ("x", "../y", b""))),
-        ("DELETE", f"{FUNCTIONS}/fuzzed@1", "", b""),
-        ("DELETE", f"{FUNCTIONS}/devices/entries?id=0000000000000001", "", b""),
-        ("DELETE", f"{FUNCTIONS}/careful/entries?tag=t", "", b""),
-        ("GET", f"{FUNCTIONS}/devices/entries?limit=10&after=0000000000000001", "", b""),
-        ("GET", f"{FUNCTIONS}/devices", "", b""),
-        ("GET", "/v1/stats", "", b""),
-        ("GET", "/metrics", "", b""),
-        ("GET", "/readyz", "", b""),
-        ("GET", "/openapi.json", "", b""),
-    ]  # fmt: skip
-
-
-def form(*parts: tuple[str, str, bytes]) -> bytes:
-    """Return a multipart form of boundary b. parts: field, file name, content."""
-    disposition = '--b\r\nContent-Disposition: form-data; name="{}"; filename="{}"\r\n\r\n'
-    return b"".join(disposition.format(*part[:2]).encode() + part[2] + b"\r\n" for part in parts) + b"--b--\r\n"
-
-
 class Mutations:
-    """Makes requests from seeds. Tickets that answers gave are used again: late, twice, by others."""
+    """Makes requests from seeds. What answers gave is used again: late, twice, by others."""
 
     def __init__(self, rng: random.Random, picture: bytes) -> None:
         self._rng = rng
         self._seeds = seeds(picture)
-        self.tickets: deque[bytes] = deque(maxlen=50)
+        self.learned: dict[str, deque[str]] = {name: deque(maxlen=50) for name in _LEARNED}
 
     def learn(self, headers: http.client.HTTPMessage, body: bytes) -> None:
-        """Keep the tickets of an answer."""
-        found = [value.encode() for value in [headers["Likewise-Ticket"]] if value]
-        self.tickets += found + re.findall(rb'"ticket":"([^"]+)"', body)[:3]
+        """Keep tickets, leases, versions, entries and digests of an answer."""
+        text = f"{headers}\n{body[:4000].decode('latin-1')}"
+        for name, pattern in _LEARNED.items():
+            for found in [*re.finditer(pattern, text)][:3]:
+                self.learned[name].append(next(each for each in found.groups() if each))
+
+    def _filled(self, text: str) -> str:
+        for name, found in self.learned.items():
+            if name in text and found:
+                text = text.replace(name, self._rng.choice(found))
+        return text
 
     def bytes(self, body: bytes) -> bytes:
         """Flip, cut, repeat or put in something nasty, up to four times."""
@@ -155,7 +81,7 @@ class Mutations:
     def request(self) -> Request:
         """Return the next request."""
         rng = self._rng
-        method, path, media_type, body = rng.choice(self._seeds)
+        method, path, media_type, body, more = rng.choice(self._seeds)
         other = rng.choice(self._seeds)
         if rng.random() < 0.1:
             method = rng.choice((other[0], "PATCH", "HEAD", "OPTIONS", "TRACE"))
@@ -166,20 +92,23 @@ class Mutations:
             path = "/" + path.lstrip("/")
         if rng.random() < 0.1:
             media_type = rng.choice((other[2], "text/html", "application/JSON; charset=\xe9", ""))
-        if self.tickets:
-            body = body.replace(b"TICKET", rng.choice(self.tickets))
+        if b"TICKET" in body:
+            body = self._filled(body.decode()).encode()
         body = self.bytes(body)
-        lines = [f"{method} {path} HTTP/1.{rng.random() >= 0.02:d}", "Host: localhost"]
+        lines = [f"{method} {path} HTTP/1.{rng.random() >= 0.02:d}", "Host: localhost", *more]
         lines += [f"Content-Type: {media_type}"] if media_type else []
         if rng.random() < 0.2:
             lines += rng.choices(MORE, k=rng.randrange(1, 4))
+        lines = [self._filled(line) for line in lines]
         chunked = rng.random() < 0.15
         lines.insert(rng.randrange(1, len(lines) + 1),
                      "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}")  # fmt: skip
         written = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (self._chunks(body) if chunked else body)
         broken = rng.random() < 0.04 or " HTTP/1.0" in lines[0]
-        if broken and written[-9:]:
+        if broken:
             written = self.bytes(written)
+            if rng.random() < 0.3:  # another one behind it
+                written += self.bytes(b"".join(self.request().pieces))
         return Request(self._pieces(written), broken)
 
     def _chunks(self, body: bytes) -> bytes:
@@ -221,6 +150,9 @@ class Wire:
             self._sock.sendall(piece)
         answer = http.client.HTTPResponse(self._sock, method=request.method)
         answer.begin()
+        if answer.headers.get_content_type() == "text/event-stream":  # which may go on for an hour
+            self.close()
+            return answer.status, answer.headers, b""
         body = answer.read()
         if answer.will_close:
             self.close()
@@ -233,7 +165,7 @@ class Wire:
                 for piece in request.pieces:
                     sock.sendall(piece)
                 sock.shutdown(socket.SHUT_WR)
-                while more := sock.recv(65536):
+                while b"text/event-stream" not in data and (more := sock.recv(65536)):
                     data += more
             except ConnectionError:  # refused while it still sent
                 pass

@@ -57,7 +57,7 @@ class TwoTiers:
         if self.journal:
             self.budget.ledger().restore(json.loads(self.journal))
         self.leases = Leases(
-            self.budget, EPSILON, lambda: f"lease-{next(self._ids)}", seconds=TTL_S, grace_s=2.0, tokens=3.0, most=9.0
+            self.budget, EPSILON, lambda: f"lease-{next(self._ids)}", seconds=TTL_S, grace_s=2.0, tokens=5.0, most=9.0
         )
         self._note()
 
@@ -138,8 +138,12 @@ class TwoTiers:
         if probe and lease is not None and lease.id == id:
             claim = self.leases.claim(lease, RIGHT)
             assert claim is not None
+            if self.coins.random() < 0.1:  # the server's policy would have probed it as well
+                claim.earns = False
+                self.budget.ledger().earn()
             claim.settle(WRONG if wrong else RIGHT)
             verdict = claim.verdict
+            self.served += 1  # its answer earned, for this device's leases or for all
             self.caught.append(wrong)
         elif not probe:
             false = self.reuse(wrong)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import base64
 import math
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from likewise_client._device.pack import Packed, read_pack
+
+MOST_PREFETCHED_BYTES = 1 << 18
+"""Of the entries that come with one answer, when they are unpacked."""
 
 _VERSION = re.compile(r"([0-9a-f]{8})\.([0-9]{1,15})")
 _ENTRY = re.compile(r"[0-9a-f]{16}")
@@ -38,6 +44,8 @@ class Terms:
     valid_s: float = math.inf
     """For which the result stays valid."""
     key: NDArray[np.float32] | None = field(default=None, compare=False)
+    prefetched: tuple[Packed, ...] = field(default=(), compare=False)
+    """Entries that came with the answer, beside its own."""
 
 
 def read_terms(headers: Mapping[str, str]) -> Terms | None:
@@ -76,6 +84,7 @@ def read_terms(headers: Mapping[str, str]) -> Terms | None:
         exact,
         valid_s,
         _key(headers.get("likewise-key")),
+        _prefetched(headers.get("likewise-prefetch")),
     )
 
 
@@ -104,6 +113,19 @@ def _key(text: str | None) -> NDArray[np.float32] | None:
     if not (np.abs(key) < 1e15).all():
         raise ValueError("a key with numbers that cannot be")
     return key
+
+
+def _prefetched(text: str | None) -> tuple[Packed, ...]:
+    if text is None:
+        return ()
+    inflater = zlib.decompressobj()
+    try:
+        content = inflater.decompress(base64.b64decode(text, validate=True), MOST_PREFETCHED_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"prefetched entries that are not compressed: {error}") from error
+    if not inflater.eof:
+        raise ValueError("prefetched entries that are cut short, or too many")
+    return tuple(read_pack(content)[1])
 
 
 def _number(text: str) -> float:

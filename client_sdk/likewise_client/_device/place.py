@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ from likewise_client._device.keys import MakeKey
 from likewise_client._device.lease import Lease, Terms
 from likewise_client._device.pack import Packed
 from likewise_client._device.store import Kept, Store
+
+PREFETCH = 8
+"""Entries that it takes with one answer, beside the answer's own, while there is room for them."""
 
 REMEMBERED_KEYS = 64
 """Keys that were asked for, of which the server is told when the device warms up."""
@@ -132,6 +135,8 @@ class Place:
             parts.append("idle")
         if query.key is None:
             parts.append("key")
+        if self.described and not query.watch and (room := min(PREFETCH, self.store.room)) > 0:
+            parts.append(f"prefetch={room}")
         return "; ".join(parts)
 
     def take(self, query: Query, answer: Answer, terms: Terms | None, now: float) -> None:
@@ -153,6 +158,8 @@ class Place:
                 lease.end(lost=True)
         if not query.watch:
             lease.take(terms, query.sent_at, query.number)
+        if current:
+            self._put(terms.prefetched, now)
         if current and answer.found:
             self._keep(query, answer, terms, now)
 
@@ -178,10 +185,13 @@ class Place:
             self.store.clear()
             self.lease.end()
             self.origin, self.number = origin, number
+        self._put(packed, now)
+        return len(packed)
+
+    def _put(self, packed: Sequence[Packed], now: float) -> None:
         for each in reversed(packed):
             kept = Kept(each.entry, each.body, each.media_type, now - each.age_s, now + each.ttl_s)
             self.store.put(each.key, each.radius, kept)
-        return len(packed)
 
     def _follow(self, terms: Terms) -> bool:
         """Drop what was taken out; return whether the answer is as new as what is known."""

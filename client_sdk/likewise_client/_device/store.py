@@ -65,6 +65,11 @@ class Store:
         return len(self._exact)
 
     @property
+    def room(self) -> int:
+        """How many more entries there is room for."""
+        return self._max_entries - self._count if self.bytes < self._max_bytes else 0
+
+    @property
     def dimension(self) -> int:
         """Length of the keys; 0 while there are none."""
         return int(self._keys.shape[1])
@@ -174,7 +179,7 @@ class Store:
         room = min(self._max_entries, max(_FIRST, 2 * self._count))
         for name in ("_keys", "_half", "_radii", "_used"):
             old = getattr(self, name)
-            new = np.empty((room, *old.shape[1:]), old.dtype)
+            new = np.zeros((room, *old.shape[1:]), old.dtype)  # BLAS reads beyond the last row: NaN would warn
             new[: self._count] = old[: self._count]
             setattr(self, name, new)
 

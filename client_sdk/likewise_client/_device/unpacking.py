@@ -10,8 +10,8 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ HEAD = struct.Struct("<4sI")
 MAX_HEADER = 1 << 22
 SKIP = 255
 """The gap that no number follows."""
+MOST_TENSORS = 4096
+"""Tensors in one file: each costs time of its own, however small it is."""
 _PARTS = {"deflate": 1, "huffman": 4, "sparse": 7}
 
 
@@ -47,6 +49,8 @@ def unpack(content: bytes, most_bytes: int = 1 << 30) -> bytes:
         codings = [each["coding"] for each in tensors]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("its header is none") from error
+    if len(tensors) > MOST_TENSORS:
+        raise ValueError("its tensors are too many")
     whole = all(
         type(number) is int and number >= 0 for number in (*numbers, *(part for each in parts for part in each))
     )
@@ -60,6 +64,7 @@ def unpack(content: bytes, most_bytes: int = 1 << 30) -> bytes:
     spans = [(each["at"], each["count"] * each["width"]) for each in tensors]
     skeleton = _inflated(content[at - header["skeleton"] : at], size - sum(span for _, span in spans))
     before = used = 0
+    content_of: list[_Tensor] = []
     for tensor, coding, sizes, (begin, span) in zip(tensors, codings, parts, spans):
         if begin < before or begin + span > size or tensor["width"] not in (1, 2, 4, 8):
             raise ValueError("its tensors do not fit")
@@ -69,13 +74,15 @@ def unpack(content: bytes, most_bytes: int = 1 << 30) -> bytes:
         for part in sizes:
             pieces.append(content[at : at + part])
             at += part
-        out[begin : begin + span] = _unpacked(coding, pieces, tensor["count"], tensor["width"], tensor["gaps"])
+        content_of.append(_Tensor(coding, pieces, tensor["count"], tensor["width"], tensor["gaps"]))
         before = begin + span
+    for found, (begin, span) in zip(_unpacked(content_of), spans):
+        out[begin : begin + span] = found
     out[before:] = skeleton[used:]
-    found = out.tobytes()
-    if hashlib.sha256(found).hexdigest() != digest:
+    model = out.tobytes()
+    if hashlib.sha256(model).hexdigest() != digest:
         raise ValueError("its digest is another")
-    return found
+    return model
 
 
 def _inflated(content: bytes, size: int) -> NDArray[np.uint8]:
@@ -91,37 +98,61 @@ def _inflated(content: bytes, size: int) -> NDArray[np.uint8]:
     return np.frombuffer(found, np.uint8)
 
 
-def _unpacked(coding: str, parts: Sequence[bytes], count: int, width: int, gaps: int) -> NDArray[np.uint8]:
-    """Return the bytes of a tensor."""
-    if coding == "deflate":
-        return _inflated(parts[0], count * width).reshape(width, count).T.reshape(-1)
-    codebook: NDArray[Any] = np.frombuffer(parts[0], np.uint8)
-    if not len(codebook) or len(codebook) % width or len(codebook) // width > 256:
-        raise ValueError("its codebook is none")
-    codebook = codebook.reshape(-1, width)
-    if coding == "huffman":
-        symbols = _decoded(parts[1:4], len(codebook), count)
-    else:
-        symbols = _filled(parts[1:], len(codebook), count, gaps)
-    return codebook[symbols].reshape(-1)
+class _Tensor(NamedTuple):
+    coding: str
+    parts: list[bytes]
+    size: int
+    width: int
+    gaps: int
+
+    @property
+    def codebook(self) -> NDArray[np.uint8]:
+        found = np.frombuffer(self.parts[0], np.uint8)
+        if not len(found) or len(found) % self.width or len(found) // self.width > 256:
+            raise ValueError("its codebook is none")
+        return found.reshape(-1, self.width)
 
 
-def _decoded(parts: Sequence[bytes], alphabet: int, count: int) -> huffman.Symbols:
+def _unpacked(tensors: Sequence[_Tensor]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the bytes of each tensor; codes are decoded together, those of what fills gaps after the gaps."""
+    first: list[huffman.Coded] = []
+    for each in tensors:
+        if each.coding == "huffman":
+            first.append(_coded(each.parts[1:4], len(each.codebook), each.size))
+        elif each.coding == "sparse":
+            if each.gaps > each.size:  # each stands for a number at least
+                raise ValueError("its gaps are too many")
+            first.append(_coded(each.parts[1:4], 256, each.gaps))
+    decoded = iter(huffman.decode(first))
+    symbols = [next(decoded) if each.coding in ("huffman", "sparse") else None for each in tensors]
+    sparse = [(each, _places(found, each.size)) for each, found in zip(tensors, symbols) if each.coding == "sparse"]
+    others = zip(
+        (places for _, places in sparse),
+        huffman.decode([_coded(each.parts[4:], len(each.codebook), len(places)) for each, places in sparse]),
+    )
+    for each, found in zip(tensors, symbols):
+        if each.coding == "deflate":
+            yield _inflated(each.parts[0], each.size * each.width).reshape(each.width, each.size).T.reshape(-1)
+            continue
+        if each.coding == "sparse":
+            places, values = next(others)
+            found = np.zeros(each.size, np.uint8)
+            found[places] = values
+        yield each.codebook[found].reshape(-1)
+
+
+def _coded(parts: Sequence[bytes], alphabet: int, count: int) -> huffman.Coded:
     lengths, sizes, lanes = parts
     if len(lengths) != alphabet or len(sizes) % 2:
         raise ValueError("its code is none")
-    return huffman.decode(lanes, np.frombuffer(sizes, "<u2"), np.frombuffer(lengths, np.uint8), count)
+    return huffman.Coded(lanes, np.frombuffer(sizes, "<u2"), np.frombuffer(lengths, np.uint8), count)
 
 
-def _filled(parts: Sequence[bytes], alphabet: int, count: int, gap_count: int) -> huffman.Symbols:
-    """Return symbols of which most are 0, the others behind the gaps."""
-    if gap_count > count:  # each stands for a number at least
-        raise ValueError("its gaps are too many")
-    gaps = _decoded(parts[:3], 256, gap_count)
+def _places(gaps: huffman.Symbols | None, count: int) -> NDArray[np.int64]:
+    """Return where the numbers behind each gap stand. Raises ValueError."""
+    assert gaps is not None
     ends = gaps != SKIP
-    places = (np.cumsum(gaps.astype(np.int64) + ends) - 1)[ends]
+    places: NDArray[np.int64] = (np.cumsum(gaps.astype(np.int64) + ends) - 1)[ends]
     if len(places) and places[-1] >= count:
         raise ValueError("its gaps lead beyond its end")
-    symbols = np.zeros(count, np.uint8)
-    symbols[places] = _decoded(parts[3:], alphabet, len(places))
-    return symbols
+    return places

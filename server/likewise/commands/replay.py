@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -155,7 +156,7 @@ async def _play(records: Iterator[Recorded], args: argparse.Namespace, advance: 
 
 
 async def _ask(client: httpx.AsyncClient, record: Recorded, tally: Tally) -> None:
-    name = record.function.partition("@")[0]
+    name = quote(record.function.partition("@")[0], safe="")
     headers = {"Likewise-Device": record.device} if _is_name(record.device) else {}
     started = perf_counter()
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from likewise.compression.counts import Counts
 from likewise.compression.examples import Examples, Task, outputs_of
 from likewise.inference.model import OnnxModel
-from likewise.tuning.candidates import measured
+from likewise.tuning.timing import measured
 from likewise.types import Tensor
 
 TIMED = 12

@@ -8,18 +8,24 @@ from typing import Any
 
 from likewise.decision.budget import Budget
 from likewise.decision.ledger import Ledger
-from likewise.decision.prices import MAX_ERROR, PRICE, PRUDENCE
+from likewise.decision.prices import PRICE, PRUDENCE
 from likewise.types import Reason, Session, Source, Verdict
 
-PROBING = 0.01
+PROBING = 0.02
 """Share of frames that are checked at least: a stream's thresholds follow what that finds."""
+
+
+ROOM = 1.001
+"""In ε: the most that may be risked, so that what nothing is known of may."""
 
 
 class FramePolicy:
     """One coin for each frame, tossed at the function's ledger; see `ledger` for the promise.
 
-    Where a stream's answer goes wrong with probability p, it is taken while that is worth its price, and checked with
-    probability (1 + 0.5·√(p/ε)) / (1 + tokens) or more: never less than the floor on which the promise stands.
+    Where a stream's answer goes wrong with probability p, it is taken while p is at most ε and worth its price, and
+    checked with probability (1 + 0.5·√(p/ε)) / (1 + tokens) or more: never less than the floor on which the promise
+    stands. Errors of a stream come in rows until a check ends them; who also took what is known to go wrong more often
+    than ε would spend all that the ledger has in one row.
     """
 
     def __init__(self, budget: Budget, accuracy_target: float, coin: Callable[[], float]) -> None:
@@ -49,7 +55,7 @@ class FramePolicy:
             Source.NONE, Reason.BUDGET, label=label, confidence=math.log((1.0 - risk) / risk), session=session,
             ledger=ledger, origin=origin,
         )  # fmt: skip
-        if risk > MAX_ERROR or risk * (worth + PRICE) > worth or probability >= 1.0 or limit <= 0.0:
+        if risk > self._epsilon * ROOM or risk * (worth + PRICE) > worth or probability >= 1.0 or limit <= 0.0:
             return verdict
         verdict.probability = probability
         if probability < ledger.rarest:
@@ -66,13 +72,16 @@ class FramePolicy:
             session.last = label
         return verdict
 
-    def learn(self, verdict: Verdict, label: int) -> bool:
-        """Take in the computed label of a frame that was not answered by its offer; return whether that was wrong."""
+    def learn(self, verdict: Verdict, label: int, wrong: bool) -> None:
+        """Take in the computed label of a frame that was not answered by its offer, and whether the two differ.
+
+        wrong: as the results are by themselves, which is what was promised. Two in one group of labels may differ, and
+        two that are alike may lie on both sides of a group's border.
+        """
         ledger: Ledger | None = verdict.ledger
         verdict.ledger = None  # settled
-        wrong = verdict.label != label
         if ledger is None:
-            return wrong
+            return
         if not ledger.earns_by_hits:
             ledger.earn() if verdict.probe else ledger.earn_computed()
         if verdict.probe:
@@ -81,7 +90,6 @@ class FramePolicy:
             verdict.charge = 0.0
         if verdict.session is not None:
             verdict.session.last = label
-        return wrong
 
     def abandon(self, verdict: Verdict) -> None:
         """Say that no answer will come: what was reserved is spent."""

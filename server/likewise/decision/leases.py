@@ -8,7 +8,8 @@ hit, with probability 1 - π, and a charge of (1 - π) / π = c, with probabilit
 never exceed what was set aside: the ledger's martingale holds over both tiers, for devices that toss honestly.
 
 What a device reports earns ε for each local answer into a purse of its own, from which its own leases alone are paid:
-whoever invents reports loosens the promise to nobody else. docs/accuracy.md has the proof.
+whoever invents reports loosens the promise to nobody else. So does each answer that one of its probes was given.
+docs/accuracy.md has the proof.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from dataclasses import dataclass, field
 from likewise.decision.budget import SHARED, Budget
 from likewise.decision.ledger import Ledger
 from likewise.errors import InvalidValue
+from likewise.shares import Shares
 
-PART = 0.25
-"""Share of the tokens at hand that one lease may take: the server's own would-be hits need the rest."""
-TOGETHER = 0.25
-"""Share of the tokens at hand, those that they hold included, that all leases of an account may hold together."""
-LEAST = 1.0
-"""Fewest tokens that are worth a lease: below, more than half of the would-be hits were probes."""
+TOGETHER = 0.8
+"""Share of the tokens at hand, those that they hold included, that all leases of an account may hold together, in equal
+parts: a lease of c tokens keeps c of 1 + c would-be hits from the network, so many small ones keep more than a few
+large ones. The server's own would-be hits need the rest."""
+LEAST = 0.5
+"""Fewest tokens that are worth a lease: below, two of three would-be hits were probes."""
 GROWTH = 0.5
 """Tokens by which a lease has to be able to grow before it does."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Purse:
     """What one device earned by its reports, for its own leases alone."""
 
@@ -94,6 +96,8 @@ class Claim:
     """`confirmed` or `contradicted`, once that is known; `abandoned` where it never will be."""
     taken: bool = False
     """Whether somebody is bound to settle or abandon it."""
+    earns: bool = True
+    """Whether its answer earns for the leases of its device; not where it earns for the ledger already."""
 
     def settle(self, label: int) -> bool:
         """Compare with the computed label; return whether the device would have been wrong."""
@@ -110,6 +114,8 @@ class Claim:
             return
         self.verdict = verdict
         self.lease.probes -= 1
+        if self.earns and verdict != "abandoned":
+            self.leases.reward(self.lease)
         if wrong:
             self.leases.spend(self.lease, verdict)
 
@@ -134,7 +140,7 @@ class Leases:
         *,
         seconds: float = 60.0,
         grace_s: float = 5.0,
-        tokens: float = 3.0,
+        tokens: float = 10.0,
         most: float = 19.0,
         limit: int = 1024,
         per_account: int = 256,
@@ -153,7 +159,8 @@ class Leases:
         self._most = most
         self._limit, self._per_account, self._per_device = limit, per_account, per_device
         self._live: OrderedDict[str, Lease] = OrderedDict()  # the one that expires next first
-        self._over: OrderedDict[str, tuple[Lease, float]] = OrderedDict()  # with what their silence cost
+        self._over: dict[str, tuple[Lease, float]] = {}  # with what their silence cost
+        self._over_of: Shares[str] = Shares()
         self._of: Counter[tuple[str, str | None]] = Counter()
         self.ended: Counter[str] = Counter()
         """Leases that are over, by how they ended."""
@@ -215,8 +222,10 @@ class Leases:
 
     def _borrow(self, lease: Lease) -> bool:
         ledger = lease.ledger
-        held = sum(each.held for each in self._live.values() if each.ledger is ledger)
-        room = min(PART * (1.0 / ledger.deferred_floor() - 1.0), TOGETHER * (ledger.tokens + held) - held)
+        sharers = [each.held for each in self._live.values() if each.ledger is ledger]
+        held = sum(sharers)
+        lendable = TOGETHER * (ledger.tokens + held)
+        room = min(1.0 / ledger.deferred_floor() - 1.0, lendable - held, lendable / len(sharers) - lease.held)
         more = min(self._tokens - lease.held, room, self._most - lease.charge)
         if more < GROWTH or lease.charge + more < LEAST:
             return False
@@ -234,6 +243,11 @@ class Leases:
         self.repeats += max(0, repeats - lease.repeats)
         lease.repeats = max(lease.repeats, repeats)
         self._earn(lease.purse, self._epsilon * new)
+
+    def reward(self, lease: Lease) -> None:
+        """Account for the answer to a probe: it earns for its device's own leases, unless only reused answers earn."""
+        if not lease.ledger.earns_by_hits:
+            self._earn(lease.purse, self._epsilon)
 
     def claim(self, lease: Lease, label: int) -> Claim | None:
         """Return the claim that a device's probe makes; None where its lease is over, and was paid for already."""
@@ -299,8 +313,9 @@ class Leases:
             if not self._of[name]:
                 del self._of[name]
         self._over[lease.id] = (lease, cost)
+        self._over_of.add(lease.account, lease.id)
         if len(self._over) > self._limit:
-            self._over.popitem(last=False)
+            del self._over[self._over_of.give_up()[1]]
 
 
 def lease_statistics(leases: Leases | None) -> dict[str, float]:

@@ -48,6 +48,12 @@ POLICIES: dict[str, tuple[Callable[..., Policy], frozenset[str]]] = {
     "vcache": (_without_ledger(Vcache), frozenset({*_SHARED, "fewest"})),
 }
 """Name: constructor, and the options it takes. All take a budget or a ledger; only `calibrated+ledger` uses it."""
+_NEAREST_ALONE = frozenset({"fixed", "potluck", "vcache"})
+
+
+def neighbors_read(policy: str, wanted: int) -> int:
+    """Return how many neighbors a policy goes by, where it may have so many: those that look at the nearest get one."""
+    return 1 if policy in _NEAREST_ALONE else wanted
 
 
 def make_policy(name: str, accuracy_target: float, rng: Coin, **options: Any) -> Policy:

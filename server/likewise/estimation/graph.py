@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from likewise.errors import LikewiseError
+from likewise.errors import InvalidFunction, LikewiseError
 from likewise.estimation.description import Description, Layer, Value
 from likewise.estimation.reading import InputShapes, fits, read
 from likewise.estimation.shapes import Shapes, name_of
@@ -20,6 +20,8 @@ from likewise.estimation.work import multiply_adds
 MAX_DEPTH = 8
 """Graphs within each other that are looked at."""
 MAX_LIST = 64
+MAX_COUNT = 1 << 53
+"""Numbers, or multiply-adds, of a whole graph."""
 _FLOATS = frozenset({"float32", "float16", "bfloat16", "float64"})
 _QUANTIZED = frozenset({"int8", "uint8"})
 _FREE = frozenset({"Constant"})
@@ -28,12 +30,21 @@ Optimize = Callable[[bytes, str], bytes]
 """Returns what ONNX Runtime makes of a model; the text is how errors call it. Raises LikewiseError."""
 
 
-def describe(path: Path, shapes: InputShapes, batch: int, simplify: Optimize, optimize: Optimize) -> Description:
+def describe(
+    path: Path,
+    shapes: InputShapes,
+    batch: int,
+    simplify: Optimize,
+    optimize: Optimize,
+    settle: Callable[[int], None] = lambda _: None,
+) -> Description:
     """Return what a file describes. Raises InvalidFunction and InvalidValue as `reading.read` does.
 
-    simplify: folds constants and stays with standard operators; optimize: makes what runs.
+    simplify: folds constants and stays with standard operators; optimize: makes what runs. settle: told the bytes of
+    the graph once it is read, before anything is computed from it.
     """
     model, notes = read(path, shapes, batch)
+    settle(model.ByteSize())
     written = followed(model, _inferred(model))
     runs, optimized = written, False
     if fits(model):
@@ -54,6 +65,15 @@ def describe(path: Path, shapes: InputShapes, batch: int, simplify: Optimize, op
     parameters = sum(each.parameters for each in written.layers)
     runs.parameters, runs.macs, runs.activations = parameters, written.macs, written.activations
     runs.optimized, runs.notes = optimized, notes
+    largest = max(
+        runs.macs, runs.activations, *(each.parameters for each in runs.layers),
+        *(each.count for each in runs.values.values() if each.shape is not None),
+    )  # fmt: skip
+    if largest > MAX_COUNT:
+        raise InvalidFunction(
+            f"{path}: would have {largest:.3g} numbers or multiply-adds, which no machine has; check the shapes of its "
+            "inputs and constants"
+        )
     return runs
 
 

@@ -6,7 +6,9 @@ The only numbers of a file that matter are those that tell shapes, so that a fil
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import onnx
@@ -44,6 +46,7 @@ def read(path: Path, shapes: InputShapes, batch: int) -> tuple[onnx.ModelProto, 
     graph, notes = model.graph, list[str]()
     if len(graph.node) > MAX_NODES or not graph.node:
         raise InvalidFunction(f"{path}: has {len(graph.node)} nodes; between 1 and {MAX_NODES} can be estimated")
+    _check_functions(path, model)
     _check_weights(path, graph)
     stripped = _weights_without_numbers(path, graph)
     graph.initializer.extend(stripped)
@@ -95,6 +98,29 @@ def _check_weights(path: Path, graph: onnx.GraphProto) -> None:
         total += count
         if total > MAX_NUMBERS:
             raise InvalidFunction(f"{path}: its weights claim more than {MAX_NUMBERS} numbers; export it again")
+
+
+def _check_functions(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse functions that call each other without end, or so often that nobody could put them in where they are used.
+
+    Raises InvalidFunction.
+    """
+    calls = {
+        (each.domain, each.name): Counter((node.domain, node.op_type) for node in each.node) for each in model.functions
+    }
+    nodes: dict[tuple[str, str], int] = {}
+    try:
+        for name in TopologicalSorter({name: set(used) & set(calls) for name, used in calls.items()}).static_order():
+            nodes[name] = sum(times * nodes.get(used, 1) for used, times in calls[name].items())
+    except CycleError as error:
+        raise InvalidFunction(
+            f"{path}: its function `{error.args[1][0][1][:80]}` calls itself; export it again"
+        ) from None
+    total = sum(nodes.get((node.domain, node.op_type), 1) for node in model.graph.node)
+    if total > MAX_NODES:
+        raise InvalidFunction(
+            f"{path}: has {total} nodes with those of its functions; up to {MAX_NODES} can be estimated"
+        )
 
 
 def _size(tensor: onnx.TensorProto) -> int:

@@ -5,13 +5,21 @@ The request comes as JSON on standard input, the answer goes as JSON to standard
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from likewise.errors import LikewiseError
+
+SPARE_BYTES = 1 << 30
+"""Address space that following a graph may take beyond"""
+COPIES = 6
+"""so many copies of it."""
 
 
 def answer(request: dict[str, Any]) -> Any:
@@ -21,12 +29,20 @@ def answer(request: dict[str, Any]) -> Any:
         from likewise.estimation.graph import describe
         from likewise.inference.graphs import optimized, simplified
 
-        return describe(Path(request["path"]), request["shapes"], request["batch"], simplified, optimized)
+        path, shapes, batch = Path(request["path"]), request["shapes"], request["batch"]
+        return describe(path, shapes, batch, simplified, optimized, partial(_settle, request["memory_bytes"]))
     from likewise.estimation import measuring
 
     if task == "measure":
         return measuring.measure(Path(request["path"]), request["shapes"], request["batch"], request["threads"])
     return measuring.memory_of(Path(request["path"]), request["threads"])
+
+
+def _settle(most_bytes: int, graph_bytes: int) -> None:
+    """Bound the memory by what a graph takes: a small one may claim constants of many gigabytes."""
+    with suppress(OSError, ValueError):  # where the system does not tell
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        _limit(min(most_bytes, taken + SPARE_BYTES + COPIES * graph_bytes))
 
 
 def main() -> None:

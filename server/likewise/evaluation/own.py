@@ -143,7 +143,7 @@ class Subject:
                     value, signature = self.read(record)
                 except LikewiseError as error:
                     skipped["could not be read"] += 1
-                    first = first or error.detail
+                    first = first or f"{inputs.name(place)}: {error.detail.rstrip('.')}"
                     continue
                 waiting.append((place, record, value, signature))
                 size += value.size_bytes
@@ -152,8 +152,8 @@ class Subject:
                     size = 0
                 continue
             flush()
-            if record.result is None:
-                skipped["have no result"] += 1
+            if record.result is None or (record.key is None and not record.body):
+                skipped["have no result" if record.result is None else "have neither input nor key"] += 1
                 continue
             if record.key is not None:
                 found.keys[place] = record.key
@@ -165,8 +165,8 @@ class Subject:
         if recorded:
             found.notes.append(f"{recorded} requests are taken to be right as they were answered: nothing is computed.")
         if len(found.labels) < 2:
-            said = " ".join(found.notes) or "It holds fewer than two."
-            raise InvalidValue(f"{inputs.path} has too few requests to play. {said}")
+            said = " ".join([*inputs.notes, *found.notes])
+            raise InvalidValue(f"{inputs.path} has too few requests to play; two are the least. {said}".rstrip())
         if inputs.by_folder and _given_away(found):
             found.anonymous = True
             found.notes.append("The sub-folders tell the results, so they are not taken for devices.")

@@ -37,7 +37,8 @@ class OnnxExtractor:
         return self._key(self._run(self._prepare(value)))
 
     def _key(self, output: Tensor) -> Key:
-        out = np.ascontiguousarray(output, np.float32).reshape(-1)
+        plain = output.ndim == 1 and output.dtype == np.float32 and output.flags.c_contiguous
+        out = output if plain else np.ascontiguousarray(output, np.float32).reshape(-1)
         if out.size != self._dimension:
             raise ModelFailed(f"The key model returned {out.size} numbers where {self._dimension} were promised.")
         norm_sq = float(out.dot(out))

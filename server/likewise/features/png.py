@@ -134,7 +134,7 @@ def _rows(width: int, height: int, bits: int, interlaced: bool) -> list[tuple[in
 
 def _inflate(data: bytes, passes: list[tuple[int, int]]) -> bytes:
     # Never makes more than the header allows.
-    expected = sum(rows * stride for rows, stride in passes)
+    expected = sum([rows * stride for rows, stride in passes])
     inflater = zlib.decompressobj()
     try:
         raw = inflater.decompress(data, expected + 1)

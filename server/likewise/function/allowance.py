@@ -15,7 +15,7 @@ LATELY_S = 3.0
 class Allowance:
     """A bucket that fills with time and is emptied by inference. Belongs to one event loop."""
 
-    __slots__ = ("_at", "_clock", "_rate", "balance", "per_s")
+    __slots__ = ("_at", "_clock", "_rate", "balance", "per_s", "reserve")
 
     def __init__(self, per_s: float, clock: Clock) -> None:
         """Set up. per_s: inference seconds per second, above 0; clock: monotonic."""
@@ -23,7 +23,9 @@ class Allowance:
         self._clock = clock
         self._at = clock()
         self._rate = 0.0
-        self.balance = per_s * BURST_S
+        self.reserve = per_s * BURST_S
+        """Inference seconds that may be used at once, after a quiet time."""
+        self.balance = self.reserve
         """Inference seconds that may be used now; negative: overdrawn."""
 
     def use(self, seconds: float) -> None:
@@ -47,5 +49,5 @@ class Allowance:
     def _pass_time(self) -> None:
         now = self._clock()
         elapsed, self._at = max(0.0, now - self._at), now
-        self.balance = min(self.balance + elapsed * self.per_s, self.per_s * BURST_S)
+        self.balance = min(self.balance + elapsed * self.per_s, self.reserve)
         self._rate *= math.exp(-elapsed / LATELY_S)

@@ -27,6 +27,7 @@ from likewise.function.leasing import Leasing
 from likewise.function.paging import Pager
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
+from likewise.function.reading import ReadingQueue
 from likewise.function.sharing import key_file, sharing_of
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
@@ -65,6 +66,7 @@ class Defaults:
     max_elements: int = 4_000_000
     inline_bytes: int = 16 << 10
     inline_values: int = 1 << 18
+    seen_bytes: int = 4 << 20
     invalidated_tags: int = 10_000
     max_devices: int = 10_000
     stream_bytes: int = 1 << 30
@@ -74,8 +76,9 @@ class Defaults:
     trunk_bytes: int = 64 << 20
     ticket_prefix: str = ""
     lease_s: float = 60.0
-    lease_tokens: float = 3.0
+    lease_tokens: float = 10.0
     lease_most_tokens: float = 19.0
+    lease_prefetch: int = 6
     max_leases: int = 1024
     max_account_leases: int = 256
 
@@ -99,7 +102,7 @@ class Assembler:
         self._sinks = tuple(sinks)
         self._defaults = defaults
         self._workers = workers
-        self._executor = executor
+        self._reading = ReadingQueue(executor, limit=defaults.queue_limit, patience_s=defaults.queue_timeout_s)
         self._clock = clock
         self._coin = coin
         self._learning = learning_executor()
@@ -172,6 +175,8 @@ class Assembler:
             runner = self._runner(computation if trunk is None else replace(computation, model=trunk))
             costs = limits_of(spec.budget, defaults.costs, target, parts.origin)
             governor = self._budgets.govern(f"{name}@{version}", costs, runner, list(policies.values()), budget)
+            if governor is not None:
+                runner.bill(governor.charge)
         return Function(
             name,
             version,
@@ -180,12 +185,13 @@ class Assembler:
                 spec.input.kind,
                 decode,
                 key_types[0],
-                self._executor,
+                self._reading,
                 normalize=normalizer(spec.input.kind, computation),
                 dtype=computation.dtype if computation and spec.input.kind == "array" else "",
                 deterministic=spec.model.deterministic if spec.model else False,
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
+                seen_bytes=defaults.seen_bytes,
                 begin=layer.begin if isinstance(layer, LayerExtractor) else None,
             ),
             namespace=namespace,
@@ -287,6 +293,7 @@ class Assembler:
             monotonic,
             exact=spec.model.deterministic if spec.model else False,
             key_file=key_file(spec.keys[0], parts),
+            prefetch=defaults.lease_prefetch,
         )
 
     def _runner(self, computation: Computation) -> ModelRunner:

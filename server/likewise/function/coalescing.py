@@ -38,29 +38,33 @@ def worth_waiting(neighbors: Neighbors, distance: float, confident: Callable[[Ne
 class Leader:
     """An inference in flight that others may wait for: from when it is made until a block has run."""
 
-    __slots__ = ("_finalizer", "_in_flight", "_place", "done")
+    __slots__ = ("_in_flight", "_place", "_watch", "done")
 
     def __init__(self, in_flight: InFlight, identity: Hashable, row: int) -> None:
         self.done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         self._in_flight = in_flight
         self._place = identity, row
-        self._finalizer: weakref.finalize[Any, Any] | None = None
+        self._watch: weakref.ref[Any] | None = None
 
     def hold(self, work: Coroutine[Any, Any, Any], drop: Callable[[], None]) -> None:
         """End with work that goes away before it began, as when its task is canceled; `drop` is called then, too.
 
         Nothing of a coroutine runs that was never stepped into, its `finally` neither.
         """
-        self._finalizer = weakref.finalize(work, self._gone, drop)
-        self._finalizer.atexit = False
+        self._watch = weakref.ref(work, lambda _: self._gone(drop))
+        self._in_flight.held.add(self)
 
     def _gone(self, drop: Callable[[], None]) -> None:
+        self._let_go()
         self.__exit__()
         drop()
 
+    def _let_go(self) -> None:
+        self._watch = None
+        self._in_flight.held.discard(self)
+
     def __enter__(self) -> Leader:
-        if self._finalizer is not None:
-            self._finalizer.detach()
+        self._let_go()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,6 +78,8 @@ class InFlight:
         """Set up. limit: how many are compared by key; more are found by identical input alone."""
         self._limit = limit
         self._leaders: dict[Hashable, Leader] = {}
+        self.held: set[Leader] = set()
+        """Those whose work has not begun: they see to its end."""
         self._at: list[Leader | None] = [None] * limit
         self._free = list(range(limit))
         self._keys: Keys | None = None  # a row for each that is compared, infinitely far away where there is none

@@ -8,7 +8,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from likewise.clocks import monotonic
-from likewise.decision import Budget
+from likewise.decision import Budget, neighbors_read
 from likewise.decision.leases import Claim
 from likewise.errors import InvalidValue
 from likewise.events import Answered, Sink
@@ -111,7 +111,7 @@ class Function:
         self.max_body_bytes = min(max_body_bytes, spec.input.max_bytes or max_body_bytes)
         self.k = spec.reuse.neighbors
         self.reader = reader
-        self.neighbors = NearNeighbors(namespace, policies, self.k, budget)
+        self.neighbors = NearNeighbors(namespace, policies, neighbors_read(spec.reuse.policy, self.k), budget)
         self.repeats = ExactRepeats(namespace)
         self.holding = None if runner is None or budget is None else Holding(runner, budget)
         self.streams = streams
@@ -168,9 +168,8 @@ class Function:
 
     def keys(self, asked: Asked) -> dict[str, Key]:
         """Return one key for each key type of a raw input; the primary one is at hand already."""
-        assert asked.value is not None
         return {
-            name: asked.key if name == self.key_type else key_type.extract(asked.value)
+            name: asked.key if name == self.key_type else key_type.extract(asked.decoded())
             for name, key_type in self.key_types.items()
         }
 
@@ -200,8 +199,9 @@ class Function:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
-        assert asked.value is not None
-        found = await self.runner.run(asked.halfway or asked.value, probe=probe, within_s=asked.left_s)
+        found = await self.runner.run(
+            asked.halfway or asked.decoded(), probe=probe, within_s=asked.left_s, account=asked.account
+        )
         if self.governor is not None:
             self.governor.charge(asked.account, found[1])
         return found
@@ -245,10 +245,12 @@ class Function:
     def claimed(self, verdict: Verdict, claim: Claim) -> Verdict:
         """Return a verdict as that of a probe which a device makes by its lease.
 
-        Unless the policy probes it as well, no ledger earns by it: so nobody buys tokens with probes.
+        Unless the policy probes it as well, no ledger earns by it, only the leases of its device: so nobody buys tokens
+        with probes that others pay with.
         """
         claim.taken = True
         if verdict.charge:
+            claim.earns = False  # the ledger does
             return replace(verdict, claim=claim)
         if verdict.reuse:
             verdict = self.observe(verdict)

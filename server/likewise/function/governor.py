@@ -26,7 +26,6 @@ from likewise.events import Answered
 from likewise.function.allowance import Allowance
 from likewise.function.spec import BudgetSpec
 from likewise.ports import Runner
-from likewise.requests import Outcome
 from likewise.types import Clock
 
 PERIOD_S = 0.25
@@ -155,8 +154,6 @@ class Governor:
         outcome = event.outcome
         if outcome is None:
             return
-        if outcome is Outcome.VARIANT:
-            self.charge(event.account, max(0.0, event.infer_s))
         if self._limits.latency_s and event.total_s >= 0.0:
             self._late = MEMORY * self._late + (1.0 - MEMORY) * (event.total_s > self._limits.latency_s)
         self.emergency_answers += self.emergency
@@ -168,6 +165,14 @@ class Governor:
         """Account for what was computed."""
         for allowance in self._allowances(account):
             allowance.use(seconds)
+
+    def exhausted(self, account: str) -> bool:
+        """Say whether an account overdrew its own allowance by the whole reserve: then not even variants are asked.
+
+        Whoever has none left is still answered by variants, and what they say has its price: so it has an end.
+        """
+        own = self._worker.account(account)
+        return own is not None and own.balance < -own.reserve
 
     def admit(self, account: str) -> None:
         """Raise Overloaded, with the time to wait, where nothing may be computed for certain now."""

@@ -14,16 +14,25 @@ from likewise.decision.leases import Claim, Lease, Leases
 from likewise.decision.ledger import Ledger
 from likewise.decision.radius import lean, safe_radius
 from likewise.function.changes import Changes
+from likewise.function.prefetching import Prefetch
 from likewise.lookup.namespace import Namespace
-from likewise.types import Clock, Key, Neighbors
+from likewise.types import Clock, Key, Neighbors, Result
 
 REMEMBERED = 65_536
 """Entries given to devices whose label is known after they went."""
+
+PREFETCH_BYTES = 4096
+"""Of keys and results that go with one answer: they travel in a header, which may not be long."""
+
+TRIED = 2
+"""Times as many entries as are wanted are looked at, where some may be reused nowhere or are too large."""
 
 MEASURED = 4096
 """Entries whose reach is remembered,"""
 FRESH_S = 1.0
 """for so many seconds: to measure it takes a search and a dozen judgements."""
+SENT_FRESH_S = 10.0
+"""The same where many entries go to a device: it keeps them for longer than that."""
 
 Confident = Callable[[Neighbors, Ledger | None], bool]
 """Whether the policy would reuse the winner among such neighbors, at the tokens of a ledger."""
@@ -44,6 +53,20 @@ class Reach(NamedTuple):
     key: Key
     radius: float
     """Distance from the key up to which the result may be reused; 0.0: nowhere."""
+    near: tuple[int, ...] = ()
+    """Ids of the entries nearest to it."""
+    signature: str = ""
+    """Type and shape of its input, where a function takes several."""
+
+
+class Grant(NamedTuple):
+    """An entry with all that a device keeps of it."""
+
+    id: int
+    reach: Reach
+    result: Result
+    ttl_s: float
+    age_s: float
 
 
 class Leasing:
@@ -60,15 +83,18 @@ class Leasing:
         *,
         exact: bool,
         key_file: KeyFile | None = None,
+        prefetch: int = 0,
     ) -> None:
         """Set up. key_type: the primary one; clock: monotonic seconds; exact: whether the model is deterministic.
 
-        key_file: what makes its keys, where that is a file.
+        key_file: what makes its keys, where that is a file. prefetch: entries that an answer brings beside its own.
         """
         self.key_file = key_file
         self.leases = leases
         self.changes = Changes()
         self.exact = exact
+        self._most = prefetch
+        self._prefetch = Prefetch(namespace, clock)
         self._namespace = namespace
         self._key_type = key_type
         self._neighbors = neighbors
@@ -99,13 +125,16 @@ class Leasing:
         label = self._given.get(entry_id, -1) if slot < 0 else self._namespace.label_of(slot)
         return self.leases.claim(lease, label)
 
-    def reach(self, entry_id: int, ledger: Ledger | None = None) -> Reach | None:
-        """Return an entry as a device may keep it, which is remembered; None where it is gone."""
+    def reach(self, entry_id: int, ledger: Ledger | None = None, fresh_s: float = FRESH_S) -> Reach | None:
+        """Return an entry as a device may keep it, which is remembered; None where it is gone.
+
+        fresh_s: how long ago it may have been measured.
+        """
         slot = self._namespace.slot_of(entry_id)
         if slot < 0:
             return None
         now, known = self._clock(), self._reaches.get(entry_id)
-        if known is not None and now - known[0] < FRESH_S:
+        if known is not None and now - known[0] < fresh_s:
             return known[1]
         entry = self._namespace.entry(slot)
         key = entry.keys[self._key_type]
@@ -122,12 +151,51 @@ class Leasing:
         self._given.move_to_end(entry_id)
         if len(self._given) > REMEMBERED:
             self._given.popitem(last=False)
-        reach = Reach(key, radius)
+        reach = Reach(key, radius, tuple(map(self._namespace.entry_id, around.slots)), entry.signature)
         self._reaches[entry_id] = now, reach
         self._reaches.move_to_end(entry_id)
         if len(self._reaches) > MEASURED:
             self._reaches.popitem(last=False)
         return reach
+
+    def grant(self, entry_id: int) -> Grant | None:
+        """Return an entry for a device to keep; None where it is gone, or may be reused nowhere."""
+        reach = self.reach(entry_id, fresh_s=SENT_FRESH_S)
+        slot = self._namespace.slot_of(entry_id)
+        if reach is None or reach.radius <= 0.0:
+            return None
+        space = self._namespace
+        return Grant(entry_id, reach, space.result(slot), space.ttl_s(slot), space.age_s(slot))
+
+    def prefetch(self, lease: Lease, entry_id: int, wanted: int) -> list[Grant]:
+        """Return entries that a device was not sent yet, to go with an answer.
+
+        entry_id: that of the answer, or -1; half may be near to it. wanted: most that the device takes.
+        """
+        wanted, room = min(wanted, self._most), PREFETCH_BYTES
+        found: list[Grant] = []
+        if wanted < 1:
+            return found
+        near: tuple[int, ...] = ()
+        signature = ""
+        if entry_id >= 0 and (reach := self.reach(entry_id, lease.ledger)) is not None:
+            near, signature = reach.near, reach.signature
+            self._prefetch.note(lease.purse, entry_id)
+        for ids, most in ((near, (wanted + 1) // 2), (self._prefetch.most_used(), wanted)):
+            for id in self._prefetch.unsent(lease.purse, ids, TRIED * wanted):
+                if len(found) == most:
+                    break
+                granted = self.grant(id)
+                if granted is not None and granted.reach.signature != signature:
+                    continue  # of another type or shape, which a device cannot tell
+                size = 0 if granted is None else granted.reach.key.nbytes + granted.result.size_bytes
+                if granted is not None and size <= room:
+                    found.append(granted)
+                    room -= size
+                elif 0 < size <= PREFETCH_BYTES:
+                    continue  # with another answer
+                self._prefetch.note(lease.purse, id)
+        return found
 
     def _stretch(self, key: Key, around: Neighbors, label: int) -> float:
         """Return how many times longer distances between keys as they are than as they are searched, around an entry.

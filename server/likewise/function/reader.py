@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from time import perf_counter
 
 from likewise.features.decode import Kind, decoded_size
 from likewise.features.identity import digest
 from likewise.function.key_type import KeyType
+from likewise.function.reading import ReadingQueue
+from likewise.function.seen import Read, Seen
 from likewise.requests import NO_CONTROL, Asked, Control
 from likewise.types import Halfway, Input, Key, Session
 
@@ -33,34 +33,37 @@ class Reader:
         kind: Kind,
         decode: Decode,
         key_type: KeyType,
-        executor: Executor,
+        queue: ReadingQueue,
         *,
         normalize: Normalize = as_it_is,
         dtype: str = "",
         deterministic: bool = True,
         inline_bytes: int = 16 << 10,
         inline_values: int = 1 << 18,
+        seen_bytes: int = 4 << 20,
         begin: Begin | None = None,
     ) -> None:
-        """Set up. key_type: the primary one. executor: reads what is too large for the event loop.
+        """Set up. key_type: the primary one. queue: where what is too large for the event loop is read.
 
         dtype: of the arrays that a model takes, empty where there is none: what devices may send without loss.
         begin: makes the key by a part of the model, and says how far that came; never on the event loop.
 
         deterministic: whether equal inputs have equal results, so that a repeat may be told by its digest.
         inline_bytes, inline_values: largest body, and most decoded numbers, that are read on the event loop.
+        seen_bytes: memory for what was read from the latest of those, which is known when the same bytes come again.
         """
         self._kind = kind
         self._decode = decode
         self._key_type = key_type.name
         self._extract = key_type.extractor
-        self._executor = executor
+        self._queue = queue
         self._normalize = normalize
         self.dtype = dtype
         self._deterministic = deterministic
         self.inline_bytes = inline_bytes
         self._inline_values = inline_values
         self._begin = begin
+        self._seen = Seen(seen_bytes, key_type.dimension) if seen_bytes and begin is None else None
 
     def is_small(self, media_type: str, body: bytes) -> bool:
         """Say whether a body is read on the event loop: by what it decodes to, too, not by its length alone."""
@@ -75,12 +78,44 @@ class Reader:
 
         Raises LikewiseError for whatever a device may send.
         """
-        if self.is_small(media_type, body):
-            return self.read_now(media_type, body, control, session)
-        came, loop = perf_counter(), asyncio.get_running_loop()
-        asked = await loop.run_in_executor(self._executor, self.read_now, media_type, body, control, session)
+        found = self.read_small(media_type, body, control, session)
+        if found is not None:
+            return found
+        came = perf_counter()
+        asked = await self._queue.run(
+            self.read_now, media_type, body, control, session,
+            size=decoded_size(self._kind, media_type, body),
+            account="" if session is None else session.account,
+            within_s=control.timeout_s,
+        )  # fmt: skip
         asked.started = came
         return asked
+
+    def read_small(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked | None:
+        """Return what `read` does where the input is small, else None. Of bytes that came lately nothing is decoded.
+
+        A request that is to leave no trace leaves none here, and a frame of a stream is looked at itself.
+        """
+        seen = self._seen
+        if seen is None or len(body) > self.inline_bytes or control.no_store or control.stream is not None:
+            return self.read_now(media_type, body, control, session) if self.is_small(media_type, body) else None
+        started = perf_counter()
+        name = seen.name(media_type, body)
+        known = seen.get(name)
+        if known is not None:
+            asked = Asked(self._key_type, known.key, session, control, started)
+            asked.media_type, asked.body, asked.decode = media_type, body, self._value
+            asked.signature, asked.digest = known.signature, known.digest
+            asked.read_s = perf_counter() - started
+            return asked
+        if not self.is_small(media_type, body):
+            return None
+        asked = self.read_now(media_type, body, control, session)
+        seen.put(name, Read(asked.key, asked.signature, asked.digest))
+        return asked
+
+    def _value(self, media_type: str, body: bytes) -> Input:
+        return self._normalize(self._decode(media_type, body))[0]
 
     def read_now(
         self, media_type: str, body: bytes, control: Control = NO_CONTROL, session: Session | None = None

@@ -54,8 +54,8 @@ class NearNeighbors:
         """Set up. policies: by key type; k: neighbors that are looked at; budget: the function's, if it has one."""
         self._namespace = namespace
         self._budget = budget
-        self._policies = policies
         self._k = k
+        self._decide = {name: policy.decide for name, policy in policies.items()}
 
     def look_up(self, asked: Asked) -> Neighbors:
         """Return the nearest live entries, which the next `offer` for the same request will judge."""
@@ -73,11 +73,10 @@ class NearNeighbors:
         neighbors = asked.neighbors
         if neighbors is None:
             neighbors = self.look_up(asked)
+        session, budget, ledger = asked.session, self._budget, None
         started = perf_counter()
-        session = asked.session
-        ledger = None
-        if session is not None and session.account and self._budget is not None:
-            ledger = self._budget.ledger(session.account)
-        verdict = self._policies[asked.key_type].decide(neighbors, session, ledger, asked.limit)
+        if budget is not None and session is not None and session.account:
+            ledger = budget.ledger(session.account)
+        verdict = self._decide[asked.key_type](neighbors, session, ledger, asked.limit)
         asked.decide_s = perf_counter() - started
         return verdict

@@ -1,20 +1,25 @@
-"""The devices that ask a function: what each was answered last, and whose budget it spends; within a bound."""
+"""The devices that ask a function: what each was answered last, and whose budget it spends; within a bound.
+
+Names are free, so an account that makes up many forgets its own devices before it makes the function forget others'.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from typing import Generic, TypeVar
 
+from likewise.shares import Shares
 from likewise.types import Conduct, Session
+
+T = TypeVar("T")
 
 
 class Sessions:
-    """The sessions of one function's devices; the one that was heard of first is forgotten first."""
+    """The devices of one function; the one known longest, of the account that has most, is forgotten first."""
 
     def __init__(self, limit: int) -> None:
         """Set up. limit: devices remembered, at least 1."""
-        self._limit = limit
-        self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
-        self._conduct: OrderedDict[tuple[str, str], Conduct] = OrderedDict()
+        self._sessions: _Known[Session] = _Known(limit)
+        self._conduct: _Known[Conduct] = _Known(limit)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -30,10 +35,9 @@ class Sessions:
         name = account, device
         session = self._sessions.get(name)
         if session is None:
-            if len(self._sessions) >= self._limit:
-                self._sessions.popitem(last=False)
             holder = address.rpartition(":")[0] or device
-            session = self._sessions[name] = Session(-1, account, may_insert, device, self._of(account, holder))
+            session = Session(-1, account, may_insert, device, self._of(account, holder))
+            self._sessions.keep(name, session)
         elif session.may_insert is not may_insert:
             session.may_insert = may_insert
         return session
@@ -41,7 +45,21 @@ class Sessions:
     def _of(self, account: str, holder: str) -> Conduct:
         conduct = self._conduct.get((account, holder))
         if conduct is None:
-            if len(self._conduct) >= self._limit:
-                self._conduct.popitem(last=False)
-            conduct = self._conduct[account, holder] = Conduct()
+            conduct = Conduct()
+            self._conduct.keep((account, holder), conduct)
         return conduct
+
+
+class _Known(dict[tuple[str, str], T], Generic[T]):
+    """What is known of devices, by account and name; bounded."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self._shares: Shares[str] = Shares()
+
+    def keep(self, name: tuple[str, str], known: T) -> None:
+        self[name] = known
+        self._shares.add(*name)
+        if len(self) > self._limit:
+            del self[self._shares.give_up()]

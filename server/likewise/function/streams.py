@@ -89,9 +89,10 @@ class Streams:
         if self._failed:
             return
         account = asked.session.account if asked.session is not None else ""
-        stream = self._store.get((self._function, account, tag.name))
+        place = self._function, account, tag.name
+        stream = self._store.get(place)
         async with stream.turn(tag) as next_one:
-            if not next_one:
+            if not next_one or (stream.method is not None and stream.method.passes()):
                 return
             started = perf_counter()
             loop = asyncio.get_running_loop()
@@ -107,7 +108,7 @@ class Streams:
                 stream.method = None
                 return
             finally:
-                self._store.settle(stream)
+                self._store.settle(place, stream)
             if found is not None:
                 frame, result = found
                 self._work = frame.work if math.isnan(self._work) else self._work + RATE * (frame.work - self._work)
@@ -176,7 +177,8 @@ class Streams:
         method = offered.stream.method
         risk = method.risk if method is not None else 0.5
         label = self._labels.label(offered.result)
-        return self.policy.decide(label, min(max(risk, 1e-6), 0.999), offered, asked.session, asked.limit)
+        risk = offered.stream.novelty.risk(risk, offered.result, self._labels.alike)
+        return self.policy.decide(label, risk, offered, asked.session, asked.limit)
 
     def take(self, asked: Asked, verdict: Verdict, full_s: float) -> tuple[Answer, float]:
         """Return the answer for an offer that was taken, and the seconds saved."""
@@ -187,13 +189,11 @@ class Streams:
     def learn(self, verdict: Verdict, label: int, result: Result) -> bool:
         """Take in a full run of a frame that had an offer; return whether that was wrong.
 
-        What moves passes from one group of equal results to another: two that are equal by themselves are no error
-        where they lie on both sides of the border.
+        What moves passes from one group of equal results to another, so the two are compared by themselves.
         """
         offered: Offered = verdict.origin
-        if label != verdict.label and self._labels.alike(result, offered.result):
-            label = verdict.label
-        wrong = self.policy.learn(verdict, label)
+        wrong = not self._labels.alike(result, offered.result)
+        self.policy.learn(verdict, label, wrong)
         method = offered.stream.method
         if method is not None:
             method.learn(wrong)

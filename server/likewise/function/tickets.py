@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from likewise.shares import Shares
 from likewise.types import Session, Verdict
 
 STEP = 2.0
@@ -72,7 +73,7 @@ class Tickets:
         self._held: dict[tuple[str, bool], float] = {}  # by account, and whether the device is proven
         self._unknown = Session()  # stands for all devices that are not known
         self._pending: OrderedDict[str, Pending] = OrderedDict()
-        self._of: dict[str, OrderedDict[str, None]] = {}  # the same by account
+        self._shares: Shares[str] = Shares()  # the same by account
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -107,7 +108,7 @@ class Tickets:
         ticket = self._prefix + secrets.token_urlsafe(12)
         held = verdict.charge
         expires_at = self._clock() + self._ttl_s
-        self._of.setdefault(session.account, OrderedDict())[ticket] = None
+        self._shares.add(session.account, ticket)
         self._pending[ticket] = Pending(key_type, verdict, nearest_id, expires_at, session, conduct.proven, held)
         if held:
             conduct.held += held
@@ -140,16 +141,11 @@ class Tickets:
                 break
             self._let_go(ticket)
         while len(self._pending) > self._limit:  # whoever asks for many crowds out nobody else's
-            most = max(self._of, key=lambda account: len(self._of[account]))
-            self._let_go(next(iter(self._of[most])))
+            self._let_go(self._shares.oldest(self._shares.greediest()))
 
     def _take(self, ticket: str) -> Pending:
         pending = self._pending.pop(ticket)
-        account = pending.session.account
-        of = self._of[account]
-        del of[ticket]
-        if not of:
-            del self._of[account]
+        self._shares.remove(pending.session.account, ticket)
         return pending
 
     def _let_go(self, ticket: str) -> None:

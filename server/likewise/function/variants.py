@@ -74,16 +74,16 @@ class Variant:
         """Return its answer, on the calling thread. Raises LikewiseError."""
         started = perf_counter()
         scores = self.model.one(self._tensor_of(asked))
-        return self._said(scores, perf_counter() - started)
+        return self._said(asked, scores, perf_counter() - started)
 
     async def later(self, asked: Asked) -> Said:
         """Return its answer from a worker. Raises LikewiseError."""
         assert self._batcher is not None
-        assert asked.value is not None
-        (scores, *_), cost_s = await self._batcher.infer(asked.value, within_s=asked.left_s)
-        return self._said(scores, cost_s)
+        (scores, *_), cost_s = await self._batcher.infer(asked.decoded(), within_s=asked.left_s, account=asked.account)
+        return self._said(asked, scores, cost_s)
 
-    def _said(self, scores: Tensor, cost_s: float) -> Said:
+    def _said(self, asked: Asked, scores: Tensor, cost_s: float) -> Said:
+        asked.opinions_s += cost_s
         result = self._encode([scores])  # refuses what is not finite
         self.asked += 1
         self.mean_cost_s += max(0.02, 1.0 / self.asked) * (cost_s - self.mean_cost_s)
@@ -228,8 +228,7 @@ def _key_of(asked: Asked) -> Tensor:
 
 def _tensor_of(computation: Computation) -> Callable[[Asked], Tensor]:
     def tensor_of(asked: Asked) -> Tensor:
-        assert asked.value is not None
-        return computation.prepare(asked.value)
+        return computation.prepare(asked.decoded())
 
     return tensor_of
 

@@ -53,8 +53,7 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
         self.body: framing.Body | None = None
         """What is being received."""
         self._input = b""
-        self._at = 0  # what of it has been taken
-        self._looked = 0  # bytes of a head in which its end was looked for
+        self._at = self._looked = 0  # bytes of it that were taken; of a head in which its end was looked for
         self._in_head = False
         self._body_since = 0.0
         self._body_bytes = 0  # of the request under way
@@ -104,13 +103,7 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
         self.ready = False
         if self._closing:
             return False
-        if self.exchange is not None and self.body is not None:
-            self.exchange.lose()
-            self.body = None
-            self.deadline = math.inf
-        elif self.body is not None or self._in_head:
-            self.refuse(BadRequest("The connection ended before the request did."))
-        elif self.task is not None:
+        if self.task is not None and self.body is None:
             self._watch(self.exchange is not None and self.exchange.started)
         else:
             self._advance()
@@ -180,8 +173,15 @@ class HttpConnection(OutputSide, TakesTurns, ABC):
             self.refuse(error if isinstance(error, LikewiseError) else unexpected(error))
         finally:
             self._advancing = self.has_turn = False
-        if not self._blocked:
+        if self._blocked:
+            return
+        if not (self._ended and (self.body is not None or self._in_head)):
             self.settle()
+        elif self.exchange is not None:  # no more will come
+            self.exchange.lose()
+            self.body, self.deadline = None, math.inf
+        else:
+            self.refuse(BadRequest("The connection ended before the request did."))
 
     def take_turn(self) -> None:
         """Begin what waited."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, TypeVar
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,15 +14,15 @@ from starlette.types import Receive, Scope, Send
 from likewise.errors import InvalidValue, NotFound
 from likewise.function.changes import Change
 from likewise.function.function import Function
-from likewise.function.leasing import Leasing, Reach
+from likewise.function.leasing import Grant, Leasing
 from likewise.function.warming import worth_having
 from likewise.http import wire
 from likewise.http.admission import fields_of
 from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
 from likewise.http.listeners import Listener, Listeners
 from likewise.http.pace import Pace
-from likewise.http.pack import MEDIA_TYPE, packed
-from likewise.types import Keys, Result
+from likewise.http.pack import MEDIA_TYPE, packed_entries
+from likewise.types import Keys
 
 MOST_ENTRIES = 10_000
 MOST_ASKED = 64
@@ -145,7 +144,7 @@ async def _pack(fn: Function, leasing: Leasing, wanted: WarmUp, asked: Keys | No
     """Return the pack of what is worth having, of at most so many bytes of keys and results."""
     pace, space, version = Pace(), fn.namespace, leasing.changes.version
     dimension = fn.key_types[fn.key_type].dimension
-    rows: list[_Row] = []
+    rows: list[Grant] = []
     room = limit
     wished = await worth_having(space, fn.key_type, fn.k, wanted.entries, asked, wanted.place, rest=pace.rest)
     for id in wished:
@@ -153,44 +152,13 @@ async def _pack(fn: Function, leasing: Leasing, wanted: WarmUp, asked: Keys | No
         slot = space.slot_of(id)
         if slot < 0 or 4 * dimension + space.result(slot).size_bytes > room:
             continue  # before it is measured, which takes longer
-        reach = leasing.reach(id)
-        if reach is None or reach.radius <= 0.0:
+        granted = leasing.grant(id)
+        if granted is None:
             continue
-        result = space.result(slot)
-        room -= reach.key.nbytes + result.size_bytes
-        rows.append(_Row(id, reach, result, space.ttl_s(slot), space.age_s(slot)))
+        room -= granted.reach.key.nbytes + granted.result.size_bytes
+        rows.append(granted)
     header: dict[str, object] = {"function": fn.id, "fingerprint": fn.fingerprint, "version": version}
-    return await asyncio.to_thread(_written, header, rows, dimension)
-
-
-class _Row(NamedTuple):
-    """An entry of a pack."""
-
-    id: int
-    reach: Reach
-    result: Result
-    ttl_s: float
-    age_s: float
-
-
-def _written(header: dict[str, object], rows: list[_Row], dimension: int) -> bytes:
-    """Return a pack of entries; on any thread."""
-    kinds: dict[str, int] = {}
-    media_types = [kinds.setdefault(row.result.media_type, len(kinds)) for row in rows]
-    bodies = [row.result.body for row in rows]
-    # rounded down: no device may be told of a radius that is not safe
-    radii = np.nextafter(np.array([row.reach.radius for row in rows], np.float32), np.float32(0.0))
-    arrays = {
-        "ids": np.array([row.id for row in rows], np.uint64),
-        "keys": np.array([row.reach.key for row in rows], "<f4").reshape(-1, dimension),
-        "radii": radii,
-        "ttl_s": np.array([row.ttl_s for row in rows], np.float32),
-        "age_s": np.array([row.age_s for row in rows], np.float32),
-        "media_types": np.array(media_types, np.uint16),
-        "ends": np.cumsum([len(body) for body in bodies], dtype=np.int64),
-        "bodies": np.frombuffer(b"".join(bodies), np.uint8),
-    }
-    return packed({**header, "media_types": list(kinds)}, arrays)
+    return await asyncio.to_thread(packed_entries, header, rows, dimension)
 
 
 def _leasing(fn: Function) -> Leasing:

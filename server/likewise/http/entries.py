@@ -18,7 +18,7 @@ from likewise.http.pace import Pace
 from likewise.requests import NO_CONTROL
 from likewise.results.check import MEDIA_TYPE, MEDIA_TYPE_LENGTH, check_json, check_result, is_json
 from likewise.results.json_scan import WINDOW_BYTES, Scanner
-from likewise.types import Entry, Key, Result
+from likewise.types import Entry, Key, Result, Session
 
 MAX_TAGS = 16
 TAG_LENGTH = 64
@@ -71,13 +71,14 @@ async def insert(name: str, request: Request, durable: bool = False) -> Response
     """Keep one result, or each of `entries`, and learn from those that name a ticket."""
     edge = edge_of(request)
     fn = edge.registry.get(name)
-    body, _ = await body_of(request, edge.max_body_bytes)
+    body, fields = await body_of(request, edge.max_body_bytes)
+    account = edge.admit(fields, "insert").account
     pace = Pace()
     bodies = await _parse(body, fn, edge, pace)
     # everything is checked before anything is kept: a request is inserted whole or not at all
     ready = []
     for each in bodies:
-        ready.append((*await _keys(fn, each), _result(fn, each, edge), each))
+        ready.append((*await _keys(fn, each, account), _result(fn, each, edge), each))
         await pace.rest()
     answers = []
     for keys, signature, result, each in ready:
@@ -210,14 +211,14 @@ def _validated(document: object, text: bytes = b"") -> EntryBody:
         raise InvalidValue(f"The entry cannot be taken: {faults}.") from None
 
 
-async def _keys(fn: Function, body: EntryBody) -> tuple[dict[str, Key], str]:
-    """Return the keys of an entry, and the signature of its input where that is known."""
+async def _keys(fn: Function, body: EntryBody, account: str) -> tuple[dict[str, Key], str]:
+    """Return the keys of an entry, and the signature of its input where that is known. account: who brings it."""
     if body.input_base64 is not None:
         raw = wire.from_base64(body.input_base64, "input_base64")
         if len(raw) > fn.max_body_bytes:
             raise TooLarge(f"The input has {len(raw)} bytes, the limit of `{fn.id}` is {fn.max_body_bytes}; send less.")
         media_type = wire.media_type((body.input_media_type or "").encode("latin-1", "replace"))
-        asked = await fn.reader.read(media_type, raw, NO_CONTROL, None)
+        asked = await fn.reader.read(media_type, raw, NO_CONTROL, Session(account=account))
         return fn.keys(asked), asked.signature
     given: dict[str, list[Any] | str] = body.keys or {fn.key_type: body.key or []}
     if set(given) != set(fn.key_types):

@@ -11,6 +11,7 @@ from likewise.decision.leases import Claim, Lease
 from likewise.errors import BadRequest
 from likewise.function.function import Function
 from likewise.function.leasing import Leasing
+from likewise.http.pack import small_pack
 from likewise.http.problems import Headers
 from likewise.pipeline import Pipeline
 from likewise.requests import Answer, Control, Outcome, Ticket
@@ -50,6 +51,8 @@ class Wish:
     """A probe of this lease got no answer: it is over."""
     key: bool = False
     """The device cannot make keys: send that of the entry."""
+    prefetch: int = 0
+    """Entries beside that of the answer for which the device has room."""
 
 
 def parse_wish(field: bytes) -> Wish:
@@ -68,6 +71,8 @@ def parse_wish(field: bytes) -> Wish:
             found[name] = text
         elif name == "probe" and _ENTRY.fullmatch(text):
             found[name] = int(text, 16)
+        elif name == "prefetch" and text.isascii() and text.isdecimal() and len(text) <= 3:
+            found[name] = int(text)
         elif parameter in ("idle", "lost", "key"):
             found[parameter] = True
         else:
@@ -109,6 +114,10 @@ class Lessee:
     def headers(self, answer: Answer | Ticket) -> Headers:
         """Return the headers that go with an answer."""
         headers = [(FIELD, self._state().encode())]
+        if self._wish.prefetch and self._lease is not None and self._lease.live:
+            entry_id = -1 if isinstance(answer, Ticket) else answer.entry_id
+            if more := self._leasing.prefetch(self._lease, entry_id, self._wish.prefetch):
+                headers.append((b"likewise-prefetch", b64encode(small_pack(more))))
         if isinstance(answer, Ticket):
             return headers
         exact = self._leasing.exact and answer.outcome in (Outcome.MISS, Outcome.PROBE, Outcome.EXACT)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from likewise.errors import Overloaded
+from likewise.shares import Shares
 
 
 @dataclass(slots=True, eq=False)
@@ -28,11 +29,11 @@ class Listeners:
     """All streams of changes of a worker. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._of: dict[str, dict[Listener, None]] = {}
+        self._all: Shares[Listener] = Shares()
         self._stopping = False
 
     def __len__(self) -> int:
-        return sum(map(len, self._of.values()))
+        return len(self._all)
 
     def join(self, account: str, limit: int) -> Listener:
         """Return a place, to be left again. limit: places in all.
@@ -41,28 +42,21 @@ class Listeners:
         than this one would have then. Raises Overloaded.
         """
         if len(self) >= limit:
-            most = max(self._of, key=lambda name: len(self._of[name]), default="")
-            if limit == 0 or len(self._of[most]) <= len(self._of.get(account, ())) + 1:
+            if limit == 0 or self._all.of(self._all.greediest()) <= self._all.of(account) + 1:
                 raise Overloaded(f"{len(self)} devices follow changes here already, the limit; ask again later.")
-            oldest = next(iter(self._of[most]))
-            self.leave(oldest)
-            oldest.end()
+            self._all.give_up()[1].end()
         listener = Listener(account)
-        self._of.setdefault(account, {})[listener] = None
+        self._all.add(account, listener)
         if self._stopping:
             listener.end()
         return listener
 
     def leave(self, listener: Listener) -> None:
         """Free a place; one may leave twice."""
-        others = self._of.get(listener.account, {})
-        others.pop(listener, None)
-        if not others:
-            self._of.pop(listener.account, None)
+        self._all.remove(listener.account, listener)
 
     def stop(self) -> None:
         """End all streams, those that come later, too: the server stops, and does not wait for them."""
         self._stopping = True
-        for others in self._of.values():
-            for listener in others:
-                listener.end()
+        for listener in self._all:
+            listener.end()

@@ -56,6 +56,9 @@ class HotProtocol(HttpConnection):
         self._heads: dict[bytes, Head] = self._hot.heads if self._hot is not None else {}
         self._name = ""
         self._asked: Head | None = None  # what the request under way asks, where it is answered here
+        # the head that was answered last, which the next request has, too: its parts around the digits of its length
+        self._last: Head | None = None
+        self._before, self._after = b"", b""
         self._pieces: list[bytes] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,10 +75,17 @@ class HotProtocol(HttpConnection):
     def data_received(self, data: bytes) -> None:
         """Answer a whole request with a known head at once."""
         if self.ready:
-            at = data.find(b"ength: ") + 7
-            after = data.find(b"\r\n", at)
-            end = data.find(b"\r\n\r\n", after) + 4
-            head = self._heads.get(data[:at] + data[after:end])
+            at = len(self._before)
+            after = data.find(b"\r", at)
+            end = after + len(self._after)
+            head = self._last
+            if head is None or not data.startswith(self._before) or not data.startswith(self._after, after):
+                at = data.find(b"ength: ") + 7
+                after = data.find(b"\r\n", at)
+                end = data.find(b"\r\n\r\n", after) + 4
+                head = self._last = self._heads.get(data[:at] + data[after:end])
+                if head is not None:
+                    self._before, self._after = data[:at], data[after:end]
             if head is not None:
                 digits = data[at:after]
                 length = len(data) - end

@@ -16,7 +16,7 @@ from time import perf_counter
 
 from likewise.http.problems import Headers
 
-ROUND_S = 0.004
+ROUND_S = 0.002
 """What a round of the loop may take before fewer requests are begun in the next one."""
 MOST = 64
 """Requests begun in one round at most."""

@@ -13,12 +13,12 @@ import faiss
 import numpy as np
 
 from likewise.index.kernels import Answers
-from likewise.index.lists import Lists
+from likewise.index.lists import USUAL, Lists
 from likewise.index.pages import give_back, keep_small
 from likewise.types import Key, Keys, Slots
 
 CHOSEN = 2
-"""Candidates that are compared exactly for each key wanted."""
+"""Candidates that are compared exactly for each key wanted, of which there are `USUAL` at least."""
 RANGE = 127
 """Largest number of a key in 8 bits."""
 FITTED = 120
@@ -65,7 +65,7 @@ class CodedLists(Lists):
         self._lowest, self._highest = -np.full(dimension, RANGE, np.float32), np.full(dimension, RANGE, np.float32)
         self._keys = keep_small(np.empty((capacity, dimension), np.float32))
         self._keys_address = faiss.swig_ptr(self._keys)
-        self._near = Answers(dimension, CHOSEN * 10)
+        self._near = Answers(dimension, CHOSEN * USUAL)
         self._linked: Any = None
         super().__init__(dimension, capacity, lists, training, centroids)
         if lists >= GRAPH_FROM:
@@ -127,7 +127,7 @@ class CodedLists(Lists):
         answers, near = self._answers, self._near
         if answers.k != k:
             answers = self._answers = Answers(self._dimension, k)
-            near = self._near = Answers(self._dimension, CHOSEN * k)
+            near = self._near = Answers(self._dimension, CHOSEN * max(k, USUAL))
         answers.key[:] = key
         key_address, count = answers.key_address, near.k
         self._code(key, near.key)
@@ -149,7 +149,8 @@ class CodedLists(Lists):
 
     def _search(self, keys: Keys, k: int, parameters: Any) -> tuple[Keys, Slots]:
         keys = np.ascontiguousarray(keys, np.float32)
-        near = np.ascontiguousarray(super()._search(keys, CHOSEN * k, parameters)[1])
+        count = CHOSEN * max(k, USUAL)
+        near = np.ascontiguousarray(super()._search(keys, count, parameters)[1])
         l2_sq, positions = np.empty((len(keys), k), np.float32), np.empty((len(keys), k), np.int64)
         if len(keys):
             _compare(
@@ -159,11 +160,11 @@ class CodedLists(Lists):
                 self._dimension,
                 len(keys),
                 self.count,
-                CHOSEN * k,
+                count,
                 k,
                 faiss.swig_ptr(l2_sq),
                 faiss.swig_ptr(positions),
-                CHOSEN * k,
+                count,
             )
         return l2_sq, positions
 

@@ -166,7 +166,8 @@ class Lists:
         if answers.k != k:
             answers = self._answers = Answers(self._dimension, k)
         answers.key[:] = key
-        self._index.search_c(1, answers.key_address, k, answers.l2_sq_address, answers.positions_address, self._for(k))
+        parameters = self._parameters if k <= USUAL else self._for(k)
+        self._index.search_c(1, answers.key_address, k, answers.l2_sq_address, answers.positions_address, parameters)
         return answers
 
     def search(self, keys: Keys, k: int) -> tuple[Keys, Slots]:

@@ -215,11 +215,11 @@ class TombstonedIndex(ImmediateIndex, ABC):
     def search_one(self, key: Key, k: int) -> tuple[list[float], list[int]]:
         """Return (l2_sq, slots) of the at most k nearest keys, nearest first, without padding."""
         found = self._engine.search_one(key, k)
-        positions: list[int] = found.positions.tolist()
-        if positions[-1] < 0:
+        positions = found.positions
+        slots: list[int] = self._slots[positions].tolist()  # the last one's, where a position is missing
+        if positions.item(-1) < 0:
             return self._few(key, k)
-        slot_of = self._slot_of
-        return found.l2_sq.tolist(), [slot_of[position] for position in positions]
+        return found.l2_sq.tolist(), slots
 
     def _few(self, key: Key, k: int) -> tuple[list[float], list[int]]:
         """Search again where there were fewer than k: there are fewer, or they are hidden behind tombstones."""

@@ -1,10 +1,11 @@
 """The queue in front of a model: two lanes, batches, limits, and workers shared over all functions.
 
-Requests that somebody waits for stand in the users' lane, bounded in number, in bytes and in time. Probes stand in a
-lane of their own: what fills the other one cannot turn them away, and they are computed however late. They go first:
-until a probe is settled it holds tokens of the error budget, about one for each hit served meanwhile, so a budget that
-waits for a crowded model would soon refuse the very hits that keep the crowd small. For the same reason no hit is
-served while more of them wait than the next batch takes.
+Requests that somebody waits for stand in the users' lane, bounded in number, in bytes and in time, in which accounts
+take turns: one that asks for much fills the lane with its own, and neither turns others away nor lets them wait.
+Probes stand in a lane of their own: what fills the other one cannot turn them away, and they are computed however late.
+They go first: until a probe is settled it holds tokens of the error budget, about one for each hit served meanwhile, so
+a budget that waits for a crowded model would soon refuse the very hits that keep the crowd small. For the same reason
+no hit is served while more of them wait than the next batch takes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overloaded
+from likewise.inference.lane import Job, Lane
 from likewise.ports import Model
 from likewise.types import Halfway, Input, Tensor
 
@@ -31,6 +32,9 @@ CALM = 8
 """Batches without a probe after which they may take as long as they like again."""
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
+AT_ONCE = 2
+"""Answers of a batch that are handed over in one round of the loop: each is followed by a third of a millisecond of
+learning, keeping and sending, and hits that came meanwhile need not wait for all of them."""
 
 
 class Workers:
@@ -54,52 +58,6 @@ class Workers:
             batcher = self._waiting.popleft()
             batcher.is_waiting = False
             batcher.start()
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    value: Input | Halfway
-    size_bytes: int
-    future: asyncio.Future[tuple[list[Tensor], float]]
-    due: float
-    """When a user's is refused, by the loop's clock."""
-    deadline: float
-    """When nobody waits for a user's any more, by the same clock."""
-
-
-class _Lane:
-    """Jobs that wait for a worker, first come, first served; bounded in number and in bytes of decoded input."""
-
-    __slots__ = ("_limit", "_limit_bytes", "_size_bytes", "jobs")
-
-    def __init__(self, limit: int, limit_bytes: int) -> None:
-        self.jobs: deque[_Job] = deque()
-        self._limit = limit
-        self._limit_bytes = limit_bytes
-        self._size_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self.jobs)
-
-    def has_room(self, size_bytes: int) -> bool:
-        """Say whether one more fits; an empty lane takes anything."""
-        jobs = self.jobs
-        return not jobs or (len(jobs) < self._limit and self._size_bytes + size_bytes <= self._limit_bytes)
-
-    def put(self, job: _Job) -> None:
-        self.jobs.append(job)
-        self._size_bytes += job.size_bytes
-
-    def take(self) -> _Job:
-        job = self.jobs.popleft()
-        self._size_bytes -= job.size_bytes
-        return job
-
-    def drop(self, job: _Job) -> None:
-        """Take out a job that nobody waits for any more; nothing where it runs already."""
-        with contextlib.suppress(ValueError):
-            self.jobs.remove(job)
-            self._size_bytes -= job.size_bytes
 
 
 Done = tuple[list[list[Tensor] | LikewiseError], float] | BaseException
@@ -129,8 +87,8 @@ class Batcher:
         self._workers = workers
         self._batch_max = batch_max if model.dynamic_batch else 1
         self.queue_timeout_s = queue_timeout_s
-        self._users = _Lane(queue_limit, queue_bytes)
-        self._probes = _Lane(queue_limit, queue_bytes)
+        self._users = Lane(queue_limit, queue_bytes)
+        self._probes = Lane(queue_limit, queue_bytes)
         self._probes_soon = max(2, self._batch_max)
         self._yielded = 0
         self._calm = CALM
@@ -141,6 +99,8 @@ class Batcher:
         self._batches = 0
         self.inferences = 0
         """Inputs computed so far."""
+        self.unclaimed: Callable[[str, float], None] = lambda _account, _seconds: None
+        """Told of what was computed for somebody who did not wait for it, and about the seconds that it took."""
 
     @property
     def queued(self) -> int:
@@ -155,7 +115,7 @@ class Batcher:
     @property
     def takes_probes(self) -> bool:
         """Whether one more probe would be settled soon: with the next batch."""
-        return len(self._probes.jobs) < self._probes_soon
+        return len(self._probes) < self._probes_soon
 
     @property
     def _wait_s(self) -> float:
@@ -163,28 +123,34 @@ class Batcher:
         return (self.queued + 1) * self.mean_cost_s if self.queued and self.inferences else 0.0
 
     async def infer(
-        self, value: Input | Halfway, *, probe: bool = False, within_s: float = math.inf
+        self, value: Input | Halfway, *, probe: bool = False, within_s: float = math.inf, account: str = ""
     ) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
 
-        probe: waits in the probes' lane, as long as it takes; the oldest there goes where it overflows.
+        probe: waits in the probes' lane, as long as it takes; where that overflows, the oldest goes of the account that
+        has most there. account: who asks, of those that take turns.
         within_s: raises DeadlineExceeded where no worker has taken it by then; not for probes.
-        Raises Overloaded at once where the lane is full, or once the input has waited too long; ModelFailed or
-        InvalidValue from the model and the preparation. Cancelled before a worker took it, it is never computed.
+        Raises Overloaded at once where the lane is full and no account has more of it, where another makes room for
+        one that has less, or once the input has waited too long; ModelFailed or InvalidValue from the model and the
+        preparation. Cancelled before a worker took it, it is never computed.
         """
         if not probe and within_s <= self._wait_s:
             raise _late()
         size = value.size_bytes
         lane = self._probes if probe else self._users
         while not lane.has_room(size):
-            if not probe:
-                raise self.overloaded(f"{len(lane)} inputs wait for inference already")
-            oldest = lane.take()
-            if not oldest.future.done():
-                oldest.future.set_exception(self.overloaded(f"{len(lane) + 1} probes wait for inference already"))
+            waiting = f"{len(lane)} {'probes' if probe else 'inputs'} wait for inference already"
+            given_up = self._oldest_probe() if probe else lane.yields(account, size)
+            if given_up is None:
+                raise self.overloaded(waiting)
+            if not given_up.future.done():
+                given_up.future.set_exception(self.overloaded(waiting))
         loop = asyncio.get_running_loop()
         now = loop.time()
-        job = _Job(value, size, loop.create_future(), now + self.queue_timeout_s, math.inf if probe else now + within_s)
+        job = Job(
+            value, size, account, loop.create_future(), now + self.queue_timeout_s,
+            math.inf if probe else now + within_s,
+        )  # fmt: skip
         lane.put(job)
         self.start()
         if self._timer is None and not probe:
@@ -193,11 +159,18 @@ class Batcher:
         try:
             return await job.future
         except asyncio.CancelledError:
-            lane.drop(job)
+            if not lane.drop(job):
+                self.unclaimed(account, self.mean_cost_s)
             raise
         finally:
             if timer is not None:
                 timer.cancel()
+
+    def _oldest_probe(self) -> Job:
+        oldest = self._probes.oldest(self._probes.greediest())
+        assert oldest is not None
+        self._probes.drop(oldest)
+        return oldest
 
     def start(self) -> None:
         """Start batches while there are inputs and free workers."""
@@ -211,9 +184,9 @@ class Batcher:
             self._workers.free -= 1
             self._workers.executor.submit(self._work, batch, asyncio.get_running_loop())
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[Job]:
         """Take the next batch: probes first, but users before them once they let `PATIENCE` batches go ahead."""
-        batch: list[_Job] = []
+        batch: list[Job] = []
         users_first = self._yielded >= PATIENCE
         now = asyncio.get_running_loop().time()
         self._calm = 0 if self._probes else self._calm + 1
@@ -238,20 +211,19 @@ class Batcher:
         It is not stopped where nothing waits any more: most inputs are taken at once, and a timer for each would cost
         more than what is looked at here.
         """
-        jobs, now = self._users.jobs, loop.time()
-        while jobs and jobs[0].due <= now:
-            job = self._users.take()
+        now = loop.time()
+        while (job := self._users.oldest()) is not None and job.due <= now:
+            self._users.drop(job)
             if not job.future.done():
                 job.future.set_exception(self.overloaded(f"waited over {self.queue_timeout_s:g} s for inference"))
-        self._timer = loop.call_at(jobs[0].due, self._expire, loop) if jobs else None
+        self._timer = loop.call_at(job.due, self._expire, loop) if job is not None else None
 
-    def _pass(self, job: _Job) -> None:
+    def _pass(self, job: Job) -> None:
         """Refuse a user's input whose deadline passes while it waits; one that a worker has taken is finished."""
-        if job in self._users.jobs and not job.future.done():
-            self._users.drop(job)
+        if not job.future.done() and self._users.drop(job):
             job.future.set_exception(_late())
 
-    def _work(self, batch: Sequence[_Job], loop: asyncio.AbstractEventLoop) -> None:
+    def _work(self, batch: Sequence[Job], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""
         try:
             done: Done = self._compute([job.value for job in batch])
@@ -287,7 +259,7 @@ class Batcher:
             return [error] if len(tensors) == 1 else [self._run([tensor])[0] for tensor in tensors]
         return [[output[row] for output in outputs] for row in range(len(tensors))]
 
-    def _finish(self, batch: Sequence[_Job], done: Done) -> None:
+    def _finish(self, batch: Sequence[Job], done: Done) -> None:
         if isinstance(done, BaseException):
             for job in batch:
                 if not job.future.done():
@@ -298,15 +270,21 @@ class Batcher:
             self._batches += 1
             self.mean_cost_s += max(0.1, 1.0 / self._batches) * (cost_s - self.mean_cost_s)
             self.inferences += len(batch)
-            for job, answer in zip(batch, answers, strict=True):
-                if job.future.done():
-                    continue
-                if isinstance(answer, LikewiseError):
-                    job.future.set_exception(answer)
-                else:
-                    job.future.set_result((answer, cost_s))
+            self._hand_over(list(zip(batch, answers, strict=True)), cost_s)
         self._workers.release()
         self.start()
+
+    def _hand_over(self, answered: list[tuple[Job, list[Tensor] | LikewiseError]], cost_s: float) -> None:
+        """Wake those who wait for answers, a few in each round of the loop."""
+        for job, answer in answered[:AT_ONCE]:
+            if job.future.done():
+                continue
+            if isinstance(answer, LikewiseError):
+                job.future.set_exception(answer)
+            else:
+                job.future.set_result((answer, cost_s))
+        if len(answered) > AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._hand_over, answered[AT_ONCE:], cost_s)
 
     def overloaded(self, why: str) -> Overloaded:
         """Return the error for an input that cannot be computed now, with the time after which to come back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from likewise.errors import Overloaded
 from likewise.inference.batching import Batcher
 from likewise.results.encode import Encode
@@ -16,9 +18,15 @@ class ModelRunner:
         self._batcher = batcher
         self._encode = encode
 
-    async def run(self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf")) -> tuple[Result, float]:
+    def bill(self, charge: Callable[[str, float], None]) -> None:
+        """Have an account charged, with the seconds, for what was computed for clients that went away meanwhile."""
+        self._batcher.unclaimed = charge
+
+    async def run(
+        self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf"), account: str = ""
+    ) -> tuple[Result, float]:
         """Return the result for an input and the seconds that computing it took; see `Batcher.infer`."""
-        outputs, cost_s = await self._batcher.infer(value, probe=probe, within_s=within_s)
+        outputs, cost_s = await self._batcher.infer(value, probe=probe, within_s=within_s, account=account)
         return self._encode(outputs, value.value if isinstance(value, Halfway) else value), cost_s
 
     @property

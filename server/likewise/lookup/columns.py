@@ -89,13 +89,21 @@ class Columns:
 
     # ── whole entries ──────────────────────────────────────────────────────────────────────────────────────
 
-    def check(self, entry: Entry) -> None:
-        """Raise InvalidValue for facts that cannot be kept."""
+    def check(self, entry: Entry) -> list[int]:
+        """Return the slots whose entries have to go before this one is written, since its strings find no room.
+
+        Raises InvalidValue for facts that cannot be kept.
+        """
         if len(entry.digest) not in (0, DIGEST_BYTES):
             raise InvalidValue(f"A digest has {DIGEST_BYTES} bytes, not {len(entry.digest)}.")
+        crowded: list[int] = []
         for fact, _, _ in self._access:
             if fact.interned:
-                self.names[fact.name].check(fact.of(entry))
+                names, text = self.names[fact.name], fact.of(entry)
+                names.check(text)
+                if (number := names.in_the_way(text)) >= 0:
+                    crowded += self.live()[self.facts[fact.name][self.live()] == number].tolist()
+        return crowded
 
     def write(self, slot: int, entry: Entry) -> None:
         """Write the facts of a checked entry to a slot that was taken."""

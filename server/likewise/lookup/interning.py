@@ -28,13 +28,18 @@ class Names:
         return self._names[number]
 
     def check(self, name: str) -> None:
-        """Raise InvalidValue for a string that is too long, or one too many."""
-        if name in self.number_of:
-            return
-        if len(name.encode(errors="replace")) > MAX_NAME_BYTES:
+        """Raise InvalidValue for a string that is too long."""
+        if name not in self.number_of and len(name.encode(errors="replace")) > MAX_NAME_BYTES:
             raise InvalidValue(f"A {self._what} of {len(name)} characters is too long; {MAX_NAME_BYTES} bytes fit.")
-        if len(self.number_of) >= MAX_NAMES:
-            raise InvalidValue(f"`{self._owner}` has entries of {MAX_NAMES} {self._what}s already; use one of them.")
+
+    def in_the_way(self, name: str) -> int:
+        """Return the number of the string that fewest entries hold, where there is no room for one more; else -1.
+
+        The one that came first, of several. So nobody is refused since others made up a lot.
+        """
+        if name in self.number_of or len(self.number_of) < MAX_NAMES:
+            return -1
+        return min(self.number_of.values(), key=self._held.__getitem__)
 
     def storable(self, names: Sequence[str]) -> list[bool]:
         """Say which of these different strings `hold` would take, if it is to take all of those."""
@@ -48,10 +53,14 @@ class Names:
         return found
 
     def hold(self, name: str, count: int = 1) -> int:
-        """Return a string's number and count `count` entries that hold it. Raises InvalidValue as `check` does."""
+        """Return a string's number and count `count` entries that hold it. Raises InvalidValue where it cannot."""
         number = self.number_of.get(name)
         if number is None:
             self.check(name)
+            if len(self.number_of) >= MAX_NAMES:
+                raise InvalidValue(
+                    f"`{self._owner}` has entries of {MAX_NAMES} {self._what}s already; use one of them."
+                )
             if self._free:
                 number = self._free.pop()
                 self._names[number] = name

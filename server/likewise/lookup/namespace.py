@@ -55,9 +55,9 @@ class Namespace:
 
         function: what records of it carry: `name@version`, and behind `#` what tells its results from others.
         key_types: dimension by name. capacity_bytes: keys, results and tags. ttl_s: how long entries live that do not
-        say so themselves. index_kind: one for all, or by key type.
-        index_options: given to every index, such as background=False. precision: of keys held, by key type, where it
-        is not float32. monotonic: what deadlines and ages go by, since nobody can set it; None: the clock.
+        say so themselves. index_kind: one for all, or by key type. index_options: given to every index, such as
+        background=False. precision: of keys held, by key type, where it is not float32. monotonic: what deadlines and
+        ages go by, since nobody can set it; None: the clock.
         Raises InvalidValue for what cannot be used.
         """
         if not key_types or capacity_bytes < 1 or not ttl_s > 0:
@@ -197,10 +197,10 @@ class Namespace:
                 f"The entry takes {size} bytes, all of `{self.name}` has {self.capacity_bytes}; raise its capacity."
             )
         store = self._store
-        store.columns.check(entry)
-        same = store.ids.get(entry.id)
-        if same >= 0:
-            self.remove(same)
+        crowded = store.columns.check(entry)
+        self._evictions += len(crowded)
+        for slot in (*crowded, store.ids.get(entry.id)):
+            self.remove(slot)
         self.expire(SWEPT)
         while store.count >= self.capacity_entries or store.bytes + size > self.capacity_bytes:
             self._evictions += 1
@@ -276,17 +276,13 @@ class Namespace:
 
         One call for all that a hit needs. Raises UnknownEntry for a free slot.
         """
-        result, columns, now = self.result(slot), self._columns, self._clock()
+        columns, now = self._columns, self._clock()
+        result = self._store.result(slot) or self.result(slot)
         columns.uses_of[slot] += 1
         self._eviction.touched(slot)
         age_s, ttl_s = now - columns.created_of[slot], columns.expires_of[slot] - now
-        return (
-            result,
-            columns.id_of[slot],
-            age_s if age_s > 0.0 else 0.0,
-            ttl_s if ttl_s > 0.0 else 0.0,
-            columns.cost_of[slot],
-        )
+        age_s, ttl_s = age_s if age_s > 0.0 else 0.0, ttl_s if ttl_s > 0.0 else 0.0
+        return result, columns.id_of[slot], age_s, ttl_s, columns.cost_of[slot]
 
     def entry(self, slot: int) -> Entry:
         """Return everything kept of an entry. Raises UnknownEntry for a free slot."""

@@ -35,6 +35,7 @@ class EntryStore:
         self.bytes = 0
         self._clock = clock
         self._costs = costs
+        self._media_type_of = self.columns.media_type
         self._digests = Digests()
 
     def put(self, entry: Entry, label: int, order: int, size: int) -> int:
@@ -123,8 +124,9 @@ class EntryStore:
 
     def result(self, slot: int) -> Result | None:
         """Return an entry's result, None for a free slot."""
-        body = self.bodies[slot] if 0 <= slot < len(self.bodies) else None
-        return None if body is None else tuple.__new__(Result, (body, self.columns.media_type(slot)))
+        bodies = self.bodies
+        body = bodies[slot] if 0 <= slot < len(bodies) else None
+        return None if body is None else tuple.__new__(Result, (body, self._media_type_of(slot)))
 
     def entry(self, slot: int, keys: Mapping[str, Key]) -> Entry:
         """Return everything kept of an entry that is there, in the wall clock's time."""

@@ -21,6 +21,8 @@ CLOSE = 0.97
 LITTLE = 0.1
 """Nats, or share of right answers, below which the inputs say nothing about preparations."""
 LABELS_FILE, ALPHABET_FILE = "labels.txt", "alphabet.txt"
+MAX_NAMES_BYTES = 16 << 20
+"""The largest file of labels that is read."""
 KEYS: Mapping[Kind, str] = {"image": "hog", "audio": "mfcc", "array": "vector", "bytes": "bytes"}
 """The extractor that is taken for each kind of input until something better is measured."""
 MAX_VECTOR = 4096
@@ -68,10 +70,15 @@ def known_names(draft: Draft, graph: Graph, labels: Path | None) -> tuple[tuple[
     Raises InvalidValue for a file of labels that cannot be read.
     """
     if labels is not None:
+        if labels.exists() and not labels.is_file():
+            raise InvalidValue(f"{labels}: is no file; check --labels")
         try:
-            content = labels.read_bytes()
+            with labels.open("rb") as file:
+                content = file.read(MAX_NAMES_BYTES + 1)
         except OSError as error:
             raise InvalidValue(f"{labels}: cannot be read ({error.strerror}); check --labels") from error
+        if len(content) > MAX_NAMES_BYTES:
+            raise InvalidValue(f"{labels}: has over {MAX_NAMES_BYTES} bytes, too many for names; check --labels")
         text = decode_text(content, str(labels))
         names = read_alphabet(text) if draft.get("result", "kind") == "text" else outcomes.read_names(text)
         if not names:

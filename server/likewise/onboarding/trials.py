@@ -288,7 +288,8 @@ def _attempt(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
         try:
             result = found.encode(outputs, value)
         except ModelFailed as error:
-            raise InvalidFunction(f"{name}: {error.detail}") from error
+            remedy = "" if request["inputs"] else " Name inputs as devices send them with --inputs DIR."
+            raise InvalidFunction(f"{folder.name}, {name}: {error.detail}{remedy}") from error
         if result.size_bytes > request["max_result_bytes"]:
             raise InvalidFunction(
                 f"{name}: its result has {result.size_bytes} bytes, and the server keeps "

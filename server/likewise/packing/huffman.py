@@ -53,34 +53,24 @@ def _lengths(weights: list[int]) -> list[int]:
     return found
 
 
-def codes(lengths: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Return each symbol's code, its first bit the highest. Raises ValueError for lengths that are no whole code."""
-    used = np.flatnonzero(lengths)
-    if len(used) == 0 or lengths.max() > MAX_BITS:
-        raise ValueError("its code has no symbols, or longer ones than 15 bits")
-    kraft = int((1 << (MAX_BITS - lengths[used].astype(np.int64))).sum())
-    if kraft != 1 << MAX_BITS and not (len(used) == 1 and lengths[used[0]] == 1):
-        raise ValueError("its code is not complete")
-    found = np.zeros(len(lengths), np.uint32)
-    code = before = 0
-    for symbol in sorted(used.tolist(), key=lambda each: (int(lengths[each]), each)):
-        code <<= int(lengths[symbol]) - before
-        before = int(lengths[symbol])
-        found[symbol] = code
-        code += 1
-    return found
-
-
 def encode(symbols: Symbols, lengths: NDArray[np.uint8]) -> tuple[bytes, NDArray[np.uint16]]:
-    """Return the lanes one behind another, and the bytes of each."""
-    table = codes(lengths)
+    """Return the lanes one behind another, and the bytes of each. lengths: of the code, as `code_lengths` returns."""
+    table = _at_left(lengths)
     parts, sizes = [], []
     for begin in range(0, len(symbols), LANE):
         part = symbols[begin : begin + LANE]
-        width, code = lengths[part].astype(np.int64), table[part].astype(np.int64)
-        # each code at the left of 15 bits, then the bits that count
-        bits = (code << (MAX_BITS - width))[:, None] >> np.arange(MAX_BITS - 1, -1, -1) & 1
-        lane = np.packbits(bits.astype(np.uint8)[np.arange(MAX_BITS) < width[:, None]]).tobytes()
+        bits = table[part][:, None] >> np.arange(MAX_BITS - 1, -1, -1) & 1
+        lane = np.packbits(bits.astype(np.uint8)[np.arange(MAX_BITS) < lengths[part][:, None]]).tobytes()
         parts.append(lane)
         sizes.append(len(lane))
     return b"".join(parts), np.array(sizes, np.uint16)
+
+
+def _at_left(lengths: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return each symbol's code at the left of 15 bits: each begins where the one before it ends."""
+    used = np.flatnonzero(lengths)
+    used = used[np.argsort(lengths[used], kind="stable")]
+    widths = 1 << (MAX_BITS - lengths[used].astype(np.int64))
+    table = np.zeros(len(lengths), np.int64)
+    table[used] = np.cumsum(widths) - widths
+    return table

@@ -46,6 +46,8 @@ SKIP = 255
 MOST_SYMBOLS = 256
 FEWEST = 64
 """Bytes below which a tensor stays in the skeleton."""
+MOST_TENSORS = 4096
+"""Tensors that are packed, the largest; more stay in the skeleton. Unpacking takes time for each."""
 _WIDTHS = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """Bytes of a number by TensorProto.DataType."""
 
@@ -89,7 +91,8 @@ def _raw_data(view: memoryview) -> Iterator[tuple[Span, int]]:
                     raw = value
             if raw and width and raw[1] - raw[0] >= FEWEST and not (raw[1] - raw[0]) % width:
                 found.append((raw, width))
-    yield from sorted(found)
+    found.sort(key=lambda each: each[0][0] - each[0][1])
+    yield from sorted(found[:MOST_TENSORS])
 
 
 def _packed(numbers: NDArray[Any]) -> tuple[str, list[bytes], int]:

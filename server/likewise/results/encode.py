@@ -72,6 +72,10 @@ def multi_label_encoder(labels: Sequence[str], *, threshold: float = 0.5, scores
     return encode
 
 
+FEW = 256
+"""Classes up to which plain numbers are faster than arrays: an array's operation costs what thirty numbers do."""
+
+
 def _scores(output: Tensor) -> Tensor:
     """Return an output as a flat list of finite scores. Raises ModelFailed."""
     found = output.ravel()
@@ -80,13 +84,9 @@ def _scores(output: Tensor) -> Tensor:
             f"The model's first output has shape {list(output.shape)} for one input; labels need one score for each "
             "class."
         )
-    if found.size == 0 or not isfinite(found.sum(dtype=np.float64)):
+    if found.size == 0 or not isfinite(sum(found.tolist()) if found.size <= FEW else found.sum(dtype=np.float64)):
         raise ModelFailed("The model's first output holds NaN, infinity or nothing; check the input and the model.")
     return found
-
-
-FEW = 256
-"""Classes up to which plain numbers are faster than arrays: an array's operation costs what thirty numbers do."""
 
 
 def _top(scores: Tensor, kind: Scores) -> tuple[int, float]:

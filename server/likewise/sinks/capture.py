@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +22,11 @@ log = logging.getLogger("likewise.sinks.capture")
 
 PERIOD_S = 0.1
 """Time between two writes: about as much is lost where the process is killed."""
+SHARE = 4
+"""Times as much as is free may wait of one account: four fifths where it is alone, and there is room for others.
+
+Source: Choudhury and Hahne, Dynamic Queue Length Thresholds, IEEE/ACM Transactions on Networking, 1998.
+"""
 _OVERHEAD_BYTES = 512
 """What a request that waits takes beside its input and its result."""
 
@@ -35,7 +40,7 @@ class CaptureSink:
     def __init__(self, writer: CaptureWriter, *, inputs: bool, pending_bytes: int, clock: Clock = time.time) -> None:
         """Set up. inputs: keep them, and the devices' names; else keys alone, and pseudonyms that nobody can resolve.
 
-        pending_bytes: of requests that may wait to be written.
+        pending_bytes: of requests that may wait to be written; those of one account leave a fifth to others.
         """
         self._writer = writer
         self._inputs = inputs
@@ -44,6 +49,7 @@ class CaptureSink:
         self._salt = secrets.token_bytes(32)  # of this process, and never written
         self._waiting: deque[tuple[Recorded, str, int]] = deque()
         self._taken = self._done = 0  # bytes: one counts on the loop, the other on the thread
+        self._came: Counter[str] = Counter()  # bytes by account, of those that wait
         self._refused = 0
         self._told = 0
         self._stop = threading.Event()
@@ -54,10 +60,12 @@ class CaptureSink:
         if asked is None and event.outcome is not None:  # it is to leave no trace
             return
         size = _OVERHEAD_BYTES + (len(asked.body) if asked else 0) + (len(result.body) if result else 0)
-        if self._taken - self._done + size > self._limit:
+        free = self._limit - (self._taken - self._done)
+        if size > free or self._came[event.account] + size > SHARE * free:
             self._refused += 1
             return
         self._taken += size
+        self._came[event.account] += size
         self._waiting.append((self._recorded(event), event.account, size))  # decoded inputs are not held
 
     @property
@@ -89,6 +97,7 @@ class CaptureSink:
         waiting = self._waiting
         frames: list[bytes] = []
         size = 0
+        self._came = Counter()
         for _ in range(len(waiting)):
             record, account, each = waiting.popleft()
             size += each

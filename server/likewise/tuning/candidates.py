@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
-from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,10 @@ from likewise.captures import Recorded
 from likewise.evaluation.own import Read, Subject, keys_of
 from likewise.features.make import KINDS
 from likewise.function.spec import KeySpec
+from likewise.tuning.timing import Ratio, measured
 from likewise.types import Input, Keys
 from likewise.workloads.inputs import Inputs
 
-ROUNDS = 5
-"""Times that a sample of inputs goes through each contender; the median round counts."""
 BLOCK = 30
 """Requests of one device in a row that are all fitted on, or all played: neighbors in time are alike."""
 
@@ -41,6 +38,8 @@ class Candidate:
     """Whether a projection is learned from what is computed while it plays."""
     write: Callable[[Path], Mapping[str, Any]]
     """Writes its files into a version's folder, and returns its table in [[keys]]."""
+    whole: Ratio | None = None
+    """Of a layer: key and rest of the model together, by the model alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +73,6 @@ def sample_inputs(subject: Subject, inputs: Inputs, read: Read, count: int = 40)
         if place in wanted and isinstance(record, Recorded) and record.body:
             found.append(subject.read(record)[0])
     return found
-
-
-def measured(
-    contenders: Sequence[Callable[[Input], object]], sample: Sequence[Input], count: int = ROUNDS
-) -> list[float]:
-    """Return the seconds of processor time that each takes for one input, measured in turns."""
-    for contender in contenders:
-        contender(sample[0])
-    rounds: list[list[float]] = [[] for _ in contenders]
-    for _ in range(count):
-        for contender, times in zip(contenders, rounds, strict=True):
-            started = thread_time()
-            for value in sample:
-                contender(value)
-            times.append((thread_time() - started) / len(sample))
-    return [median(times) for times in rounds]
 
 
 def extractors(

@@ -111,11 +111,21 @@ class Graph:
         tensor = helper.make_tensor_value_info(cut, TensorProto.FLOAT, [self._batch, *shape])
         return self._part(self._needed([cut], ()), self._model.graph.input, [key, tensor], nodes, weights)
 
-    def after(self, cut: str, shape: Sequence[int]) -> bytes:
-        """Return the model from a cut on: from the tensor there to the model's own outputs."""
+    def after(self, cut: str, shape: Sequence[int], *, through_pool: bool = False) -> bytes:
+        """Return the model from a cut on: from the tensor there to the model's own outputs.
+
+        through_pool: the tensor goes through a pooling of single pixels first, which leaves it as it is. ONNX Runtime
+        computes convolutions in a layout of its own, into which it brings what a convolution reads, but not what is
+        added to its result; where that is the tensor, sums are no longer computed with their convolutions. It brings
+        the result of a pooling into it.
+        """
         outputs = list(self._model.graph.output)
-        tensor = helper.make_tensor_value_info(cut, TensorProto.FLOAT, [self._batch, *shape])
-        return self._part(self._needed([each.name for each in outputs], {cut}), [tensor], outputs)
+        nodes = self._needed([each.name for each in outputs], {cut})
+        given = f"{_MADE}given" if through_pool else cut
+        tensor = helper.make_tensor_value_info(given, TensorProto.FLOAT, [self._batch, *shape])
+        if through_pool:
+            nodes.insert(0, helper.make_node("AveragePool", [given], [cut], kernel_shape=[1] * (len(shape) - 1)))
+        return self._part(nodes, [tensor], outputs)
 
     @property
     def _batch(self) -> int | str:
@@ -195,7 +205,8 @@ def _pooling(
     cut: str, pool: Pool, shape: Sequence[int], mean: Tensor, matrix: Tensor
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], str]:
     """Return nodes and weights that make the key of a tensor, and the name that it has then."""
-    weights = {f"{_MADE}mean": mean.astype(np.float32), f"{_MADE}matrix": matrix.astype(np.float32)}
+    offset = -(mean.astype(np.float64) @ matrix.astype(np.float64))
+    weights = {f"{_MADE}matrix": matrix.astype(np.float32), f"{_MADE}offset": offset.astype(np.float32)}
     rank = len(shape)
     trailing = (
         rank > 1 and pool.axes == tuple(range(1, rank)) and not any(shape[axis] % pool.grid for axis in pool.axes)
@@ -212,8 +223,7 @@ def _pooling(
     weights[f"{_MADE}row"] = np.array([-1, len(mean)], np.int64)
     nodes += [
         helper.make_node("Reshape", [last, f"{_MADE}row"], [f"{_MADE}numbers"]),
-        helper.make_node("Sub", [f"{_MADE}numbers", f"{_MADE}mean"], [f"{_MADE}centered"]),
-        helper.make_node("MatMul", [f"{_MADE}centered", f"{_MADE}matrix"], [f"{_MADE}key"]),
+        helper.make_node("Gemm", [f"{_MADE}numbers", f"{_MADE}matrix", f"{_MADE}offset"], [f"{_MADE}key"]),
     ]
     return nodes, [numpy_helper.from_array(value, name) for name, value in weights.items()], f"{_MADE}key"
 

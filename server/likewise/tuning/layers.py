@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from likewise.errors import LikewiseError
 from likewise.evaluation.own import BATCH, Read, Subject
 from likewise.files import PUBLIC, write_atomic
 from likewise.inference.graphs import peeker
-from likewise.inference.model import OnnxModel
 from likewise.learning.lda import Projection, fit_lda
-from likewise.tuning.candidates import ROUNDS, Candidate, Split, measured
+from likewise.tuning.candidates import Candidate, Split
 from likewise.tuning.graph import Cut, Graph, Pool, pooled
+from likewise.tuning.meter import MOST_WHOLE, Cost, Meter
 from likewise.tuning.play import hindsight
 from likewise.types import Input, Keys, Tensor
 from likewise.workloads.inputs import Inputs
@@ -29,16 +29,13 @@ DIMENSION = 48
 MOST_NUMBERS = 1024
 """Most pooled numbers that a projection is fitted on: the fit takes their cube."""
 GRIDS = (1, 2, 4)
-MOST_WHOLE = 1.03
-"""Key and rest together may take this much of the time of the model alone."""
-IN_DOUBT = 1.1
-"""Up to here it is measured again, for longer."""
+ROUGH_S = 5.0
+"""Seconds for which a place is measured before it is known what its key is made of."""
 _JUDGED = 2000
 """Requests by which pools and projections of one layer are compared; the comparison takes their square."""
-TOLERANCE = 1e-3
-"""Of outputs of the two parts against the model's own, relative to the largest."""
 
 
+Labels = NDArray[np.int64]
 Fit = Callable[[Keys, Any], Projection | None]
 """From numbers and labels to a projection of the numbers."""
 
@@ -50,8 +47,8 @@ class _Place:
     cut: Cut
     shape: tuple[int, ...]
     """Of the tensor, without its batch axis."""
-    key_s: float
-    rest_s: float
+    through_pool: bool
+    """Whether the rest is faster so; see `Graph.after`."""
 
 
 def early_layers(
@@ -72,43 +69,64 @@ def early_layers(
         note("The model has fixed inputs, windows or no batch axis, so no early layer of it can be the key.")
         return []
     graph = Graph(subject.folder / str(subject.version) / model.file)
-    places = _places(subject, graph, sample, most_s, note)
-    if not places:
-        return []
-    features = _features(subject, inputs, read, graph, places, advance)
-    labels = np.array(read.labels)
-    judged = parts.played[:_JUDGED]
-    found = []
-    for place in places:
-        best: tuple[float, Pool, Fit] | None = None
-        for pool in _pools(place.shape):
-            numbers = features[place.cut.tensor, pool]
-            fit: Fit
-            for fit in FITS:
-                projection = fit(numbers[parts.fitted], labels[parts.fitted])
-                if projection is None:
-                    continue
-                share = hindsight(projection.many(numbers[judged]), labels[judged], 1 - target)
-                if best is None or share > best[0] + 1e-9:
-                    best = share, pool, fit
-        if best is None:
-            continue
-        _, pool, fit = best
-        numbers = features[place.cut.tensor, pool]
-        tried, whole = fit(numbers[parts.fitted], labels[parts.fitted]), fit(numbers, labels)
-        if tried is None or whole is None:
-            continue
-        found.append(
-            Candidate(
-                f"layer {place.cut.tensor} ({place.cut.depth:.0%})",
-                tried.many(numbers[parts.played]),
-                place.key_s,
-                place.rest_s,
-                False,
-                _writer(graph, place, pool, whole),
+    with tempfile.TemporaryDirectory(prefix="likewise-") as folder:
+        meter = Meter.on(subject, graph, sample, Path(folder), note)
+        places = _places(meter, most_s, note) if meter else []
+        if meter is None or not places:
+            return []
+        features = _features(subject, inputs, read, graph, places, advance)
+        labels = np.array(read.labels)
+        found = []
+        for place in places:
+            best = _best(
+                {pool: features[place.cut.tensor, pool] for pool in _pools(place.shape)}, labels, parts, target
             )
-        )
+            if best is None:
+                continue
+            pool, tried, whole = best
+            cost = meter.cost(place.cut, place.shape, pool, (whole.mean, whole.matrix), place.through_pool)
+            if cost is None or cost.too_much:
+                if cost is not None:
+                    note(_too_much(place.cut, cost))
+                continue
+            keys = tried.many(features[place.cut.tensor, pool][parts.played])
+            write = _writer(graph, place, pool, whole)
+            rest_s = max(0.0, cost.parts_s - cost.key_s)
+            found.append(Candidate(_called(place.cut), keys, cost.key_s, rest_s, False, write, cost.whole))
     return found
+
+
+def _called(cut: Cut) -> str:
+    return f"layer {cut.tensor} ({cut.depth:.0%})"
+
+
+def _too_much(cut: Cut, cost: Cost) -> str:
+    ratio = cost.whole
+    return (
+        f"{_called(cut)} is left out: key and rest take {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) times "
+        f"the model alone, and {MOST_WHOLE} is the most."
+    )
+
+
+def _best(
+    features: Mapping[Pool, Keys], labels: Labels, parts: Split, target: float
+) -> tuple[Pool, Projection, Projection] | None:
+    """Return the pool that tells results apart best, its projection as fitted on a part of the requests, and on all."""
+    judged = parts.played[:_JUDGED]
+    best: tuple[float, Pool, Fit, Projection] | None = None
+    for pool, numbers in features.items():
+        for fit in FITS:
+            projection = fit(numbers[parts.fitted], labels[parts.fitted])
+            if projection is None:
+                continue
+            share = hindsight(projection.many(numbers[judged]), labels[judged], 1 - target)
+            if best is None or share > best[0] + 1e-9:
+                best = share, pool, fit, projection
+    if best is None:
+        return None
+    _, pool, fit, tried = best
+    whole = fit(features[pool], labels)
+    return None if whole is None else (pool, tried, whole)
 
 
 def _pools(shape: Sequence[int]) -> list[Pool]:
@@ -145,64 +163,34 @@ FITS: tuple[Fit, ...] = (
 """What is tried to make pooled numbers short."""
 
 
-def _places(
-    subject: Subject, graph: Graph, sample: Sequence[Input], most_s: float, note: Callable[[str], None]
-) -> list[_Place]:
-    """Return the cuts that pay, each measured in turns with the model itself on the same inputs."""
-    computation = subject.computation
-    assert computation is not None
-    first = computation.prepare(sample[0])
-    if computation.free or computation.prepare(sample[-1]).shape != first.shape:
-        note("The model takes inputs of several shapes, so no early layer of it can be the key.")
-        return []
-    cuts = graph.cuts()
+def _places(meter: Meter, most_s: float, note: Callable[[str], None]) -> list[_Place]:
+    """Return the cuts that may pay, each measured in turns with the model itself on the same inputs."""
+    cuts = meter.graph.cuts()
     if not cuts:
         note("No tensor of the model is all that its rest needs, so no early layer of it can be the key.")
         return []
     found: list[_Place] = []
-    with tempfile.TemporaryDirectory() as folder:
-        shapes = _shapes(graph, cuts, first)
-        whole = OnnxModel(graph.path)
-        for cut in cuts:
-            shape = shapes.get(cut.tensor, ())
-            pools = _pools(shape) if shape else []
-            if not pools:
-                continue
-            count = int(np.prod([pools[-1].grid if axis in pools[-1].axes else n for axis, n in enumerate(shape)]))
-            zeros = np.zeros(count, np.float32), np.zeros((count, DIMENSION), np.float32)
-            try:
-                before = _loaded(Path(folder) / "before.onnx", graph.before(cut.tensor, pools[-1], shape, *zeros))
-                after = _loaded(Path(folder) / "after.onnx", graph.after(cut.tensor, shape))
-                if not _agree(whole, before, after, [computation.prepare(value) for value in sample[:8]]):
-                    continue
-                begin = before.run_each()
-                tensors = {id(value): computation.prepare(value) for value in sample}
-                middles = {at: begin(tensor)[1] for at, tensor in tensors.items()}
-                contenders = (
-                    partial(_begin_with, begin, tensors),
-                    partial(_go_on_with, after, middles),
-                    partial(_go_on_with, whole, tensors),
-                )
-                key_s, rest_s, whole_s = measured(contenders, sample)
-                if MOST_WHOLE < (key_s + rest_s) / whole_s < IN_DOUBT:
-                    key_s, rest_s, whole_s = measured(contenders, sample, 4 * ROUNDS)
-            except LikewiseError:  # a part that ONNX Runtime does not take is no place to cut
-                continue
-            if key_s > most_s:
-                break  # those behind it cost more
-            if key_s + rest_s <= MOST_WHOLE * whole_s:
-                found.append(_Place(cut, shape, key_s, rest_s))
+    shapes = _shapes(meter.graph, cuts, meter.tensors[0])
+    for cut in cuts:
+        shape = shapes.get(cut.tensor, ())
+        pools = _pools(shape) if shape else []
+        if not pools:
+            continue
+        pool = pools[0]
+        count = int(np.prod([pool.grid if axis in pool.axes else n for axis, n in enumerate(shape)]))
+        zeros = np.zeros(count, np.float32), np.zeros((count, min(DIMENSION, count)), np.float32)
+        cost = meter.cost(cut, shape, pool, zeros, None, ROUGH_S)
+        if cost is None:
+            continue
+        if cost.key_s > most_s:
+            break  # those behind it cost more
+        if cost.too_much:
+            note(_too_much(cut, cost))
+        else:
+            found.append(_Place(cut, shape, cost.through_pool))
     if not found:
         note("No early layer of the model is cheap enough to be the key.")
     return found
-
-
-def _begin_with(run: Callable[[Tensor], object], tensors: Mapping[int, Tensor], value: Input) -> object:
-    return run(tensors[id(value)])
-
-
-def _go_on_with(model: OnnxModel, tensors: Mapping[int, Tensor], value: Input) -> object:
-    return model.run(tensors[id(value)][None])
 
 
 def _shapes(graph: Graph, cuts: Sequence[Cut], tensor: Tensor) -> dict[str, tuple[int, ...]]:
@@ -247,30 +235,11 @@ def _features(
     return {name: np.concatenate(each) for name, each in parts.items()}
 
 
-def _loaded(path: Path, content: bytes) -> OnnxModel:
-    path.write_bytes(content)
-    return OnnxModel(path)
-
-
-def _agree(whole: OnnxModel, before: OnnxModel, after: OnnxModel, tensors: Sequence[Tensor]) -> bool:
-    """Say whether the parts together give what the model gives, within float error."""
-    for tensor in tensors:
-        expected = whole.run(tensor[None])
-        found = after.run(before.run(tensor[None])[1])
-        for one, other in zip(expected, found, strict=True):
-            if one.shape != other.shape:
-                return False
-            scale = max(float(np.abs(one).max(initial=0.0)), 1e-6)
-            if not np.abs(one.astype(np.float64) - other).max(initial=0.0) <= TOLERANCE * scale:
-                return False
-    return True
-
-
 def _writer(graph: Graph, place: _Place, pool: Pool, projection: Projection) -> Callable[[Path], Mapping[str, Any]]:
     def write(folder: Path) -> Mapping[str, Any]:
         parts = {
             "layer": graph.before(place.cut.tensor, pool, place.shape, projection.mean, projection.matrix),
-            "rest": graph.after(place.cut.tensor, place.shape),
+            "rest": graph.after(place.cut.tensor, place.shape, through_pool=place.through_pool),
         }
         names = {name: f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.onnx" for name, content in parts.items()}
         for name, content in parts.items():

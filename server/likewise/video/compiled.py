@@ -42,22 +42,23 @@ def gather(source, pad, places, width_out, kernel, stride, pads, dilation, chann
     flat = source.reshape(-1)
     size = kh * kw * channels
     whole = dw == 1 and channels == depth
+    line = kw * channels if whole else channels
+    count = 1 if whole else kw
     for at in range(len(places)):
         y = (places[at] // width_out) * sh + oy
         x = (places[at] % width_out) * sw + ox
         to = at * size
         for ky in range(kh):
-            start = ((y + ky * dh) * wide + x) * depth
-            if whole:
-                for j in range(kw * channels):
-                    out[to + j] = flat[start + j]
-                to += kw * channels
-            else:
-                start += channel
-                for kx in range(kw):
-                    for j in range(channels):
-                        out[to + j] = flat[start + kx * dw * depth + j]
-                    to += channels
+            start = ((y + ky * dh) * wide + x) * depth + channel
+            for _ in range(count):
+                given, row = (
+                    flat[start : start + line],
+                    out[to : to + line],
+                )  # what may be negative is copied one by one
+                for j in range(line):
+                    row[j] = given[j]
+                to += line
+                start += dw * depth
 
 
 @fast
@@ -92,6 +93,18 @@ def _activate(row, code, low, high):  # type: ignore[no-untyped-def]
 
 
 @fast
+def _rectify(row, bias, kept):  # type: ignore[no-untyped-def]
+    """Do in one pass what most layers need: the bias, ReLU, and the squared change."""
+    total = np.float32(0.0)
+    for j in range(len(row)):
+        value = max(row[j] + bias[j], np.float32(0.0))
+        d = value - kept[j]
+        row[j] = value
+        total += d * d
+    return total
+
+
+@fast
 def _change(row, kept):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for j in range(len(row)):
@@ -121,13 +134,16 @@ def settle(rows, bias, code, low, high, places, width, pad, limit, channel, targ
     bound = np.float32(limit * limit * size)
     for at in range(len(places)):
         row = rows[at]
-        if len(bias):
-            for j in range(size):
-                row[j] += bias[j]
-        if code:
-            _activate(row, code, low, high)
         kept = target[places[at] // width + pad, places[at] % width + pad, channel : channel + size]
-        moved = _change(row, kept)
+        if code == 1 and len(bias):
+            moved = _rectify(row, bias, kept)
+        else:
+            if len(bias):
+                for j in range(size):
+                    row[j] += bias[j]
+            if code:
+                _activate(row, code, low, high)
+            moved = _change(row, kept)
         if limit > 0:
             if moved <= bound:
                 if len(debt):

@@ -112,15 +112,17 @@ def store(given, target, pad):  # type: ignore[no-untyped-def]
     channels, height, width = given.shape
     total: Any = 0.0
     for y in range(height):
+        line = target[y + pad, pad : pad + width]
         for start in range(0, width, 16):
-            stop = min(start + 16, width)
+            part = line[start : start + 16]
             for c in range(channels):
-                part = np.float32(0.0)
-                for x in range(start, stop):
-                    value = given[c, y, x]
-                    target[y + pad, x + pad, c] = value
-                    part += value * value
-                total += part
+                row = given[c, y, start : start + 16]
+                squares = np.float32(0.0)
+                for x in range(len(row)):
+                    value = row[x]
+                    part[x, c] = value
+                    squares += value * value
+                total += squares
     return total
 
 
@@ -129,6 +131,8 @@ def planes(source, pad, out):  # type: ignore[no-untyped-def]
     """Write activations to `out`, shape (channels, height, width), without padding."""
     channels, height, width = out.shape
     for y in range(height):
+        line = source[y + pad, pad : pad + width]
         for c in range(channels):
+            row = out[c, y]
             for x in range(width):
-                out[c, y, x] = source[y + pad, x + pad, c]
+                row[x] = line[x, c]

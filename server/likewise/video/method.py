@@ -21,6 +21,8 @@ class Thresholds(NamedTuple):
     """Of the mean of a block, in gray levels; a change that is small and everywhere."""
     care: float = 0.0
     """Of an activation that is not computed yet: what is expected of it, in `alpha`; 0: all are computed."""
+    skip: float = 0.0
+    """Of a frame: share of blocks that may have changed since what is stored, for the last answer to do once more."""
 
 
 EXACT = Thresholds(0.0, 0.0, 1, 0.0)
@@ -41,6 +43,9 @@ class Frame(NamedTuple):
 
 class Method(Protocol):
     """Computes the frames of one stream, in order. Any thread may call it, one at a time."""
+
+    def passes(self) -> bool:
+        """Say, once for each frame, whether it is left to a full run whatever it shows; if not, `frame` is next."""
 
     def frame(self, given: Floats) -> Frame | None:
         """Return what the model answers for a frame, about; None: a full run is cheaper, and for somebody else to do.

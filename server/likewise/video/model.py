@@ -20,6 +20,7 @@ from likewise.video.kernels import Kernels, kernels
 from likewise.video.layers import Conv, Floats
 from likewise.video.method import EXACT
 
+RATE = 0.2
 Full = Callable[[Tensor], Sequence[Tensor]]
 """Runs the whole model on a batch of one."""
 
@@ -58,7 +59,8 @@ class VideoModel:
             full = lambda batch: piece.run({self.plan.input: batch}, self.outputs)  # noqa: E731
         self._full = full
         self.plain_s = 0.0
-        """What a full run takes; measured by `warm`."""
+        """What a full run takes; measured by `warm`, and kept up to date by `refreshed`."""
+        self._refresh = 1.0  # what a refresh takes, in full runs
 
     @cached_property
     def cut(self) -> str | None:
@@ -91,14 +93,17 @@ class VideoModel:
     def warm(self) -> State:
         """Compile helpers, measure a full run and return a first state."""
         zeros = np.zeros(self.shape, np.float32)
-        times = []
+        state = self.network.state()
+        times, refreshes = [], []
         for _ in range(3):
             started = self.clock()
             self.run(zeros)
-            times.append(self.clock() - started)
+            between = self.clock()
+            self.network.refresh(state, zeros)
+            times.append(between - started)
+            refreshes.append(self.clock() - between)
         self.plain_s = min(times)
-        state = self.network.state()
-        self.network.refresh(state, zeros)
+        self._refresh = max(min(refreshes) / max(self.plain_s, 1e-9), 1.0)
         name = self.plan.input
         other = zeros.copy()
         other[:, 0, :9] = 1.0
@@ -107,6 +112,10 @@ class VideoModel:
         places = change.take_over(other, state.frame, state.kept[name], self.network.pads[name])
         self.network.step(state, places, WRITE_ALL)
         return state
+
+    def refreshed(self, seconds: float) -> None:
+        """Take in what a refresh took: full runs take longer, too, where the machine is busy."""
+        self.plain_s += RATE * (seconds / self._refresh - self.plain_s)
 
     def run(self, given: Floats) -> tuple[Tensor, ...]:
         """Return the outputs of a full run, with their batch axis."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from likewise.errors import LateFrame
 from likewise.requests import StreamTag
+from likewise.shares import Shares
 from likewise.video.method import Method
+from likewise.video.novelty import Novelty
 
 Key = tuple[str, str, str]
 """Function (`name@version`), account, and what the stream is called: nobody reaches the streams of another account."""
@@ -20,6 +22,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.method: Method | None = None
+        self.novelty = Novelty()
         self.frames = 0
         self.nbytes = 0
         self.kept = True
@@ -54,14 +57,16 @@ class Stream:
 class StreamStore:
     """All streams of a server. Belongs to one event loop.
 
-    limit_bytes: of all state together; what was not used for longest goes first, and starts anew when it comes back.
-    limit: streams remembered.
+    limit_bytes: of all state together; limit: streams remembered. Beyond either, the account that has most gives one
+    up: the one that it did not use for longest, which starts anew when it comes back.
     """
 
     def __init__(self, limit_bytes: int = 1 << 30, limit: int = 10_000) -> None:
         self._limit_bytes = limit_bytes
         self._limit = limit
-        self._streams: OrderedDict[Key, Stream] = OrderedDict()
+        self._streams: dict[Key, Stream] = {}
+        self._shares: Shares[Key] = Shares()
+        self._bytes_of: Counter[str] = Counter()
         self.nbytes = 0
         self.evictions = 0
 
@@ -73,9 +78,10 @@ class StreamStore:
         stream = self._streams.get(key)
         if stream is None:
             stream = self._streams[key] = Stream()
+            self._shares.add(key[1], key)
             if len(self._streams) > self._limit:
-                self._drop_oldest()
-        self._streams.move_to_end(key)
+                self._give_up(self._shares.ranked(), key)
+        self._shares.use(key[1], key)
         return stream
 
     def of(self, function: str) -> list[Stream]:
@@ -87,24 +93,38 @@ class StreamStore:
         for key in [key for key in self._streams if key[0] == function]:
             self._drop(key)
 
-    def settle(self, stream: Stream) -> None:
+    def settle(self, key: Key, stream: Stream) -> None:
         """Take note of what a stream's state takes now, and keep to the limit."""
         now = stream.method.nbytes if stream.method is not None else 0
         if stream.kept:
-            self.nbytes += now - stream.nbytes
+            self._count(key[1], now - stream.nbytes)
             stream.nbytes = now
-        while self.nbytes > self._limit_bytes and self._drop_oldest():
-            pass
+        while self.nbytes > self._limit_bytes:
+            if not self._give_up([name for name, _ in self._bytes_of.most_common()], key):
+                break
 
-    def _drop_oldest(self) -> bool:
-        for key, stream in self._streams.items():
-            if not stream.busy:
-                self._drop(key)
+    def _give_up(self, accounts: list[str], spared: Key) -> bool:
+        """Drop the stream that the first account that has another one did not use for longest, rather one at rest.
+
+        One whose frame has its turn is computed to its end, and what it held is free then. Returns whether there was
+        one.
+        """
+        for account in accounts:
+            others = [key for key in self._shares.those_of(account) if key != spared]
+            if others:
+                self._drop(next((key for key in others if not self._streams[key].busy), others[0]))
                 self.evictions += 1
                 return True
         return False
 
     def _drop(self, key: Key) -> None:
         stream = self._streams.pop(key)
+        self._shares.remove(key[1], key)
         stream.kept = False
-        self.nbytes -= stream.nbytes
+        self._count(key[1], -stream.nbytes)
+
+    def _count(self, account: str, nbytes: int) -> None:
+        self.nbytes += nbytes
+        self._bytes_of[account] += nbytes
+        if not self._bytes_of[account]:
+            del self._bytes_of[account]

@@ -12,6 +12,8 @@ from likewise.features.decode import Kind
 
 MAX_FILES = 100_000
 """Files of a folder that are looked at."""
+MAX_DEPTH = 64
+"""Folders in folders that are looked into."""
 _START = 16
 
 
@@ -60,6 +62,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
+        if folders and len(Path(place).relative_to(folder).parts) >= MAX_DEPTH:
+            raise InvalidValue(f"{folder}: has folders in over {MAX_DEPTH} folders; name one further in")
         for name in sorted(names):
             path = Path(place) / name
             if name.startswith(".") or not path.is_file():

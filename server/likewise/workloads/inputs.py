@@ -16,6 +16,8 @@ from likewise.captures.files import is_capture
 from likewise.errors import InvalidValue
 from likewise.workloads.folder import InputFile, files_in, of_kind
 
+MAX_BYTES = 16 << 20
+"""The largest file that is played: what a server takes, unless it is set up to take more."""
 Order = Literal["auto", "time", "name"]
 ORDERS: tuple[Order, ...] = ("auto", "time", "name")
 
@@ -101,10 +103,15 @@ class Inputs:
             return
         for at, file in self._files:
             try:
-                body = file.path.read_bytes()
+                with file.path.open("rb") as opened:
+                    body = opened.read(MAX_BYTES)
             except OSError:
                 continue
             yield Recorded(at, 0.0, self._function, file.folder, "miss", media_type=file.media_type, body=body)
+
+    def name(self, place: int) -> str:
+        """Return what to call the request at a place of an iteration."""
+        return self._files[place][1].path.name if self._capture is None else f"request {place + 1}"
 
     def _check_capture(self, capture: Capture) -> None:
         names = Counter(record.function.partition("@")[0] for record in capture if record.outcome)
@@ -119,6 +126,7 @@ class Inputs:
         files = of_kind(there, self._kind, self.path)
         if len(files) < len(there):
             self.notes.append(f"{len(there) - len(files)} files of other kinds are left out.")
+        files = self._taken(files)
         by_device: dict[str, list[InputFile]] = {}
         for file in files:
             by_device.setdefault(file.folder, []).append(file)
@@ -135,6 +143,25 @@ class Inputs:
         self._files = _side_by_side(by_device)
         devices = f", their {len(by_device)} folders side by side as devices" if self.by_folder else ""
         self.notes.append(f"The files play in the order of their names{devices}.")
+
+    def _taken(self, files: list[InputFile]) -> list[InputFile]:
+        """Return the files that are not too large. Raises InvalidValue where all are."""
+        large = [file for file in files if _size(file.path) > MAX_BYTES]
+        if not large:
+            return files
+        said = f"{len(large)} files have over {MAX_BYTES} bytes and are left out; the first: {large[0].path.name}."
+        if len(large) == len(files):
+            raise InvalidValue(f"{self.path} has nothing to play. {said}")
+        self.notes.append(said)
+        gone = {file.path for file in large}
+        return [file for file in files if file.path not in gone]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it went away
+        return 0
 
 
 def _side_by_side(by_device: dict[str, list[InputFile]]) -> list[tuple[float, InputFile]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,6 +33,7 @@ class Webhook:
         if not usable:
             raise SettingsError("--webhook takes a URL such as http://host:port/path.")
         self._url = parsed
+        self._timeout_s = timeout_s
         self._shown = addresses([url])[0].shown
         self._http = httpx.Client(timeout=timeout_s, follow_redirects=False, trust_env=False)
         self._outbox = Outbox(f"web hook {self._shown}", self._deliver, limit, limit_bytes, drain_s=drain_s)
@@ -52,11 +54,12 @@ class Webhook:
 
     def _deliver(self, message: bytes) -> None:
         headers = {"Content-Type": "application/json"}
+        due = time.monotonic() + self._timeout_s
         try:
             with self._http.stream("POST", self._url, content=message, headers=headers) as answer:
                 status, asked = answer.status_code, answer.headers.get("Retry-After", "")
-                for chunk in answer.iter_raw(4096):  # to its end, so that the connection serves again
-                    if answer.num_bytes_downloaded > _ANSWER_BYTES or not chunk:
+                for _ in answer.iter_raw(4096):  # to its end, so that the connection serves again
+                    if answer.num_bytes_downloaded > _ANSWER_BYTES or time.monotonic() > due:
                         break
         except (httpx.HTTPError, RuntimeError) as error:  # a client that was closed meanwhile raises RuntimeError
             raise Later(type(error).__name__) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import string
+import zlib
 from contextlib import suppress
 from hashlib import sha256
 
@@ -52,6 +54,21 @@ FIELD = st.one_of(
     st.text(string.printable.replace("\r", "").replace("\n", ""), max_size=60),
 )
 KEY = st.one_of(st.sampled_from(["", "AAAA", "AACAPwAAAAA=", "AADAfw==", "!"]), st.text("ABab01+/=", max_size=40))
+PREFETCH = st.one_of(
+    KEY.map(lambda text: text.encode("latin-1", "replace")),
+    st.one_of(
+        st.binary(max_size=40),
+        st.just(bytes(1 << 19)),
+        st.builds(
+            lambda numbers, radius, ttl: write_pack(
+                {}, [Packed("0" * 16, np.array(numbers, np.float32), radius, b"{}", "a/b", ttl, 0.0)], len(numbers)
+            ),
+            st.lists(st.floats(width=32), min_size=1, max_size=3),
+            st.floats(width=32),
+            st.floats(width=32),
+        ),
+    ).map(lambda content: base64.b64encode(zlib.compress(content))),
+)
 VALUE = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
@@ -111,6 +128,8 @@ def hostile(data: st.DataObject) -> httpx.MockTransport:
         for name, field in ((b"likewise-lease", FIELD), (b"likewise-reuse", FIELD), (b"likewise-key", KEY)):
             if data.draw(st.booleans()):
                 headers.append((name, data.draw(field).encode("latin-1", "replace")))
+        if data.draw(st.booleans()):
+            headers.append((b"likewise-prefetch", data.draw(PREFETCH)))
         return httpx.Response(200, headers=headers, content=b'{"label": "a"}')
 
     return httpx.MockTransport(answer)

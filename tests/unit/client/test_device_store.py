@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from likewise_client._device.lease import Lease, Terms, read_terms
+from likewise_client._answer import Answer
+from likewise_client._device.lease import MOST_PREFETCHED_BYTES, Lease, Terms, read_terms
 from likewise_client._device.pack import Packed, read_pack, write_pack
+from likewise_client._device.place import Place, Query
 from likewise_client._device.store import Kept, Store
 
 
@@ -138,6 +143,10 @@ def test_bytes_that_are_no_pack_raise_value_error_and_nothing_else(data):
 GOOD = "abc; pi=0.25; ttl=60; version=0123abcd.4"
 
 
+def squeezed(content):
+    return base64.b64encode(zlib.compress(content)).decode()
+
+
 def test_terms_are_read():
     terms = read_terms({"likewise-lease": GOOD + "; drop=" + "0" * 16, "likewise-reuse": "exact; ttl=9; radius=0.5"})
     assert terms == Terms("abc", 0.25, 60.0, "0123abcd", 4, drop=("0" * 16,), radius=0.5, exact=True, valid_s=9.0)
@@ -163,11 +172,51 @@ def test_terms_are_read():
         {"likewise-lease": GOOD, "likewise-key": "?"},
         {"likewise-lease": GOOD, "likewise-key": "AAAA"},
         {"likewise-lease": GOOD, "likewise-key": "AADAfw=="},
+        {"likewise-lease": GOOD, "likewise-prefetch": "?"},
+        {"likewise-lease": GOOD, "likewise-prefetch": "AAAA"},
+        {"likewise-lease": GOOD, "likewise-prefetch": squeezed(b"no pack")},
+        {"likewise-lease": GOOD, "likewise-prefetch": squeezed(write_pack({}, [], 4))[:40]},
+        {"likewise-lease": GOOD, "likewise-prefetch": squeezed(bytes(MOST_PREFETCHED_BYTES + 1))},
     ],
 )
 def test_terms_that_mean_nothing_are_value_errors(headers):
     with pytest.raises(ValueError):  # noqa: PT011 (whatever it says, it becomes a MalformedAnswer)
         read_terms(headers)
+
+
+def answer_with(prefetched, version):
+    """Return an answer of the server that brings entries beside its own."""
+    terms = f"abc; pi=0.25; ttl=60; version={version}"
+    headers = {"likewise-lease": terms, "likewise-prefetch": squeezed(write_pack({}, prefetched, 4))}
+    return Answer("hit", body=b"{}", media_type="application/json"), read_terms(headers)
+
+
+def test_entries_that_come_beside_an_answer_are_kept_while_there_is_room():
+    place = Place("f", Store(8, 1 << 20), described=True)
+    query = Query(b"digest", np.zeros(4, np.float32))
+    assert "prefetch=8" in place.wish(query, 0.0)
+    place.take(query, *answer_with(packed(), "0123abcd.4"), 0.0)
+    assert len(place.store) == len(packed())
+    for each in packed():
+        assert place.store.nearest(each.key, 0.0).entry == each.entry
+    assert f"prefetch={8 - len(packed())}" in place.wish(query, 0.0)
+    for at in range(8):
+        place.store.put(np.full(4, 100.0 + at, np.float32), 1.0, Kept(f"{at:016x}", b"{}", "", 0.0, 9.0))
+    assert "prefetch" not in place.wish(query, 0.0)
+
+
+def test_entries_of_an_older_version_are_not_kept():
+    """Something may have been taken out since."""
+    place = Place("f", Store(8, 1 << 20), origin="0123abcd", number=5, described=True)
+    query = Query(b"digest", np.zeros(4, np.float32))
+    place.wish(query, 0.0)
+    place.take(query, *answer_with(packed(), "0123abcd.4"), 0.0)
+    assert len(place.store) == 0
+
+
+def test_a_device_that_cannot_make_keys_wants_no_more_entries():
+    place = Place("f", Store(8, 1 << 20))
+    assert "prefetch" not in place.wish(Query(b"digest", None), 0.0)
 
 
 def test_an_answer_that_was_overtaken_brings_no_lease_back():

@@ -8,17 +8,20 @@ import tracemalloc
 import zlib
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from likewise.compression.network import Network
 from likewise.compression.precision import float16
 from likewise.compression.pruning import magnitude, pruned
 from likewise.compression.sharing import coded, shared
-from likewise.packing import huffman
+from likewise.packing import huffman, packing
 from likewise.packing.packing import HEAD, MAGIC, pack
 from likewise_client._device import huffman as decoding
+from likewise_client._device import unpacking
 from likewise_client._device.unpacking import unpack
 
 
@@ -62,7 +65,9 @@ def test_codes_decode_to_what_was_encoded(symbols: list[int], most: int) -> None
     given_symbols = np.array(symbols, np.uint8) % most
     lengths = huffman.code_lengths(np.bincount(given_symbols, minlength=256))
     lanes, sizes = huffman.encode(given_symbols, lengths)
-    assert np.array_equal(decoding.decode(lanes, sizes, lengths, len(symbols)), given_symbols)
+    coded = decoding.Coded(lanes, sizes, lengths, len(symbols))
+    for found in decoding.decode([coded] * 3):
+        assert np.array_equal(found, given_symbols)
 
 
 def test_codes_are_as_short_as_the_entropy_says() -> None:
@@ -72,16 +77,14 @@ def test_codes_are_as_short_as_the_entropy_says() -> None:
     assert lengths.max() <= huffman.MAX_BITS
     shares = counts / counts.sum()
     assert (shares * lengths).sum() <= -(shares * np.log2(shares)).sum() + 1
-    huffman.codes(lengths)  # whole
+    assert sum(0.5 ** lengths.astype(float)) == 1  # a whole code
 
 
 @pytest.mark.parametrize("lengths", [[], [0, 0], [1, 1, 1], [2, 2, 2], [16, 16], [1, 2]])
 def test_lengths_that_are_no_code_are_refused(lengths: list[int]) -> None:
     """Too many symbols, too few, or too long ones."""
     with pytest.raises(ValueError, match="code"):
-        huffman.codes(np.array(lengths, np.uint8))
-    with pytest.raises(ValueError, match="code"):
-        decoding.codes(np.array(lengths, np.uint8))
+        decoding.decode([decoding.Coded(b"\0", np.ones(1, np.uint16), np.array(lengths, np.uint8), 1)])
 
 
 def test_every_cut_and_every_changed_byte_is_refused(network: Network) -> None:
@@ -141,7 +144,64 @@ def test_lanes_without_content_are_refused_before_they_take_memory() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="cut off"):
-            decoding.decode(b"", np.zeros(lanes, np.uint16), np.array([1], np.uint8), lanes * decoding.LANE)
+            decoding.decode(
+                [decoding.Coded(b"", np.zeros(lanes, np.uint16), np.array([1], np.uint8), lanes * decoding.LANE)]
+            )
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 255), st.integers(0, 2**32 - 1)), max_size=12),
+    st.integers(1, 5),
+)
+@settings(max_examples=30, deadline=None)
+def test_codes_decoded_together_do_not_mix(parts: list[tuple[int, int, int]], together: int) -> None:
+    """However many lanes each has, and however many codes go together."""
+    coded, wanted = [], []
+    for count, most, seed in parts:
+        symbols = np.random.default_rng(seed).integers(0, most, count, np.uint8)
+        lengths = huffman.code_lengths(np.bincount(symbols, minlength=most))
+        lanes, sizes = huffman.encode(symbols, lengths) if count else (b"", np.zeros(0, np.uint16))
+        coded.append(decoding.Coded(lanes, sizes, lengths, count))
+        wanted.append(symbols)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "TOGETHER", together)
+        found = decoding.decode(coded)
+    assert len(found) == len(wanted)
+    assert all(np.array_equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
+def test_many_small_tensors_take_no_step_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of two lanes each are decoded in four rounds; more than a file may have are refused unread."""
+    rounds = []
+    decoded = decoding._decoded
+    monkeypatch.setattr(decoding, "_decoded", lambda coded: rounds.append(len(coded)) or decoded(coded))
+    rng = np.random.default_rng(0)
+    values = np.sort(rng.integers(0, 2**32, 100).astype("<u4"))
+    weights = [helper.make_tensor(f"w{at}", 1, [1100], rng.choice(values, 1100).tobytes(), raw=True)
+               for at in range(1000)]  # fmt: skip
+    content = helper.make_model(helper.make_graph([], "g", [], [], weights)).SerializeToString()
+    packed = pack(content)
+    assert unpack(packed) == content
+    assert rounds == [256, 256, 256, 232]
+    monkeypatch.setattr(unpacking, "MOST_TENSORS", 999)
+    with pytest.raises(ValueError, match="too many"):
+        unpack(packed)
+
+
+def test_tensors_beyond_the_limit_stay_as_they_are(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest ones, and what comes out is the very same file."""
+    content = shared(network, 4).to_bytes()
+    monkeypatch.setattr(packing, "MOST_TENSORS", 2)
+    packed = pack(content)
+    length = HEAD.unpack(packed[: HEAD.size])[1]
+    tensors = json.loads(packed[HEAD.size : HEAD.size + length])["tensors"]
+    sizes = sorted(layer_size for layer_size in _sizes(content))
+    assert sorted(each["count"] * each["width"] for each in tensors) == sizes[-2:]
+    assert unpack(packed) == content
+
+
+def _sizes(content: bytes) -> list[int]:
+    return [len(each.raw_data) for each in onnx.load_from_string(content).graph.initializer]

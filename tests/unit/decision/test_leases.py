@@ -7,17 +7,18 @@ import itertools
 import pytest
 
 from likewise.decision import Budget
-from likewise.decision.leases import Leases, lease_statistics
+from likewise.decision.leases import TOGETHER, Leases, lease_statistics
 from likewise.errors import InvalidValue
 
 
 def rich(wealth: float = 80.0, **options: float) -> tuple[Budget, Leases]:
-    """Return a budget with that many tokens, and its leases."""
-    budget = Budget(0.95)
+    """Return a budget with that many tokens, and its leases, of 3 tokens each unless the options say otherwise."""
+    budget = Budget(0.95, slack=min(3.0, wealth))
     while budget.ledger().tokens < wealth:
         budget.ledger().earn()
     counter = itertools.count()
-    return budget, Leases(budget, 0.05, lambda: f"lease-{next(counter)}", **options)  # type: ignore[arg-type]
+    chosen = {"tokens": 3.0, **options}
+    return budget, Leases(budget, 0.05, lambda: f"lease-{next(counter)}", **chosen)  # type: ignore[arg-type]
 
 
 def test_a_lease_holds_the_tokens_that_a_wrong_probe_costs() -> None:
@@ -31,7 +32,7 @@ def test_a_lease_holds_the_tokens_that_a_wrong_probe_costs() -> None:
 
 
 def test_a_poor_ledger_gives_leases_that_answer_exact_repeats_alone() -> None:
-    budget, leases = rich(3.0)
+    budget, leases = rich(0.6)
     lease = leases.grant("", "phone", 0.0)
     assert lease is not None
     assert lease.probability == 1.0
@@ -158,12 +159,55 @@ def test_leases_hold_half_of_the_cap_at_most() -> None:
     assert budget.ledger().tokens >= 50.0 - 1e-9
 
 
-def test_leases_leave_the_server_most_of_what_is_at_hand() -> None:
+def test_leases_leave_the_server_a_part_of_what_is_at_hand() -> None:
     budget, leases = rich(20.0)
     for at in range(50):
         leases.grant("", f"phone {at}", 0.0)
-    assert 0.0 < leases.held <= 0.25 * 20.1
-    assert budget.ledger().tokens >= 0.75 * 20.0 - 1e-9
+    assert 0.0 < leases.held <= TOGETHER * 20.1
+    assert budget.ledger().tokens >= (1.0 - TOGETHER) * 20.0 - 1e-9
+
+
+def test_leases_share_in_equal_parts_as_tokens_come_in() -> None:
+    budget, leases = rich(4.0, tokens=10.0)
+    held = [leases.grant("", f"phone {at}", 0.0) for at in range(20)]
+    granted = [lease for lease in held if lease is not None]
+    assert len(granted) == 20
+    assert max(lease.held for lease in granted) <= TOGETHER * 4.1
+    for turn in range(2000):
+        budget.ledger().earn()
+        leases.renew(granted[turn % 20], 1.0)
+    assert leases.held == pytest.approx(50.0, abs=0.6)  # half of the cap
+    assert min(lease.held for lease in granted) >= 1.5
+
+
+def test_the_answer_to_a_probe_earns_for_its_device_alone() -> None:
+    budget, leases = rich()
+    lease = leases.grant("", "phone", 0.0)
+    assert lease is not None
+    tokens = budget.ledger().tokens
+    for verdict, earns in ((7, True), (7, False)):
+        claim = leases.claim(lease, 7)
+        assert claim is not None
+        claim.earns = earns  # it does not where the ledger earned by it already
+        claim.settle(verdict)
+        claim.settle(verdict)
+    assert lease.purse.tokens == pytest.approx(0.05)
+    abandoned = leases.claim(lease, 7)
+    assert abandoned is not None
+    abandoned.abandon()
+    assert lease.purse.tokens == pytest.approx(0.05)
+    assert budget.ledger().tokens == tokens
+
+
+def test_a_probe_earns_nothing_where_reused_answers_alone_do() -> None:
+    budget = Budget(0.95, 20.0, 100.0, "reused")
+    leases = Leases(budget, 0.05, lambda: "lease")
+    lease = leases.grant("", "phone", 0.0)
+    assert lease is not None
+    claim = leases.claim(lease, 7)
+    assert claim is not None
+    claim.settle(7)
+    assert lease.purse.tokens == 0.0
 
 
 def test_a_restart_ends_all_leases_and_refunds_nothing() -> None:
@@ -193,7 +237,7 @@ def test_options_that_cannot_be_are_refused(options: dict[str, float]) -> None:
 
 def test_a_lease_that_grew_leaves_no_trace_in_the_certificate_when_it_is_given_back() -> None:
     """What was reserved in parts comes back in the same parts, so the ledger's state stays one that it can restore."""
-    budget, leases = rich(8.0)
+    budget, leases = rich(2.0)
     lease = leases.grant("", "phone", 0.0)
     assert lease is not None
     for turn in range(300):
@@ -204,3 +248,21 @@ def test_a_lease_that_grew_leaves_no_trace_in_the_certificate_when_it_is_given_b
     state = budget.ledger().state()
     assert all(abs(total) < 1e-9 for total in state["sums"])
     Budget(0.95).ledger().restore(state)
+
+
+def test_leases_that_are_over_are_remembered_by_account() -> None:
+    """Whoever opens and ends many forgets its own; another's device still finds what it earned."""
+    _, leases = rich(limit=4)
+    quiet = leases.grant("quiet", "phone", 0.0)
+    assert quiet is not None
+    leases.report(quiet, 100)
+    leases.give_back(quiet)
+    for number in range(100):
+        loud = leases.grant("loud", f"phone {number}", 0.0)
+        assert loud is not None
+        leases.give_back(loud)
+    assert len(leases._over) == 4
+    assert leases.find(quiet.id, "quiet") is quiet
+    again = leases.grant("quiet", "phone", 0.0, quiet)
+    assert again is not None
+    assert again.lent > 0.0

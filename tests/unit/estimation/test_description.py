@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -281,3 +282,65 @@ def test_a_process_that_dies_or_hangs_is_an_error(save: Save) -> None:
         asked({"task": "describe", "path": str(path)})  # what it asks for is not whole: the process ends with an error
     with pytest.raises(InvalidFunction, match="not read within"):
         described(path, {}, 1, timeout_s=0.001)
+
+
+def _calls(name: str, *called: str) -> onnx.FunctionProto:
+    nodes = [helper.make_node(each, ["a" if not at else f"t{at - 1}"],
+                              ["b" if at == len(called) - 1 else f"t{at}"], domain="" if each == "Relu" else "f")
+             for at, each in enumerate(called)]  # fmt: skip
+    return helper.make_function(
+        "f", name, ["a"], ["b"], nodes, [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("functions", "why"),
+    [
+        ([_calls("F", "F")], "calls itself"),
+        ([_calls("F", "G"), _calls("G", "F", "Relu")], "calls itself"),
+        ([_calls("F", "F20", "F20"), *(_calls(f"F{at}", *(f"F{at - 1}",) * 3) for at in range(1, 21)),
+          _calls("F0", "Relu")], "nodes with those of its functions"),
+    ],
+)  # fmt: skip
+def test_functions_that_never_end_are_refused_at_once(
+    save: Save, functions: list[onnx.FunctionProto], why: str
+) -> None:
+    """In a circle, or three times each of three times each."""
+    model = _model([helper.make_node("F", ["x"], ["out"], domain="f")], {"x": [1, 4]}, {}, domains=["f"])
+    model.functions.extend(functions)
+    with pytest.raises(InvalidFunction, match=why):
+        described(save(model), {}, 1, timeout_s=60.0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(_model([helper.make_node("Relu", ["x"], ["out"])], {"x": [1, 2**62, 2**62]}, {}), id="input"),
+        pytest.param(
+            _model(
+                [helper.make_node("Concat", [f"t{at}" if at else "x"] * 2, [f"t{at + 1}" if at < 59 else "out"], axis=0)
+                 for at in range(60)],
+                {"x": [1, 3, 8, 8]}, {},
+            ),
+            id="doubled",
+        ),
+    ],
+)  # fmt: skip
+def test_more_numbers_than_any_machine_has_are_refused(save: Save, model: onnx.ModelProto) -> None:
+    """With what to look at, and not as a process that broke."""
+    with pytest.raises(InvalidFunction, match="which no machine has"):
+        described(save(model), {}, 1)
+
+
+def test_constants_that_are_made_of_nothing_take_no_memory(save: Save) -> None:
+    """Eight billion numbers of a file of 200 bytes are not made in order to describe it."""
+    ends = {"a": np.array(0), "b": np.array(2**33), "d": np.array(1)}
+    nodes = [
+        helper.make_node("Range", ["a", "b", "d"], ["r"]),
+        helper.make_node("Cast", ["r"], ["c"], to=1),
+        helper.make_node("Add", ["x", "c"], ["out"]),
+    ]
+    found = described(save(_model(nodes, {"x": [1, 8]}, ends)), {}, 1, timeout_s=100.0)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert found.layers
+    assert before < 3 << 20  # KiB

@@ -115,7 +115,7 @@ def test_what_ends_first_grows_with_the_fleet_and_says_what_to_do():
     assert all(each.remedy for each in large.values())
     leased = resources(CALIBRATION, many, World(STEADY, PHONES["entry"], 10), play(nodes=10), leases=True)
     assert len(leased) == len(used) + 1
-    assert next(each for each in leased if "leases" in each.name).used == pytest.approx(50 * 3 / 50)
+    assert next(each for each in leased if "leases" in each.name).used == pytest.approx(50 * 2.5 / 50)
 
 
 def test_a_larger_fleet_has_more_places_and_things():

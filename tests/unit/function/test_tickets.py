@@ -205,4 +205,4 @@ def test_an_account_with_many_tickets_crowds_out_its_own_alone(clock):
     assert {pending.session.account for pending in abandoned} == {"loud"}
     assert tickets.redeem(kept) is not None
     assert [tickets.redeem(each) is not None for each in given] == [False] * 91 + [True] * 9
-    assert tickets._of == {}
+    assert len(tickets._shares) == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from likewise.errors import DeadlineExceeded, InvalidValue, ModelFailed, Overloaded
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import AT_ONCE, Batcher, Workers
 from likewise.types import Array
 
 
@@ -348,3 +348,29 @@ async def test_what_could_not_be_computed_in_time_is_refused_before_it_waits(mod
         await queue.infer(value(3), within_s=9.0)
     model.gate.set()
     await asyncio.gather(*tasks)
+
+
+async def test_answers_of_a_batch_are_handed_over_a_few_at_a_time(model, executor):
+    """What follows on an answer takes time, and others have their turn in between."""
+    queue = batcher(model, executor)
+    rounds, rounds_of = [0], {}
+    loop = asyncio.get_running_loop()
+
+    def tick():
+        rounds[0] += 1
+        loop.call_soon(tick)
+
+    async def ask(number):
+        outputs, _ = await queue.infer(value(number))
+        rounds_of[number] = rounds[0]
+        return float(outputs[0][0])
+
+    tasks = [asyncio.create_task(ask(number)) for number in range(8)]
+    await settled(queue, 7)
+    tick()
+    model.gate.set()
+    assert await asyncio.gather(*tasks) == [2.0 * number for number in range(8)]
+    assert model.batches == [[0], [1, 2, 3, 4, 5, 6, 7]]
+    together = [rounds_of[number] for number in range(1, 8)]
+    assert together == sorted(together), "first come, first served"
+    assert max(together.count(each) for each in together) == AT_ONCE

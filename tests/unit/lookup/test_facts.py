@@ -130,12 +130,22 @@ def test_only_neighbors_of_the_signature_are_found() -> None:
 
 
 def test_signatures_are_bounded_and_freed() -> None:
-    """A device that sends an array of each shape fills nothing but its own entries."""
+    """A device that sends an array of each shape fills nothing but its own entries, and turns nobody away."""
     made = space(Clock())
-    for id in range(MAX_NAMES):
+    for id in range(5):
+        made.insert(entry(10_000 + id, signature="f4[honest]"), 0)
+    for id in range(3 * MAX_NAMES):
         made.insert(entry(id, signature=f"f4[{id}]"), 0)
-    with pytest.raises(InvalidValue, match="signatures"):
-        made.insert(entry(5000, signature="f4[5000]"), 0)
+    names = made._columns.names["signature"].number_of
+    assert len(names) == MAX_NAMES
+    assert all(made.slot_of(10_000 + id) >= 0 for id in range(5))
+    assert made.slot_of(3 * MAX_NAMES - 1) >= 0
+    assert made.slot_of(0) < 0
+    assert len(made) == MAX_NAMES + 4
+    made.insert(entry(20_000, signature="f4[late]"), 0)
+    assert made.slot_of(20_000) >= 0
+    with pytest.raises(InvalidValue, match="too long"):
+        made.insert(entry(20_001, signature="f" * 300), 0)
     made.invalidate(everything=True)
     assert made.insert(entry(5000, signature="f4[5000]"), 0) >= 0
 

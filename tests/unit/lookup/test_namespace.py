@@ -238,19 +238,21 @@ def test_several_key_types_share_one_result(clock: Clock) -> None:
 
 
 def test_media_types_are_bounded_and_freed(clock: Clock) -> None:
-    """A device that invents media types is stopped before it fills the memory; those of no entry make room."""
+    """A device that invents media types fills no memory; those of the fewest entries make room, the oldest first."""
     space = make(clock, capacity_entries=2000)
     for number in range(MAX_NAMES):
         space.insert(entry(number, result=Result(b"", f"text/x{number}")), 0)
-    with pytest.raises(InvalidValue, match="media types"):
-        space.insert(entry(10**6, result=Result(b"", "text/one-more")), 0)
+    space.insert(entry(10**6, result=Result(b"", "text/x0")), 0)
     with pytest.raises(InvalidValue, match="too long"):
-        space.insert(entry(10**6, result=Result(b"", "text/" + "x" * 300)), 0)
-    space.insert(entry(10**6, result=Result(b"", "text/x1")), 0)
-    space.invalidate(ids=[7])
+        space.insert(entry(10**6 + 1, result=Result(b"", "text/" + "x" * 300)), 0)
     slot = space.insert(entry(10**6 + 1, result=Result(b"", "text/one-more")), 0)
     assert space.result(slot).media_type == "text/one-more"
+    assert space.slot_of(0) >= 0
+    assert space.slot_of(1) < 0
     assert space.result(space.slot_of(8)).media_type == "text/x8"
+    space.invalidate(ids=[7])
+    space.insert(entry(10**6 + 2, result=Result(b"", "text/another")), 0)
+    assert space.slot_of(2) >= 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,17 @@ def hostile() -> dict[str, tuple[bytes, str]]:
             "export it again",
         ),
         "no input": (_without_input(), "no input that is"),
+        "a result that is not finite": (
+            of([NODE("Sub", ["x", "x"], ["z"]), NODE("Div", ["z", "z"], ["y"])]),
+            "with --inputs DIR",
+        ),
+        "an output that nothing makes": (of([NODE("Relu", ["x"], ["z"])]), "failed:This is an invalid model"),
+        "letters that a terminal obeys": (with_external("\x1b[2J/../gone.bin"), "keeps data in `?[2J"),
+        "a name twice": (of([NODE("Relu", ["x"], ["y"]), NODE("Neg", ["x"], ["y"])]), "Duplicate definition"),
+        "a circle": (
+            of([NODE("Add", ["x", "b"], ["a"]), NODE("Relu", ["a"], ["b"]), NODE("Relu", ["b"], ["y"])]),
+            "acyclic",
+        ),
     }
 
 
@@ -349,6 +361,10 @@ def test_a_model_that_never_ends_is_given_up(run: Run, tmp_path: Path) -> None:
     [
         (("--labels", "{two}"), "gives 3 scores, and there are 2 labels"),
         (("--labels", "{gone}"), "check --labels"),
+        (("--labels", "{empty}"), "is no file"),
+        (("--labels", "{pipe}"), "is no file"),
+        (("--labels", "{binary}"), "UTF-8"),
+        (("--labels", "{long}"), "over 16777216 bytes"),
         (("--inputs", "{texts}"), "none is an input of kind `array`"),
         (("--inputs", "{empty}"), "holds no file"),
         (("--inputs", "{gone}"), "is no folder"),
@@ -368,8 +384,12 @@ def test_a_model_that_never_ends_is_given_up(run: Run, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_told_with_the_remedy(run: Run, tmp_path: Path, options: tuple[str, ...], says: str) -> None:
     """And nothing is written."""
-    places = {name: tmp_path / name for name in ("two", "gone", "texts", "empty", "broken", "good")}
+    names = ("two", "gone", "texts", "empty", "broken", "good", "pipe", "binary", "long")
+    places = {name: tmp_path / name for name in names}
     places["two"].write_text("a\nb\n")
+    os.mkfifo(places["pipe"])
+    places["binary"].write_bytes(bytes(range(256)))
+    places["long"].write_bytes(b"name\n" * (1 << 22))
     places["empty"].mkdir()
     written(places["texts"], {"a.txt": b"hello"})
     written(places["broken"], {"a.json": b'["x"]', "b.json": b"[1, 2, 3]"})

@@ -86,6 +86,25 @@ def test_more_than_may_wait_is_left_out_and_counted(tmp_path: Path, caplog: pyte
     assert "3 requests" in caplog.text
 
 
+def test_an_account_that_floods_leaves_room_for_others(tmp_path: Path) -> None:
+    """However much it sends between two writes; and after the next one it is recorded again."""
+    sink = CaptureSink(CaptureWriter(tmp_path / "c", 1 << 24), inputs=True, pending_bytes=1 << 20)
+    flood = [event("loud", "loud", b"x" * 10_000) for _ in range(500)]
+    for each in [*flood, *(event("quiet", "quiet", b"y" * 10_000) for _ in range(5))]:
+        sink(each)
+    sink._write()
+    for each in flood[:3]:
+        sink(each)
+    with sink.running():
+        pass
+    with Capture(tmp_path / "c") as capture:
+        devices = [each.device for each in capture]
+    assert devices.count("quiet") == 5
+    assert 70 <= devices.count("loud") - 3 < 90
+    assert devices[-3:] == ["loud"] * 3
+    assert sink.lost == 500 + 3 - devices.count("loud")
+
+
 def test_a_full_disk_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and what was not written is counted."""
 

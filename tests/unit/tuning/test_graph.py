@@ -50,6 +50,21 @@ def test_the_parts_together_give_what_the_model_gives(graph: Graph, tmp_path: Pa
     assert after.dynamic_batch
 
 
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf, -3.0e38])
+def test_a_tensor_goes_through_a_pooling_of_single_pixels_as_it_is(
+    graph: Graph, tmp_path: Path, strange: float
+) -> None:
+    """Whatever it holds: what is not finite stays so, and the model's result with it."""
+    tensor = np.random.default_rng(0).normal(size=(2, 8, 16, 16)).astype(np.float32)
+    tensor[1, 3, 5, 5] = strange
+    found = []
+    for through_pool in (False, True):
+        path = tmp_path / f"after-{through_pool}.onnx"
+        path.write_bytes(graph.after("stem", (8, 16, 16), through_pool=through_pool))
+        found.append(OnnxModel(path).run(tensor)[0])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-5)
+
+
 def test_pooling_takes_means_over_parts() -> None:
     """Parts of a side that cannot be divided evenly are as even as can be."""
     tensor = np.arange(10, dtype=np.float32).reshape(1, 2, 5)

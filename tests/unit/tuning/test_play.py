@@ -33,6 +33,14 @@ def test_the_cheapest_of_the_good_is_chosen() -> None:
     assert choose([dear, cheap, poor], 0.0) is dear
 
 
+def test_stricter_targets_tell_keys_apart_that_are_alike_at_the_first() -> None:
+    """An easy stream is answered by any key at 95 %; the better one holds on inputs that are harder."""
+    rough, fine = played("rough", 0.93, 0.9, 0.1), played("fine", 0.932, 0.9, 0.2)
+    stricter = [replace(rough, target=0.99, harvest=0.6), replace(fine, target=0.99, harvest=0.8)]
+    assert choose([rough, fine], 0.01) is rough
+    assert choose([rough, stricter[0], fine, stricter[1]], 0.01) is fine
+
+
 def test_the_interval_holds_the_harvest_of_other_coins() -> None:
     """It is of the mean over the given ones, so that of many others lies in it, nearly always."""
     runs = [replay(replace(stream(0.4), seed=seed), "calibrated+ledger", 0.95) for seed in range(12)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,33 @@ def test_files_play_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert [body for _, body in played(tmp_path)] == ["frame1.PNG", "frame2.png", "frame10.png"]
     with Inputs(tmp_path, "f", "image") as inputs:
         assert any("1 files of other kinds" in note for note in inputs.notes)
+
+
+def test_what_no_server_takes_is_not_read(tmp_path: Path) -> None:
+    """A file of gigabytes is left out by its size, and said; alone it is nothing to play."""
+    fill(tmp_path / "in", "a.png", "huge.png")
+    os.truncate(tmp_path / "in" / "huge.png", 1 << 33)
+    assert [body for _, body in played(tmp_path / "in")] == ["a.png"]
+    with Inputs(tmp_path / "in", "f", "image") as inputs:
+        assert any("1 files have over 16777216 bytes and are left out; the first: huge.png" in n for n in inputs.notes)
+        assert inputs.name(0) == "a.png"
+    (tmp_path / "in" / "a.png").unlink()
+    with pytest.raises(InvalidValue, match="nothing to play"):
+        played(tmp_path / "in")
+
+
+def test_folders_in_folders_end_somewhere(tmp_path: Path) -> None:
+    """Before Python would recurse too deep, and paths get too long."""
+    fill(tmp_path, "a.png")
+    place = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(200):
+        os.mkdir("d", dir_fd=place)
+        inner = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    with pytest.raises(InvalidValue, match="has folders in over 64 folders; name one further in"):
+        played(tmp_path)
 
 
 def test_sub_folders_send_side_by_side(tmp_path: Path) -> None:

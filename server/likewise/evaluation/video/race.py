@@ -23,6 +23,7 @@ from likewise.types import Image, Result, Source, Tensor
 from likewise.video.method import Method
 from likewise.video.methods.make import make_method
 from likewise.video.model import VideoModel
+from likewise.video.novelty import Novelty
 from likewise.workloads.videos import Frames
 
 BLOCK = 20
@@ -98,7 +99,7 @@ class Player:
         labels, tally = self._subject.labels(), _Tally()
         coin = random.Random(f"{seed} {video}").random
         budget = Budget(target, accuracy_of=self._subject.spec.reuse.accuracy_of)
-        policy = FramePolicy(budget, target, coin)
+        policy, novelty = FramePolicy(budget, target, coin), Novelty()
         way: Method | None = None
         waiting = iter(frames)
         while block := list(islice(waiting, BLOCK)):
@@ -109,7 +110,7 @@ class Player:
             full = [self._full(given) for given in prepared]
             for value, given, (outputs, full_s) in zip(values, prepared, full, strict=True):
                 started = thread_time()
-                found = way.frame(given)
+                found = None if way.passes() else way.frame(given)
                 took_s = thread_time() - started
                 truth = self._encode(outputs, value)
                 answer, work, probed, computed = truth, 0.0 if found is None else found.work, False, found is None
@@ -117,13 +118,15 @@ class Player:
                     budget.ledger().earn_computed()
                 else:
                     offered = self._encode(found.outputs, value)
-                    risk = min(max(way.risk, 1e-6), 0.999)
+                    risk = novelty.risk(way.risk, offered, labels.alike)
                     verdict = policy.decide(labels.label(offered), risk, way)
                     if verdict.source is Source.STREAM:
                         answer = offered
                     else:
-                        computed, probed, label = True, verdict.probe, labels.label(truth)
-                        way.learn(policy.learn(verdict, verdict.label if labels.alike(truth, offered) else label))
+                        computed, probed = True, verdict.probe
+                        wrong = not labels.alike(truth, offered)
+                        policy.learn(verdict, labels.label(truth), wrong)
+                        way.learn(wrong)
                 tally.add(full_s, took_s + full_s * computed, work + computed, way.nbytes)
                 tally.compare(truth, answer, labels.alike(truth, answer), self._subject.spec.result.least)
                 tally.reused += answer is not truth

@@ -11,6 +11,7 @@ from likewise.video.incremental import State
 from likewise.video.layers import Floats
 from likewise.video.method import Frame, Thresholds
 from likewise.video.model import VideoModel
+from likewise.video.worth import Worth
 
 BREAK_EVEN = 0.4
 """Share of changed blocks above which a full run is cheaper, whatever the model."""
@@ -19,12 +20,16 @@ WORTH = 0.95
 CALM = 0.25
 """Share of changed blocks, from one frame to the next, below which it is worth to begin."""
 LONGEST_WAIT = 64
+LONGEST_LOOK = 6
+"""Frames between two looks at whether frames are alike, while they are not."""
 STEADY = 30
 """Frames in a row after which beginning was no mistake."""
-REFRESH_EVERY = 240
+RARE = 6
+"""Frames between two sudden changes for the second to be computed anew at once, rather than waited for what comes."""
+REFRESH_EVERY = 60
 DRIFT = 2.0
 """Gray levels that what counts as unchanged may be off in the mean, before all is computed anew."""
-SOONEST = 20
+SOONEST = 10
 """Frames between two refreshes for that reason."""
 
 
@@ -49,9 +54,11 @@ class Auto:
         self._state: State | None = None
         self._previous: Floats | None = None
         self._active = False
-        self._wait = self._calm = 0
-        self._frames = 0  # since the last refresh
-        self._steady = 0  # since it began
+        self._worth = Worth()
+        self._failures = self._looks = 0
+        self._wait = 0  # frames not looked at
+        self._frames = 0  # since the last refresh, that had changed
+        self._steady = 0  # since it began, or all changed at once
         self._pace = 0.0  # mean seconds of the last frames
 
     @property
@@ -72,14 +79,34 @@ class Auto:
     def learn(self, wrong: bool) -> None:
         """See `Method.learn`."""
         self._controller.learn(wrong)
+        self._worth.checked()
 
     def masks(self) -> Tensor:
         """See `Method.masks`."""
         return self._change.masks()
 
+    def passes(self) -> bool:
+        """See `Method.passes`."""
+        if self._active or not (self._wait or not self._worth.pays):
+            return False
+        self._controller.rest()
+        self._worth.frame(1.0)
+        self._wait = max(0, self._wait - 1)
+        self._previous = None
+        return True
+
     def frame(self, given: Floats) -> Frame | None:
         """See `Method.frame`."""
-        return self._next(given) if self._active else self._idle(given)
+        if not self._active:
+            self._controller.rest()
+            self._worth.frame(1.0)
+            return self._idle(given)
+        started = self._model.clock()
+        found = self._next(given)
+        full_s = self._model.plain_s
+        took = (self._model.clock() - started) / full_s if full_s else 0.0
+        self._worth.frame(took + (found is None))
+        return found
 
     def _idle(self, given: Floats) -> Frame | None:
         """Wait for frames that are much like the ones before."""
@@ -87,9 +114,13 @@ class Auto:
         if previous is None:
             return None
         share = self._change.find(given, previous, self.thresholds._replace(mean=1e9))
-        self._calm = self._calm + 1 if share < CALM else 0
-        if self._calm <= self._wait:
+        if share >= CALM:
+            self._looks += 1
+            self._wait = min(self._looks, LONGEST_LOOK)
+            if self._looks % LONGEST_LOOK == 0:
+                self._controller.cut()
             return None
+        self._looks = 0
         self._previous = None
         self._active, self._steady = True, 0
         return self._refresh(given)
@@ -101,30 +132,38 @@ class Auto:
                 self._state = model.warm()
             else:
                 self._state = model.network.state()
+        started = model.clock()
         model.network.refresh(self._state, given)
+        model.refreshed(model.clock() - started)
         self._frames, self._controller.refresh = 0, False
         self._change.blocks[:] = 1
-        return self._answer(self._state, 1.0, 1.0)
+        return self._answer(self._state, 1.0, 1.0, full=True)
 
     def _next(self, given: Floats) -> Frame | None:
         model, state = self._model, self._state
         assert state is not None
-        self._frames += 1
         self._steady += 1
         if self._steady == STEADY:
-            self._wait = 0
+            self._failures = 0
         thresholds = self.thresholds
         started = model.clock()
         dirty = self._change.find(given, state.frame, thresholds)
+        self._frames += dirty > 0
         drifted = self._change.drift > self._drift and self._frames >= SOONEST
         if drifted or self._frames >= self._refresh_every or self._controller.refresh:
             return self._refresh(given)
-        if not dirty:
-            return self._answer(state, 0.0, 0.0)
-        if dirty > BREAK_EVEN or self._pace > WORTH * model.plain_s > 0.0:
-            self._pace = 0.0
-            self._active, self._calm = False, 0
-            self._wait = min(max(1, 2 * self._wait), LONGEST_WAIT)
+        if dirty <= thresholds.skip:
+            return self._answer(state, 0.0, dirty)
+        sudden = dirty > BREAK_EVEN
+        if sudden:
+            self._controller.cut()
+            if self._steady > RARE and self._worth.pays:
+                self._steady = 0
+                return self._refresh(given)
+        if sudden or self._pace > WORTH * model.plain_s > 0.0 or not self._worth.pays:
+            self._pace, self._active, self._looks = 0.0, False, 0
+            self._failures += 1
+            self._wait = min(1 << self._failures, LONGEST_WAIT) - 2
             self._previous = given
             return None
         name = model.plan.input
@@ -133,8 +172,8 @@ class Auto:
         self._pace += 0.2 * (model.clock() - started - self._pace)
         return self._answer(state, work, dirty)
 
-    def _answer(self, state: State, work: float, dirty: float) -> Frame:
+    def _answer(self, state: State, work: float, dirty: float, full: bool = False) -> Frame:
         outputs = tuple(state.outputs[name] for name in self._model.plan.outputs)
         if work and not all(np.isfinite(each).all() for each in outputs if each.dtype.kind == "f"):
             self._active, self._state = False, None  # what overflowed once would stay so
-        return Frame(outputs, work, dirty)
+        return Frame(outputs, work, dirty, full)

@@ -28,6 +28,10 @@ class Checked:
         """See `Method.risk`."""
         return self._wrongs / self._checks
 
+    def passes(self) -> bool:
+        """See `Method.passes`."""
+        return False
+
     def learn(self, wrong: bool) -> None:
         """See `Method.learn`."""
         self._wrongs = 0.98 * self._wrongs + wrong

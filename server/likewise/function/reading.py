@@ -1,0 +1,133 @@
+"""The queue in front of the threads that read large inputs: a small body may decode to very much, and take as long.
+
+Accounts take turns. Within one, what decodes to least goes first, and now and then what has waited longest, so that
+nobody waits for a row of huge pictures, and they are read, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from likewise.errors import DeadlineExceeded, Overloaded
+
+T = TypeVar("T")
+
+OLDEST_EVERY = 4
+"""One in so many turns of an account goes to what has waited longest."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waits:
+    turn: asyncio.Future[None]
+    account: str
+    size: int
+
+
+def reading_threads() -> int:
+    """Return how many threads read inputs."""
+    return max(2, os.cpu_count() or 2)
+
+
+class ReadingQueue:
+    """Reads so many inputs at once; bounded in number and in time. Belongs to one event loop."""
+
+    def __init__(
+        self, executor: Executor, threads: int | None = None, *, limit: int = 256, patience_s: float = 10.0
+    ) -> None:
+        """Set up. threads: of the executor; limit: inputs that may wait; patience_s: longest that one does."""
+        self._executor = executor
+        self._free = threads or reading_threads()
+        self._limit = limit
+        self._patience_s = patience_s
+        self._of: OrderedDict[str, list[_Waits]] = OrderedDict()  # in the order of their turns
+        self._turns = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    async def run(self, read: Callable[..., T], *args: Any, size: int, account: str, within_s: float) -> T:
+        """Return what `read` returns for the arguments, on a thread.
+
+        size: numbers that the input decodes to, or any measure of the work. within_s: time that an answer is of use.
+        Raises Overloaded where too many wait, or it has waited too long; DeadlineExceeded; and whatever `read` raises.
+        """
+        loop = asyncio.get_running_loop()
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait(_Waits(loop.create_future(), account, size), within_s)
+        try:
+            work = self._executor.submit(read, *args)
+        except BaseException:
+            self._release()
+            raise
+        work.add_done_callback(lambda _: self._done(loop))
+        return await asyncio.wrap_future(work)
+
+    async def _wait(self, waits: _Waits, within_s: float) -> None:
+        if len(self) >= self._limit:
+            self._make_room(waits)
+        self._of.setdefault(waits.account, []).append(waits)
+        try:
+            async with asyncio.timeout(min(self._patience_s, within_s)):
+                await waits.turn
+        except BaseException as error:
+            self._drop(waits)
+            turn = waits.turn
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._release()  # it was its turn in this very moment
+            if not isinstance(error, TimeoutError):
+                raise
+            if within_s <= self._patience_s:
+                raise DeadlineExceeded(
+                    "The time in Request-Timeout passed before the input could be read; give more, or come back."
+                ) from None
+            raise self._overloaded(f"An input waited over {self._patience_s:g} s to be read") from None
+
+    def _make_room(self, waits: _Waits) -> None:
+        """Refuse the largest input of the account that has most, where that is another's or larger; else this one."""
+        most = max(self._of, key=lambda account: len(self._of[account]))
+        mine = len(self._of.get(waits.account, ())) + 1
+        largest = max(self._of[most], key=lambda each: each.size)
+        if (most != waits.account and len(self._of[most]) <= mine) or (
+            most == waits.account and largest.size <= waits.size
+        ):
+            raise self._overloaded(f"{self._limit} inputs wait to be read already")
+        self._drop(largest)
+        largest.turn.set_exception(self._overloaded(f"{self._limit} inputs wait to be read already"))
+
+    def _drop(self, waits: _Waits) -> None:
+        of = self._of.get(waits.account, [])
+        if waits in of:
+            of.remove(waits)
+            if not of:
+                del self._of[waits.account]
+
+    def _done(self, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+            loop.call_soon_threadsafe(self._release)
+
+    def _release(self) -> None:
+        """Give the thread to whoever's turn it is."""
+        while self._of:
+            account, of = next(iter(self._of.items()))
+            self._turns += 1
+            waits = of[0] if self._turns % OLDEST_EVERY == 0 else min(of, key=lambda each: each.size)
+            self._drop(waits)
+            if account in self._of:
+                self._of.move_to_end(account)
+            if not waits.turn.done():
+                waits.turn.set_result(None)
+                return
+        self._free += 1
+
+    @staticmethod
+    def _overloaded(why: str) -> Overloaded:
+        return Overloaded(f"{why}; come back in about a second, or send smaller inputs")

@@ -1,0 +1,115 @@
+"""A lane of the queue in front of a model: bounded, and shared among accounts, which take turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from likewise.types import Halfway, Input, Tensor
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """An input that waits for a worker."""
+
+    value: Input | Halfway
+    size_bytes: int
+    account: str
+    """Who asks; empty: all those without an access key."""
+    future: asyncio.Future[tuple[list[Tensor], float]]
+    due: float
+    """When a user's is refused, by the loop's clock."""
+    deadline: float
+    """When nobody waits for a user's any more, by the same clock."""
+
+
+class Lane:
+    """Jobs that wait for a worker; bounded in number and in bytes of decoded input.
+
+    Accounts take turns; within one it is first come, first served. Where there is no room, an account that has a larger
+    share of the lane than the one that asks makes room.
+    """
+
+    __slots__ = ("_count", "_limit", "_limit_bytes", "_of", "_size_bytes")
+
+    def __init__(self, limit: int, limit_bytes: int) -> None:
+        self._of: OrderedDict[str, deque[Job]] = OrderedDict()  # in the order of their turns
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._count = self._size_bytes = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, job: Job) -> bool:
+        return job in self._of.get(job.account, ())
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Say whether one more fits; an empty lane takes anything."""
+        count = self._count
+        return not count or (count < self._limit and self._size_bytes + size_bytes <= self._limit_bytes)
+
+    def greediest(self) -> str:
+        """Return the account that has the largest share. There must be one."""
+        return max(self._of, key=self._share)
+
+    def yields(self, account: str, size_bytes: int) -> Job | None:
+        """Take out and return the newest job of an account with a larger share than this one would have with one more.
+
+        None: there is no such account.
+        """
+        if not self._of:
+            return None
+        most = self.greediest()
+        if most == account or self._share(most) <= self._share(account, 1, size_bytes):
+            return None
+        job = self._of[most][-1]
+        self.drop(job)
+        return job
+
+    def put(self, job: Job) -> None:
+        """Take in a job; it is the last of its account's."""
+        of = self._of.get(job.account)
+        if of is None:
+            of = self._of[job.account] = deque()
+        of.append(job)
+        self._count += 1
+        self._size_bytes += job.size_bytes
+
+    def take(self) -> Job:
+        """Take out the first job of the account whose turn it is."""
+        account = next(iter(self._of))
+        job = self._of[account].popleft()
+        if self._of[account]:
+            self._of.move_to_end(account)
+        else:
+            del self._of[account]
+        self._gone(job)
+        return job
+
+    def oldest(self, account: str | None = None) -> Job | None:
+        """Return the job of an account, or of all of them, that has waited longest."""
+        heads: Iterator[Job] = (jobs[0] for jobs in self._of.values())
+        return self._of[account][0] if account is not None else min(heads, key=lambda job: job.due, default=None)
+
+    def drop(self, job: Job) -> bool:
+        """Take out a job that nobody waits for any more; return whether it was still here."""
+        of = self._of.get(job.account)
+        if of is None or job not in of:
+            return False
+        of.remove(job)
+        if not of:
+            del self._of[job.account]
+        self._gone(job)
+        return True
+
+    def _gone(self, job: Job) -> None:
+        self._count -= 1
+        self._size_bytes -= job.size_bytes
+
+    def _share(self, account: str, more: int = 0, more_bytes: int = 0) -> float:
+        jobs = self._of.get(account, ())
+        size_bytes = sum(job.size_bytes for job in jobs) + more_bytes
+        return max((len(jobs) + more) / self._limit, size_bytes / self._limit_bytes)

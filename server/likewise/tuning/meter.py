@@ -1,0 +1,121 @@
+"""What a model takes in two parts, measured in turns with the model in one, as a server runs both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from likewise.errors import LikewiseError
+from likewise.evaluation.own import Subject
+from likewise.inference.model import OnnxModel
+from likewise.tuning.graph import Cut, Graph, Pool
+from likewise.tuning.timing import MOST_S, Ratio, compared
+from likewise.types import Input, Tensor
+
+MOST_WHOLE = 1.03
+"""Key and rest together may take this much of the time of the model alone."""
+TOLERANCE = 1e-3
+"""Of outputs of the two parts against the model's own, relative to the largest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the two parts of a model take."""
+
+    key_s: float
+    parts_s: float
+    """Both, one after the other."""
+    whole: Ratio
+    """Of both, by the model alone."""
+    through_pool: bool
+    """Whether the rest is faster so; see `Graph.after`."""
+
+    @property
+    def too_much(self) -> bool:
+        """Whether both take too much, beyond noise."""
+        return self.whole.low > MOST_WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Cuts a model and measures the parts in turns with it, as a server runs them."""
+
+    graph: Graph
+    whole: OnnxModel
+    tensors: Sequence[Tensor]
+    """Prepared inputs, without the batch axis."""
+    folder: Path
+
+    @classmethod
+    def on(
+        cls, subject: Subject, graph: Graph, sample: Sequence[Input], folder: Path, note: Callable[[str], None]
+    ) -> Meter | None:
+        """Return one for some inputs; None, and why, where the model has no shape of its own."""
+        computation = subject.computation
+        assert computation is not None
+        tensors = [computation.prepare(value) for value in sample]
+        if computation.free or len({each.shape for each in tensors}) > 1:
+            note("The model takes inputs of several shapes, so no early layer of it can be the key.")
+            return None
+        return cls(graph, OnnxModel(graph.path), tensors, folder)
+
+    def cost(
+        self,
+        cut: Cut,
+        shape: tuple[int, ...],
+        pool: Pool,
+        projection: tuple[Tensor, Tensor],
+        through_pool: bool | None,
+        most_s: float = MOST_S,
+    ) -> Cost | None:
+        """Return what a cut costs; None where ONNX Runtime does not take a part, or the parts give something else.
+
+        projection: mean and matrix. through_pool: see `Graph.after`; None: whichever is faster.
+        """
+        forms = [through_pool] if through_pool is not None else [False, True] if len(shape) == 3 else [False]
+        try:
+            before = _loaded(self.folder / "before.onnx", self.graph.before(cut.tensor, pool, shape, *projection))
+            begin = before.run_each()
+            rests = []
+            for form in forms:
+                content = self.graph.after(cut.tensor, shape, through_pool=form)
+                rests.append(_loaded(self.folder / "after.onnx", content))
+            if not all(_agree(self.whole, before, rest, self.tensors[:8]) for rest in rests):
+                return None
+            parts = [partial(_in_parts, begin, rest) for rest in rests]
+            seconds, ratios = compared([begin, *parts, partial(_alone, self.whole)], self.tensors, MOST_WHOLE, most_s)
+        except LikewiseError:
+            return None
+        at = min(range(len(forms)), key=lambda each: ratios[1 + each].value)
+        return Cost(seconds[0], seconds[1 + at], ratios[1 + at], forms[at])
+
+
+def _in_parts(begin: Callable[[Tensor], Sequence[Tensor]], rest: OnnxModel, tensor: Tensor) -> object:
+    return rest.run(begin(tensor)[1][None])
+
+
+def _alone(whole: OnnxModel, tensor: Tensor) -> object:
+    return whole.run(tensor[None])
+
+
+def _loaded(path: Path, content: bytes) -> OnnxModel:
+    path.write_bytes(content)
+    return OnnxModel(path)
+
+
+def _agree(whole: OnnxModel, before: OnnxModel, after: OnnxModel, tensors: Sequence[Tensor]) -> bool:
+    """Say whether the parts together give what the model gives, within float error."""
+    for tensor in tensors:
+        expected = whole.run(tensor[None])
+        found = after.run(before.run(tensor[None])[1])
+        for one, other in zip(expected, found, strict=True):
+            if one.shape != other.shape:
+                return False
+            scale = max(float(np.abs(one).max(initial=0.0)), 1e-6)
+            if not np.abs(one.astype(np.float64) - other).max(initial=0.0) <= TOLERANCE * scale:
+                return False
+    return True
