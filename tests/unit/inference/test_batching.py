@@ -316,40 +316,6 @@ async def test_a_busy_loop_lets_no_late_input_through(model, executor):
     assert model.batches == [[1]]
 
 
-async def test_no_time_left_is_refused_at_once_and_a_probe_is_owed(model, executor):
-    """Nothing is queued for it; what settles the budget is computed however late."""
-    queue = batcher(model, executor)
-    with pytest.raises(DeadlineExceeded):
-        await queue.infer(value(1), within_s=0.0)
-    assert queue.queued == 0
-    model.gate.set()
-    outputs, _ = await queue.infer(value(2), probe=True, within_s=0.0)
-    assert float(outputs[0][0]) == 4
-
-
-async def test_batches_are_short_while_there_are_probes(model, executor):
-    """What comes next may be a probe, and hardly a hit is served until that is settled."""
-    queue = batcher(model, executor, batch_max=4)
-    queue.mean_cost_s, queue._batches = 1.0, 100
-    tasks = [asyncio.create_task(queue.infer(value(i), probe=not i)) for i in range(17)]
-    await settled(queue, 16)
-    model.gate.set()
-    await asyncio.gather(*tasks)
-    assert [len(batch) for batch in model.batches] == [1] * 8 + [4, 4, 1]
-
-
-async def test_what_could_not_be_computed_in_time_is_refused_before_it_waits(model, executor):
-    """By what inputs took so far."""
-    queue = batcher(model, executor, batch_max=1)
-    queue.mean_cost_s, queue.inferences = 5.0, 1
-    tasks = [asyncio.create_task(queue.infer(value(i), within_s=1000.0)) for i in range(2)]
-    await settled(queue, 1)
-    with pytest.raises(DeadlineExceeded):
-        await queue.infer(value(3), within_s=9.0)
-    model.gate.set()
-    await asyncio.gather(*tasks)
-
-
 async def test_answers_of_a_batch_are_handed_over_a_few_at_a_time(model, executor):
     """What follows on an answer takes time, and others have their turn in between."""
     queue = batcher(model, executor)
