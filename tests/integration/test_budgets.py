@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
-import numpy as np
 import pytest
+from ladder_bench import ask, ladder_bench, picture
 
 from likewise.errors import InvalidFunction, Overloaded
-from likewise.function.assembly import Assembler, Defaults
 from likewise.function.governor import CostLimits
-from likewise.inference.batching import Workers
-from likewise.journal.memory import MemoryJournal
-from likewise.pipeline import Pipeline
-from likewise.requests import NO_CONTROL, Answer, Control, Outcome
+from likewise.requests import Control, Outcome
 from likewise.types import Session
-
-FUNCTIONS = Path(__file__).parents[2] / "functions"
-
-
-def picture(seed: int) -> bytes:
-    """Return a picture of noise as a PNG file."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
-    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[SimpleNamespace]:
     """The bundled signs with a budget, a coin of the test's own, and variants that are sure of themselves."""
-    shutil.copytree(FUNCTIONS / "signs", tmp_path / "signs")
-    coin = SimpleNamespace(next=0.999)
-    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as readers:
-        assembler = Assembler(
-            Defaults(costs=CostLimits(inference=0.5)), Workers(pool, 1), readers, time.time, lambda: coin.next
-        )
-        fn = assembler.build(tmp_path / "signs")
-        assert fn.governor is not None
-        for rung in fn.variants.ladder._rungs:
-            rung.calibration.weights = (6.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        pipeline = Pipeline(MemoryJournal(), time.time, 1 << 20)
-        yield SimpleNamespace(fn=fn, coin=coin, pipeline=pipeline, folder=tmp_path / "signs", assembler=assembler)
-
-
-def ask(bench: SimpleNamespace, body: bytes, control: Control = NO_CONTROL, account: str = "") -> Answer:
-    session = Session(account=account)
-    return asyncio.run(bench.pipeline.answer(bench.fn, "image/png", body, control, session))
+    with ladder_bench(tmp_path, costs=CostLimits(inference=0.5)) as made:
+        assert made.fn.governor is not None
+        yield made
 
 
 def test_an_exhausted_budget_refuses_what_must_be_computed_and_nothing_else(bench: SimpleNamespace) -> None:

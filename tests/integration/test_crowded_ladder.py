@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
-import numpy as np
 import pytest
+from ladder_bench import ladder_bench, picture
 
 from likewise.errors import DeadlineExceeded
 from likewise.function import holding
-from likewise.function.assembly import Assembler, Defaults
-from likewise.inference.batching import Workers
-from likewise.journal.memory import MemoryJournal
-from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome
 from likewise.types import Tensor
-
-FUNCTIONS = Path(__file__).parents[2] / "functions"
-
-
-def picture(seed: int) -> bytes:
-    """Return a picture of noise as a PNG file."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
-    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 class Gated:
@@ -52,22 +37,11 @@ class Gated:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[SimpleNamespace]:
     """The bundled signs, a model behind a gate, and variants that are sure of themselves; 0.999: nothing is probed."""
-    shutil.copytree(FUNCTIONS / "signs", tmp_path / "signs")
-    coin = SimpleNamespace(next=0.999, tossed=0)
-
-    def toss() -> float:
-        coin.tossed += 1
-        return coin.next
-
-    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as readers:
-        assembler = Assembler(Defaults(), Workers(pool, 1), readers, time.time, toss)
-        fn = assembler.build(tmp_path / "signs")
-        for rung in fn.variants.ladder._rungs:
-            rung.calibration.weights = (6.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        gate = Gated(fn.runner._batcher._model.run)
-        fn.runner._batcher._model = gate
-        yield SimpleNamespace(fn=fn, coin=coin, gate=gate, pipeline=Pipeline(MemoryJournal(), time.time, 1 << 20))
-        gate.open.set()
+    with ladder_bench(tmp_path) as made:
+        made.gate = Gated(made.fn.runner._batcher._model.run)
+        made.fn.runner._batcher._model = made.gate
+        yield made
+        made.gate.open.set()
 
 
 def ask(bench: SimpleNamespace, seed: int, control: Control = NO_CONTROL) -> asyncio.Future[Answer]:

@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import orjson
 import pytest
+from ladder_bench import ask, ladder_bench, picture
 
 from likewise.errors import InvalidFunction
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.variants import Said
 from likewise.http.answers import answered
-from likewise.inference.batching import Workers
-from likewise.journal.memory import MemoryJournal
-from likewise.pipeline import Pipeline
 from likewise.records import Learned
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome
-
-FUNCTIONS = Path(__file__).parents[2] / "functions"
-
-
-def picture(seed: int) -> bytes:
-    """Return a picture of noise as a PNG file."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
-    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[SimpleNamespace]:
     """The bundled signs with their variants, and a coin of the test's own; 0.999: nothing is probed."""
-    shutil.copytree(FUNCTIONS / "signs", tmp_path / "signs")
-    coin = SimpleNamespace(next=0.999)
-    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as readers:
-        assembler = Assembler(Defaults(), Workers(pool, 1), readers, time.time, lambda: coin.next)
-        fn = assembler.build(tmp_path / "signs")
-        assert fn.variants is not None
-        for rung in fn.variants.ladder._rungs:  # sure of itself whatever it sees, so that the coin alone decides
-            rung.calibration.weights = (6.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        pipeline = Pipeline(MemoryJournal(), time.time, 1 << 20)
-        yield SimpleNamespace(fn=fn, coin=coin, pipeline=pipeline, folder=tmp_path / "signs", assembler=assembler)
-
-
-def ask(bench: SimpleNamespace, body: bytes, control: Control = NO_CONTROL) -> Answer:
-    return asyncio.run(bench.pipeline.answer(bench.fn, "image/png", body, control))
+    with ladder_bench(tmp_path) as made:
+        yield made
 
 
 def test_a_variant_answers_and_says_so(bench: SimpleNamespace) -> None:
