@@ -10,6 +10,13 @@ jit: Any = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @jit
+def _output(at, stride, size):  # type: ignore[no-untyped-def]
+    """Return where along an axis the output is whose window begins at a padded place; -1: there is none."""
+    out = at // stride
+    return out if 0 <= out < size and out * stride == at else -1
+
+
+@jit
 def reach(places, width, kernel, stride, pads, dilation, height_out, width_out, flags, out):  # type: ignore[no-untyped-def]
     """Write to `out` the places of outputs whose window holds one of `places`; return how many.
 
@@ -33,14 +40,13 @@ def reach(places, width, kernel, stride, pads, dilation, height_out, width_out, 
                     flags[to] = 1
             continue
         for ky in range(kh):
-            oy = (y - ky * dh) // sh
-            if oy < 0 or oy >= height_out or oy * sh != y - ky * dh:
+            oy = _output(y - ky * dh, sh, height_out)
+            if oy < 0:
                 continue
-            low = min(low, oy)
-            high = max(high, oy)
+            low, high = min(low, oy), max(high, oy)
             for kx in range(kw):
-                ox = (x - kx * dw) // sw
-                if 0 <= ox < width_out and ox * sw == x - kx * dw:
+                ox = _output(x - kx * dw, sw, width_out)
+                if ox >= 0:
                     flags[oy * width_out + ox] = 1
     return _collect(low * width_out, (high + 1) * width_out, flags, out)
 
@@ -62,14 +68,13 @@ def spread(places, moves, width, kernel, stride, pads, dilation, width_out, gain
         y = places[at] // width + top
         x = places[at] % width + left
         for ky in range(kh):
-            oy = (y - ky * dh) // sh
-            if oy < 0 or oy >= height_out or oy * sh != y - ky * dh:
+            oy = _output(y - ky * dh, sh, height_out)
+            if oy < 0:
                 continue
-            low = min(low, oy)
-            high = max(high, oy)
+            low, high = min(low, oy), max(high, oy)
             for kx in range(kw):
-                ox = (x - kx * dw) // sw
-                if 0 <= ox < width_out and ox * sw == x - kx * dw:
+                ox = _output(x - kx * dw, sw, width_out)
+                if ox >= 0:
                     to = oy * width_out + ox
                     debt[to] += moves[at] * gains[ky, kx]
                     flags[to] = debt[to] > bound
