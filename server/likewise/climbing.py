@@ -32,9 +32,9 @@ class Climber(Steps):
 
     async def _hold(self, fn: Function, asked: Asked, holding: Holding, outcome: Outcome) -> Answer:
         """Let a request wait for probes, then decide."""
-        with holding:
+        with holding as number:
             while holding.tied_up(asked):
-                await self._wait(fn, asked, holding.next())
+                await self._wait(fn, asked, holding.next(number))
         asked.neighbors = None  # entries came and went while this waited
         found = self._decide(fn, asked, outcome, held=True)
         return found if isinstance(found, Answer) else await found

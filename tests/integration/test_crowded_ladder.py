@@ -78,6 +78,21 @@ async def test_a_request_waits_for_the_probe_and_is_answered_by_a_variant(bench:
     assert (bench.fn.holding.held, bench.fn.runner.computed) == (0, 2)
 
 
+async def test_the_last_of_those_who_wait_is_answered_first(bench: SimpleNamespace) -> None:
+    """Where more come than can be answered, some are answered soon, instead of all late."""
+    first = await crowd(bench)
+    order: list[int] = []
+    held = []
+    for seed in (3, 4, 5):
+        held.append(ask(bench, seed))
+        held[-1].add_done_callback(lambda _, seed=seed: order.append(seed))
+        await until(lambda: bench.fn.holding.held == len(held))
+    bench.gate.open.set()
+    assert {each.outcome for each in await asyncio.gather(*held)} == {Outcome.VARIANT}
+    assert order == [5, 4, 3]
+    await asyncio.gather(*first)
+
+
 async def test_a_model_with_nothing_behind_it_computes_at_once(bench: SimpleNamespace) -> None:
     """To wait for the probe would take as long."""
     bench.coin.next = 0.0

@@ -24,7 +24,8 @@ class Holding:
         """Set up. runner: computes the probes; budget: whose tokens they hold."""
         self._runner = runner
         self._budget = budget
-        self._next: asyncio.Future[None] | None = None
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._came = 0
         self.held = 0
         """Requests that wait now."""
 
@@ -40,23 +41,27 @@ class Holding:
             return False
         return not runner.takes_probes or self._budget.ledger(asked.account).tied_up
 
-    def __enter__(self) -> None:
-        """Count one that waits."""
+    def __enter__(self) -> int:
+        """Count one that waits, and return its number."""
         self.held += 1
+        self._came += 1
+        return self._came
 
     def __exit__(self, *_: object) -> None:
         """Count one less."""
         self.held -= 1
 
     def settled(self) -> None:
-        """Wake those who wait: a result is there, or will never be."""
-        if self._next is not None:
-            if not self._next.done():
-                self._next.set_result(None)
-            self._next = None
+        """Wake those who wait: a result is there, or will never be.
 
-    def next(self) -> asyncio.Future[None]:
-        """Return what is done with the next result."""
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-        return self._next
+        The last who came goes first: where more come than can be answered, some are answered soon so, and not all late.
+        """
+        waiting, self._waiting = self._waiting, {}
+        for number in sorted(waiting, reverse=True):
+            if not waiting[number].done():
+                waiting[number].set_result(None)
+
+    def next(self, number: int) -> asyncio.Future[None]:
+        """Return what is done with the next result, for the request of that number."""
+        found = self._waiting[number] = asyncio.get_running_loop().create_future()
+        return found
