@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 FOLD_BYTES = 4 * 2**20
 """Bytes of records committed after which the log is folded into the file."""
 RETRY_S = 1.0
-"""After this a sync that failed is tried again."""
+"""After this a sync that failed, or a fold that somebody was in the way of, is tried again."""
 
 Done = Callable[[JournalError | None], None]
 
@@ -37,6 +37,7 @@ class Syncer:
         self._stopping = False
         self._waiting: list[Done] = []
         self._unfolded_bytes = 0
+        self._half_folded = False
         self._thread: threading.Thread | None = None
         self.syncs = 0
         self.failure = ""
@@ -73,12 +74,12 @@ class Syncer:
 
     def _run(self) -> None:
         while True:
-            self._asked.wait(RETRY_S if self.failure else None)
+            self._asked.wait(RETRY_S if self.failure or self._half_folded else None)
             self._asked.clear()
             last = self._stopping
             with self._lock:
                 waiting, self._waiting = self._waiting, []
-                fold = self._unfolded_bytes >= FOLD_BYTES
+                fold = self._half_folded or self._unfolded_bytes >= FOLD_BYTES
                 self._unfolded_bytes = 0 if fold else self._unfolded_bytes
             if waiting or self.failure:
                 error = self._sync()
@@ -87,7 +88,7 @@ class Syncer:
             if last:
                 return
             if fold:
-                self._fold()
+                self._half_folded = not self._fold()
 
     def _sync(self) -> JournalError | None:
         try:
@@ -110,16 +111,19 @@ class Syncer:
             self.failure = ""
         return None
 
-    def _fold(self) -> None:
-        """Fold the log into the file, without waiting for anybody; what is left over, the next time does."""
+    def _fold(self) -> bool:
+        """Fold the log into the file without waiting for anybody; return False where something is left to fold."""
         try:
             database = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", timeout=0.0, uri=True)
             try:
-                database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                busy, pages, folded = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             finally:
                 database.close()
-        except sqlite3.Error as error:  # the writer meets it as well, and knows what to do
+        except sqlite3.Error as error:
             _log.debug("the log of %s could not be folded: %s", self._path, error)
+            # of anything else the writer hears as well, and knows what to do
+            return getattr(error, "sqlite_errorcode", 0) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return not busy and bool(pages == folded)
 
 
 def _nobody(_error: JournalError | None) -> None:

@@ -77,6 +77,24 @@ async def test_the_file_stays_within_its_bound_and_the_newest_stay(opened: Open)
     await until(lambda: journal.path.stat().st_size < 5 * 2**20)
 
 
+async def test_the_space_goes_back_after_a_reader_that_was_in_the_way(opened: Open) -> None:
+    """Without another commit: the log cannot be folded past what somebody still reads."""
+    journal = await opened(max_bytes=3 * 2**20)
+    for i in range(3000):
+        journal.append(Inserted(FUNCTION, make_entry(i, result=Result(bytes(1000)))))
+    await journal.flush()
+    reader = sqlite3.connect(journal.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entries").fetchone()
+    for i in range(3000, 6000):
+        journal.append(Inserted(FUNCTION, make_entry(i, result=Result(bytes(1000)))))
+    await journal.flush()
+    await until(lambda: journal.statistics()["bytes"] <= 3 * 2**20 and not journal._writer._chores)
+    await until(lambda: journal._writer._syncer._half_folded)
+    reader.close()
+    await until(lambda: journal.path.stat().st_size < 5 * 2**20)
+
+
 async def test_dead_rows_are_deleted_once_there_are_enough(opened: Open) -> None:
     """Invalidations do not gather for ever, nor what they took out."""
     journal = await opened(compact_after=5)
