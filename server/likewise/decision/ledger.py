@@ -44,6 +44,8 @@ THINNED = 8
 
 _STAKES = (1 / 2, 1 / 4, 1 / 8, *(2.0 ** (-step / 2) for step in range(8, 17)))
 """Stakes of the certificate: a few large ones for young ledgers, half steps where charges may grow large."""
+ENOUGH = 3.0
+"""Tokens with which most would-be hits are served: three of four."""
 
 
 class Ledger:
@@ -146,8 +148,8 @@ class Ledger:
 
     @property
     def tied_up(self) -> bool:
-        """Whether probes that are computed here hold more tokens than are left."""
-        return self._reserved - self._deferred > self.tokens
+        """Whether probes that are computed here hold more tokens than are left, and few are left."""
+        return self.tokens < ENOUGH and self._reserved - self._deferred > self.tokens
 
     def floor(self) -> float:
         """Return the least probability with which a would-be hit may be probed now: 1 / (1 + tokens)."""
