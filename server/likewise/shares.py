@@ -52,6 +52,16 @@ class Shares(Generic[T]):
             del self._of[account]
         return True
 
+    def accounts(self) -> Iterator[str]:
+        """Yield those who have something, in the order of their turns; nothing may come or go meanwhile."""
+        return iter(self._of)
+
+    def take(self, account: str, thing: T) -> None:
+        """Take out what it is an account's turn with: its next turn comes after those of all others."""
+        self.remove(account, thing)
+        if account in self._of:
+            self._of[account] = self._of.pop(account)
+
     def those_of(self, account: str) -> Iterator[T]:
         """Yield what an account has, the oldest first; nothing may come or go meanwhile."""
         return iter(self._of.get(account, ()))

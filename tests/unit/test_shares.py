@@ -51,3 +51,16 @@ def test_who_has_most_comes_first() -> None:
     for number in (2, 3):
         shares.remove("b", number)
     assert shares.ranked() == ["a", "c"]
+
+
+def test_accounts_take_turns() -> None:
+    """Whoever had one is behind all others, and nobody where nothing is left."""
+    shares: Shares[int] = Shares()
+    for account, number in (("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5)):
+        shares.add(account, number)
+    taken = []
+    while shares:
+        account = next(shares.accounts())
+        taken.append(shares.oldest(account))
+        shares.take(account, taken[-1])
+    assert taken == [1, 4, 5, 2, 3]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from likewise.errors import DeadlineExceeded, Overloaded
+from likewise.shares import Shares
 
 T = TypeVar("T")
 
@@ -46,11 +46,11 @@ class ReadingQueue:
         self._free = threads or reading_threads()
         self._limit = limit
         self._patience_s = patience_s
-        self._of: OrderedDict[str, list[_Waits]] = OrderedDict()  # in the order of their turns
+        self._waiting: Shares[_Waits] = Shares()
         self._turns = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._of.values()))
+        return len(self._waiting)
 
     async def run(self, read: Callable[..., T], *args: Any, size: int, account: str, within_s: float) -> T:
         """Return what `read` returns for the arguments, on a thread.
@@ -74,12 +74,12 @@ class ReadingQueue:
     async def _wait(self, waits: _Waits, within_s: float) -> None:
         if len(self) >= self._limit:
             self._make_room(waits)
-        self._of.setdefault(waits.account, []).append(waits)
+        self._waiting.add(waits.account, waits)
         try:
             async with asyncio.timeout(min(self._patience_s, within_s)):
                 await waits.turn
         except BaseException as error:
-            self._drop(waits)
+            self._waiting.remove(waits.account, waits)
             turn = waits.turn
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._release()  # it was its turn in this very moment
@@ -93,22 +93,15 @@ class ReadingQueue:
 
     def _make_room(self, waits: _Waits) -> None:
         """Refuse the largest input of the account that has most, where that is another's or larger; else this one."""
-        most = max(self._of, key=lambda account: len(self._of[account]))
-        mine = len(self._of.get(waits.account, ())) + 1
-        largest = max(self._of[most], key=lambda each: each.size)
-        if (most != waits.account and len(self._of[most]) <= mine) or (
+        waiting = self._waiting
+        most = waiting.greediest()
+        largest = max(waiting.those_of(most), key=lambda each: each.size)
+        if (most != waits.account and waiting.of(most) <= waiting.of(waits.account) + 1) or (
             most == waits.account and largest.size <= waits.size
         ):
             raise self._overloaded(f"{self._limit} inputs wait to be read already")
-        self._drop(largest)
+        waiting.remove(most, largest)
         largest.turn.set_exception(self._overloaded(f"{self._limit} inputs wait to be read already"))
-
-    def _drop(self, waits: _Waits) -> None:
-        of = self._of.get(waits.account, [])
-        if waits in of:
-            of.remove(waits)
-            if not of:
-                del self._of[waits.account]
 
     def _done(self, loop: asyncio.AbstractEventLoop) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
@@ -116,13 +109,15 @@ class ReadingQueue:
 
     def _release(self) -> None:
         """Give the thread to whoever's turn it is."""
-        while self._of:
-            account, of = next(iter(self._of.items()))
+        waiting = self._waiting
+        while waiting:
+            account = next(waiting.accounts())
             self._turns += 1
-            waits = of[0] if self._turns % OLDEST_EVERY == 0 else min(of, key=lambda each: each.size)
-            self._drop(waits)
-            if account in self._of:
-                self._of.move_to_end(account)
+            if self._turns % OLDEST_EVERY == 0:
+                waits = waiting.oldest(account)
+            else:
+                waits = min(waiting.those_of(account), key=lambda each: each.size)
+            waiting.take(account, waits)
             if not waits.turn.done():
                 waits.turn.set_result(None)
                 return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from likewise.shares import Shares
 
 
 class Slots:
@@ -18,7 +20,7 @@ class Slots:
         """Set up. limit: slots, at least 2."""
         self._limit = limit
         self._held: Counter[str] = Counter()
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: Shares[asyncio.Future[None]] = Shares()
 
     def __len__(self) -> int:
         return self._held.total()
@@ -27,7 +29,7 @@ class Slots:
     async def one(self, account: str) -> AsyncIterator[None]:
         """Wait for a slot, which is held for the block."""
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(account, deque()).append(turn)
+        self._waiting.add(account, turn)
         self._grant()
         try:
             await turn
@@ -38,27 +40,17 @@ class Slots:
                 if not self._held[account]:
                     del self._held[account]
             else:
-                self._withdraw(account, turn)
+                self._waiting.remove(account, turn)
             self._grant()
 
     def _grant(self) -> None:
         """Let those go ahead for whom there is a slot."""
         while self._held.total() < self._limit:
-            account = next((each for each in self._waiting if self._held[each] < self._limit // 2), None)
+            account = next((each for each in self._waiting.accounts() if self._held[each] < self._limit // 2), None)
             if account is None:
                 return
-            turn = self._waiting[account].popleft()
-            if self._waiting[account]:
-                self._waiting.move_to_end(account)
-            else:
-                del self._waiting[account]
+            turn = self._waiting.oldest(account)
+            self._waiting.take(account, turn)
             if not turn.cancelled():
                 self._held[account] += 1
                 turn.set_result(None)
-
-    def _withdraw(self, account: str, turn: asyncio.Future[None]) -> None:
-        waiting = self._waiting.get(account, deque())
-        if turn in waiting:
-            waiting.remove(turn)
-            if not waiting:
-                del self._waiting[account]

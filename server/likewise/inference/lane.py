@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from likewise.shares import Shares
 from likewise.types import Halfway, Input, Tensor
 
 
@@ -32,84 +31,69 @@ class Lane:
     share of the lane than the one that asks makes room.
     """
 
-    __slots__ = ("_count", "_limit", "_limit_bytes", "_of", "_size_bytes")
+    __slots__ = ("_jobs", "_limit", "_limit_bytes", "_size_bytes")
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
-        self._of: OrderedDict[str, deque[Job]] = OrderedDict()  # in the order of their turns
+        self._jobs: Shares[Job] = Shares()
         self._limit = limit
         self._limit_bytes = limit_bytes
-        self._count = self._size_bytes = 0
+        self._size_bytes = 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._jobs)
 
     def __contains__(self, job: Job) -> bool:
-        return job in self._of.get(job.account, ())
+        return job in self._jobs.those_of(job.account)
 
     def has_room(self, size_bytes: int) -> bool:
         """Say whether one more fits; an empty lane takes anything."""
-        count = self._count
+        count = len(self._jobs)
         return not count or (count < self._limit and self._size_bytes + size_bytes <= self._limit_bytes)
 
     def greediest(self) -> str:
         """Return the account that has the largest share. There must be one."""
-        return max(self._of, key=self._share)
+        return max(self._jobs.accounts(), key=self._share)
 
     def yields(self, account: str, size_bytes: int) -> Job | None:
         """Take out and return the newest job of an account with a larger share than this one would have with one more.
 
         None: there is no such account.
         """
-        if not self._of:
+        if not self._jobs:
             return None
         most = self.greediest()
         if most == account or self._share(most) <= self._share(account, 1, size_bytes):
             return None
-        job = self._of[most][-1]
+        *_, job = self._jobs.those_of(most)
         self.drop(job)
         return job
 
     def put(self, job: Job) -> None:
         """Take in a job; it is the last of its account's."""
-        of = self._of.get(job.account)
-        if of is None:
-            of = self._of[job.account] = deque()
-        of.append(job)
-        self._count += 1
+        self._jobs.add(job.account, job)
         self._size_bytes += job.size_bytes
 
     def take(self) -> Job:
         """Take out the first job of the account whose turn it is."""
-        account = next(iter(self._of))
-        job = self._of[account].popleft()
-        if self._of[account]:
-            self._of.move_to_end(account)
-        else:
-            del self._of[account]
-        self._gone(job)
+        account = next(self._jobs.accounts())
+        job = self._jobs.oldest(account)
+        self._jobs.take(account, job)
+        self._size_bytes -= job.size_bytes
         return job
 
     def oldest(self, account: str | None = None) -> Job | None:
         """Return the job of an account, or of all of them, that has waited longest."""
-        heads: Iterator[Job] = (jobs[0] for jobs in self._of.values())
-        return self._of[account][0] if account is not None else min(heads, key=lambda job: job.due, default=None)
+        if account is not None:
+            return self._jobs.oldest(account)
+        return min(map(self._jobs.oldest, self._jobs.accounts()), key=lambda job: job.due, default=None)
 
     def drop(self, job: Job) -> bool:
         """Take out a job that nobody waits for any more; return whether it was still here."""
-        of = self._of.get(job.account)
-        if of is None or job not in of:
-            return False
-        of.remove(job)
-        if not of:
-            del self._of[job.account]
-        self._gone(job)
-        return True
-
-    def _gone(self, job: Job) -> None:
-        self._count -= 1
-        self._size_bytes -= job.size_bytes
+        was_here = self._jobs.remove(job.account, job)
+        if was_here:
+            self._size_bytes -= job.size_bytes
+        return was_here
 
     def _share(self, account: str, more: int = 0, more_bytes: int = 0) -> float:
-        jobs = self._of.get(account, ())
-        size_bytes = sum(job.size_bytes for job in jobs) + more_bytes
-        return max((len(jobs) + more) / self._limit, size_bytes / self._limit_bytes)
+        size_bytes = sum(job.size_bytes for job in self._jobs.those_of(account)) + more_bytes
+        return max((self._jobs.of(account) + more) / self._limit, size_bytes / self._limit_bytes)
