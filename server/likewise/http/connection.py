@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 from uvicorn.config import Config
@@ -29,7 +29,7 @@ _NO_ROOM = "The bodies that arrive at once take more memory than max_held_bytes 
 log = logging.getLogger("likewise.http")
 
 
-class HttpConnection(OutputSide, TakesTurns, ABC):
+class HttpConnection(OutputSide, TakesTurns):
     """One connection. A subclass says how requests are answered, in `begin_request` and `end_request`."""
 
     def __init__(

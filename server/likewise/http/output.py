@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import select
+from abc import ABC, abstractmethod
 from typing import Any
 
 from uvicorn.config import Config
@@ -23,7 +24,7 @@ HANG_UP_S = 0.01
 _BEGINNING = b"HTTP/1.1 "
 
 
-class OutputSide(asyncio.Protocol):
+class OutputSide(asyncio.Protocol, ABC):
     """The sending side of a connection. A subclass says what comes after an answer, in `end`."""
 
     def __init__(
@@ -60,17 +61,17 @@ class OutputSide(asyncio.Protocol):
         self._defaults: list[tuple[bytes, bytes]] = []
         self._defaults_written = b""
 
+    @abstractmethod
     def is_last(self) -> bool:
         """Say whether the connection closes after the answer to the request under way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> None:
         """Go on to the next request after an answer, or close."""
-        raise NotImplementedError
 
+    @abstractmethod
     def give_up(self) -> None:
         """Drop the request under way."""
-        raise NotImplementedError
 
     def respond(self, status: int, content: bytes, headers: Headers) -> None:
         """Send a whole answer, and go on to the next request."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from time import perf_counter
 
@@ -77,7 +78,7 @@ class Turns:
             self._loop.call_soon(self._next_round)
 
 
-class TakesTurns:
+class TakesTurns(ABC):
     """A connection's part in it."""
 
     turns: Turns
@@ -103,6 +104,6 @@ class TakesTurns:
         hit = any(name == b"cache-status" and value.startswith(b"likewise; hit") for name, value in headers)
         self.load = max(0, self.load + HIT) if hit else min(HEAVIEST, self.load + work)
 
+    @abstractmethod
     def take_turn(self) -> None:
         """Begin the request that waited."""
-        raise NotImplementedError
