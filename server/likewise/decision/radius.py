@@ -9,8 +9,8 @@ from likewise.types import Neighbors
 
 STEPS = 12
 SIGMAS = 1.0
-"""How far from level a direction is taken to lead towards a rival, in standard deviations of what chance makes it: a more
-cautious radius sends more requests to the server than the tokens of the wrong hits that it avoids are worth."""
+"""How far from level a direction is taken to lead towards a rival, in standard deviations of what chance makes it: with
+more caution, more requests go to the server than the tokens of the wrong hits that it avoids are worth."""
 
 
 def lean(dimension: int) -> float:
