@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="the plain network")
     parser.add_argument("--shares", default="0.4,0.6,0.8,1", help="of the channels, ascending to 1")
     parser.add_argument("--steps", type=int, default=300, help="of training, of 64 photographs")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument(
         "--rates", default=",".join(f"{rate:g}" for rate in RATES_ALONE), help="of those trained separately"
     )
@@ -54,7 +54,7 @@ def main() -> None:
     whole = accuracy(task, network)
     print(f"fitted to {len(task.fitted)}, judged on {len(task.judged)}; the model is right on {whole:.4f}", flush=True)
     figures = []
-    for seed in range(options.seeds):
+    for seed in map(int, options.seeds.split(",")):
         trainer = Trainer(task, 0.0, seed)
         trainer.shown()
         began = process_time()

@@ -81,7 +81,8 @@ class Trainer:
             [
                 {"params": [each for each in parameters if each.ndim > 1], "weight_decay": 0.02},
                 {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
-            ]
+            ],
+            fused=True,
         )
         began, taken = thread_time(), 0
         while (done := taken / steps if steps else (thread_time() - began) / seconds) < 1:
