@@ -16,16 +16,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from likewise.errors import InvalidValue, SettingsError
-from likewise.evaluation.own import Read, Subject
-from likewise.evaluation.streams import Stream
+from likewise.evaluation.own import Subject
 from likewise.function.spec import SPEC_FILE
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import limit_memory
-from likewise.tuning.candidates import Candidate, Split, extractors, sample_inputs, split
+from likewise.tuning.candidates import Candidate, extractors, sample_inputs
 from likewise.tuning.distill import distilled
 from likewise.tuning.layers import early_layers
-from likewise.tuning.play import Played, choose, play
+from likewise.tuning.play import Judge, Played, choose, play
 from likewise.tuning.spec_edit import write_key
+from likewise.tuning.split import Split, shuffled, sorted_by_result, split
 from likewise.tuning.timing import Ratio, measured
 from likewise.workloads.inputs import ORDERS, Inputs
 
@@ -84,8 +84,12 @@ def run(args: argparse.Namespace) -> int:
             raise InvalidValue(f"{args.inputs} has keys in place of inputs; tune on a capture that keeps inputs.")
         notes += [*inputs.notes, *read.notes]
         parts = split(read.devices)
-        candidates = _candidates(subject, inputs, read, parts, args, targets[0], notes)
-    played = _play_all(subject, read, parts, candidates, targets, args.coins)
+        if sorted_by_result(read.labels):
+            notes.append("Equal results stand together in this order, so the requests are played in a random order.")
+            parts = shuffled(parts)
+        judge = Judge(subject, read, targets)
+        candidates = _candidates(judge, inputs, parts, args, notes)
+    played = _play_all(judge, parts, candidates, args.coins)
     model_s = candidates[0].compute_s
     chosen = choose(played, args.within)
     if len(parts.played) < FEW:
@@ -104,25 +108,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _candidates(
-    subject: Subject,
-    inputs: Inputs,
-    read: Read,
-    parts: Split,
-    args: argparse.Namespace,
-    target: float,
-    notes: list[str],
+    judge: Judge, inputs: Inputs, parts: Split, args: argparse.Namespace, notes: list[str]
 ) -> list[Candidate]:
-    computation = subject.computation
-    assert computation is not None
+    subject, read = judge.subject, judge.read
     sample = sample_inputs(subject, inputs, read)
     single = Subject(args.functions, args.function)  # one thread, as the server has it by default
     alone = single.computation
     assert alone is not None
     (model_s,) = measured([lambda value: alone.model.run(alone.feed(value)[None])], sample)
-    candidates = extractors(subject, inputs, read, parts, sample, model_s)
+    candidates = extractors(subject, inputs, read, parts, sample, model_s, judge)
     with _progress(len(read.labels), "layers") as advance:
         candidates += early_layers(
-            subject, inputs, read, parts, sample, args.most * model_s, target, advance, notes.append
+            subject, inputs, read, parts, sample, args.most * model_s, judge, advance, notes.append
         )
     with _progress(round(args.train_minutes * 60), "training") as advance:
         candidates += distilled(
@@ -138,32 +135,13 @@ def _candidates(
     return affordable or [min(candidates, key=lambda each: each.key_s)]
 
 
-def _play_all(
-    subject: Subject,
-    read: Read,
-    parts: Split,
-    candidates: Sequence[Candidate],
-    targets: Sequence[float],
-    coins: int,
-) -> list[Played]:
-    chosen = parts.played.tolist()
-    policy = subject.spec.reuse.policy
+def _play_all(judge: Judge, parts: Split, candidates: Sequence[Candidate], coins: int) -> list[Played]:
+    policy = judge.subject.spec.reuse.policy
     found: list[Played] = []
     with _progress(len(candidates), "streams") as advance:
         for each in candidates:
-            stream = Stream(
-                each.name,
-                0,
-                each.keys,
-                [read.labels[at] for at in chosen],
-                [read.devices[at] for at in chosen],
-                subject.spec.reuse.neighbors,
-                each.projected,
-                [read.digests[at] for at in chosen],
-                [read.signatures[at] for at in chosen],
-                anonymous=read.anonymous,
-            )
-            found += play(each.name, stream, targets, coins, policy, (each.key_s, each.compute_s))
+            stream = judge.stream(each.name, each.keys, parts.played, projected=each.projected, prior=each.prior)
+            found += play(each.name, stream, judge.targets, coins, policy, (each.key_s, each.compute_s))
             advance(1)
     return found
 

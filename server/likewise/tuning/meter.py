@@ -36,8 +36,13 @@ class Cost:
 
     @property
     def too_much(self) -> bool:
-        """Whether both take too much, beyond noise."""
+        """Whether both take too much, beyond noise: there is no use in measuring longer."""
         return self.whole.low > MOST_WHOLE
+
+    @property
+    def little_enough(self) -> bool:
+        """Whether both take little enough, beyond noise."""
+        return self.whole.high <= MOST_WHOLE
 
 
 @dataclass(frozen=True, slots=True)

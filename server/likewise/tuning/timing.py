@@ -16,7 +16,7 @@ ROUNDS = 5
 """Rounds of `measured`."""
 STRETCH = 8
 """Calls of one in a row that make a round of `compared`; one before them warms the caches, as a server's are."""
-FEWEST, MOST = 12, 200
+FEWEST, MOST = 12, 400
 """Rounds of `compared`."""
 MOST_S = 40.0
 _NARROW = 0.005

@@ -1,0 +1,89 @@
+"""How near a key that `likewise tune` finds comes to the one that comes with a function: `-m benchmarks.tuning`.
+
+The function gets a copy that knows nothing but the model, and is tuned on the half of the photographs of traffic signs
+that the bundled key was trained on; both keys then play streams of the other half. Needs LIKEWISE_DATA or --data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from statistics import fmean, stdev
+
+import tomlkit
+
+from likewise.__main__ import main as likewise
+from likewise.evaluation.replay import replay
+from likewise.evaluation.streams import load_stream
+from likewise.function.spec_text import read_spec
+from likewise.workloads.signs import find_tracks
+
+FUNCTIONS = Path(__file__).parents[1] / "functions"
+STREAMS = ("signs-junction", "signs-cold")
+KEPT = ("description", "share_model", "input", "model", "result")
+"""What stays of the function's spec: all but keys and what was made for them."""
+
+
+def bare(folder: Path) -> None:
+    """Write the function with a general key and no variants."""
+    source = FUNCTIONS / "signs"
+    spec = tomlkit.parse((source / "function.toml").read_text())
+    left = {name: value for name, value in spec.unwrap().items() if name in KEPT}
+    (folder / "1").mkdir(parents=True)
+    (folder / "function.toml").write_text(tomlkit.dumps({**left, "keys": [{"extractor": "hog"}]}))
+    for name in ("model.onnx", "labels.txt"):
+        shutil.copy(source / "1" / name, folder / "1")
+
+
+def photographs(data: Path | None, folder: Path) -> int:
+    """Copy the tracks that the bundled key was trained on, in the data set's own layout; return how many files."""
+    count = 0
+    for track in find_tracks(data):
+        for path in () if track.held_out else track.frames:
+            (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / path.parent.name)
+            count += 1
+    return count
+
+
+def harvests(functions: Path, stream: str, data: Path | None, seeds: range, target: float) -> list[float]:
+    """Return the harvest of a function's first key, seed by seed."""
+    found = []
+    for seed in seeds:
+        loaded = load_stream(stream, seed, requests=None, devices=20, data=data, functions=functions, truth="label")
+        found.append(replay(loaded, "calibrated+ledger", target).harvest)
+    return found
+
+
+def main() -> None:
+    """Tune, play and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("LIKEWISE_DATA"))
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--target", type=float, default=0.95)
+    parser.add_argument("options", nargs="*", help="of `likewise tune`, behind --")
+    args = parser.parse_args()
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    with tempfile.TemporaryDirectory(prefix="likewise-") as scratch:
+        functions, inputs = Path(scratch) / "functions", Path(scratch) / "inputs"
+        bare(functions / "signs")
+        print(f"{photographs(args.data, inputs)} photographs", flush=True)
+        code = likewise(["tune", "signs", "--inputs", str(inputs), "--functions", str(functions), *args.options])
+        if code:
+            sys.exit(code)
+        key = read_spec(functions / "signs")[0].keys[0]
+        print(f"\n| stream | bundled | tuned: {key.label} | behind |\n| --- | --- | --- | --- |")
+        for stream in STREAMS:
+            rows = [harvests(folder, stream, args.data, seeds, args.target) for folder in (FUNCTIONS, functions)]
+            cells = [f"{fmean(row):.3f} (sd {stdev(row) if len(row) > 1 else 0:.3f})" for row in rows]
+            behind = [one - other for one, other in zip(*rows, strict=True)]
+            print(f"| {stream} | {' | '.join(cells)} | {fmean(behind):.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
