@@ -2,7 +2,7 @@
 
 A tensor is a cut where everything that is computed of the input passes through it: then its value is all that the
 rest of the graph needs. The end of each block of a residual network is one; a tensor inside a block is not. Only tuning
-works on graphs; a server loads the files that come out. The only file that imports onnx.
+works on graphs; a server loads the files that come out.
 """
 
 from __future__ import annotations
