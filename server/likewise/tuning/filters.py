@@ -90,7 +90,7 @@ def filtered(
     return [Candidate(NAME, keys, key_s, model_s, False, partial(_write, content, made.options))]
 
 
-def found_in(pictures: Tensor, patches: int = 40_000) -> Filters:
+def found_in(pictures: Tensor, patches: int = 20_000) -> Filters:
     """Return filters for pictures, shape (n, channels, high, wide). patches: how many of them are looked at."""
     rng = np.random.default_rng(0)
     count, channels, high, wide = pictures.shape
