@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--most", type=float, default=0.25, metavar="SHARE",
         help="the most that a key may cost, of the model's time (default 0.25)")  # fmt: skip
     add("--within", type=float, default=0.01, metavar="HARVEST",
-        help="of keys so near to the best harvest, in the mean over the targets, the one with the least time a request "
-        "(default 0.01)")  # fmt: skip
+        help="of keys so near to the best harvest, half of it at the first target and half at the others, the "
+        "one with the least time a request (default 0.01)")  # fmt: skip
     add("--coins", type=int, default=3, metavar="N", help="times that each stream is played (default 3)")
     add("--train-minutes", type=float, default=3.0, metavar="MINUTES",
         help="to train a network that makes keys, where PyTorch is installed; 0: none (default 3)")  # fmt: skip

@@ -154,13 +154,16 @@ def hindsight(keys: Keys, labels: NDArray[np.int64], budgets: Sequence[float]) -
 def choose(played: Sequence[Played], within: float) -> Played:
     """Return the candidate with the least time of a request among those near enough to the best harvest.
 
-    played: the first target of each candidate comes before its others. Harvest is the mean over the targets: where the
-    first is easy all keys are alike at it, and the others say which will hold on inputs that are harder.
+    played: the first target of each candidate comes before its others. The first, which times are taken at, counts as
+    much as all others together: where it is easy all keys are alike at it, and the others say which will hold on
+    inputs that are harder.
     """
     by_name: dict[str, list[Played]] = {}
     for each in played:
         by_name.setdefault(each.name, []).append(each)
-    harvests = {name: mean(each.harvest for each in rows) for name, rows in by_name.items()}
+    harvests = {
+        name: mean([rows[0].harvest, mean(each.harvest for each in rows[1:] or rows)]) for name, rows in by_name.items()
+    }
     best = max(harvests.values())
     near = [rows[0] for name, rows in by_name.items() if harvests[name] >= best - within]
     return min(near, key=lambda each: each.request_s)

@@ -40,6 +40,16 @@ def test_stricter_targets_tell_keys_apart_that_are_alike_at_the_first() -> None:
     assert choose([rough, stricter[0], fine, stricter[1]], 0.01) is fine
 
 
+def test_the_first_target_counts_as_much_as_all_others() -> None:
+    """What is gained at two stricter ones does not make up for twice as much lost at the one that is asked for."""
+    rows = []
+    for name, harvests in (("first", (0.90, 0.70, 0.60)), ("others", (0.83, 0.75, 0.66))):
+        key = played(name, harvests[0], 0.9, 0.1)
+        rows += [replace(key, target=target, harvest=harvest) for target, harvest in enumerate(harvests)]
+    assert choose(rows, 0.0).name == "first"
+    assert choose(rows[::3], 0.0).name == "first"
+
+
 def test_the_interval_holds_the_harvest_of_other_coins() -> None:
     """It is of the mean over the given ones, so that of many others lies in it, nearly always."""
     runs = [replay(replace(stream(0.4), seed=seed), "calibrated+ledger", 0.95) for seed in range(12)]
