@@ -14,11 +14,12 @@ import numpy as np
 
 from likewise.index.kernels import Answers
 from likewise.index.lists import USUAL, Lists
-from likewise.index.pages import give_back, keep_small
+from likewise.index.pages import give_back, join_pages, keep_small
 from likewise.types import Key, Keys, Slots
 
-CHOSEN = 2
-"""Candidates that are compared exactly for each key wanted, of which there are `USUAL` at least."""
+CHOSEN, FEWEST = 2, 8
+"""Candidates that are compared exactly for each key wanted, and for all of them at least: each is fetched from memory.
+"""
 RANGE = 127
 """Largest number of a key in 8 bits."""
 FITTED = 120
@@ -68,7 +69,7 @@ class CodedLists(Lists):
         self._lowest, self._highest = -np.full(dimension, RANGE, np.float32), np.full(dimension, RANGE, np.float32)
         self._keys = keep_small(np.empty((capacity, dimension), np.float32))
         self._keys_address = faiss.swig_ptr(self._keys)
-        self._near = Answers(dimension, CHOSEN * USUAL)
+        self._near = Answers(dimension, _candidates(USUAL))
         self._linked: Any = None
         super().__init__(dimension, capacity, lists, training, centroids)
         if lists >= GRAPH_FROM:
@@ -130,7 +131,7 @@ class CodedLists(Lists):
         answers, near = self._answers, self._near
         if answers.k != k:
             answers = self._answers = Answers(self._dimension, k)
-            near = self._near = Answers(self._dimension, CHOSEN * max(k, USUAL))
+            near = self._near = Answers(self._dimension, _candidates(k))
         answers.key[:] = key
         key_address, count = answers.key_address, near.k
         self._code(key, near.key)
@@ -152,7 +153,7 @@ class CodedLists(Lists):
 
     def _search(self, keys: Keys, k: int, parameters: Any) -> tuple[Keys, Slots]:
         keys = np.ascontiguousarray(keys, np.float32)
-        count = CHOSEN * max(k, USUAL)
+        count = _candidates(k)
         near = np.ascontiguousarray(super()._search(keys, count, parameters)[1])
         l2_sq, positions = np.empty((len(keys), k), np.float32), np.empty((len(keys), k), np.int64)
         if len(keys):
@@ -171,6 +172,15 @@ class CodedLists(Lists):
             )
         return l2_sq, positions
 
+    def join_pages(self) -> None:
+        """Put what there is on huge pages: a search touches it all over. Takes a second, for threads in the background.
+
+        What comes later is on small ones: to make a huge one takes longer than the loop may wait.
+        """
+        lists, each = self._index.invlists, int(self._index.code_size)
+        pieces = [(int(lists.get_codes(number)), lists.list_size(number) * each) for number in range(self.lists)]
+        join_pages([*pieces, (self._keys.ctypes.data, self.count * 4 * self._dimension)])
+
     def discard(self) -> None:
         """Give the memory back at once, as Lists do."""
         super().discard()
@@ -180,3 +190,8 @@ class CodedLists(Lists):
     def memory_bytes(self) -> int:
         """Return the bytes of keys, codes, ids and centroids, to a good estimate."""
         return super().memory_bytes() + self.count * 4 * self._dimension
+
+
+def _candidates(k: int) -> int:
+    """Return how many candidates are compared exactly for k keys."""
+    return max(FEWEST, CHOSEN * k)
