@@ -31,6 +31,7 @@ from likewise.http.limits import connection_limits
 from likewise.inference.batching import Workers
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import limit_memory
+from likewise.inference.threads import Threads
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
@@ -54,7 +55,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     slots, threads = inference_shape(settings)
     model_bytes = settings.model_memory_bytes or available_bytes() // 2
     limit_memory(model_bytes)
-    runners = ThreadPoolExecutor(slots, "likewise-infer")
+    runners = Threads(slots, "likewise-infer")
     # a seeded coin can be foreseen: for tests alone
     coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random
     recorder = _recorder(settings, place)
