@@ -221,7 +221,7 @@ class HttpConnection(OutputSide, TakesTurns):
             self._looked = size
             return False
         self._in_head = False
-        if not (data.startswith(_ALWAYS, at) or self.may_begin()):
+        if not (data.startswith(_ALWAYS, at) or self.may_begin(self.is_quick(data, at))):
             return False
         self._looked = 0
         self._at = end
@@ -249,7 +249,7 @@ class HttpConnection(OutputSide, TakesTurns):
             self.body = None
             self.shared.received(self)
             self.deadline = math.inf
-            self._whole = not self.may_begin()
+            self._whole = not self.may_begin(self.exchange is None)
             self.has_turn = False
             if not self._whole:
                 self.end_request()
