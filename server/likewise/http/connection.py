@@ -84,6 +84,7 @@ class HttpConnection(OutputSide, TakesTurns):
         self.server = get_local_addr(transport)
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn only asks them to shut down
         self.spare = not self.shared.add(self, self.address)
+        self.turns.came()
         self.deadline = self.loop.time() + self.limits.head_timeout_s
         self.settle()
 

@@ -19,6 +19,9 @@ from likewise.http.problems import Headers
 
 ROUND_S = 0.002
 """What a round of the loop may take before fewer requests are begun in the next one."""
+BRIEF = 16
+"""Rounds after each other in which only what may be a hit is begun, while connections come: uvloop accepts one in each
+round, so a device behind a hundred of them would wait for a hundred rounds."""
 MOST = 64
 """Requests begun in one round at most."""
 HEAVY, HEAVIEST = 8, 12
@@ -39,6 +42,8 @@ class Turns:
         self._little_known: deque[TakesTurns] = deque()
         self._heavy: deque[TakesTurns] = deque()
         self._heavy_next = True
+        self._came = False
+        self._brief = 0
         self._most = MOST
         self._left = MOST
         self._began = 0.0
@@ -67,6 +72,10 @@ class Turns:
             (self._quick if quick else self._little_known).append(connection)
         self._count()
 
+    def came(self) -> None:
+        """Take note of a new connection: others may be behind it."""
+        self._came = True
+
     def _count(self) -> None:
         if not self._counting:
             self._counting = True
@@ -79,7 +88,16 @@ class Turns:
         self._began = now
         self._left = self._most
         self._begin(self._quick)
-        # one of the others, whoever else there is, and of those that do much every other time
+        self._brief = self._brief + 1 if self._came and self._brief < BRIEF else 0
+        self._came = False
+        if not self._brief:
+            self._begin_others()
+        self._counting = bool(self._quick or self._little_known or self._heavy) or self._left < self._most
+        if self._counting:
+            self._loop.call_soon(self._next_round)
+
+    def _begin_others(self) -> None:
+        """Begin at least one, whoever else there is, and one of those that do much at least every other time."""
         first, second = (self._heavy, self._little_known) if self._heavy_next else (self._little_known, self._heavy)
         self._heavy_next = not self._heavy_next
         if lane := first or second:
@@ -87,9 +105,6 @@ class Turns:
             lane.popleft().take_turn()
         self._begin(self._little_known)
         self._begin(self._heavy)
-        self._counting = bool(self._quick or self._little_known or self._heavy) or self._left < self._most
-        if self._counting:
-            self._loop.call_soon(self._next_round)
 
     def _begin(self, lane: deque[TakesTurns]) -> None:
         while self._left and lane and perf_counter() - self._began < ROUND_S:

@@ -11,7 +11,7 @@ import pytest
 
 from likewise.http import turns
 from likewise.http.protocol import HotProtocol
-from likewise.http.turns import HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
+from likewise.http.turns import BRIEF, HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
 
 
 class Loop:
@@ -126,6 +126,25 @@ def test_what_may_be_a_hit_goes_ahead_of_other_requests_of_new_connections(loop:
         loop.round()
     assert {*range(200, 210)} <= {*loop.begun}
     assert len(loop.begun) < 60
+
+
+def test_rounds_are_brief_while_connections_come_but_not_for_ever(loop: Loop) -> None:
+    """Each round takes in one; what may be a hit is begun all the same, and others now and then."""
+    taking = Turns(loop)
+    for number in range(400):
+        Asker(loop, taking, number, HEAVIEST)
+    began, before = loop.now, len(loop.begun)
+    for number in range(100):
+        taking.came()
+        if number == 50:
+            Asker(loop, taking, 1000, HEAVY, True)
+        loop.round()
+    assert loop.now - began < 0.02
+    assert 1000 in loop.begun
+    assert len(loop.begun) - before > 1 + 100 // (BRIEF + 1)
+    while loop.soon:
+        loop.round()
+    assert sorted(loop.begun) == [*range(400), 1000]
 
 
 @pytest.mark.parametrize("cost_s", [0.001, 0.01])
