@@ -55,7 +55,7 @@ def test_keys_are_measured_and_the_best_is_written(
     assert "# from the door's camera" in (functions / "kinds" / "function.toml").read_text()
     said = "by likewise tune" in (functions / "kinds" / "function.toml").read_text()
     assert said == (chosen != "gray")  # which it had
-    assert spec.keys[0].label == ("layer" if chosen.startswith("layer") else chosen)
+    assert spec.keys[0].label == ("layer" if chosen.startswith("layer") else chosen.partition(",")[0])
 
 
 def test_a_layer_is_served_with_the_same_results_and_nothing_twice(
@@ -94,7 +94,7 @@ def test_keys_and_layers_that_cost_too_much_are_named(
     """A key by its share of the model's time; a layer by what key and rest take together."""
     monkeypatch.setattr(meter, "MOST_WHOLE", 0.01)  # no two parts are a hundred times as fast as the whole
     monkeypatch.setattr("likewise.tuning.command.measured", lambda *_: [1.0])
-    monkeypatch.setattr("likewise.tuning.candidates.measured", lambda keys, _: [0.1, 0.6, *(0.2 for _ in keys[2:])])
+    monkeypatch.setattr("likewise.tuning.candidates.measured", lambda keys, _: [0.1, 0.6, *[0.2] * 9][: len(keys)])
     inputs = networks.fill(tmp_path / "inputs", 90)
     words = ("kinds", "--functions", functions, "--inputs", inputs, "--target", "0.9", "--coins", 1, "--dry-run")
     assert tune(*words, "--train-minutes", 0, "--most", 0.5) == 0

@@ -17,7 +17,7 @@ from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.evaluation.own import Subject
 from likewise.function.parts import Computation
 from likewise.inference.model import OnnxModel
-from likewise.tuning.candidates import BLOCK, split
+from likewise.tuning.split import BLOCK, split
 from likewise.types import Tensor
 from likewise.workloads.inputs import Inputs, Order
 from likewise.workloads.make import open_workload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import orjson
 
 from likewise.captures import Recorded
 from likewise.evaluation.own import Read, Subject, keys_of
 from likewise.features.make import KINDS
+from likewise.files import PUBLIC, write_atomic
 from likewise.function.spec import KeySpec
+from likewise.learning.lda import Projection
+from likewise.tuning.fits import best_fit
+from likewise.tuning.play import Judge
+from likewise.tuning.split import Split
 from likewise.tuning.timing import Ratio, measured
 from likewise.types import Input, Keys
 from likewise.workloads.inputs import Inputs
-
-BLOCK = 30
-"""Requests of one device in a row that are all fitted on, or all played: neighbors in time are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +43,8 @@ class Candidate:
     """Writes its files into a version's folder, and returns its table in [[keys]]."""
     whole: Ratio | None = None
     """Of a layer: key and rest of the model together, by the model alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Which requests are fitted on, and which are played; both in order."""
-
-    fitted: NDArray[np.int64]
-    played: NDArray[np.int64]
-
-
-def split(devices: Sequence[int]) -> Split:
-    """Return two blocks in three of each device for fitting, the others for playing."""
-    sent: dict[int, int] = {}
-    fitted: list[int] = []
-    played: list[int] = []
-    for at, device in enumerate(devices):
-        count = sent[device] = sent.get(device, -1) + 1
-        # devices take turns in whose first block is played, so that short streams are in both parts
-        (played if (count // BLOCK + device) % 3 == 0 else fitted).append(at)
-    if not fitted or not played:
-        most = 2 * len(devices) // 3
-        return Split(np.arange(most), np.arange(most, len(devices)))
-    return Split(np.array(fitted), np.array(played))
+    prior: Projection | None = None
+    """By what lookups go, where the spec is to name a projection."""
 
 
 def sample_inputs(subject: Subject, inputs: Inputs, read: Read, count: int = 40) -> list[Input]:
@@ -76,9 +58,18 @@ def sample_inputs(subject: Subject, inputs: Inputs, read: Read, count: int = 40)
 
 
 def extractors(
-    subject: Subject, inputs: Inputs, read: Read, parts: Split, sample: Sequence[Input], model_s: float
+    subject: Subject,
+    inputs: Inputs,
+    read: Read,
+    parts: Split,
+    sample: Sequence[Input],
+    model_s: float,
+    judge: Judge,
 ) -> list[Candidate]:
-    """Return the extractors that come with likewise and take such inputs, and the key types that the spec has."""
+    """Return the extractors that come with likewise and take such inputs, and the key types that the spec has.
+
+    Each that may be projected comes twice: as it is, and with a projection fitted to the model's results.
+    """
     tables = [key for key in subject.spec.keys if key.extractor != "layer"]
     known = {(key.extractor, key.file) for key in tables}
     for name, kind in KINDS.items():
@@ -86,15 +77,33 @@ def extractors(
             tables.append(KeySpec.model_validate({"extractor": name}))
     types = [subject.parts.key_type(table, subject.name) for table in tables]
     costs = measured([each.extract for each in types], sample)
-    found = []
+    labels, found = np.array(read.labels), []
     for table, key_type, cost in zip(tables, types, costs, strict=True):
-        keys = keys_of(subject, inputs, read, table.label, key_type.extract)[parts.played]
-        found.append(Candidate(_called(table), keys, cost, model_s, table.may_be_projected, partial(_as_it_is, table)))
+        every = keys_of(subject, inputs, read, table.label, key_type.extract)
+        keys, own = every[parts.played], subject.parts.projection(table, every.shape[1])
+        found.append(
+            Candidate(_called(table), keys, cost, model_s, table.may_be_projected, partial(_as_it_is, table), prior=own)
+        )
+        if not table.may_be_projected or not subject.spec.reuse.policy.startswith("calibrated"):
+            continue  # no other policy searches by a projection
+        if (fitted := best_fit({table.label: every}, labels, parts, judge)) is not None:
+            name = f"{_called(table)}, projected"
+            (more,) = measured([fitted.whole.one], list(keys[: len(sample)]))
+            write = partial(_with_projection, table, fitted.whole)
+            found.append(Candidate(name, keys, cost + more, model_s, False, write, prior=fitted.tried))
     return found
 
 
 def _as_it_is(table: KeySpec, _: Path) -> Mapping[str, Any]:
     return table.model_dump(exclude_unset=True)
+
+
+def _with_projection(table: KeySpec, projection: Projection, folder: Path) -> Mapping[str, Any]:
+    rounded = {name: np.round(np.array(value), 6).tolist() for name, value in projection.state().items()}
+    content = orjson.dumps(rounded)
+    name = f"projection-{hashlib.sha256(content).hexdigest()[:12]}.json"
+    write_atomic(folder / name, content, PUBLIC)
+    return {**table.model_dump(exclude_unset=True), "projection": name}
 
 
 def _called(table: KeySpec) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
@@ -16,16 +16,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from likewise.errors import InvalidValue, SettingsError
-from likewise.evaluation.own import Read, Subject
-from likewise.evaluation.streams import Stream
+from likewise.evaluation.own import Subject
 from likewise.function.spec import SPEC_FILE
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import limit_memory
-from likewise.tuning.candidates import Candidate, Split, extractors, sample_inputs, split
+from likewise.tuning.candidates import Candidate, extractors, sample_inputs
 from likewise.tuning.distill import distilled
+from likewise.tuning.filters import filtered
 from likewise.tuning.layers import early_layers
-from likewise.tuning.play import Played, choose, play
+from likewise.tuning.play import Judge, Played, choose, play
 from likewise.tuning.spec_edit import write_key
+from likewise.tuning.split import Split, shuffled, sorted_by_result, split
 from likewise.tuning.timing import Ratio, measured
 from likewise.workloads.inputs import ORDERS, Inputs
 
@@ -57,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--most", type=float, default=0.25, metavar="SHARE",
         help="the most that a key may cost, of the model's time (default 0.25)")  # fmt: skip
     add("--within", type=float, default=0.01, metavar="HARVEST",
-        help="of keys so near to the best harvest, in the mean over the targets, the one with the least time a request "
-        "(default 0.01)")  # fmt: skip
+        help="of keys so near to the best harvest, half of it at the first target and half at the others, the "
+        "one with the least time a request (default 0.01)")  # fmt: skip
     add("--coins", type=int, default=3, metavar="N", help="times that each stream is played (default 3)")
     add("--train-minutes", type=float, default=3.0, metavar="MINUTES",
         help="to train a network that makes keys, where PyTorch is installed; 0: none (default 3)")  # fmt: skip
@@ -66,15 +67,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write the figures there")
 
 
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What came of all candidates."""
+
+    subject: Subject
+    candidates: Sequence[Candidate]
+    played: Sequence[Played]
+    """Each candidate at each target, in order."""
+    chosen: Played
+    """At the first target."""
+    requests: int
+    """How many were played."""
+    notes: Sequence[str]
+
+    @property
+    def model_s(self) -> float:
+        """What the model takes alone, in seconds."""
+        return self.candidates[0].compute_s
+
+    @property
+    def key(self) -> Candidate:
+        """The one that was chosen."""
+        return next(each for each in self.candidates if each.name == self.chosen.name)
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure, print and write; return 0. Raises LikewiseError."""
+    found = measure(args)
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    for note in found.notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    console.print(_table(found))
+    if args.json is not None:
+        _write_json(args.json, found)
+    if not args.dry_run:
+        _write(found, console)
+    return 0
+
+
+def measure(args: argparse.Namespace) -> Tuned:
+    """Return what comes of every key that fits the inputs. Raises LikewiseError."""
     targets = _targets(args)
     limit_memory(available_bytes() // 2)  # as a server has it: models that share memory are faster in turns
     subject = Subject(args.functions, args.function, min(4, os.cpu_count() or 1))
     if subject.computation is None:
         raise InvalidValue(f"`{args.function}` has no model: devices compute it, so there is nothing to tune by.")
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
     notes: list[str] = []
     with Inputs(args.inputs, args.function, subject.spec.input.kind, args.order) as inputs:
         total = min(len(inputs), args.requests)
@@ -84,46 +123,36 @@ def run(args: argparse.Namespace) -> int:
             raise InvalidValue(f"{args.inputs} has keys in place of inputs; tune on a capture that keeps inputs.")
         notes += [*inputs.notes, *read.notes]
         parts = split(read.devices)
-        candidates = _candidates(subject, inputs, read, parts, args, targets[0], notes)
-    played = _play_all(subject, read, parts, candidates, targets, args.coins)
-    model_s = candidates[0].compute_s
+        if sorted_by_result(read.labels):
+            notes.append("Equal results stand together in this order, so the requests are played in a random order.")
+            parts = shuffled(parts)
+        judge = Judge(subject, read, targets)
+        candidates = _candidates(judge, inputs, parts, args, notes)
+    played = _play_all(judge, parts, candidates, args.coins)
     chosen = choose(played, args.within)
     if len(parts.played) < FEW:
         notes.append(f"Only {len(parts.played)} requests were played; the figures say little below {FEW}.")
-    if chosen.request_s >= model_s:
+    if chosen.request_s >= candidates[0].compute_s:
         notes.append("With no key does a request take less than the model alone: reuse does not pay here.")
-    for note in notes:
-        console.print(note, soft_wrap=True, highlight=False, markup=False)
-    whole = {each.name: each.whole for each in candidates}
-    console.print(_table(played, chosen, targets, model_s, whole))
-    if args.json is not None:
-        _write_json(args.json, played, chosen, model_s, len(parts.played), notes)
-    if not args.dry_run:
-        _write(subject, next(each for each in candidates if each.name == chosen.name), chosen, console)
-    return 0
+    return Tuned(subject, candidates, played, chosen, len(parts.played), notes)
 
 
 def _candidates(
-    subject: Subject,
-    inputs: Inputs,
-    read: Read,
-    parts: Split,
-    args: argparse.Namespace,
-    target: float,
-    notes: list[str],
+    judge: Judge, inputs: Inputs, parts: Split, args: argparse.Namespace, notes: list[str]
 ) -> list[Candidate]:
-    computation = subject.computation
-    assert computation is not None
+    subject, read = judge.subject, judge.read
     sample = sample_inputs(subject, inputs, read)
     single = Subject(args.functions, args.function)  # one thread, as the server has it by default
     alone = single.computation
     assert alone is not None
     (model_s,) = measured([lambda value: alone.model.run(alone.feed(value)[None])], sample)
-    candidates = extractors(subject, inputs, read, parts, sample, model_s)
+    candidates = extractors(subject, inputs, read, parts, sample, model_s, judge)
     with _progress(len(read.labels), "layers") as advance:
         candidates += early_layers(
-            subject, inputs, read, parts, sample, args.most * model_s, target, advance, notes.append
+            subject, inputs, read, parts, sample, args.most * model_s, judge, advance, notes.append
         )
+    with _progress(len(read.labels), "filters") as advance:
+        candidates += filtered(subject, inputs, read, parts, sample, model_s, judge, advance)
     with _progress(round(args.train_minutes * 60), "training") as advance:
         candidates += distilled(
             subject, inputs, read, parts, sample, model_s, args.train_minutes * 60, notes.append, advance
@@ -138,32 +167,13 @@ def _candidates(
     return affordable or [min(candidates, key=lambda each: each.key_s)]
 
 
-def _play_all(
-    subject: Subject,
-    read: Read,
-    parts: Split,
-    candidates: Sequence[Candidate],
-    targets: Sequence[float],
-    coins: int,
-) -> list[Played]:
-    chosen = parts.played.tolist()
-    policy = subject.spec.reuse.policy
+def _play_all(judge: Judge, parts: Split, candidates: Sequence[Candidate], coins: int) -> list[Played]:
+    policy = judge.subject.spec.reuse.policy
     found: list[Played] = []
     with _progress(len(candidates), "streams") as advance:
         for each in candidates:
-            stream = Stream(
-                each.name,
-                0,
-                each.keys,
-                [read.labels[at] for at in chosen],
-                [read.devices[at] for at in chosen],
-                subject.spec.reuse.neighbors,
-                each.projected,
-                [read.digests[at] for at in chosen],
-                [read.signatures[at] for at in chosen],
-                anonymous=read.anonymous,
-            )
-            found += play(each.name, stream, targets, coins, policy, (each.key_s, each.compute_s))
+            stream = judge.stream(each.name, each.keys, parts.played, projected=each.projected, prior=each.prior)
+            found += play(each.name, stream, judge.targets, coins, policy, (each.key_s, each.compute_s))
             advance(1)
     return found
 
@@ -182,13 +192,10 @@ def _targets(args: argparse.Namespace) -> tuple[float, ...]:
     return targets
 
 
-def _table(
-    played: Sequence[Played],
-    chosen: Played,
-    targets: Sequence[float],
-    model_s: float,
-    whole: Mapping[str, Ratio | None],
-) -> Table:
+def _table(found: Tuned) -> Table:
+    chosen, model_s = found.chosen, found.model_s
+    targets = list(dict.fromkeys(each.target for each in found.played))
+    whole = {each.name: each.whole for each in found.candidates}
     table = Table(
         caption="harvest: correct hits ÷ opportunities, ± half of a 95 % confidence interval; times are of one core; "
         f"key + miss: times the model alone, which takes {_ms(model_s)} ms, ± half of a 99 % interval; "
@@ -199,7 +206,7 @@ def _table(
     for title in ("key, ms", "miss, ms", "key + miss", *harvests, "accuracy", "request, ms"):
         table.add_column(title, justify="right", no_wrap=True)
     by_name: dict[str, list[Played]] = {}
-    for each in played:
+    for each in found.played:
         by_name.setdefault(each.name, []).append(each)
     for name, rows in sorted(by_name.items(), key=lambda each: -each[1][0].harvest):
         first = rows[0]
@@ -231,9 +238,10 @@ def _with_error(row: Played) -> str:
     return f"{row.harvest:.3f}" if math.isnan(row.error) else f"{row.harvest:.3f} ± {row.error:.3f}"
 
 
-def _write(subject: Subject, candidate: Candidate, chosen: Played, console: Console) -> None:
+def _write(found: Tuned, console: Console) -> None:
+    subject, chosen = found.subject, found.chosen
     path = subject.folder / SPEC_FILE
-    key = candidate.write(subject.folder / str(subject.version))
+    key = found.key.write(subject.folder / str(subject.version))
     present = subject.spec.keys[0].model_dump(exclude_unset=True)
     if dict(key) == present:
         console.print(f"{path} has this key already; nothing is changed.", soft_wrap=True)
@@ -249,15 +257,13 @@ def _write(subject: Subject, candidate: Candidate, chosen: Played, console: Cons
     )  # fmt: skip
 
 
-def _write_json(
-    path: Path, played: Sequence[Played], chosen: Played, model_s: float, requests: int, notes: Sequence[str]
-) -> None:
+def _write_json(path: Path, found: Tuned) -> None:
     document = {
-        "chosen": chosen.name,
-        "model_s": model_s,
-        "requests": requests,
-        "notes": list(notes),
-        "played": [{**asdict(each), "request_s": each.request_s} for each in played],
+        "chosen": found.chosen.name,
+        "model_s": found.model_s,
+        "requests": found.requests,
+        "notes": list(found.notes),
+        "played": [{**asdict(each), "request_s": each.request_s} for each in found.played],
     }
     try:
         path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))

@@ -26,8 +26,9 @@ from likewise.files import PUBLIC, write_atomic
 from likewise.function.spec import ModelSpec
 from likewise.inference.model import OnnxModel
 from likewise.tuning import key_networks
-from likewise.tuning.candidates import Candidate, Split
+from likewise.tuning.candidates import Candidate
 from likewise.tuning.key_networks import DIMENSION, SIDE
+from likewise.tuning.split import Split
 from likewise.tuning.timing import measured
 from likewise.types import Audio, Input, Tensor
 from likewise.workloads.inputs import Inputs

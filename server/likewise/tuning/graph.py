@@ -2,7 +2,7 @@
 
 A tensor is a cut where everything that is computed of the input passes through it: then its value is all that the
 rest of the graph needs. The end of each block of a residual network is one; a tensor inside a block is not. Only tuning
-works on graphs; a server loads the files that come out. The only file that imports onnx.
+works on graphs; a server loads the files that come out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _ACTIVATIONS = frozenset(
     {"Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Clip", "HardSwish", "Sigmoid", "Tanh", "Mish"}
     | {"BatchNormalization", "LayerNormalization"}
 )
+_POSITIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Sqrt"})
+"""Operators that give no number below 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Pool:
     """Of the tensor, without its batch axis: those that are averaged over."""
     grid: int
     """Parts of each of them, a mean for each part."""
+    root: bool = False
+    """Whether the numbers are the square roots of the means' sizes, with their signs."""
 
 
 class Graph:
@@ -106,7 +110,8 @@ class Graph:
 
         shape: the tensor's, without batch axis. mean, matrix: the key is (pooled - mean) @ matrix; shapes (n,), (n, d).
         """
-        nodes, weights, last = _pooling(cut, pool, shape, mean, matrix)
+        made = self._nodes[self._made_by[cut]].op_type if cut in self._made_by else ""
+        nodes, weights, last = _pooling(cut, pool, shape, (mean, matrix), positive=made in _POSITIVE)
         key = helper.make_tensor_value_info(last, TensorProto.FLOAT, [self._batch, matrix.shape[1]])
         tensor = helper.make_tensor_value_info(cut, TensorProto.FLOAT, [self._batch, *shape])
         return self._part(self._needed([cut], ()), self._model.graph.input, [key, tensor], nodes, weights)
@@ -198,13 +203,26 @@ def pooled(tensor: Tensor, pool: Pool) -> Tensor:
     for axis in pool.axes:
         parts = [part.mean(axis + 1, keepdims=True) for part in np.array_split(tensor, pool.grid, axis + 1)]
         tensor = np.concatenate(parts, axis + 1)
-    return np.ascontiguousarray(tensor.reshape(len(tensor), -1), np.float32)
+    numbers = np.ascontiguousarray(tensor.reshape(len(tensor), -1), np.float32)
+    return rooted(numbers) if pool.root else numbers
+
+
+def rooted(numbers: Tensor) -> Tensor:
+    """Return the roots of numbers, with their signs, so that few large ones do not outweigh the others.
+
+    Source: Perronnin et al., Improving the Fisher Kernel for Large-Scale Image Classification, ECCV 2010.
+    """
+    return np.asarray(np.sign(numbers) * np.sqrt(np.abs(numbers)), np.float32)
 
 
 def _pooling(
-    cut: str, pool: Pool, shape: Sequence[int], mean: Tensor, matrix: Tensor
+    cut: str, pool: Pool, shape: Sequence[int], projection: tuple[Tensor, Tensor], *, positive: bool
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], str]:
-    """Return nodes and weights that make the key of a tensor, and the name that it has then."""
+    """Return nodes and weights that make the key of a tensor, and the name that it has then.
+
+    projection: mean and matrix. positive: whether the tensor has no number below 0.
+    """
+    mean, matrix = projection
     offset = -(mean.astype(np.float64) @ matrix.astype(np.float64))
     weights = {f"{_MADE}matrix": matrix.astype(np.float32), f"{_MADE}offset": offset.astype(np.float32)}
     rank = len(shape)
@@ -221,11 +239,28 @@ def _pooling(
         for axis in pool.axes:
             last = _means_along(nodes, weights, last, axis, pool.grid, shape)
     weights[f"{_MADE}row"] = np.array([-1, len(mean)], np.int64)
+    if pool.root:
+        nodes += _roots(last, positive=positive)
+        last = f"{_MADE}roots"
     nodes += [
         helper.make_node("Reshape", [last, f"{_MADE}row"], [f"{_MADE}numbers"]),
         helper.make_node("Gemm", [f"{_MADE}numbers", f"{_MADE}matrix", f"{_MADE}offset"], [f"{_MADE}key"]),
     ]
     return nodes, [numpy_helper.from_array(value, name) for name, value in weights.items()], f"{_MADE}key"
+
+
+def _roots(means: str, *, positive: bool) -> list[onnx.NodeProto]:
+    """Return nodes that make `roots` of means: of their sizes, with their signs."""
+    root = helper.make_node("Sqrt", [means if positive else f"{_MADE}sizes"], [f"{_MADE}roots"])
+    if positive:
+        return [root]
+    root.output[0] = f"{_MADE}unsigned"
+    return [
+        helper.make_node("Abs", [means], [f"{_MADE}sizes"]),
+        root,
+        helper.make_node("Sign", [means], [f"{_MADE}signs"]),
+        helper.make_node("Mul", [f"{_MADE}unsigned", f"{_MADE}signs"], [f"{_MADE}roots"]),
+    ]
 
 
 def _means_along(

@@ -5,39 +5,31 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from likewise.evaluation.own import BATCH, Read, Subject
 from likewise.files import PUBLIC, write_atomic
 from likewise.inference.graphs import peeker
-from likewise.learning.lda import Projection, fit_lda
-from likewise.tuning.candidates import Candidate, Split
-from likewise.tuning.graph import Cut, Graph, Pool, pooled
+from likewise.learning.lda import Projection
+from likewise.tuning.candidates import Candidate
+from likewise.tuning.fits import DIMENSION, best_fit
+from likewise.tuning.graph import Cut, Graph, Pool, pooled, rooted
 from likewise.tuning.meter import MOST_WHOLE, Cost, Meter
-from likewise.tuning.play import hindsight
+from likewise.tuning.play import Judge
+from likewise.tuning.split import Split
 from likewise.types import Input, Keys, Tensor
 from likewise.workloads.inputs import Inputs
 
-DIMENSION = 48
-"""Most numbers of a key from a layer."""
-MOST_NUMBERS = 1024
+MOST_NUMBERS = 2048
 """Most pooled numbers that a projection is fitted on: the fit takes their cube."""
 GRIDS = (1, 2, 4)
+_LARGEST = float(np.finfo(np.float16).max)
 ROUGH_S = 5.0
 """Seconds for which a place is measured before it is known what its key is made of."""
-_JUDGED = 2000
-"""Requests by which pools and projections of one layer are compared; the comparison takes their square."""
-
-
-Labels = NDArray[np.int64]
-Fit = Callable[[Keys, Any], Projection | None]
-"""From numbers and labels to a projection of the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +50,7 @@ def early_layers(
     parts: Split,
     sample: Sequence[Input],
     most_s: float,
-    target: float,
+    judge: Judge,
     advance: Callable[[int], None],
     note: Callable[[str], None],
 ) -> list[Candidate]:
@@ -78,21 +70,29 @@ def early_layers(
         labels = np.array(read.labels)
         found = []
         for place in places:
-            best = _best(
-                {pool: features[place.cut.tensor, pool] for pool in _pools(place.shape)}, labels, parts, target
-            )
+            best = best_fit(_numbers(features, place), labels, parts, judge)
             if best is None:
                 continue
-            pool, tried, whole = best
+            pool, tried, whole = best.source, best.tried, best.whole
             cost = meter.cost(place.cut, place.shape, pool, (whole.mean, whole.matrix), place.through_pool)
-            if cost is None or cost.too_much:
-                if cost is not None:
-                    note(_too_much(place.cut, cost))
+            if cost is None:
                 continue
-            keys = tried.many(features[place.cut.tensor, pool][parts.played])
+            if not cost.little_enough:
+                note(_too_much(place.cut, cost))
+                continue
+            keys = tried.many(_numbers(features, place)[pool][parts.played])
             write = _writer(graph, place, pool, whole)
             rest_s = max(0.0, cost.parts_s - cost.key_s)
             found.append(Candidate(_called(place.cut), keys, cost.key_s, rest_s, False, write, cost.whole))
+    return found
+
+
+def _numbers(features: Mapping[tuple[str, Pool], Tensor], place: _Place) -> dict[Pool, Keys]:
+    """Return what the tensor of a place comes to, by each pool, as sums and as their roots."""
+    found = {}
+    for pool in _pools(place.shape):
+        plain = features[place.cut.tensor, pool].astype(np.float32)
+        found.update({pool: plain, replace(pool, root=True): rooted(plain)})
     return found
 
 
@@ -104,29 +104,8 @@ def _too_much(cut: Cut, cost: Cost) -> str:
     ratio = cost.whole
     return (
         f"{_called(cut)} is left out: key and rest take {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) times "
-        f"the model alone, and {MOST_WHOLE} is the most."
+        f"the model alone, {'over' if cost.too_much else 'not surely within'} {MOST_WHOLE}."
     )
-
-
-def _best(
-    features: Mapping[Pool, Keys], labels: Labels, parts: Split, target: float
-) -> tuple[Pool, Projection, Projection] | None:
-    """Return the pool that tells results apart best, its projection as fitted on a part of the requests, and on all."""
-    judged = parts.played[:_JUDGED]
-    best: tuple[float, Pool, Fit, Projection] | None = None
-    for pool, numbers in features.items():
-        for fit in FITS:
-            projection = fit(numbers[parts.fitted], labels[parts.fitted])
-            if projection is None:
-                continue
-            share = hindsight(projection.many(numbers[judged]), labels[judged], 1 - target)
-            if best is None or share > best[0] + 1e-9:
-                best = share, pool, fit, projection
-    if best is None:
-        return None
-    _, pool, fit, tried = best
-    whole = fit(features[pool], labels)
-    return None if whole is None else (pool, tried, whole)
 
 
 def _pools(shape: Sequence[int]) -> list[Pool]:
@@ -144,25 +123,6 @@ def _pools(shape: Sequence[int]) -> list[Pool]:
     return found
 
 
-def _principal(numbers: Keys, _: Any) -> Projection | None:
-    """Return the directions of most variance, as they are: nothing is learned from the results."""
-    mean = numbers.mean(axis=0)
-    centered = (numbers - mean).astype(np.float64)
-    spread, axes = np.linalg.eigh(centered.T @ centered)  # ascending
-    kept = min(DIMENSION, int(np.count_nonzero(spread > 1e-9 * max(float(spread[-1]), 1e-12))))
-    if kept < 1:
-        return None
-    return Projection(mean, np.ascontiguousarray(axes[:, -kept:], np.float32))
-
-
-FITS: tuple[Fit, ...] = (
-    partial(fit_lda, dimension=DIMENSION, shrinkage=0.1),
-    partial(fit_lda, dimension=DIMENSION, shrinkage=0.4),
-    _principal,
-)
-"""What is tried to make pooled numbers short."""
-
-
 def _places(meter: Meter, most_s: float, note: Callable[[str], None]) -> list[_Place]:
     """Return the cuts that may pay, each measured in turns with the model itself on the same inputs."""
     cuts = meter.graph.cuts()
@@ -178,7 +138,7 @@ def _places(meter: Meter, most_s: float, note: Callable[[str], None]) -> list[_P
             continue
         pool = pools[0]
         count = int(np.prod([pool.grid if axis in pool.axes else n for axis, n in enumerate(shape)]))
-        zeros = np.zeros(count, np.float32), np.zeros((count, min(DIMENSION, count)), np.float32)
+        zeros = np.zeros(count, np.float32), np.zeros((count, DIMENSION), np.float32)
         cost = meter.cost(cut, shape, pool, zeros, None, ROUGH_S)
         if cost is None:
             continue
@@ -205,20 +165,20 @@ def _shapes(graph: Graph, cuts: Sequence[Cut], tensor: Tensor) -> dict[str, tupl
 
 def _features(
     subject: Subject, inputs: Inputs, read: Read, graph: Graph, places: Sequence[_Place], advance: Callable[[int], None]
-) -> dict[tuple[str, Pool], Keys]:
-    """Return the pooled numbers of each request at each place, by tensor and pool; shape (n, numbers)."""
+) -> dict[tuple[str, Pool], Tensor]:
+    """Return the pooled numbers of each request at each place, by tensor and pool; shape (n, numbers), float16."""
     computation = subject.computation
     assert computation is not None
     names = [place.cut.tensor for place in places]
     run = peeker(graph.with_outputs(names), subject.threads)
-    parts: dict[tuple[str, Pool], list[Keys]] = {(p.cut.tensor, pool): [] for p in places for pool in _pools(p.shape)}
+    parts: dict[tuple[str, Pool], list[Tensor]] = {(p.cut.tensor, pool): [] for p in places for pool in _pools(p.shape)}
     batch: list[Tensor] = []
 
     def flush() -> None:
         for name, output in run(np.stack(batch)).items():
             for tensor, pool in parts:
                 if tensor == name:
-                    parts[tensor, pool].append(pooled(output, pool))
+                    parts[tensor, pool].append(np.clip(pooled(output, pool), -_LARGEST, _LARGEST).astype(np.float16))
         advance(len(batch))
         batch.clear()
 

@@ -36,8 +36,17 @@ class Cost:
 
     @property
     def too_much(self) -> bool:
-        """Whether both take too much, beyond noise."""
+        """Whether both take too much, beyond noise: there is no use in measuring longer."""
         return self.whole.low > MOST_WHOLE
+
+    @property
+    def little_enough(self) -> bool:
+        """Whether both take little enough, beyond noise.
+
+        Where a busy machine left that open when the time was up, half of the interval's upper part has to be within
+        the limit: they take more once in ten times.
+        """
+        return (self.whole.value + self.whole.high) / 2 <= MOST_WHOLE
 
 
 @dataclass(frozen=True, slots=True)

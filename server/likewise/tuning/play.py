@@ -10,8 +10,10 @@ from statistics import mean
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.evaluation.own import Read, Subject
 from likewise.evaluation.replay import Run, replay
 from likewise.evaluation.streams import Stream
+from likewise.ports import Projection
 from likewise.types import Keys
 
 _T = 2.02
@@ -37,6 +39,52 @@ class Played:
     def request_s(self) -> float:
         """Processor time of a request in the mean: its key, and the model where nothing is reused."""
         return self.key_s + (1.0 - self.reused) * self.compute_s
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Plays keys as a stream of the requests that were read."""
+
+    subject: Subject
+    read: Read
+    targets: Sequence[float]
+
+    @property
+    def budgets(self) -> list[float]:
+        """Shares of wrong answers by which keys are ranked in hindsight: that of the first target, and less.
+
+        What is sure early counts: a policy learns where the bar is, and probes cost it tokens meanwhile.
+        """
+        return [(1 - self.targets[0]) / part for part in (1, 3, 10)]
+
+    def stream(
+        self,
+        name: str,
+        keys: Keys,
+        places: NDArray[np.int64],
+        *,
+        projected: bool = False,
+        prior: Projection | None = None,
+    ) -> Stream:
+        """Return the requests at some places with their keys, shape (places, d); see `Stream`."""
+        chosen, read = places.tolist(), self.read
+        return Stream(
+            name,
+            0,
+            keys,
+            [read.labels[at] for at in chosen],
+            [read.devices[at] for at in chosen],
+            self.subject.spec.reuse.neighbors,
+            projected,
+            [read.digests[at] for at in chosen],
+            [read.signatures[at] for at in chosen],
+            anonymous=read.anonymous,
+            prior=prior,
+        )
+
+    def harvest(self, keys: Keys, places: NDArray[np.int64]) -> float:
+        """Return what keys harvest at the first target, played once."""
+        return replay(self.stream("", keys, places), self.subject.spec.reuse.policy, self.targets[0]).harvest
 
 
 def play(
@@ -80,11 +128,12 @@ def interval(runs: Sequence[Run]) -> float:
     return _T * math.sqrt(counts / (counts - 1) * spread) / total
 
 
-def hindsight(keys: Keys, labels: NDArray[np.int64], budget: float) -> float:
+def hindsight(keys: Keys, labels: NDArray[np.int64], budgets: Sequence[float]) -> float:
     """Return the harvest of a stream answered by the nearest key so far, with the best bar known in hindsight.
 
-    keys: shape (n, d), in order. labels: shape (n,). budget: share of requests that may be answered wrongly. The bar is
-    on the margin: how much farther the nearest rival label is. A quick measure to compare keys by; quadratic.
+    keys: shape (n, d), in order. labels: shape (n,). budgets: shares of requests that may be answered wrongly; the
+    harvest is the mean over them. The bar is on the margin: how much farther the nearest rival label is. A quick
+    measure to compare keys by; quadratic.
     """
     count = len(labels)
     squared = np.einsum("ij,ij->i", keys, keys)
@@ -96,21 +145,25 @@ def hindsight(keys: Keys, labels: NDArray[np.int64], budget: float) -> float:
     distances[labels[None, :] == answers[:, None]] = np.inf
     margins = (np.minimum(distances.min(axis=1), 1e6) + 1e-3) / (best + 1e-3)
     right = (answers == labels)[1:][np.argsort(-margins[1:], kind="stable")]
-    allowed = np.flatnonzero(np.cumsum(~right) <= budget * count)
+    wrong = np.cumsum(~right)
     opportunities = count - len(np.unique(labels))
-    return float(np.count_nonzero(right[: allowed[-1] + 1]) / opportunities) if len(allowed) and opportunities else 0.0
+    ends = [int(np.searchsorted(wrong, budget * count, "right")) for budget in budgets]
+    return mean(int(np.count_nonzero(right[:end])) / max(1, opportunities) for end in ends)
 
 
 def choose(played: Sequence[Played], within: float) -> Played:
     """Return the candidate with the least time of a request among those near enough to the best harvest.
 
-    played: the first target of each candidate comes before its others. Harvest is the mean over the targets: where the
-    first is easy all keys are alike at it, and the others say which will hold on inputs that are harder.
+    played: the first target of each candidate comes before its others. The first, which times are taken at, counts as
+    much as all others together: where it is easy all keys are alike at it, and the others say which will hold on
+    inputs that are harder.
     """
     by_name: dict[str, list[Played]] = {}
     for each in played:
         by_name.setdefault(each.name, []).append(each)
-    harvests = {name: mean(each.harvest for each in rows) for name, rows in by_name.items()}
+    harvests = {
+        name: mean([rows[0].harvest, mean(each.harvest for each in rows[1:] or rows)]) for name, rows in by_name.items()
+    }
     best = max(harvests.values())
     near = [rows[0] for name, rows in by_name.items() if harvests[name] >= best - within]
     return min(near, key=lambda each: each.request_s)

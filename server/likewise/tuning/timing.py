@@ -16,9 +16,9 @@ ROUNDS = 5
 """Rounds of `measured`."""
 STRETCH = 8
 """Calls of one in a row that make a round of `compared`; one before them warms the caches, as a server's are."""
-FEWEST, MOST = 12, 200
+FEWEST, MOST = 12, 400
 """Rounds of `compared`."""
-MOST_S = 40.0
+MOST_S = 60.0
 _NARROW = 0.005
 _Z = 2.58
 """Of the normal distribution, two-sided 99 %: the interval is looked at again and again until it decides."""

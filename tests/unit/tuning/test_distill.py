@@ -9,8 +9,9 @@ import networks
 import pytest
 
 from likewise.evaluation.own import Subject
-from likewise.tuning.candidates import Candidate, sample_inputs, split
+from likewise.tuning.candidates import Candidate, sample_inputs
 from likewise.tuning.distill import NAME, distilled
+from likewise.tuning.split import split
 from likewise.workloads.inputs import Inputs
 
 

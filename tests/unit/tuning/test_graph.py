@@ -31,12 +31,24 @@ def test_cuts_are_between_blocks_and_behind_activations(graph: Graph) -> None:
     assert depths == sorted(depths)
 
 
-@pytest.mark.parametrize("pool", [Pool((1, 2), 1), Pool((1, 2), 2), Pool((1, 2), 3), Pool((0,), 4), Pool((2,), 5)])
-def test_the_parts_together_give_what_the_model_gives(graph: Graph, tmp_path: Path, pool: Pool) -> None:
-    """And the key is what the pooled numbers are projected to, also on grids that do not divide the sides."""
+POOLS = [Pool((1, 2), 1), Pool((1, 2), 2, root=True), Pool((1, 2), 3), Pool((0,), 4), Pool((2,), 5, root=True)]
+
+
+@pytest.mark.parametrize("last", ["Relu", "Tanh"])
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_parts_together_give_what_the_model_gives(tmp_path: Path, pool: Pool, last: str) -> None:
+    """And the key is what the pooled numbers are projected to, also on grids that do not divide the sides.
+
+    Roots are taken of numbers below 0, too, where the operator before the cut gives such.
+    """
+    model = networks.residual_model()
+    next(node for node in model.graph.node if node.output[0] == "block").op_type = last
+    onnx.save(model, tmp_path / "model.onnx")
+    graph = Graph(tmp_path / "model.onnx")
     rng = np.random.default_rng(0)
     x = rng.random((3, 1, 16, 16), np.float32)
     tensor = peeker(graph.with_outputs(["block"]))(x)["block"]
+    assert (tensor.min() < 0) == (last == "Tanh")
     numbers = pooled(tensor, pool)
     mean, matrix = numbers.mean(0), rng.normal(size=(numbers.shape[1], 7)).astype(np.float32)
     (tmp_path / "before.onnx").write_bytes(graph.before("block", pool, tensor.shape[1:], mean, matrix))
@@ -70,6 +82,7 @@ def test_pooling_takes_means_over_parts() -> None:
     tensor = np.arange(10, dtype=np.float32).reshape(1, 2, 5)
     assert pooled(tensor, Pool((1,), 2)).tolist() == [[1.0, 3.5, 6.0, 8.5]]
     assert pooled(tensor, Pool((), 1)).shape == (1, 10)
+    assert pooled(-tensor, Pool((1,), 1, root=True)).tolist() == [[-np.sqrt(np.float32(2)), -np.sqrt(np.float32(7))]]
 
 
 def test_what_an_inner_graph_reads_is_still_needed(tmp_path: Path) -> None:
