@@ -191,10 +191,8 @@ def planner(wanted: Resizing) -> Planner:
 def placed(pixels: NDArray[np.uint8], plan: Plan, interpolation: Interpolation) -> NDArray[np.uint8]:
     """Return what the canvas shows of a picture: resized, and cut where it reaches beyond; uint8, (h, w[, 3])."""
     shown = resize(pixels, plan.scaled, interpolation)
-    (wide, high), left, top = plan.canvas, plan.left, plan.top
-    if left < 0 or top < 0:
-        shown = shown[max(0, -top) : max(0, -top) + high, max(0, -left) : max(0, -left) + wide]
-    return shown
+    (wide, high), left, top = plan.canvas, max(0, -plan.left), max(0, -plan.top)
+    return shown[top : top + high, left : left + wide]
 
 
 def resize(

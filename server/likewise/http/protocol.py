@@ -32,6 +32,7 @@ WAITING_BYTES = 65536
 
 _REUSED, _COMPUTED = Outcome.HIT, Outcome.MISS
 _MARK = b"POST " + PREFIX.encode()
+_HOT = (b"/infer", b"/lookup")
 _LENGTH = b"\r\ncontent-length: "
 _HIT = (
     b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n"
@@ -99,7 +100,7 @@ class HotProtocol(HttpConnection):
                     and len(digits) < 10
                     and int(digits) == length
                     and length <= head.max_bytes
-                    and (self.load < HEAVY or self.turns.take(self.load))
+                    and (self.load < HEAVY or self.turns.take(self.load, True))
                 ):
                     try:
                         self._answer(head, data[end:])
@@ -107,6 +108,10 @@ class HotProtocol(HttpConnection):
                         self.refuse(unexpected(error))
                     return
         self.receive(data)
+
+    def is_quick(self, data: bytes, at: int) -> bool:
+        """Say whether it asks to infer or to look up."""
+        return data.startswith(_MARK, at) and data[at : data.find(b" ", at + 5)].partition(b"?")[0].endswith(_HOT)
 
     def begin_request(self, data: bytes, at: int, end: int) -> framing.Body:
         """Take a head: one that is known, one to be remembered, or one for the application."""

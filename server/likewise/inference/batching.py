@@ -118,10 +118,9 @@ class Batcher:
         """Probes that wait for a worker."""
         return len(self._probes)
 
-    @property
-    def takes_probes(self) -> bool:
-        """Whether one more probe would be settled soon: with the next batch."""
-        return len(self._probes) < self._probes_soon
+    def takes_probes(self, account: str) -> bool:
+        """Say whether one more probe of an account would be settled soon: when its turn comes next."""
+        return self._probes.of(account) < self._probes_soon
 
     @property
     def _wait_s(self) -> float:

@@ -20,8 +20,12 @@ class Threads(Executor):
     two runs of a model, which empties the core's caches, that is felt.
     """
 
-    def __init__(self, limit: int, name: str) -> None:
-        """Set up. limit: threads at most, which come as there is work; name: what theirs begin with."""
+    def __init__(self, limit: int, name: str, begin: Callable[[], object] = lambda: None) -> None:
+        """Set up. limit: threads at most, which come as there is work; name: what theirs begin with.
+
+        begin: what each thread does first; it must not raise.
+        """
+        self._begin = begin
         self._limit = limit
         self._name = name
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
@@ -56,6 +60,7 @@ class Threads(Executor):
                 thread.start()
 
     def _work(self) -> None:
+        self._begin()
         get = self._queue.get
         while (item := get()) is not None:
             work, args, future = item
