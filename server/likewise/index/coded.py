@@ -24,18 +24,10 @@ RANGE = 127
 """Largest number of a key in 8 bits."""
 FITTED = 120
 """What the largest number of the keys that the range is fitted to becomes: those to come may be somewhat larger."""
-GRAPH_FROM = 1000
-"""Centroids from which on the nearest are found by a graph of them: of 3,000 in 5 us instead of 20."""
-GRAPH_M = 16
-GRAPH_EF_CONSTRUCTION = 128
-"""More than keys are linked with: a list whose centroid is not found costs a search all keys in it, so one that has
-enough of them would have to look through half as many lists again. It takes .3 s for 3,000 centroids."""
-GRAPH_EF = 8
-NEAREST = 40
-"""Centroids that such a graph is asked for at most; more are found as fast by a scan."""
 SPREAD = 2
 """Lists that a search may touch, as a multiple of those that hold its share of the keys on average."""
 
+_KIND: Any = faiss.ScalarQuantizer.QT_8bit_direct_signed
 _compare: Any = faiss.knn_L2sqr_by_idx  # type: ignore[attr-defined]
 
 
@@ -70,21 +62,14 @@ class CodedLists(Lists):
         self._keys = keep_small(np.empty((capacity, dimension), np.float32))
         self._keys_address = faiss.swig_ptr(self._keys)
         self._near = Answers(dimension, _candidates(USUAL))
-        self._linked: Any = None
         super().__init__(dimension, capacity, lists, training, centroids)
-        if lists >= GRAPH_FROM:
-            kind: Any = faiss.ScalarQuantizer.QT_8bit_direct_signed
-            linked: Any = faiss.IndexHNSWSQ(dimension, kind, GRAPH_M)
-            linked.hnsw.efConstruction, linked.hnsw.efSearch = GRAPH_EF_CONSTRUCTION, GRAPH_EF
-            linked.train(self.centroids)
-            linked.add(np.rint(self.centroids))
-            self._linked = linked
-            self._tune()
+        self._nearest = faiss.IndexScalarQuantizer(dimension, _KIND)
+        self._nearest.add(np.rint(self.centroids))
+        self._tune()
 
     def _empty(self) -> Any:
-        kind: Any = faiss.ScalarQuantizer.QT_8bit_direct_signed
         index: Any = faiss.IndexIVFScalarQuantizer(
-            self._scanned, self._dimension, self.lists, kind, faiss.METRIC_L2, False
+            self._scanned, self._dimension, self.lists, _KIND, faiss.METRIC_L2, False
         )
         index.is_trained = self._scanned.ntotal == self.lists
         return index
@@ -101,9 +86,6 @@ class CodedLists(Lists):
         np.rint(coded, coded)
         np.maximum(coded, self._lowest, out=coded)
         np.minimum(coded, self._highest, out=coded)
-
-    def _centroids_for(self, probes: int) -> Any:
-        return self._scanned if self._linked is None or probes > NEAREST else self._linked
 
     def _budget(self, share: float) -> tuple[int, int]:
         probes = min(self.lists, max(self._least, ceil(SPREAD * share * self.lists)))

@@ -156,11 +156,12 @@ class IvfIndex(TombstonedIndex):
 class CodedIvfIndex(IvfIndex):
     """Lists of keys in 8 bits a number, of which the best are compared exactly: for very many keys.
 
-    Up to EXACT_LIMIT keys there is one list of keys as they are.
+    Up to EXACT_LIMIT keys there is one list of keys as they are. Lists are fewer than elsewhere, so that all centroids
+    can be scanned: a graph of them misses lists where they stand in groups.
     """
 
     kind = "ivf-sq8"
-    lists = 3.0
+    lists = 1.5
     lasts = 2
 
     def _made(self, capacity: int, lists: int, **known: Keys | None) -> Lists:

@@ -48,6 +48,8 @@ class Lists:
         self._scanned: Any = faiss.IndexFlatL2(dimension)
         if training is None:
             self._scanned.add(np.zeros((lists, dimension), np.float32) if centroids is None else centroids)
+        self._nearest: Any = self._scanned
+        """What finds the nearest centroids."""
         index = self._index = self._empty()
         index.cp.min_points_per_centroid = 1  # else it warns on standard error
         index.cp.max_points_per_centroid = 64
@@ -74,10 +76,6 @@ class Lists:
         """Return keys of shape (n, d) as faiss's index gets them, C-contiguous float32."""
         return np.ascontiguousarray(keys, np.float32)
 
-    def _centroids_for(self, probes: int) -> Any:
-        """Return what finds so many centroids fastest."""
-        return self._scanned
-
     def look_at(self, share: float, least: int) -> None:
         """Look at such a share of the keys from now on, as they grow, and at as many as so many lists hold at least."""
         self._share, self._least = max(share, min(1.0, least / self.lists)), least
@@ -87,7 +85,7 @@ class Lists:
         self._tune_at = self.count + self.count // 64 + 1
         index, (probes, keys) = self._index, self._budget(self._share)
         index.nprobe, index.max_codes = probes, keys
-        index.quantizer = self._centroids_for(probes)
+        index.quantizer = self._nearest
         self._parameters = None if self._bitmap is None else self._through(probes, keys)
 
     def _budget(self, share: float) -> tuple[int, int]:

@@ -43,10 +43,13 @@ class Workers:
 
     def __init__(self, executor: Executor, limit: int) -> None:
         self.executor = executor
-        self.run: Callable[..., object] = executor.run if isinstance(executor, Threads) else executor.submit
-        """Has work done on one of the threads, which says by itself when it is."""
         self.free = limit
         self._waiting: deque[Batcher] = deque()
+
+    def run(self, work: Callable[..., None], *args: object) -> None:
+        """Have work done on one of the threads, which says by itself when it is."""
+        executor = self.executor
+        executor.run(work, *args) if isinstance(executor, Threads) else executor.submit(work, *args)
 
     def wait(self, batcher: Batcher) -> None:
         """Remember a batcher that has work and found no free worker."""
