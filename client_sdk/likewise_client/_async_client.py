@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import httpx
 
 from likewise_client._answer import Answer, Entry, Page
-from likewise_client._base import BaseClient
+from likewise_client._base import CLOSING_S, BaseClient
 from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
-from likewise_client._exchange import BAD_GATEWAY, Compute, Race, Send, Sleep, Step, Steps
+from likewise_client._exchange import BAD_GATEWAY, Background, Compute, Race, Send, Sleep, Step, Steps
 from likewise_client._inserts import AsyncInserts
 from likewise_client._methods import Soon
 from likewise_client._operations import Pages
@@ -32,7 +32,14 @@ class AsyncClient(BaseClient[Soon[Answer], AsyncInserts, httpx.AsyncBaseTranspor
     _inserts = AsyncInserts
 
     async def aclose(self) -> None:
-        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        """Give back what the device's own cache holds of the error budget, and close all connections.
+
+        Checks in the background are waited for, for some seconds.
+        """
+        if self._started:
+            _, late = await asyncio.wait(set(self._started), timeout=CLOSING_S)
+            for task in late:
+                task.cancel()
         await self._drive(self._leave())
         for transport in set(self._transports.values()):
             await transport.aclose()
@@ -88,6 +95,10 @@ class AsyncClient(BaseClient[Soon[Answer], AsyncInserts, httpx.AsyncBaseTranspor
             return await self._send(step)
         if isinstance(step, Race):
             return await self._race(step)
+        if isinstance(step, Background):
+            task = asyncio.ensure_future(self._drive(step.steps))
+            self._started.add(task)
+            return task.add_done_callback(self._started.discard)
         if isinstance(step, Compute) and step.blocking:
             return await asyncio.to_thread(step.run)
         return await (asyncio.sleep(step.seconds) if isinstance(step, Sleep) else step.run())

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Transport = TypeVar("Transport")
 
 
+CLOSING_S = 5.0
+"""Seconds for which closing a client waits for what it does in the background."""
+
+
 class Settings(TypedDict, total=False):
     """The settings of a client, each with a default; `Client` says what they mean."""
 
@@ -96,6 +100,8 @@ class BaseClient(Methods[Answered, Inserting], Generic[Answered, Inserting, Tran
             verify=verify,
             max_answer_bytes=_count(settings.get("max_answer_bytes", 2**28), "max_answer_bytes"),
         )
+        self._started: set[Any] = set()
+        """What goes on in the background: threads or tasks."""
         self._transports: dict[str, Transport] = self._sockets.transports(ring.urls, transport, self._kind)
 
     def __repr__(self) -> str:

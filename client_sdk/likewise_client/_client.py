@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import httpx
 
 from likewise_client._answer import Answer, Entry, Page
-from likewise_client._base import BaseClient
+from likewise_client._base import CLOSING_S, BaseClient
 from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
-from likewise_client._exchange import BAD_GATEWAY, Race, Send, Sleep, Step, Steps
+from likewise_client._exchange import BAD_GATEWAY, Background, Race, Send, Sleep, Step, Steps
 from likewise_client._inserts import Inserts
 from likewise_client._operations import Pages
 from likewise_client._reply import Reply
@@ -56,7 +56,13 @@ class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     _inserts = Inserts
 
     def close(self) -> None:
-        """Give back what the device's own cache holds of the error budget, and close all connections."""
+        """Give back what the device's own cache holds of the error budget, and close all connections.
+
+        Checks in the background are waited for, for some seconds.
+        """
+        until = time.monotonic() + CLOSING_S
+        for thread in list(self._started):
+            thread.join(max(0.0, until - time.monotonic()))
         self._drive(self._leave())
         for transport in set(self._transports.values()):
             transport.close()
@@ -108,7 +114,26 @@ class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
             return self._send(step)
         if isinstance(step, Race):
             return self._race(step)
+        if isinstance(step, Background):
+            return self._start(step.steps)
         return time.sleep(step.seconds) if isinstance(step, Sleep) else step.run()
+
+    def _start(self, steps: Steps[None]) -> None:
+        """Go on with steps on a thread of its own."""
+
+        def run() -> None:
+            try:
+                self._drive(steps)
+            finally:
+                self._started.discard(thread)
+
+        thread = threading.Thread(target=run, name="likewise-background", daemon=True)
+        self._started.add(thread)
+        try:
+            thread.start()
+        except BaseException:
+            self._started.discard(thread)
+            raise
 
     def _send(self, step: Send) -> Reply:
         sockets, node = self._sockets, step.node

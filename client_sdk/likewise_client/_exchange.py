@@ -1,7 +1,7 @@
 """The whole exchange without I/O: choose a node, send, judge, fail over, back off, read the answer.
 
-A plain generator that yields what is to be done (`Send`, `Race`, `Sleep`, `Compute`) and is sent what came of it. Both
-clients drive it and add nothing but the doing.
+A plain generator that yields what is to be done (`Send`, `Race`, `Sleep`, `Compute`, `Background`) and is sent what
+came of it. Both clients drive it and add nothing but the doing.
 """
 
 from __future__ import annotations
@@ -81,7 +81,14 @@ class Compute:
     """It is a plain function that takes its time, in an async client, too."""
 
 
-Step = Union[Send, Race, Sleep, Compute]
+@dataclass(frozen=True)
+class Background:
+    """Go on with these steps beside the caller, and answer with None at once."""
+
+    steps: Steps[None]
+
+
+Step = Union[Send, Race, Sleep, Compute, Background]
 Steps = Generator[Step, Any, T]
 """An exchange under way; returns a T."""
 
@@ -132,9 +139,9 @@ class Exchange:
             else:
                 value = yield from self.reach(call, trail, patient=patient, node=node)
         except LikewiseClientError as error:
-            self._count(call, trail, None, error, tally)
+            self.count(call, trail, None, error, tally)
             raise
-        self._count(call, trail, value, None, tally)
+        self.count(call, trail, value, None, tally)
         return cast(T, value)
 
     def reach(self, call: Call[T], trail: Trail, *, patient: bool = True, node: str | None = None) -> Steps[Any]:
@@ -174,9 +181,15 @@ class Exchange:
             yield Sleep(wait_s)
         raise failure or ConnectionFailed("every node is down, and it is too early to try one again")
 
-    def _count(
+    @staticmethod
+    def background(steps: Steps[None]) -> Background:
+        """Return the step that goes on with others beside the caller."""
+        return Background(steps)
+
+    def count(
         self, call: Call[Any], trail: Trail, value: Any, error: LikewiseClientError | None, other: Tally | None = None
     ) -> None:
+        """Count a call that is through. value: what it returned; other: counts it, too."""
         spent_s = self.clock() - trail.start
         for tally in (self.tally,) if other is None else (self.tally, other):
             tally.add(call, trail, value, spent_s, error)
@@ -229,7 +242,7 @@ class Exchange:
                 break
             left = list(again)
             yield Sleep(wait_s)
-        self._count(call, trail, highest, failure)
+        self.count(call, trail, highest, failure)
         if failure:
             raise failure
         return highest

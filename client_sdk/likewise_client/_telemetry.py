@@ -15,11 +15,15 @@ from likewise_client._errors import LikewiseClientError
 log = logging.getLogger("likewise_client")
 
 
+CHECK = "check"
+"""The operation of a request that checks, in the background, what the device answered by itself."""
+
+
 class Event(NamedTuple):
     """One call, with all its attempts, and how it ended."""
 
     operation: str
-    """What was called: "infer", "lookup", "insert", …"""
+    """What was called: "infer", "lookup", "insert", …; "check" for what the client checks in the background."""
     function: str
     """As it was named; empty for a call about no function."""
     node: str
@@ -96,10 +100,11 @@ class Tally:
                 self._outcomes[outcome] += 1
             for answer in answers:
                 self._outcomes[answer.outcome] += 1
-            self._calls += 1
             self._sent += sent
             self._received += received
-            self._latency_s += latency_s
+            if operation != CHECK:  # nobody called it, or waited for it
+                self._calls += 1
+                self._latency_s += latency_s
         if self._on_answer is not None:
             event = Event(
                 operation, call.function, trail.node, outcome, latency_s, trail.attempts, sent, received, error

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ from likewise.http.limits import connection_limits
 from likewise.inference.batching import Workers
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import limit_memory
+from likewise.inference.threads import Threads
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
+from likewise.priority import WORK, give_way
 from likewise.randomness import system_coin
 from likewise.replication import Keeper
 from likewise.settings import Settings
@@ -50,11 +53,11 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     Loads all functions, so that a wrong one shows at start. Raises InvalidFunction, SettingsError.
     """
     clock = time.time
-    readers = ThreadPoolExecutor(reading_threads(), "likewise-read")
+    readers = ThreadPoolExecutor(reading_threads(), "likewise-read", give_way, (WORK,))
     slots, threads = inference_shape(settings)
     model_bytes = settings.model_memory_bytes or available_bytes() // 2
     limit_memory(model_bytes)
-    runners = ThreadPoolExecutor(slots, "likewise-infer")
+    runners = Threads(slots, "likewise-infer", partial(give_way, WORK))
     # a seeded coin can be foreseen: for tests alone
     coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random
     recorder = _recorder(settings, place)

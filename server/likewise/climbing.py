@@ -8,7 +8,7 @@ from typing import Any
 
 from likewise.decision.votes import adds_something
 from likewise.function.function import Function
-from likewise.function.holding import Holding
+from likewise.function.holding import Holding, Place
 from likewise.function.variants import Climbing, Said, Variant, Variants
 from likewise.requests import Answer, Asked, Outcome
 from likewise.steps import Steps
@@ -30,13 +30,16 @@ class Climber(Steps):
     ) -> Answer | Coroutine[Any, Any, Answer]:
         """Return the answer of the first rung that gives one, or what computes it. held: whether it has waited."""
 
-    async def _hold(self, fn: Function, asked: Asked, holding: Holding, outcome: Outcome) -> Answer:
+    async def _hold(self, fn: Function, asked: Asked, holding: Holding, place: Place, outcome: Outcome) -> Answer:
         """Let a request wait for probes, then decide."""
-        with holding as number:
-            while holding.tied_up(asked):
-                await self._wait(fn, asked, holding.next(number))
-        asked.neighbors = None  # entries came and went while this waited
-        found = self._decide(fn, asked, outcome, held=True)
+        try:
+            while not (place.leaves or holding.limit(asked.account)):
+                holding.wait(place)
+                await self._wait(fn, asked, place.called)
+            asked.neighbors = None  # entries came and went while this waited
+            found = self._decide(fn, asked, outcome, held=True)
+        finally:
+            holding.leave(place)
         return found if isinstance(found, Answer) else await found
 
     def _ask_variants(

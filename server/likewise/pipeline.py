@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -88,12 +87,17 @@ class Pipeline(Climber):
     ) -> Answer | Coroutine[Any, Any, Answer]:
         control = asked.control
         verdict = NOTHING
-        holding = fn.holding if fn.holding is not None and fn.holding.tied_up(asked) else None
-        if fn.runner is not None:  # refused before the coin: no tokens wait for a probe that waits itself
-            asked.limit = inf if holding is None and fn.runner.takes_probes else 0.0
+        holding = fn.holding
+        if holding is not None:  # 0: refused before the coin, so that no tokens wait for a probe that waits itself
+            asked.limit = holding.limit(asked.account)
         for rung in fn.ladder:
-            if holding is not None and rung is fn.neighbors and not held and holding.has_room and asked.offered is None:
-                return self._hold(fn, asked, holding, outcome)
+            if (
+                holding is not None
+                and rung is fn.neighbors
+                and not (asked.limit or held or control.no_cache or asked.offered)
+                and (place := holding.take(asked)) is not None
+            ):
+                return self._hold(fn, asked, holding, place, outcome)
             offer = rung.offer(asked)
             if offer is None:
                 continue
@@ -161,7 +165,8 @@ class Pipeline(Climber):
         """Return the answer for a key, or the ticket with which a device may insert what it computes."""
         if control.no_store:
             return self._turn_away(fn)
-        asked = Asked(key_type or fn.key_type, key, session, control, perf_counter(), fn.tickets.allowance(session))
+        limit = fn.tickets.allowance(session)
+        asked = Asked(key_type or fn.key_type, key, session, control, perf_counter(), limit, True)
         verdict = fn.neighbors.offer(asked)
         if control is NO_CONTROL and verdict.source is not _NONE:
             return self._reuse(fn, asked, verdict, _HIT)
@@ -174,7 +179,7 @@ class Pipeline(Climber):
         asked = await fn.reader.read(media_type, body, control, session)
         if control.no_store:
             return self._turn_away(fn)
-        asked.limit = fn.tickets.allowance(session)
+        asked.limit, asked.deferred = fn.tickets.allowance(session), True
         return self._hand_out(fn, asked, fn.neighbors.offer(asked))
 
     def lookup_many(
@@ -191,7 +196,7 @@ class Pipeline(Climber):
         name = key_type or fn.key_type
         answers: list[Answer | Ticket] = []
         for key, neighbors in zip(keys, fn.neighbors.look_up_many(name, keys), strict=True):
-            asked = Asked(name, key, session, control, -1.0, fn.tickets.allowance(session))
+            asked = Asked(name, key, session, control, -1.0, fn.tickets.allowance(session), True)
             asked.neighbors = neighbors
             answers.append(self._hand_out(fn, asked, fn.neighbors.offer(asked)))
         return answers

@@ -72,14 +72,19 @@ class Policy(Protocol):
     """Decides where reuse is safe, and learns from what was computed. Pure: no clock, no lock, no I/O."""
 
     def decide(
-        self, neighbors: Neighbors, session: Session | None = None, ledger: Any = None, limit: float = math.inf
+        self,
+        neighbors: Neighbors,
+        session: Session | None = None,
+        ledger: Any = None,
+        limit: float = math.inf,
+        deferred: bool = False,
     ) -> Verdict:
         """Return the verdict for one request and account for it; call exactly once per request.
 
         session: that of the device that asks, where it is known; a policy that uses it also writes it.
         ledger: that of the account that asks; None: the one that all share. Policies without a promise ignore it.
-        limit: tokens that a probe may reserve, which somebody else settles and may never settle; where that is 0,
-        nothing is reused that would have to be probed. Infinite: it is settled here.
+        limit: tokens that a probe may reserve; where that is 0, nothing is reused that would have to be probed.
+        deferred: somebody else settles it, and may never do so.
         """
 
     def confident(self, neighbors: Neighbors, ledger: Any = None) -> bool:
@@ -151,9 +156,8 @@ class Runner(Protocol):
         same. account: who asks, of those that share what there is. Raises Overloaded, ModelFailed, InvalidValue.
         """
 
-    @property
-    def takes_probes(self) -> bool:
-        """Whether one more probe would be settled soon; if not, nothing is reused that might have to be probed."""
+    def takes_probes(self, account: str) -> bool:
+        """Say whether one more probe of an account would be settled soon; if not, it should begin none."""
 
     @property
     def patience_s(self) -> float:

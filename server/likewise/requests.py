@@ -105,6 +105,8 @@ class Asked:
     """When it came, by perf_counter; it is over when it is answered."""
     limit: float = float("inf")
     """Tokens that a probe of it may reserve at most."""
+    deferred: bool = False
+    """Whether a device settles its probe, and may never do so."""
     media_type: str = field(default="", init=False)
     body: bytes = field(default=b"", init=False)
     value: Input | None = field(default=None, init=False)

@@ -78,6 +78,10 @@ class Shares(Generic[T]):
         """Return what an account has had longest without using it. It must have something."""
         return next(iter(self._of[account]))
 
+    def newest(self, account: str) -> T:
+        """Return what an account took in, or used, last. It must have something."""
+        return next(reversed(self._of[account]))
+
     def give_up(self) -> tuple[str, T]:
         """Take out the oldest thing of the account that has most; return both. There must be one."""
         account = self.greediest()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from likewise_fleet.plan import Plan
-from likewise_fleet.records import Answered, From, bucket
+from likewise_fleet.records import CHECKED, Answered, bucket
 from likewise_fleet.redis_costs import measure_redis
 from likewise_fleet.run import Outcome
 
@@ -61,7 +61,7 @@ def _way(outcome: Outcome, history: Sequence[tuple[int, int]], answers: Sequence
     sources: Counter[str] = Counter()
     for each in answers:
         mine, all_ = history[each.position]
-        name = each.source.value
+        name = _name(each)
         table[f"{mine},{all_}"][name] += 1
         sources[name] += 1
         wrong[name] += each.label != outcome.truth[each.position]
@@ -70,16 +70,20 @@ def _way(outcome: Outcome, history: Sequence[tuple[int, int]], answers: Sequence
         "wrong": {name: wrong[name] / count for name, count in sources.items()},
         "by_source": {},
     }
-    for source in From:
-        there = [each for each in answers if each.source is source]
-        if there:
-            made["by_source"][source.value] = {
-                "rest_s": _quantiles([max(0.0, each.latency_s - each.link_s) for each in there]),
-                "busy_s": float(np.mean([each.busy_s for each in there])),
-                "up_bytes": float(np.mean([each.up_bytes for each in there])),
-                "down_bytes": float(np.mean([each.down_bytes for each in there])),
-            }
+    for name in sources:
+        there = [each for each in answers if _name(each) == name]
+        checks = [each.check for each in there if each.check is not None]
+        made["by_source"][name] = {
+            "rest_s": _quantiles([max(0.0, each.latency_s - each.link_s) for each in there]),
+            "busy_s": float(np.mean([each.busy_s for each in there])),
+            "up_bytes": float(np.mean([each.up_bytes for each in checks or there])),
+            "down_bytes": float(np.mean([each.down_bytes for each in checks or there])),
+        }
     return made
+
+
+def _name(answered: Answered) -> str:
+    return answered.source.value if answered.check is None else CHECKED
 
 
 def _in_order(outcome: Outcome) -> list[int]:

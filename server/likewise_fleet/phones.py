@@ -8,17 +8,17 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 from time import monotonic, perf_counter
 
-from likewise_client import Answer, AsyncClient, DeviceCache, LikewiseClientError, Retry
+from likewise_client import Answer, AsyncClient, DeviceCache, Event, LikewiseClientError, Retry
 from likewise_fleet.networks import Network, Phone
 from likewise_fleet.proxy import PhoneLink
-from likewise_fleet.records import Answered, Costs, From
+from likewise_fleet.records import Answered, Check, Costs, From
 from likewise_fleet.trace import Request, Trace, load_trace
 
 PATIENCE_S = 120.0
@@ -91,33 +91,63 @@ async def _phone(
     job: Job, number: int, trace: Trace, positions: Sequence[int], count: Callable[[], None]
 ) -> list[Answered]:
     """Send one phone's requests, one after another."""
-    answers: list[Answered] = []
+    diary = Diary()
     retry = Retry(deadline_s=PATIENCE_S)
     tier = DeviceCache(max_entries=job.tier_entries) if job.tier_entries else None
     looking_s = [(cost.key_s + cost.lookup_s) if tier else 0.0 for cost in job.costs]
     async with (
         PhoneLink(job.server, job.network, f"{job.seed} {number}") as link,
-        AsyncClient(link.url, device=f"phone-{number}", retry=retry, device_cache=tier) as client,
+        AsyncClient(link.url, device=f"phone-{number}", retry=retry, device_cache=tier, on_answer=diary) as client,
     ):
         await asyncio.sleep(job.begin - monotonic())
         for at in positions:
             request = trace.requests[at]
             await asyncio.sleep(request.think_s / job.speed)
-            up, down = link.up_bytes, link.down_bytes
             link.up_s = link.down_s = 0.0
+            function = trace.functions[request.workload]
+            checks = client.cache_on_device(function).probes if tier else 0
             started = perf_counter()
-            label, source, probe, stored, error = await _ask(client, trace.functions[request.workload], request, job)
+            label, source, probe, stored, error = await _ask(client, function, request, job)
             own_s = looking_s[request.workload]
             latency_s = perf_counter() - started + (job.phone.factor - 1) * own_s  # once is in what was measured
-            answers.append(
+            up_bytes, down_bytes = diary.bytes()
+            if source is From.DEVICE_CACHE and client.cache_on_device(function).probes > checks:
+                diary.checking[function] = len(diary.answers)
+            diary.answers.append(
                 Answered(
-                    at, label, source, probe, latency_s, link.up_bytes - up, link.down_bytes - down,
-                    job.phone.factor * own_s, error,
+                    at, label, source, probe, latency_s, up_bytes, down_bytes, job.phone.factor * own_s, error,
                     monotonic() - job.begin, link.up_s + link.down_s, stored,
                 )
             )  # fmt: skip
             count()
-    return answers
+    return diary.answers
+
+
+class Diary:
+    """What a phone's client tells of its calls: bytes of those that the app waits for, and of checks after them."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.answers: list[Answered] = []
+        self.checking: dict[str, int] = {}
+        """By function: which answer is being checked."""
+        self._up = self._down = 0
+
+    def __call__(self, event: Event) -> None:
+        """Take a call down."""
+        if event.operation == "check" and event.function in self.checking:
+            at = self.checking.pop(event.function)
+            check = Check(event.latency_s, event.bytes_sent, event.bytes_received, event.outcome in ("miss", "probe"))
+            self.answers[at] = replace(self.answers[at], check=check)
+        else:
+            self._up += event.bytes_sent
+            self._down += event.bytes_received
+
+    def bytes(self) -> tuple[int, int]:
+        """Return what went up and down for the app since it was asked last."""
+        up, down = self._up, self._down
+        self._up = self._down = 0
+        return up, down
 
 
 async def _ask(client: AsyncClient, function: str, request: Request, job: Job) -> tuple[str, From, bool, bool, str]:
@@ -143,13 +173,13 @@ def _trace(path: Path) -> Trace:
     return load_trace(path)
 
 
-def _share(done: Synchronized[int], given_up: Event) -> None:
+def _share(done: Synchronized[int], given_up: Signal) -> None:
     global _done
     _done = done
     threading.Thread(target=_end_with_run, args=(given_up,), daemon=True).start()
 
 
-def _end_with_run(given_up: Event) -> None:
+def _end_with_run(given_up: Signal) -> None:
     """End this process once the run is given up or gone, in the middle of whatever its phones do."""
     parent = multiprocessing.parent_process()
     while not given_up.wait(1.0) and parent is not None and parent.is_alive():

@@ -22,6 +22,17 @@ class From(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """What checking an answer took that a device had given: nobody waited for it."""
+
+    seconds: float
+    up_bytes: int
+    down_bytes: int
+    computed: bool
+    """Whether it came to a run of the model; not where it failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """One request of a way."""
 
@@ -43,6 +54,8 @@ class Answered:
     """Of the latency, what the network took."""
     stored: bool = False
     """Whether the edge kept what it computed, and told its peers."""
+    check: Check | None = None
+    """Of an answer of the device that was checked in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,9 @@ class Costs:
         """Return it for JSON."""
         return asdict(self)
 
+
+CHECKED = f"{From.DEVICE_CACHE.value}, checked"
+"""What a simulation calls the source of an answer that its device gave and had checked afterwards."""
 
 BUCKETS = (0, 1, 2, 4, 8, 16, 32)
 """Least count of each bucket of history."""

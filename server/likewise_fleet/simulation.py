@@ -23,7 +23,7 @@ from likewise_fleet.demand import Demand, Look, Town, looks, per_phone
 from likewise_fleet.energy import Meter, Use
 from likewise_fleet.link import Direction, Spells
 from likewise_fleet.networks import Network, Phone
-from likewise_fleet.records import BUCKETS, From, bucket
+from likewise_fleet.records import BUCKETS, CHECKED, From, bucket
 
 _ON_EDGE = (From.EDGE_CACHE.value, From.EDGE_MODEL.value)
 _LEAN = 2.0
@@ -74,7 +74,7 @@ class Simulated:
     def document(self) -> dict[str, Any]:
         """Return the figures as a real run has them."""
         ms, requests = 1000 * np.asarray(self.latencies_s), len(self.latencies_s)
-        computed = self.sources[From.DEVICE_MODEL.value] + self.sources[From.EDGE_MODEL.value]
+        computed = sum(self.sources[each] for each in (From.DEVICE_MODEL.value, From.EDGE_MODEL.value, CHECKED))
         return {
             "requests": requests,
             "accuracy": 1 - self.wrong / requests,
@@ -86,7 +86,7 @@ class Simulated:
             "compute_joules": self.compute_joules,
             "bytes": round(self.up_bytes + self.down_bytes),
             "inferences": computed,
-            "device_hits": self.sources[From.DEVICE_CACHE.value],
+            "device_hits": self.sources[From.DEVICE_CACHE.value] + self.sources[CHECKED],
             "edge_hits": self.sources[From.EDGE_CACHE.value],
             "seconds": self.seconds,
             "requests_per_s": requests / self.seconds,
@@ -137,6 +137,7 @@ class Simulation:
         self._demand = demand
         self._world = world
         self._rng = Random(f"{demand.seed} simulate {way}")
+        self._events: list[tuple[float, int, _SimulatedPhone | _Check]] = []  # by when, then by who
         cores: list[list[float]] = [[0.0] * world.cores for _ in range(world.nodes)]
         self._cores = cores
         self._own: Counter[tuple[int, int, int]] = Counter()
@@ -156,12 +157,16 @@ class Simulation:
             )
             for number, count in enumerate(per_phone(demand))
         ]
-        events: list[tuple[float, int, _SimulatedPhone]] = []
-        for number, phone in enumerate(phones):
-            if phone.next(0.0):
-                heapq.heappush(events, (phone.time_s, number, phone))
+        events = self._events
+        for number, each in enumerate(phones):
+            if each.next(0.0):
+                heapq.heappush(events, (each.time_s, number, each))
         while events:
             now, number, phone = events[0]
+            if isinstance(phone, _Check):
+                heapq.heappop(events)
+                self._check(phone, now)
+                continue
             if phone.arriving:
                 self._serve(phone, now)
             else:
@@ -197,8 +202,13 @@ class Simulation:
     def _serve(self, phone: _SimulatedPhone, now: float) -> None:
         """Let a node answer: a core of it, when one is free."""
         phone.arriving = False
-        node = phone.look.place % self._world.nodes
-        computed = phone.source == From.EDGE_MODEL.value
+        served = self._served(phone.look.place, phone.source, now)
+        self._answered(phone, phone.down.arrival(served, round(phone.down_bytes)))
+
+    def _served(self, place: int, source: str, now: float) -> float:
+        """Return when a node has answered what arrives now."""
+        node = place % self._world.nodes
+        computed = source == From.EDGE_MODEL.value
         cpu_s = self._node["miss_s"] if computed else self._node["hit_s"]
         cores = self._cores[node]
         begin = max(now, cores[0])
@@ -208,8 +218,15 @@ class Simulation:
         result.waits_s += begin - now
         if computed:
             result.inserts[node % self._world.partitions] += self._node["stored_share"]
-        served = begin + max(cpu_s, self._rest_s(phone.source))
-        self._answered(phone, phone.down.arrival(served, round(phone.down_bytes)))
+        return float(begin + max(cpu_s, self._rest_s(source)))
+
+    def _check(self, check: _Check, now: float) -> None:
+        """Let a node compute what a device had checked."""
+        phone = check.phone
+        served = self._served(check.place, From.EDGE_MODEL.value, now)
+        seconds = phone.down.arrival(served, round(check.down_bytes)) - check.sent_s
+        phone.meter.add(Use(0.0, seconds, check.up_bytes, check.down_bytes, 0.0))
+        phone.checked_s = seconds
 
     def _answered(self, phone: _SimulatedPhone, done: float) -> None:
         result, source = self._result, phone.source
@@ -221,7 +238,15 @@ class Simulation:
         result.down_bytes += phone.down_bytes
         result.seconds = max(result.seconds, done)
         busy_s = self._way["by_source"][source]["busy_s"]
-        phone.meter.add(Use(phone.look.think_s, latency_s, phone.up_bytes, phone.down_bytes, busy_s))
+        up, down = phone.up_bytes, phone.down_bytes
+        think_s = max(0.0, phone.look.think_s - phone.checked_s)
+        phone.checked_s = 0.0
+        if source == CHECKED:  # the bytes are those of the check
+            arrives = phone.up.arrival(done, round(up))
+            check = _Check(phone, done, phone.look.place, up, down)
+            heapq.heappush(self._events, (arrives, self._demand.phones + len(result.latencies_s), check))
+            up = down = 0.0
+        phone.meter.add(Use(think_s, latency_s, up, down, busy_s))
         phone.time_s = done
 
     def _rest_s(self, source: str) -> float:
@@ -230,11 +255,22 @@ class Simulation:
         return quantiles[int(self._rng.random() * len(quantiles))]
 
 
+@dataclass(slots=True)
+class _Check:
+    """The check of an answer that a phone gave by itself, on its way to the edge."""
+
+    phone: _SimulatedPhone
+    sent_s: float
+    place: int
+    up_bytes: float
+    down_bytes: float
+
+
 class _SimulatedPhone:
     """One phone: what it asks next, its link, its energy."""
 
-    __slots__ = ("_looks", "arriving", "asked_s", "down", "down_bytes", "look", "meter", "source", "time_s", "up",
-                 "up_bytes")  # fmt: skip
+    __slots__ = ("_looks", "arriving", "asked_s", "checked_s", "down", "down_bytes", "look", "meter", "source",
+                 "time_s", "up", "up_bytes")  # fmt: skip
 
     def __init__(self, asks: Iterator[Look], network: Network, phone: Phone, seed: str) -> None:
         rng = Random(seed)
@@ -245,7 +281,7 @@ class _SimulatedPhone:
         self.meter = Meter(network.radio, phone)
         self.arriving = False
         self.source = ""
-        self.time_s = self.asked_s = self.up_bytes = self.down_bytes = 0.0
+        self.time_s = self.asked_s = self.checked_s = self.up_bytes = self.down_bytes = 0.0
 
     def next(self, now: float) -> bool:
         """Go on to the next look, after its think time; False where there is none."""

@@ -10,72 +10,21 @@ from functools import partial
 
 import numpy as np
 import pytest
+from quarters import make, make_quarters, sound, stats, until_local, warmed
 
 from likewise_client import AsyncClient, Client, ConnectionFailed, DeviceCache, InvalidInput, Retry, Unavailable
 from likewise_client._device import tier as tiers
 
-RNG = np.random.default_rng(0)
-
-
-def sound(place: int) -> np.ndarray:
-    """An input of one of four kinds, never the same twice."""
-    value = np.zeros(16, np.float32)
-    value[4 * place : 4 * place + 4] = 1.0
-    return value + RNG.normal(0, 0.02, 16).astype(np.float32)
-
 
 @pytest.fixture
 def functions(tmp_path, toys):
-    """A function whose model says which quarter of 16 numbers is largest."""
-    from onnx import helper
-    from tests.conftest import _save  # the makers of small models
-
-    weights = np.zeros((16, 4), np.float32)
-    for kind in range(4):
-        weights[4 * kind : 4 * kind + 4, kind] = 1.0
-    root = tmp_path / "functions"
-    nodes = [helper.make_node("MatMul", ["input", "w"], ["logits"])]
-    _save(root / "quarters" / "1" / "model.onnx", nodes, {"w": weights}, [16], 4, "logits")
-    (root / "quarters" / "1" / "labels.txt").write_text("a\nb\nc\nd\n")
-    (root / "quarters" / "function.toml").write_text(
-        '[input]\nkind = "array"\n[model]\n[result]\nkind = "label"\nlabels = "labels.txt"\n'
-        '[[keys]]\nextractor = "vector"\ndimension = 16\nmetric = "l2"\nprojection = "off"\n'
-    )
-    return root
-
-
-def warmed(server):
-    with Client(server.url) as client:
-        for turn in range(150):
-            client.infer("quarters", sound(turn % 4))
-    return server
+    return make_quarters(tmp_path / "functions")
 
 
 @pytest.fixture
 def warm(live, functions):
     """A real server that has answered enough to lend tokens, and sends what was asked for alone."""
     return warmed(live(functions=functions, lease_prefetch=0))
-
-
-def make(server, coin=lambda: 0.99, clock=None, **options):
-    """Return a client whose tier tosses a coin of the test's."""
-    settings = {"clock": clock} if clock else {}
-    client = Client(server.url, device="phone", device_cache=DeviceCache(**options), **settings)
-    client._tier._coin = coin
-    return client
-
-
-def stats(server):
-    return server.http.get("/v1/stats").json()["functions"]["quarters@1"]
-
-
-def until_local(client, place=0, limit=60):
-    """Ask until the device answers by itself."""
-    for _ in range(limit):
-        answer = client.infer("quarters", sound(place))
-        if answer.from_device:
-            return answer
-    raise AssertionError(client.cache_on_device("quarters"))
 
 
 def test_near_inputs_are_answered_without_a_server(warm):
@@ -118,7 +67,7 @@ def test_the_very_same_bytes_are_answered_again(warm):
 
 def test_a_coin_that_falls_is_a_probe_which_the_server_confirms(warm):
     tosses = itertools.chain([0.99] * 3, [0.0], itertools.repeat(0.99))
-    with make(warm, lambda: next(tosses)) as client:
+    with make(warm, lambda: next(tosses), background=False) as client:
         until_local(client)
         answers = [client.infer("quarters", sound(0)) for _ in range(6)]
         probes = [answer for answer in answers if not answer.from_device]
@@ -130,7 +79,7 @@ def test_a_coin_that_falls_is_a_probe_which_the_server_confirms(warm):
 
 def test_a_contradicted_probe_ends_the_lease_and_drops_the_entry(warm):
     tosses = iter([0.99] * 100)
-    with make(warm, lambda: next(tosses)) as client:
+    with make(warm, lambda: next(tosses), background=False) as client:
         until_local(client)
         place = client._tier._place("quarters")
         for row in range(len(place.store)):  # a device that was told too much
@@ -153,7 +102,7 @@ def test_while_a_probe_is_under_way_nothing_near_is_answered(warm):
 
 
 def test_a_probe_that_is_lost_ends_the_lease(warm):
-    with make(warm) as client:
+    with make(warm, background=False) as client:
         until_local(client)
         client._tier._coin = lambda: 0.0
         send = client._send
@@ -267,9 +216,10 @@ def test_without_a_server_a_device_answers_only_where_the_app_wants_it(warm):
         client.close()
 
 
-def test_threads_share_one_lease_and_one_probe_at_a_time(warm):
+@pytest.mark.parametrize("background", [True, False])
+def test_threads_share_one_lease_and_one_probe_at_a_time(warm, background):
     under_way, most = [0], [0]
-    with make(warm, np.random.default_rng(1).random) as client:
+    with make(warm, np.random.default_rng(1).random, background=background) as client:
         until_local(client)
         place, send, lock = client._tier._place("quarters"), client._send, threading.Lock()
 
@@ -316,7 +266,14 @@ async def test_the_asynchronous_client_does_the_same(warm):
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_entries": 0}, {"max_entries": 1.5}, {"max_bytes": 10}, {"offline": "always"}, {"path": 3}],
+    [
+        {"max_entries": 0},
+        {"max_entries": 1.5},
+        {"max_bytes": 10},
+        {"offline": "always"},
+        {"path": 3},
+        {"background": 1},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(options):
     with pytest.raises(InvalidInput, match="DeviceCache"):

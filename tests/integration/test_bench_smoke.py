@@ -16,6 +16,9 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.__main__ import _better  # noqa: E402
 from benchmarks.judgement import Bar, Figure, table, write  # noqa: E402
+from benchmarks.overload import DEADLINE_S, TIMES, flood  # noqa: E402
+
+from likewise.settings import Settings  # noqa: E402
 
 BAR = Bar("row", "a row", "/s", "a baseline", 0.5)
 
@@ -97,3 +100,15 @@ def test_the_table_names_what_could_not_be_measured() -> None:
     text = table([Figure(BAR, note="wrk went missing")], 0.15)
     assert "not measured" in text
     assert "wrk went missing" in text
+
+
+@pytest.mark.parametrize("capacity", [1.0, 145.0, 400.0])
+def test_a_flood_finds_free_connections(capacity: float) -> None:
+    """Where every request waits until its deadline, the next one is still sent when it is due."""
+    assert TIMES * capacity * DEADLINE_S <= flood(capacity)
+
+
+def test_a_flood_comes_from_one_address() -> None:
+    """With no more connections than the server takes from it."""
+    settings = Settings()
+    assert flood(1e6) <= (settings.max_connections_per_address or settings.max_connections * 3 // 4)

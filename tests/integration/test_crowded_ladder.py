@@ -15,7 +15,7 @@ from ladder_bench import ladder_bench, picture
 from likewise.errors import DeadlineExceeded
 from likewise.function import holding
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome
-from likewise.types import Tensor
+from likewise.types import Session, Tensor
 
 
 class Gated:
@@ -44,8 +44,9 @@ def bench(tmp_path: Path) -> Iterator[SimpleNamespace]:
         made.gate.open.set()
 
 
-def ask(bench: SimpleNamespace, seed: int, control: Control = NO_CONTROL) -> asyncio.Future[Answer]:
-    return asyncio.ensure_future(bench.pipeline.answer(bench.fn, "image/png", picture(seed), control))
+def ask(bench: SimpleNamespace, seed: int, control: Control = NO_CONTROL, account: str = "") -> asyncio.Future[Answer]:
+    session = Session(account=account)
+    return asyncio.ensure_future(bench.pipeline.answer(bench.fn, "image/png", picture(seed), control, session))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -90,6 +91,46 @@ async def test_the_last_of_those_who_wait_is_answered_first(bench: SimpleNamespa
     bench.gate.open.set()
     assert {each.outcome for each in await asyncio.gather(*held)} == {Outcome.VARIANT}
     assert order == [5, 4, 3]
+    await asyncio.gather(*first)
+
+
+async def test_hits_go_on_beside_a_probe_where_tokens_are_many(bench: SimpleNamespace) -> None:
+    """While others wait for the model, a probe leaves half of the tokens to them; they are answered by those, at once.
+
+    The first one began before anybody waited, and has all that there were.
+    """
+    ledger = bench.fn.neighbors._budget.ledger()
+    first = await crowd(bench)
+    ledger.tokens = 40.0
+    bench.coin.next = 0.0
+    probe = ask(bench, 3)
+    await until(lambda: bench.fn.runner.queued == 2)
+    assert 15.0 < ledger.tokens < 25.0
+    bench.coin.next = 0.999
+    assert (await ask(bench, 4)).outcome is Outcome.VARIANT
+    assert bench.fn.holding.held == 0
+    bench.gate.open.set()
+    await asyncio.gather(*first, probe)
+
+
+async def test_other_accounts_do_not_wait(bench: SimpleNamespace) -> None:
+    """They have tokens of their own."""
+    first = await crowd(bench)
+    held = ask(bench, 3)
+    await until(lambda: bench.fn.holding.held == 1)
+    assert (await ask(bench, 4, account="other")).outcome is Outcome.VARIANT
+    bench.gate.open.set()
+    await asyncio.gather(*first, held)
+
+
+async def test_what_is_computed_in_any_case_does_not_wait(bench: SimpleNamespace) -> None:
+    """`no-cache` asks for the model itself."""
+    first = await crowd(bench)
+    fresh = ask(bench, 3, Control(no_cache=True))
+    await until(lambda: bench.fn.runner.queued == 2)
+    assert bench.fn.holding.held == 0
+    bench.gate.open.set()
+    assert (await fresh).outcome is Outcome.MISS
     await asyncio.gather(*first)
 
 

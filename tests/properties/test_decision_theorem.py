@@ -106,9 +106,12 @@ class Crowd:
     def ask(self, account: str, truth: int) -> Verdict:
         """Ask for an account, whose right answer would be `truth`; what is computed stays in flight."""
         self.requests[account] += 1
-        verdict = self.policy.decide(
-            NEAR, None, self.budget.ledger(account), limit=math.inf if account == "honest" else 100.0
-        )
+        ledger = self.budget.ledger(account)
+        if account != "honest":
+            verdict = self.policy.decide(NEAR, None, ledger, limit=100.0, deferred=True)
+        else:  # a crowd comes and goes
+            crowded = self.requests[account] // 10 % 2
+            verdict = self.policy.decide(NEAR, None, ledger, limit=ledger.limit_of_one if crowded else math.inf)
         if verdict.reuse:
             self.hits[account] += 1
             self.false_hits[account] += truth != verdict.label
@@ -190,7 +193,7 @@ def test_reuse_comes_back_when_abuse_ends(account: str, target: float) -> None:
     policy = Calibrated(target, random.Random(5).random, budget)
     for at in range(3000):
         ledger = budget.ledger(account)
-        verdict = policy.decide(NEAR, None, ledger, limit=100.0 if at % 2 else math.inf)
+        verdict = policy.decide(NEAR, None, ledger, limit=100.0, deferred=bool(at % 2))
         if verdict.reuse:
             continue
         if at < 500:

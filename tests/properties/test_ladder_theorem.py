@@ -58,22 +58,23 @@ def play(adversary: Adversary, seed: int, *, delay: int = 0, restart_every: int 
     """
     coin, own = random.Random(seed), random.Random(seed + 1)
 
-    def built() -> tuple[Calibrated, Ladder]:
-        policy = Calibrated(1.0 - EPSILON, coin.random, Budget(1.0 - EPSILON))
+    def built() -> tuple[Budget, Calibrated, Ladder]:
+        budget = Budget(1.0 - EPSILON)
+        policy = Calibrated(1.0 - EPSILON, coin.random, budget)
 
         def here(_: int) -> bool:
             return not pressure or own.random() < 0.8
 
-        return policy, Ladder(1.0 - EPSILON, coin.random, policy, STEPS, present=here)
+        return budget, policy, Ladder(1.0 - EPSILON, coin.random, policy, STEPS, present=here)
 
-    policy, ladder = built()
+    budget, policy, ladder = built()
     detected: list[bool] = []
     flying: deque[tuple[int, Verdict]] = deque()
     session, falses = Session(), 0
     for at in range(REQUESTS):
         if restart_every and at % restart_every == restart_every - 1:
             states = json.loads(json.dumps([policy.state(), ladder.state()]))
-            policy, ladder = built()
+            budget, policy, ladder = built()
             policy.restore(states[0])
             ladder.restore(states[1])
             flying.clear()
@@ -88,7 +89,9 @@ def play(adversary: Adversary, seed: int, *, delay: int = 0, restart_every: int 
             policy.press(own.choice((0.02, 0.3, 1.0, 2.0)))
         near, *variants = (FALSE if wrong else TRUE for wrong in adversary(at, detected, own))
         neighbors = Neighbors([0.01] * 3 + [1.0], [near] * 3 + [3], [0, 1, 2, 3]) if at % 3 else NO_NEIGHBORS
-        limit = 0.0 if overload and at // 20 % 3 == 2 else math.inf
+        limit = math.inf
+        if overload and at // 20 % 3:
+            limit = 0.0 if at // 20 % 3 == 1 else budget.ledger().limit_of_one
         verdict = policy.decide(neighbors, session, None, limit)
         if not verdict.reuse and not verdict.probe:
             climb = ladder.enter(verdict)
@@ -102,7 +105,7 @@ def play(adversary: Adversary, seed: int, *, delay: int = 0, restart_every: int 
         if verdict.reuse:
             falses += verdict.label != TRUE
             detected.append(False)
-            assert limit == math.inf
+            assert limit > 0.0
         else:
             flying.append((at + delay, verdict))
         assert policy.most_tokens >= 0.0

@@ -21,6 +21,7 @@ from likewise.decision.opinions import Opinion
 from likewise.errors import LikewiseError, ModelFailed, Overloaded
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
+from likewise.function.holding import Holding
 from likewise.function.variants import Said, Variants
 from likewise.http.leased import Lessee, Wish
 from likewise.inference.batching import Workers
@@ -71,7 +72,6 @@ class World:
 class WorldRunner:
     """Computes what the world says, unless the script has it fail or hang."""
 
-    takes_probes = True
     patience_s = 0.002
     mean_cost_s = 0.01
     queued = 1  # requests are held while the tokens are tied up
@@ -94,6 +94,9 @@ class WorldRunner:
             self.hanging.append(asyncio.get_running_loop().create_future())
             await self.hanging[-1]
         return self._world.result(float(value.values[0])), 0.01
+
+    def takes_probes(self, account: str) -> bool:
+        return True
 
     def overloaded(self, why: str) -> Overloaded:
         return Overloaded(why)
@@ -161,6 +164,8 @@ class Stage:
             Defaults(accuracy_target=TARGET), Workers(self.pool, 1), self.pool, time.time, self.coin.random
         ).build(self.folder)
         self.runner = fn.runner = WorldRunner(self.world)  # type: ignore[assignment]
+        policy: Any = fn.policies["v"]
+        fn.holding = Holding(fn.runner, policy._budget)
         self.pipeline = Pipeline(MemoryJournal(), time.time, 1 << 20)
         if self._with_variants:
             step = Step("small", 0.1, 0.9)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import networks
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from likewise.compression.examples import Examples, Task
 from likewise.compression.heads import run
 from likewise.compression.network import Floats, Network
 
@@ -59,3 +62,15 @@ def check_same(one: Network, other: Network, inputs: Floats, tolerance: float = 
     """Fail unless both say the same within float error."""
     expected = run(one, inputs)
     np.testing.assert_allclose(run(other, inputs), expected, atol=tolerance * np.abs(expected).max())
+
+
+def task_of(network: Network, folder: Path, inputs: Floats) -> Task:
+    """Return the task of a network for inputs without labels, all in all three parts."""
+    path = folder / "model.onnx"
+    path.write_bytes(network.to_bytes())
+    examples = Examples(inputs, (run(network, inputs),), np.full(len(inputs), -1))
+
+    def same(one, other):
+        return one[0].argmax(1) == other[0].argmax(1)
+
+    return Task(path, examples, examples, examples, same, labelled=True)

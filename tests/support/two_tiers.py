@@ -33,6 +33,22 @@ class Device:
     """Would-be hits that it answered by itself, under all its leases."""
     false: int = 0
     """False hits that its user got, from both tiers."""
+    background: bool = True
+    """Whether it answers first and checks afterwards, where it may."""
+    checks: list[Probe] = field(default_factory=list)
+    """On their way; one at most."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A would-be hit that goes to the server, as its headers say it."""
+
+    lease: str
+    number: int
+    sent_at: float
+    answered: int
+    wrong: bool
+    fate: str
 
 
 class TwoTiers:
@@ -46,7 +62,7 @@ class TwoTiers:
         self.served = 0
         """Answers of the server to this account, which earn."""
         self.caught: list[bool] = []
-        self.devices = [Device(f"honest {at}") for at in range(devices)]
+        self.devices = [Device(f"honest {at}", background=at % 3 != 1) for at in range(devices)]
         self.liars: list[str] = []
         self.journal: str = ""
         self._ids = itertools.count()
@@ -92,50 +108,63 @@ class TwoTiers:
         seen by the server, or `unheard`, where the answer never comes back.
         """
         device = self.devices[at % len(self.devices)]
-        lease, probe = device.lease, False
-        if near and lease.live(self.now) and not lease.probing and lease.pi < 1.0:
-            if self.reckless or self.coins.random() >= lease.pi:
-                lease.answered += 1
-                device.answered += 1
-                device.false += wrong
-                return
-            probe = lease.probing = True
-        self._send(device, wrong, probe, fate)
+        if self.coins.random() < 0.5:
+            self._settle(device)
+        lease, toss = device.lease, "ask"
+        if near and lease.live(self.now):
+            toss = lease.toss((lambda: 1.0) if self.reckless else self.coins.random, background=device.background)
+        if toss == "answer":
+            device.answered += 1
+        if toss in ("answer", "check"):
+            device.false += wrong
+        if toss != "answer":
+            device.sent += 1
+        probe = Probe(lease.id, device.sent, self.now, lease.answered, wrong, fate)
+        if toss == "check":
+            device.checks.append(probe)
+        elif toss == "probe":
+            self._probe(device, probe)
+        elif toss == "ask" and fate != "lost":
+            idle = not lease.probing
+            terms, false = self._serve(device, probe, probing=False, lost=lease.lost, idle=idle)
+            if fate != "unheard":
+                device.false += false
+                lease.take(terms, self.now, device.sent)
 
-    def _send(self, device: Device, wrong: bool, probe: bool, fate: str) -> None:
-        device.sent += 1
-        number, lease = device.sent, device.lease
-        if fate == "lost":
-            if probe:
+    def _settle(self, device: Device) -> None:
+        """Let the check that is on its way reach the server."""
+        while device.checks:
+            self._probe(device, device.checks.pop())
+
+    def _probe(self, device: Device, probe: Probe) -> None:
+        lease = device.lease
+        terms = None
+        if probe.fate != "lost":
+            terms, _ = self._serve(device, probe, probing=True, lost=False, idle=False)
+        if terms is None or probe.fate == "unheard":
+            if lease.id == probe.lease:
                 lease.end(lost=True)
             return
-        told = self._serve(device, lease.id, lease.answered, wrong, probe, lost=lease.lost, idle=not lease.probing)
-        if fate == "unheard":
-            if probe:
+        if lease.id == probe.lease:
+            if terms.verdict == "contradicted":
+                lease.end()
+            elif terms.verdict == "confirmed":
+                lease.probing = False
+            else:
                 lease.end(lost=True)
-            return
-        terms, false = told
-        device.false += false
-        if probe and terms.verdict == "contradicted":
-            lease.end()
-        elif probe and terms.verdict == "confirmed":
-            lease.probing = False
-        elif probe:
-            lease.end(lost=True)
-        lease.take(terms, self.now, number)
+        lease.take(terms, probe.sent_at, probe.number)
 
-    def _serve(
-        self, device: Device, id: str, answered: int, wrong: bool, probe: bool, *, lost: bool, idle: bool
-    ) -> tuple[Terms, bool]:
+    def _serve(self, device: Device, asked: Probe, *, probing: bool, lost: bool, idle: bool) -> tuple[Terms, bool]:
         """Answer a request as the server does; return what it says of the lease, and whether its answer is false."""
+        id, wrong = asked.lease, asked.wrong
         last = self.leases.find(id, "") if id else None
         if last is not None:
-            self.leases.report(last, answered)
+            self.leases.report(last, asked.answered)
             if lost:
                 self._spend(last)
         lease = self._open(device.name, last, idle)
         verdict, false = "", False
-        if probe and lease is not None and lease.id == id:
+        if probing and lease is not None and lease.id == id:
             claim = self.leases.claim(lease, RIGHT)
             assert claim is not None
             if self.coins.random() < 0.1:  # the server's policy would have probed it as well
@@ -145,7 +174,7 @@ class TwoTiers:
             verdict = claim.verdict
             self.served += 1  # its answer earned, for this device's leases or for all
             self.caught.append(wrong)
-        elif not probe:
+        elif not probing:
             false = self.reuse(wrong)
         if lease is None or not lease.live:
             return Terms(verdict=verdict, origin="0"), false
@@ -192,6 +221,8 @@ class TwoTiers:
     def close(self, at: int) -> None:
         """Let an honest device give its lease back."""
         device = self.devices[at % len(self.devices)]
+        if self.coins.random() < 0.5:  # the others go while it is on its way
+            self._settle(device)
         granted = self.leases.find(device.lease.id, "") if device.lease.id else None
         if granted is not None and not (device.lease.probing or device.lease.lost):
             self.leases.report(granted, device.lease.answered)

@@ -23,6 +23,9 @@ class DeviceCache:
     """Bytes of keys and results of each function, at least 1,024."""
     path: str | os.PathLike[str] | None = None
     """Folder in which it is kept across restarts of the app; None: in memory alone."""
+    background: bool = True
+    """Whether `infer` may answer a would-be hit at once that is to be checked, and have it checked in the background: a
+    few more are checked then, and the app waits for none of them."""
     offline: Literal["never", "serve"] = "never"
     """Whether to answer by near entries when no server can be asked and the lease is over: "serve" is outside of what
     the accuracy target promises."""
@@ -32,6 +35,8 @@ class DeviceCache:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InvalidInput(f"DeviceCache: {name} is a whole number, at least {least}, not {value!r}")
+        if not isinstance(self.background, bool):
+            raise InvalidInput(f"DeviceCache: background is True or False, not {self.background!r}")
         if self.offline not in ("never", "serve"):
             raise InvalidInput(f"DeviceCache: offline is 'never' or 'serve', not {self.offline!r}")
         if self.path is not None and not isinstance(self.path, (str, os.PathLike)):
@@ -51,7 +56,7 @@ class DeviceCacheInfo:
     repeated: int
     """Answers by the very bytes of an input."""
     probes: int
-    """Would-be hits that were sent to the server, to check."""
+    """Would-be hits that were sent to the server, to check; those checked in the background are hits, too."""
     asked: int
     """Requests for which the tier was asked; the others of them went to the server."""
     probability: float

@@ -6,9 +6,9 @@ import base64
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ from likewise_client._device.pack import Packed, read_pack
 
 MOST_PREFETCHED_BYTES = 1 << 18
 """Of the entries that come with one answer, when they are unpacked."""
+
+CHECKED_LATER = 0.25
+"""Highest probability of a probe at which a would-be hit may be answered first and checked afterwards."""
+
+Toss = Literal["answer", "check", "probe", "ask"]
+"""What becomes of a would-be hit: it answers; it answers and is checked in the background; it is sent as a probe, which
+answers; it is sent as any other request."""
 
 _VERSION = re.compile(r"([0-9a-f]{8})\.([0-9]{1,15})")
 _ENTRY = re.compile(r"[0-9a-f]{16}")
@@ -144,7 +151,7 @@ class Lease:
     expires_at: float = -math.inf
     """By the device's own clock."""
     answered: int = 0
-    """Would-be hits answered under it."""
+    """Would-be hits answered under it, but for those that are checked: the answer to the check counts for them."""
     repeats: int = 0
     probing: bool = False
     """A probe is under way, or being checked: no near hits meanwhile."""
@@ -160,6 +167,23 @@ class Lease:
     def live(self, now: float) -> bool:
         """Whether it stands."""
         return bool(self.id) and not self.over and now < self.expires_at
+
+    def toss(self, coin: Callable[[], float], *, background: bool) -> Toss:
+        """Toss the coin of a would-be hit under a lease that stands, and take note of what comes of it.
+
+        The lease holds c = (1 - pi) / pi tokens. A probe answers in the hit's place, so that 1 - pi of wrong hits are
+        served and pi are charged c. A check in the background comes after the answer: all wrong hits are served, and
+        pi / (1 - pi) = 1 / c are charged c. Either way what is served and what is charged have the same expectation
+        (docs/accuracy.md). background: whether hits may be checked after they were answered.
+        """
+        if self.probing or self.pi >= 1.0:
+            return "ask"
+        later = background and self.pi <= CHECKED_LATER
+        if coin() >= (self.pi / (1.0 - self.pi) if later else self.pi):
+            self.answered += 1
+            return "answer"
+        self.probing, self.settled_after = True, 1 << 62
+        return "check" if later else "probe"
 
     def end(self, *, lost: bool = False) -> None:
         """Answer nothing by it any more."""

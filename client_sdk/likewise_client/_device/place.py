@@ -44,7 +44,7 @@ class Query:
     lease: str = ""
     """The lease that the request was sent under."""
     probe: str = ""
-    """The entry that would have answered it."""
+    """The entry that would have answered it, or did."""
     watch: bool = False
     """It asks for no lease, since another one does."""
     wants: bool = False
@@ -57,6 +57,8 @@ class Place:
 
     function: str
     store: Store
+    background: bool = True
+    """Whether near hits may be checked after they were answered."""
     lease: Lease = field(default_factory=Lease)
     origin: str = ""
     number: int = -1
@@ -81,7 +83,10 @@ class Place:
         return f"{self.origin}.{self.number}" if self.number >= 0 else ""
 
     def find(self, local: Local, query: Query, now: float, coin: Callable[[], float]) -> tuple[Kept, str] | None:
-        """Return what answers a request, and why; None: ask the server, as a probe where the query says so now."""
+        """Return what answers a request, and why; None: ask the server.
+
+        Where the query names a probe afterwards, the server is to be asked in any case, after the answer or for it.
+        """
         self.asked += 1
         if query.key is not None and self.described:
             self.keys.append(query.key)
@@ -93,17 +98,17 @@ class Place:
             lease.repeats += 1
             self.repeated += 1
             return kept, "exact"
-        if query.key is None or lease.probing or lease.pi >= 1.0:
+        if query.key is None:
             return None
         kept = self.store.nearest(query.key, now)
         if kept is None or not _fresh(kept, local, now):
             return None
-        if coin() < lease.pi:
-            lease.probing, lease.settled_after = True, 1 << 62
+        toss = lease.toss(coin, background=self.background and not local.lookup)
+        if toss in ("check", "probe"):
             query.probe = kept.entry or ""
             self.probes += 1
+        if toss in ("ask", "probe"):
             return None
-        lease.answered += 1
         self.hits += 1
         return kept, "near"
 

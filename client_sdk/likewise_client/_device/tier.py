@@ -24,11 +24,11 @@ from likewise_client._device.lease import Terms, read_terms, terms_of
 from likewise_client._device.place import Key, Place, Query
 from likewise_client._device.store import Kept, Store
 from likewise_client._errors import InvalidInput, LikewiseClientError, MalformedAnswer, Unavailable
+from likewise_client._telemetry import CHECK, Trail
 from likewise_client._wire import decode_result, encode_key, text_of
 
 if TYPE_CHECKING:
     from likewise_client._exchange import Steps
-    from likewise_client._telemetry import Trail
 
 log = logging.getLogger("likewise_client")
 
@@ -50,6 +50,12 @@ class Exchange(Protocol):
 
     def carry(self, call: Call[Any], trail: Trail, *, patient: bool = True, node: str | None = None) -> Steps[Any]:
         """Do what `run` does, past the tier and uncounted."""
+
+    def background(self, steps: Steps[None]) -> Any:
+        """Return the step that goes on with others beside the caller."""
+
+    def count(self, call: Call[Any], trail: Trail, value: Any, error: LikewiseClientError | None) -> None:
+        """Count a call that is through."""
 
 
 class Tier:
@@ -91,25 +97,70 @@ class Tier:
         query = Query(_digest(local), _key(place, local))
         found = self._find(place, local, query)
         if found is not None:
+            if query.probe:
+                yield from self._check_later(exchange, place, call, query, node)
             return found
         asking, spare = self._asking(place, call, query), self._spare(place, query)
-        answer: Answer
         try:
-            answer, terms = yield from exchange.carry(asking, trail, patient=patient and spare is None, node=node)
-            with self._lock:
-                place.take(query, answer, terms, self._clock())
-        except BaseException as error:  # also when the caller is cancelled
-            with self._lock:
-                place.lose(query)
-            if spare is None or not isinstance(error, Unavailable):
+            return (yield from self._ask(exchange, place, asking, query, trail, patient and spare is None, node))
+        except Unavailable:
+            if spare is None:
                 raise
             return self._answered(spare, "offline")
+
+    def _ask(
+        self,
+        exchange: Exchange,
+        place: Place,
+        asking: Call[tuple[Answer, Terms | None]],
+        query: Query,
+        trail: Trail,
+        patient: bool,
+        node: str | None,
+    ) -> Steps[Answer]:
+        """Ask a server, and learn from what comes back."""
+        answer: Answer
+        try:
+            answer, terms = yield from exchange.carry(asking, trail, patient=patient, node=node)
+            with self._lock:
+                place.take(query, answer, terms, self._clock())
+        except BaseException:  # also when the caller is cancelled
+            with self._lock:
+                place.lose(query)
+            raise
         finally:
             with self._lock:
                 place.wanting = place.wanting and not query.wants
         if place.unsaved >= SAVE_EVERY:
             self._save(place)
         return answer
+
+    def _check_later(
+        self, exchange: Exchange, place: Place, call: Call[Answer], query: Query, node: str | None
+    ) -> Steps[None]:
+        """Have an answer that was given checked, while the caller goes on."""
+        asking = replace(self._asking(place, call, query), deadline_s=None)  # what is due is there
+        try:
+            yield exchange.background(self._check(exchange, place, asking, query, node))
+        except Exception as error:  # such as that there are no more threads
+            with self._lock:
+                place.lose(query)
+            log.warning("an answer of %s could not be checked, its lease is over: %r", place.function, error)
+
+    def _check(
+        self,
+        exchange: Exchange,
+        place: Place,
+        asking: Call[tuple[Answer, Terms | None]],
+        query: Query,
+        node: str | None,
+    ) -> Steps[None]:
+        trail, answer, failure = Trail(self._clock(), None), None, None
+        try:
+            answer = yield from self._ask(exchange, place, asking, query, trail, True, node)
+        except LikewiseClientError as error:
+            failure = error
+        exchange.count(replace(asking, operation=CHECK), trail, answer, failure)
 
     def warm_up(self, exchange: Exchange, function: str, entries: int | None, where: str) -> Steps[int]:
         """Take in what the server thinks worth having; return how many entries came."""
@@ -244,7 +295,7 @@ class Tier:
         with self._lock:
             place = self._places.get(function)
             if place is None:
-                place = Place(function, Store(self._cache.max_entries, self._cache.max_bytes))
+                place = Place(function, Store(self._cache.max_entries, self._cache.max_bytes), self._cache.background)
                 self._places[function] = place
                 if self._folder is not None:
                     header, packed = disk.load(self._folder, function, self._cache.max_bytes)

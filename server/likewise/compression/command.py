@@ -72,7 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="capacities in one file, by shares of the channels, such as 0.25,0.5,0.75,1; needs PyTorch")  # fmt: skip
     add("--write", metavar="NAMES",
         help="write these of the table into function.toml as [[variants]]; `chosen`: what --for chose")  # fmt: skip
-    add("--alone", action="store_true", help="with --nested: also train each capacity by itself, to compare")
+    add(
+        "--alone",
+        action="store_true",
+        help="with --nested: also train each capacity by itself, for as many steps, at the best of three rates",
+    )
     add("--train-minutes", type=float, default=1.0, metavar="MINUTES",
         help="of processor time to train each that gains by it, with PyTorch; 0: none (default 1)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where the files go (default: compressed/NAME)")

@@ -85,9 +85,13 @@ class Module(nn.Module):  # type: ignore[misc]
         """Return all tensors for a batch, by name."""
         known = {self.network.input: value}
         for node in self.network.model.graph.node:
-            given = [known[name] if name in known else self.weight(name) if name else None for name in node.input]
-            known[node.output[0]] = STEPS[node.op_type](self, node, given)
+            known[node.output[0]] = self.computed(node, known)
         return known
+
+    def computed(self, node: onnx.NodeProto, known: Mapping[str, Any]) -> Any:
+        """Return what a node makes of the tensors that are known."""
+        given = [known[name] if name in known else self.weight(name) if name else None for name in node.input]
+        return STEPS[node.op_type](self, node, given)
 
     def result(self) -> Network:
         """Return the network with the weights as they are now."""

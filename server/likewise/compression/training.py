@@ -9,7 +9,7 @@ of the Hessian for a model that is right about its own shares (LeCun, Denker, So
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator, Sequence
 from time import thread_time
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 
 from likewise.compression.examples import Task, outputs_of, scores
+from likewise.compression.heads import run
 from likewise.compression.modules import Module
 from likewise.compression.network import Floats, Network
 from likewise.inference.model import OnnxModel
@@ -33,15 +34,13 @@ MOST_VIEWED = 8000
 FISHER_INPUTS, MOST_CLASSES = 96, 6
 """Inputs, and the likeliest classes of each, that second derivatives are a mean over."""
 
-Advance = Callable[[float], None]
-
 
 class Trainer:
     """Trains networks for one task."""
 
-    def __init__(self, task: Task, seconds: float, seed: int = 0, advance: Advance = lambda _: None) -> None:
-        """Set up. seconds: of processor time for each network. advance: with seconds gone by."""
-        self.task, self.seconds, self._seed, self._advance = task, seconds, seed, advance
+    def __init__(self, task: Task, seconds: float, seed: int = 0) -> None:
+        """Set up. seconds: of processor time for each network."""
+        self.task, self.seconds, self._seed = task, seconds, seed
         self._shown: tuple[Any, Any] | None = None
         self._derivatives: dict[int, tuple[Network, dict[str, Floats]]] = {}
 
@@ -52,42 +51,54 @@ class Trainer:
         fresh: bool = False,
         frozen: Collection[str] = (),
         share: float = 1.0,
+        rate: float = 0.0,
+        steps: int = 0,
     ) -> Network:
         """Return the network trained. fresh: it has random weights. frozen: weights that stay as they are.
 
-        share: of the time that it may take.
+        share: of the time that it may take. rate: the highest; 0: what is usual. steps: in place of the time.
         """
+        inputs, wanted = self.shown()
+        module = Module(network, frozen).train()
+        highest = rate or (FRESH_RATE if fresh else RATE)
+        for drawn in self.descend(list(module.parameters()), highest, share * self.seconds, steps):
+            self.learn(module, inputs[drawn], wanted[drawn])
+        module.eval()
+        found: Network = module.result()
+        return found
+
+    def descend(self, parameters: Sequence[Any], highest: float, seconds: float, steps: int = 0) -> Iterator[Any]:
+        """Yield the places of the inputs of each step, which is taken by the gradients that are there afterwards.
+
+        highest: the rate, which rises quickly and falls along a cosine. seconds: of processor time; steps: in place of
+        those.
+        """
+        count = len(self.shown()[0])
         torch.manual_seed(self._seed)
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-        inputs, wanted = self.shown()
-        module = Module(network, frozen).train()
-        parameters = list(module.parameters())
         optimizer = torch.optim.AdamW(
             [
                 {"params": [each for each in parameters if each.ndim > 1], "weight_decay": 0.02},
                 {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
-            ]
+            ],
+            fused=True,
         )
-        highest = FRESH_RATE if fresh else RATE
-        budget = share * self.seconds
-        began, gone = thread_time(), 0.0
-        while (spent := thread_time() - began) < budget:
-            self._advance(spent - gone)
-            gone, done = spent, spent / budget
+        began, taken = thread_time(), 0
+        while (done := taken / steps if steps else (thread_time() - began) / seconds) < 1:
             for group in optimizer.param_groups:
                 group["lr"] = highest * min(1.0, 0.1 + done / 0.05) * (0.5 + 0.5 * math.cos(math.pi * done))
-            drawn = torch.randint(len(inputs), (BATCH,))
-            with torch.autocast("cpu", torch.bfloat16, enabled=inputs.ndim == 4):
-                said = module(inputs[drawn])
-            loss = self.loss(said.float(), wanted[drawn])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            yield torch.randint(count, (BATCH,))
             torch.nn.utils.clip_grad_norm_(parameters, 5.0)
             optimizer.step()
-        module.eval()
-        found: Network = module.result()
-        return found
+            taken += 1
+
+    def learn(self, module: Any, inputs: Any, wanted: Any) -> None:
+        """Add the gradients of the loss to what a module has. wanted: what the full model says of the inputs."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=inputs.ndim == 4):
+            said = module(inputs)
+        self.loss(said.float(), wanted).backward()
 
     def loss(self, said: Any, wanted: Any) -> Any:
         """Return how far outputs are from what the full model says."""
@@ -109,13 +120,21 @@ class Trainer:
                 for _ in range(min(VIEWS, MOST_VIEWED // len(fitted))):
                     tensors.append(varied(torch.from_numpy(fitted.tensors)).numpy())
                     outputs.append(outputs_of(full, tensors[-1])[0])
-            said = np.concatenate(outputs)
-            wanted = scores(said) if self.task.labelled else said.reshape(len(said), -1)
             inputs = torch.from_numpy(np.concatenate(tensors))
             if inputs.ndim == 4:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
-            self._shown = inputs, torch.from_numpy(wanted.astype(np.float32))
+            self._shown = inputs, self._wanted(np.concatenate(outputs))
         return self._shown
+
+    def _wanted(self, outputs: Tensor) -> Any:
+        wanted = scores(outputs) if self.task.labelled else outputs.reshape(len(outputs), -1)
+        return torch.from_numpy(wanted.astype(np.float32))
+
+    def distance(self, network: Network) -> float:
+        """Return the loss over the inputs that settings are chosen by."""
+        chosen = self.task.chosen
+        said = torch.from_numpy(run(network, chosen.tensors))
+        return float(self.loss(said, self._wanted(chosen.outputs[0])))
 
     def second_derivatives(self, network: Network) -> dict[str, Floats]:
         """Return for each weight of the layers ½·h·w²: what the loss gains where it is zero, to the second order."""

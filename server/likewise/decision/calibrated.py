@@ -68,6 +68,7 @@ class Calibrated(Experience):
         session: Session | None = None,
         ledger: Ledger | None = None,
         limit: float = math.inf,
+        deferred: bool = False,
     ) -> Verdict:
         """Return the verdict for one request and account for it."""
         counters, calibration = self._counters, self._calibration
@@ -94,7 +95,9 @@ class Calibrated(Experience):
             ):  # `highest_acceptable_error`, without the call
                 return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
             least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
-            if limit < math.inf and least < (floor := max(ledger.deferred_floor(), 1.0 / (1.0 + limit))):
+            if limit < math.inf and least < (floor := 1.0 / (1.0 + limit)):
+                least = floor
+            if deferred and least < (floor := ledger.deferred_floor()):
                 least = floor
         else:
             least = foreseen = 0.0
@@ -119,7 +122,7 @@ class Calibrated(Experience):
             if len(calibration.fresh_mix) >= FRESH:  # also where no result ever comes
                 calibration.absorb()
                 self._repeat_prior.absorb()
-            charge = ledger.reserve(probability, limit < math.inf) if ledger is not None else 0.0
+            charge = ledger.reserve(probability, deferred) if ledger is not None else 0.0
             return Verdict(
                 _NONE,
                 _PROBE,
@@ -133,7 +136,7 @@ class Calibrated(Experience):
                 charge,
                 session,
                 ledger,
-                limit < math.inf,
+                deferred,
             )
         if ledger is not None:
             ledger.earn()

@@ -50,12 +50,13 @@ class FramePolicy:
         self.offers += 1
         ledger = self._budget.ledger("" if session is None else session.account)
         worth = self._epsilon * (1.0 + ledger.tokens)
-        probability = max(PROBING, (1.0 + PRUDENCE * math.sqrt(risk / self._epsilon)) / (1.0 + ledger.tokens))
+        tokens = min(ledger.tokens, limit)
+        probability = max(PROBING, (1.0 + PRUDENCE * math.sqrt(risk / self._epsilon)) / (1.0 + tokens))
         verdict = Verdict(
             Source.NONE, Reason.BUDGET, label=label, confidence=math.log((1.0 - risk) / risk), session=session,
             ledger=ledger, origin=origin,
         )  # fmt: skip
-        if risk > self._epsilon * ROOM or risk * (worth + PRICE) > worth or probability >= 1.0 or limit <= 0.0:
+        if risk > self._epsilon * ROOM or risk * (worth + PRICE) > worth or probability >= 1.0:
             return verdict
         verdict.probability = probability
         if probability < ledger.rarest:

@@ -171,13 +171,12 @@ class Ladder:
         return verdict
 
     def _judge(self, rung: _Rung, ledger: Ledger, label: int, z: float, limit: float, base: Verdict) -> Verdict | None:
-        tokens = min(ledger.tokens, limit)
         foreseen = rung.calibration.ratio / (1.0 + exp(min(z, 30.0)))
         error = self._charge_check.factor * foreseen
         price = ledger.pressed * self._price(rung)
-        if error > min(MAX_ERROR, highest_acceptable_error(self._epsilon, tokens, price)):
+        if error > min(MAX_ERROR, highest_acceptable_error(self._epsilon, ledger.tokens, price)):
             return None
-        least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
+        least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + min(ledger.tokens, limit))
         if least >= 1.0:
             return None
         doubt = exp(-0.5 * min(z, 12.0))

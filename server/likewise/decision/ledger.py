@@ -42,10 +42,14 @@ FIRST = 32
 THINNED = 8
 """Beyond its share one of so many checked ones is: so it is where the others are silent, but they outweigh it."""
 
+AT_HAND = 3.0
+"""Tokens with which most would-be hits are served: three of four."""
+
+AT_ONCE = 0.5
+"""Part of what is left that one probe holds where probes have to wait, so that hits are served meanwhile."""
+
 _STAKES = (1 / 2, 1 / 4, 1 / 8, *(2.0 ** (-step / 2) for step in range(8, 17)))
 """Stakes of the certificate: a few large ones for young ledgers, half steps where charges may grow large."""
-ENOUGH = 3.0
-"""Tokens with which most would-be hits are served: three of four."""
 
 
 class Ledger:
@@ -147,9 +151,16 @@ class Ledger:
         return self._reserved
 
     @property
-    def tied_up(self) -> bool:
-        """Whether probes that are computed here hold more tokens than are left, and few are left."""
-        return self.tokens < ENOUGH and self._reserved - self._deferred > self.tokens
+    def limit_of_one(self) -> float:
+        """The tokens that one more probe should hold where it has to wait to be computed here: a part of them.
+
+        Infinite: all that are left, since a part would serve hardly a hit; 0: none, since probes that are computed
+        here hold most of them, and few are left.
+        """
+        tokens = self.tokens
+        if AT_ONCE * tokens >= AT_HAND:
+            return AT_ONCE * tokens
+        return 0.0 if tokens < AT_HAND and self._reserved - self._deferred > tokens else math.inf
 
     def floor(self) -> float:
         """Return the least probability with which a would-be hit may be probed now: 1 / (1 + tokens)."""

@@ -14,10 +14,13 @@ import orjson
 
 from likewise.errors import InvalidValue, TooLarge, UndecodableInput
 from likewise.features.image_checks import Bytes
+from likewise.features.json_lists import cut_out, read_list
 from likewise.types import Array, Tensor
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 10_000  # as numpy.load has it
+LONG_BYTES = 1 << 16
+"""JSON texts beyond are read piece by piece."""
 _EXACT = 2**53  # the largest whole number up to which float64 holds all
 # The parts of a header. Possessive, so that the time is linear in the header whatever it holds.
 _TOKEN = re.compile(
@@ -168,6 +171,8 @@ def decode_json(body: bytes, *, max_values: int, max_dimensions: int) -> Array:
     # Counted before parsing: a parsed number takes a dozen times its text.
     if body.count(b",") >= max_values or body.count(b"[") > 2 * max_values:
         raise TooLarge(f"The JSON holds more than {max_values} numbers; send fewer, or a .npy.")
+    if len(body) > LONG_BYTES:
+        return _decode_long(body, max_values, max_dimensions)
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -184,11 +189,38 @@ def decode_json(body: bytes, *, max_values: int, max_dimensions: int) -> Array:
     return Array(_finite(values))
 
 
-def _shaped(parsed: dict[str, Any], max_values: int, max_dimensions: int) -> Array:
+def _decode_long(body: bytes, max_values: int, max_dimensions: int) -> Array:
+    """Return what `decode_json` does, piece by piece, so that the event loop need not wait for all of it."""
+    if body.lstrip()[:1] != b"{":
+        if b'"' in body:
+            raise UndecodableInput("The JSON lists hold something that is not a number; send numbers alone.")
+        values = _exact(read_list(body, max_dimensions))
+        _check_shape(values.shape, max_values, max_dimensions)
+        return Array(_finite(values))
+    cut = cut_out(body)
+    if cut is None:
+        raise UndecodableInput('A JSON object must have "shape" and "data", both flat lists, and nothing else.')
+    outline, numbers = cut
+    try:
+        parsed = orjson.loads(outline)
+    except orjson.JSONDecodeError as error:
+        raise UndecodableInput(f"The body is not valid JSON: {error}.") from error
+    _check_outline(parsed)
+    shape, data = tuple(parsed["shape"]), read_list(numbers, 1)
+    if parsed["data"] or _check_shape(shape, max_values, max_dimensions) != data.size:
+        raise UndecodableInput(f'"data" holds another number of numbers than "shape" {shape[:9]} asks for.')
+    return Array(_finite(_exact(data).reshape(shape)))
+
+
+def _check_outline(parsed: dict[str, Any]) -> None:
     if parsed.keys() != {"shape", "data"} or not all(isinstance(part, list) for part in parsed.values()):
         raise UndecodableInput('A JSON object must have "shape" and "data", both lists, and nothing else.')
     if any(type(axis) is not int for axis in parsed["shape"]):
         raise UndecodableInput('"shape" must be a list of whole numbers.')
+
+
+def _shaped(parsed: dict[str, Any], max_values: int, max_dimensions: int) -> Array:
+    _check_outline(parsed)
     if not set(map(type, parsed["data"])) <= {int, float, bool}:
         raise UndecodableInput('"data" must be a flat list of numbers, in C order.')
     shape = tuple(parsed["shape"])
@@ -205,6 +237,11 @@ def _numbers(nested: list[Any]) -> Tensor:
         raise UndecodableInput("The JSON lists are ragged or too deep; send lists of equal length.") from error
     if values.dtype.kind not in "biuf":
         raise UndecodableInput("The JSON lists hold something that is not a number; send numbers alone.")
+    return _exact(values)
+
+
+def _exact(values: Tensor) -> Tensor:
+    """Return whole numbers as float64 where that holds all of them."""
     if values.dtype.kind in "iu" and values.size and values.min() >= -_EXACT and values.max() <= _EXACT:
         return values.astype(np.float64)
     return values

@@ -1,67 +1,106 @@
 """Requests that are not decided yet, since the tokens that their answers would be given by are tied up in probes.
 
-A probe holds nearly all tokens until its result is there; meanwhile hardly anything is answered but by the full model.
-Where inputs wait for that already, a request is answered sooner, and computes less, if it waits for the probe, which
-goes first.
+A probe holds tokens until its result is there: while others wait for the model, half of what its account has left, and
+all where that is little. Where hardly any are left, hardly anything is answered but by the full model; a request is
+answered sooner then, and computes less, if it waits for the probe, which goes first. So it is who spends an account's
+tokens that waits for them: other accounts have their own, and those who wait have shares of the room by account, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+from dataclasses import dataclass, field
 
 from likewise.decision.budget import Budget
 from likewise.ports import Runner
 from likewise.requests import Asked
+from likewise.shares import Shares
 
 MOST = 256
 """Requests that wait so at once; others are computed for certain."""
 
 
+@dataclass(slots=True, eq=False)
+class Place:
+    """That of a request that waits."""
+
+    account: str
+    called: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Done when it is its turn."""
+    leaves: bool = False
+    """True: it had to make room, and is to be computed for certain."""
+
+
 class Holding:
-    """Says who has to wait for probes to be settled, and wakes those who do. Belongs to one event loop."""
+    """Says who has to wait for probes to be settled, and lets them go one after another. Belongs to one event loop."""
 
     def __init__(self, runner: Runner, budget: Budget) -> None:
         """Set up. runner: computes the probes; budget: whose tokens they hold."""
         self._runner = runner
         self._budget = budget
-        self._waiting: dict[int, asyncio.Future[None]] = {}
-        self._came = 0
-        self.held = 0
-        """Requests that wait now."""
+        self._places: Shares[Place] = Shares()
+        self._is_looking = False
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more may wait."""
-        return self.held < MOST
+    def held(self) -> int:
+        """Requests that wait now."""
+        return len(self._places)
 
-    def tied_up(self, asked: Asked) -> bool:
-        """Say whether tokens are tied up that it could be answered by, and the model is busy with others."""
-        runner = self._runner
-        if not runner.queued:
-            return False
-        return not runner.takes_probes or self._budget.ledger(asked.account).tied_up
+    def limit(self, account: str) -> float:
+        """Return the tokens that one more probe of an account may hold; infinite: all, 0: its requests had better wait.
 
-    def __enter__(self) -> int:
-        """Count one that waits, and return its number."""
-        self.held += 1
-        self._came += 1
-        return self._came
+        Where nothing waits for the model, the result of a probe is as near as any.
+        """
+        if not self._runner.queued:
+            return math.inf
+        if not self._runner.takes_probes(account):
+            return 0.0
+        return self._budget.ledger(account).limit_of_one
 
-    def __exit__(self, *_: object) -> None:
-        """Count one less."""
-        self.held -= 1
+    def take(self, asked: Asked) -> Place | None:
+        """Return a place to wait at; None where there is none, since no account has more of them than this one."""
+        places, account = self._places, asked.account
+        if len(places) >= MOST:
+            if not places or places.of(most := places.greediest()) <= places.of(account) + 1:
+                return None
+            leaving = places.oldest(most)  # the last to be called in any case
+            leaving.leaves = True
+            self._call(leaving)
+        place = Place(account)
+        places.add(account, place)
+        return place
+
+    def wait(self, place: Place) -> None:
+        """Be called again, where somebody else took the tokens first."""
+        if place.called.done():
+            place.called = asyncio.get_running_loop().create_future()
+            self._places.add(place.account, place)
+
+    def leave(self, place: Place) -> None:
+        """Go, decided or not; the next one may be called."""
+        self._places.remove(place.account, place)
+        self.settled()
 
     def settled(self) -> None:
-        """Wake those who wait: a result is there, or will never be.
+        """Look soon who may go: a result will have been learned from then, or is known never to come."""
+        if self._places and not self._is_looking:
+            self._is_looking = True
+            asyncio.get_running_loop().call_soon(self._look)
 
-        The last who came goes first: where more come than can be answered, some are answered soon so, and not all late.
+    def _look(self) -> None:
+        """Call one whose account has tokens at hand again; accounts take turns.
+
+        Of an account the last who came goes first: where more come than can be answered, some are answered soon so,
+        and not all late.
         """
-        waiting, self._waiting = self._waiting, {}
-        for number in sorted(waiting, reverse=True):
-            if not waiting[number].done():
-                waiting[number].set_result(None)
+        self._is_looking = False
+        for account in self._places.accounts():
+            if self.limit(account):
+                return self._call(self._places.newest(account))
+        return None
 
-    def next(self, number: int) -> asyncio.Future[None]:
-        """Return what is done with the next result, for the request of that number."""
-        found = self._waiting[number] = asyncio.get_running_loop().create_future()
-        return found
+    def _call(self, place: Place) -> None:
+        self._places.take(place.account, place)
+        if not place.called.done():
+            place.called.set_result(None)

@@ -77,6 +77,6 @@ class NearNeighbors:
         started = perf_counter()
         if budget is not None and session is not None and session.account:
             ledger = budget.ledger(session.account)
-        verdict = self._decide[asked.key_type](neighbors, session, ledger, asked.limit)
+        verdict = self._decide[asked.key_type](neighbors, session, ledger, asked.limit, asked.deferred)
         asked.decide_s = perf_counter() - started
         return verdict

@@ -84,6 +84,7 @@ class HttpConnection(OutputSide, TakesTurns):
         self.server = get_local_addr(transport)
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn only asks them to shut down
         self.spare = not self.shared.add(self, self.address)
+        self.turns.came()
         self.deadline = self.loop.time() + self.limits.head_timeout_s
         self.settle()
 
@@ -221,7 +222,7 @@ class HttpConnection(OutputSide, TakesTurns):
             self._looked = size
             return False
         self._in_head = False
-        if not (data.startswith(_ALWAYS, at) or self.may_begin()):
+        if not (data.startswith(_ALWAYS, at) or self.may_begin(self.is_quick(data, at))):
             return False
         self._looked = 0
         self._at = end
@@ -249,7 +250,7 @@ class HttpConnection(OutputSide, TakesTurns):
             self.body = None
             self.shared.received(self)
             self.deadline = math.inf
-            self._whole = not self.may_begin()
+            self._whole = not self.may_begin(self.exchange is None)
             self.has_turn = False
             if not self._whole:
                 self.end_request()

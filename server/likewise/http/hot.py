@@ -230,11 +230,10 @@ class Hot:
         except Exception as error:  # nothing a device sends may end the server
             return refused(fn, error)
 
-    async def finish(self, begun: Begun) -> Rendered:
-        """Return what to send for what `answer_now` began. Never raises."""
+    async def finish(self, begun: Begun) -> Answer | Rendered:
+        """Return the answer to what `answer_now` began, or what to send for it. Never raises."""
         try:
-            found = await begun.rest
-            return answered(found, begun.control) if isinstance(found, Answer) else found
+            return await begun.rest
         except Exception as error:  # as above
             return refused(begun.fn, error)
 

@@ -19,9 +19,9 @@ from likewise.http import framing
 from likewise.http.connection import HttpConnection
 from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
 from likewise.http.problems import Headers, unexpected
-from likewise.http.turns import COMPUTED, HANDED_ON, HEAVY, HIT
+from likewise.http.turns import COMPUTED, HANDED_ON, HEAVIEST, HEAVY, HIT
 from likewise.http.wire import JSON
-from likewise.requests import Answer, Outcome
+from likewise.requests import NO_CONTROL, Answer, Outcome
 
 HEADS = 4096
 """Heads remembered by one worker, one for each device that names itself; past that all are learned anew."""
@@ -30,14 +30,20 @@ HEAD_BYTES = 2048
 WAITING_BYTES = 65536
 """Longest body that is waited for here; of longer ones the application is asked first whether it wants them."""
 
-_REUSED = Outcome.HIT
+_REUSED, _COMPUTED = Outcome.HIT, Outcome.MISS
 _MARK = b"POST " + PREFIX.encode()
+_HOT = (b"/infer", b"/lookup")
 _LENGTH = b"\r\ncontent-length: "
 _HIT = (
     b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n"
     b"cache-status: likewise; hit; ttl=%d\r\nage: %d\r\nlikewise-entry: %016x\r\n\r\n%b"
 )
 """What `answered` makes of a hit whose result is JSON, written at once: the answer to nearly every request."""
+_MISS = (
+    b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n"
+    b"cache-status: likewise; fwd=miss; stored\r\nage: 0\r\nlikewise-entry: %016x\r\n\r\n%b"
+)
+"""The same of one that was computed and kept: what it takes between two runs of a model takes ten times as long."""
 
 
 class HotProtocol(HttpConnection):
@@ -94,7 +100,7 @@ class HotProtocol(HttpConnection):
                     and len(digits) < 10
                     and int(digits) == length
                     and length <= head.max_bytes
-                    and (self.load < HEAVY or self.turns.take(self.load))
+                    and (self.load < HEAVY or self.turns.take(self.load, True))
                 ):
                     try:
                         self._answer(head, data[end:])
@@ -102,6 +108,10 @@ class HotProtocol(HttpConnection):
                         self.refuse(unexpected(error))
                     return
         self.receive(data)
+
+    def is_quick(self, data: bytes, at: int) -> bool:
+        """Say whether it asks to infer or to look up."""
+        return data.startswith(_MARK, at) and data[at : data.find(b" ", at + 5)].partition(b"?")[0].endswith(_HOT)
 
     def begin_request(self, data: bytes, at: int, end: int) -> framing.Body:
         """Take a head: one that is known, one to be remembered, or one for the application."""
@@ -188,8 +198,18 @@ class HotProtocol(HttpConnection):
 
     async def _finish(self, hot: Hot, begun: Begun) -> None:
         """Send what was computed."""
-        rendered = await hot.finish(begun)
+        found = await hot.finish(begun)
         try:
-            self.respond(*rendered)
+            if not isinstance(found, Answer):
+                self.respond(*found)
+                return
+            (content, media_type), outcome, _, entry_id, _, _, stored, _, _ = found
+            plain = outcome is _COMPUTED and stored and begun.control is NO_CONTROL and media_type == JSON
+            if not plain or self.leaving:
+                self.respond(*answered(found, begun.control))
+            elif not self._closing:
+                self.load = min(HEAVIEST, self.load + COMPUTED)
+                self.transport.write(_MISS % (self.fixed(), len(content), entry_id, content))
+                self.end()
         except Exception as error:  # as above
             self.refuse(unexpected(error))

@@ -71,6 +71,7 @@ class Contenders:
             return None
         if isinstance(index, HnswIndex):
             index.arrange()
+        if isinstance(index, HnswIndex | CodedIvfIndex):
             index.built()
         if isinstance(index, TombstonedIndex) and effort is not None:
             index.effort = effort
@@ -95,7 +96,7 @@ class Contenders:
         if not index.restore_from(saved, slots, parts, cancelled):
             index.discard()
             return None
-        if isinstance(index, HnswIndex):
+        if isinstance(index, HnswIndex | CodedIvfIndex):
             index.built()
         return index
 

@@ -174,6 +174,11 @@ class CodedIvfIndex(IvfIndex):
         lists = self._lists
         yield "coding", [lists.coding if isinstance(lists, CodedLists) else np.empty(0, np.float32)]
 
+    def built(self) -> None:
+        """Say that keys come one by one from now on."""
+        if isinstance(self._lists, CodedLists):
+            self._lists.join_pages()
+
     @property
     def efforts(self) -> tuple[float, ...]:
         """Shares of the keys that come to 1, 1 1/8, 1 1/4 … 2, 2 1/4 and so on lists, at most half of them."""

@@ -102,8 +102,9 @@ def check_added(slots: Slots, keys: Keys, dimension: int) -> Keys:
         raise InvalidValue(
             f"Keys of shape {keys.shape} for {len(slots)} slots; the index takes ({len(slots)}, {dimension})."
         )
-    if len(slots) and int(slots.min()) < 0:
+    several = len(slots) > 1
+    if len(slots) and int(slots.min() if several else slots[0]) < 0:
         raise InvalidValue("A slot is negative; slots start at 0.")
-    if len(slots) > 1 and len(np.unique(slots)) != len(slots):
+    if several and len(np.unique(slots)) != len(slots):
         raise InvalidValue("A slot comes twice in one call; give each key a slot of its own.")
     return keys

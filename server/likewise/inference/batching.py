@@ -22,6 +22,7 @@ import numpy as np
 
 from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overloaded
 from likewise.inference.lane import Job, Lane
+from likewise.inference.threads import Threads
 from likewise.ports import Model
 from likewise.types import Halfway, Input, Tensor
 
@@ -42,6 +43,8 @@ class Workers:
 
     def __init__(self, executor: Executor, limit: int) -> None:
         self.executor = executor
+        self.run: Callable[..., object] = executor.run if isinstance(executor, Threads) else executor.submit
+        """Has work done on one of the threads, which says by itself when it is."""
         self.free = limit
         self._waiting: deque[Batcher] = deque()
 
@@ -112,10 +115,9 @@ class Batcher:
         """Probes that wait for a worker."""
         return len(self._probes)
 
-    @property
-    def takes_probes(self) -> bool:
-        """Whether one more probe would be settled soon: with the next batch."""
-        return len(self._probes) < self._probes_soon
+    def takes_probes(self, account: str) -> bool:
+        """Say whether one more probe of an account would be settled soon: when its turn comes next."""
+        return self._probes.of(account) < self._probes_soon
 
     @property
     def _wait_s(self) -> float:
@@ -134,7 +136,7 @@ class Batcher:
         one that has less, or once the input has waited too long; ModelFailed or InvalidValue from the model and the
         preparation. Cancelled before a worker took it, it is never computed.
         """
-        if not probe and within_s <= self._wait_s:
+        if not probe and within_s != math.inf and within_s <= self._wait_s:
             raise _late()
         size = value.size_bytes
         lane = self._probes if probe else self._users
@@ -182,7 +184,7 @@ class Batcher:
             if not batch:
                 return
             self._workers.free -= 1
-            self._workers.executor.submit(self._work, batch, asyncio.get_running_loop())
+            self._workers.run(self._work, batch, asyncio.get_running_loop())
 
     def _take(self) -> list[Job]:
         """Take the next batch: probes first, but users before them once they let `PATIENCE` batches go ahead."""

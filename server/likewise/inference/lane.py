@@ -50,6 +50,10 @@ class Lane:
         count = len(self._jobs)
         return not count or (count < self._limit and self._size_bytes + size_bytes <= self._limit_bytes)
 
+    def of(self, account: str) -> int:
+        """Return how many jobs of an account wait."""
+        return self._jobs.of(account)
+
     def greediest(self) -> str:
         """Return the account that has the largest share. There must be one."""
         return max(self._jobs.accounts(), key=self._share)
@@ -64,7 +68,7 @@ class Lane:
         most = self.greediest()
         if most == account or self._share(most) <= self._share(account, 1, size_bytes):
             return None
-        *_, job = self._jobs.those_of(most)
+        job = self._jobs.newest(most)
         self.drop(job)
         return job
 

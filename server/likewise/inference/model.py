@@ -7,6 +7,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from likewise.errors import InvalidFunction, ModelFailed
 from likewise.inference.fixed import Fixed
 from likewise.inference.onnx_file import external_paths
 from likewise.inference.onnx_graph import describe, foreign_operators
+from likewise.priority import WORK, give_way
 from likewise.types import Tensor
 
 onnxruntime.set_default_logger_severity(4)  # its errors reach us as exceptions; no second copy on stderr
@@ -299,9 +301,10 @@ def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
 
 def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
-        return onnxruntime.InferenceSession(
-            str(path), sess_options=session_options(threads), providers=["CPUExecutionProvider"]
-        )
+        if threads == 1:
+            return _session(path, threads)
+        with ThreadPoolExecutor(1, "likewise-load", give_way, (WORK,)) as loader:  # ONNX Runtime's threads inherit that
+            return loader.submit(_session, path, threads).result()
     except Exception as error:  # ONNX Runtime raises a family without a common base
         strange = foreign_operators(describe(path))
         if strange:
@@ -313,6 +316,12 @@ def _load(path: Path, threads: int) -> onnxruntime.InferenceSession:
         if _is_unknown_operator(error):
             remedy = "export it with standard operators of an opset that the installed ONNX Runtime has, or update that"
         raise InvalidFunction(f"{path}: ONNX Runtime cannot load it: {first_line(error)}; {remedy}") from error
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(
+        str(path), sess_options=session_options(threads), providers=["CPUExecutionProvider"]
+    )
 
 
 def _is_unknown_operator(error: Exception) -> bool:

@@ -29,10 +29,9 @@ class ModelRunner:
         outputs, cost_s = await self._batcher.infer(value, probe=probe, within_s=within_s, account=account)
         return self._encode(outputs, value.value if isinstance(value, Halfway) else value), cost_s
 
-    @property
-    def takes_probes(self) -> bool:
-        """Whether one more probe would be settled soon."""
-        return self._batcher.takes_probes
+    def takes_probes(self, account: str) -> bool:
+        """Say whether one more probe of an account would be settled soon."""
+        return self._batcher.takes_probes(account)
 
     @property
     def patience_s(self) -> float:

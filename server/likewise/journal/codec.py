@@ -37,7 +37,7 @@ import numpy as np
 import orjson
 
 from likewise.errors import JournalError
-from likewise.journal.entry_codec import FLOAT32, decode_entry, encode_entry, text, version_of
+from likewise.journal.entry_codec import FLOAT32, decode_entry, encode_entry, text
 from likewise.journal.limits import DEFAULT_LIMITS, Limits
 from likewise.records import Inserted, Invalidated, Learned, Observed, Record, Registered, Unregistered
 from likewise.types import Sample
@@ -68,7 +68,8 @@ def encode(record: Record, limits: Limits = DEFAULT_LIMITS) -> bytes:
     Raises JournalError for a record that breaks a limit or holds what cannot be written.
     """
     if isinstance(record, Inserted):
-        return _frame(INSERTED, encode_entry(record, limits), limits, version_of(record.entry))
+        body, version = encode_entry(record, limits)
+        return _frame(INSERTED, body, limits, version)
     if isinstance(record, Invalidated):
         return _frame(INVALIDATED, _encode_invalidated(record, limits), limits)
     if isinstance(record, Learned):

@@ -48,13 +48,8 @@ class _Description(NamedTuple):
     packed: tuple[tuple[str, int], ...]
 
 
-def version_of(entry: Entry) -> int:
-    """Return the lowest version of the codec that can write an entry."""
-    return max((fact.since for fact in LATER.values() if fact.of(entry) != fact.default), default=1)
-
-
-def encode_entry(record: Inserted, limits: Limits) -> bytes:
-    """Return the body of a frame. Raises JournalError."""
+def encode_entry(record: Inserted, limits: Limits) -> tuple[bytes, int]:
+    """Return the body of a frame, and the lowest version of the codec that can write it. Raises JournalError."""
     entry = record.entry
     shapes: list[tuple[str, int]] = []
     raw: list[bytes] = []
@@ -70,7 +65,7 @@ def encode_entry(record: Inserted, limits: Limits) -> bytes:
             f"the journal takes {limits.key_types} and {limits.tags}."
         )
     try:
-        named, packed = _later_facts(entry)
+        named, packed, version = _later_facts(entry)
         described: list[Any] = [record.function, entry.result.media_type, entry.tags, shapes]
         if named or packed:
             described += [named, [(name, len(value)) for name, value in packed.items()]]
@@ -89,22 +84,24 @@ def encode_entry(record: Inserted, limits: Limits) -> bytes:
         raise JournalError(f"An entry cannot be written to the journal: {error}.") from error
     if len(description) > limits.description_bytes:
         raise JournalError(f"The names and tags of an entry take {len(description)} bytes, over the journal's limit.")
-    return b"".join((head, description, *packed.values(), *raw, entry.result.body))
+    return b"".join((head, description, *packed.values(), *raw, entry.result.body)), version
 
 
-def _later_facts(entry: Entry) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return those that are not the default: strings for the description, others as bytes."""
+def _later_facts(entry: Entry) -> tuple[dict[str, Any], dict[str, bytes], int]:
+    """Return those that are not the default: strings for the description, others as bytes; and the version for them."""
     named: dict[str, Any] = {}
     packed: dict[str, bytes] = {}
+    version = 1
     for name, fact in LATER.items():
         value = fact.of(entry)
         if value == fact.default:
             continue
+        version = max(version, fact.since)
         if fact.interned:
             named[name] = value
         else:
             packed[name] = fact.column_of([value]).tobytes()
-    return named, packed
+    return named, packed, version
 
 
 def decode_entry(frame: bytes, start: int, limits: Limits) -> Inserted:

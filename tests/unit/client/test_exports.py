@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 # What modules share with each other but apps never see.
 INTERNAL = {
+    "Background",
     "BaseClient",
     "Batching",
     "Body",

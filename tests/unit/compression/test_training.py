@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from small_networks import dense, residual
+from small_networks import dense, residual, task_of
 
-from likewise.compression.examples import Examples, Task, scores
+from likewise.compression.examples import scores
 from likewise.compression.factors import depthwise, fire, low_rank
 from likewise.compression.heads import run
 from likewise.compression.network import Floats, Network
@@ -19,17 +19,6 @@ from likewise.compression.students import student
 from likewise.errors import InvalidFunction
 
 torch = pytest.importorskip("torch")
-
-
-def task_of(network: Network, folder: Path, inputs: Floats) -> Task:
-    path = folder / "model.onnx"
-    path.write_bytes(network.to_bytes())
-    examples = Examples(inputs, (run(network, inputs),), np.full(len(inputs), -1))
-
-    def same(one, other):
-        return one[0].argmax(1) == other[0].argmax(1)
-
-    return Task(path, examples, examples, examples, same, labelled=True)
 
 
 def test_modules_say_what_onnx_runtime_says(network: Network, inputs: Floats) -> None:

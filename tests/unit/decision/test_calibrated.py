@@ -434,10 +434,10 @@ def test_a_ticket_is_computed_for_certain_where_others_hold_the_share(world: Wor
     coin[0] = 0.0
     ledger = budget.ledger()
     ledger.tokens = 100.0
-    open_tickets = [verdict for _ in range(60) if (verdict := policy.decide(near, limit=100.0)).probe]
+    open_tickets = [verdict for _ in range(60) if (verdict := policy.decide(near, limit=100.0, deferred=True)).probe]
     assert 50.0 + 1e-6 >= sum(verdict.charge for verdict in open_tickets) > 49.0
     coin[0] = 0.999
     assert policy.decide(near).reuse
     for verdict in open_tickets:
         policy.abandon(verdict)
-    assert policy.decide(near, limit=100.0).reuse
+    assert policy.decide(near, limit=100.0, deferred=True).reuse

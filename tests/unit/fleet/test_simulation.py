@@ -10,7 +10,7 @@ from likewise.errors import InvalidValue
 from likewise_fleet.capacity import resources
 from likewise_fleet.demand import Demand
 from likewise_fleet.networks import NETWORKS, PHONES
-from likewise_fleet.records import From
+from likewise_fleet.records import CHECKED, From
 from likewise_fleet.simulating import load_run
 from likewise_fleet.simulation import Chances, Simulation, World, grown
 
@@ -67,6 +67,24 @@ def test_the_device_alone_takes_its_processors_time_and_energy():
     assert found["joules"] == found["compute_joules"] == pytest.approx(2000 * 0.1 * PHONES["entry"].watts)
     assert found["bytes"] == 0
     assert found["inferences"] == 2000
+
+
+def test_what_a_device_has_checked_costs_the_edge_and_the_radio_and_nobody_waits():
+    """Every second answer of the device is checked: the node computes for each, and the app waits 2 ms."""
+    near = From.DEVICE_CACHE.value
+    way = {
+        "table": {f"{own},{all_}": {near: 100, CHECKED: 100} for own in range(7) for all_ in range(own, 7)},
+        "wrong": {near: 0.0, CHECKED: 0.0},
+        "by_source": {near: source(0.002, 0.001, 0.0), CHECKED: source(0.002, 0.001), EDGE: source(0.006)},
+    }
+    world = World(STEADY, PHONES["entry"])
+    played = Simulation({**CALIBRATION, "ways": {"both": way}}, "both", DEMAND, world).run()
+    found, checks = played.document(), played.sources[CHECKED]
+    assert 900 < checks < 1100
+    assert (found["device_hits"], found["inferences"], found["bytes"]) == (2000, checks, 1100 * checks)
+    assert found["mean_ms"] == pytest.approx(2)
+    assert played.busy_s[0] == pytest.approx(0.004 * checks)
+    assert found["radio_joules"] > checks * 1000 * STEADY.radio.up_j_per_byte
 
 
 def test_the_same_seed_gives_the_same_figures():

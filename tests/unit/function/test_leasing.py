@@ -10,6 +10,7 @@ import pytest
 
 from likewise.decision import Budget
 from likewise.decision.leases import Leases
+from likewise.decision.radius import lean
 from likewise.function.leasing import FRESH_S, Leasing
 from likewise.function.warming import worth_having
 from likewise.lookup.namespace import Namespace
@@ -51,7 +52,8 @@ def test_an_entry_reaches_as_far_as_its_rival_lets_it() -> None:
     reach = stage.leasing.reach(1)
     assert reach is not None
     assert reach.key.tolist() == [0.0, 0.0]
-    assert reach.radius == pytest.approx(2.0 / (1.0 + math.exp(MARGIN)), rel=1e-3)
+    near, rival = reach.radius, math.sqrt(4.0 + reach.radius**2 - 2.0 * lean(2) * 2.0 * reach.radius)
+    assert math.log(rival / near) == pytest.approx(MARGIN, rel=1e-2)
 
 
 def test_a_reach_is_measured_anew_when_it_is_old() -> None:

@@ -255,6 +255,24 @@ def test_pictures_of_any_length_share_a_head(server, wire, toys) -> None:
     assert counted["hit"] == sum("; hit" in each for each in statuses)
 
 
+@pytest.mark.parametrize("extra", [(), ("Cache-Control: no-cache",)])
+def test_what_is_computed_is_told_as_the_application_tells_it(server, wire, toys, extra: tuple[str, ...]) -> None:
+    """Its head is written at once where it is the usual one, and says the same in the same order."""
+    answers = []
+    for i, more in enumerate([(), ("Accept: a", "Accept: b")]):  # whoever says a thing twice goes the usual way
+        body = toys.picture(0, i)
+        start = head(len(body), INFER, *extra, *more).replace(b"application/octet-stream", b"image/png")
+        assert server.http.delete("/v1/functions/quadrants/entries?all=true").status_code == 200
+        status, headers, content = wire.ask(start + body)
+        assert (status, known(server, start)) == (200, not more)
+        assert re.fullmatch("[0-9a-f]{16}", headers.pop("likewise-entry"))
+        assert int(headers.pop("content-length")) == len(content)
+        headers.pop("date", None)
+        answers.append(list(headers.items()))
+    assert answers[0] == answers[1]
+    assert ("cache-status", f"likewise; fwd={'request' if extra else 'miss'}; stored") in answers[0]
+
+
 def test_a_picture_in_pieces_is_answered_when_it_is_whole(wire, toys) -> None:
     """A network cuts where it likes, and may bring the next request together with the end of this one."""
     body = toys.picture(1, 5)

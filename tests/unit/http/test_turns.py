@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from likewise.http import turns
-from likewise.http.turns import HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
+from likewise.http.protocol import HotProtocol
+from likewise.http.turns import BRIEF, HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
 
 
 class Loop:
@@ -34,10 +35,10 @@ class Loop:
 class Asker(TakesTurns):
     """A connection with one request."""
 
-    def __init__(self, loop: Loop, taking: Turns, name: int, load: int = HEAVY) -> None:
+    def __init__(self, loop: Loop, taking: Turns, name: int, load: int = HEAVY, quick: bool = False) -> None:
         self.load = load
         self.turns, self.deadline, self._loop, self._name = taking, 1.0, loop, name
-        if self.may_begin():
+        if self.may_begin(quick):
             self.take_turn()
 
     def take_turn(self) -> None:
@@ -111,6 +112,74 @@ def test_new_connections_go_ahead_of_those_that_do_much_and_do_not_stop_them(loo
     assert sorted(loop.begun) == [*range(100), *range(200, 300)]
 
 
+def test_what_may_be_a_hit_goes_ahead_of_other_requests_of_new_connections(loop: Loop) -> None:
+    """A hundred new connections that ask for lists keep a new device waiting for one round, not for a hundred lists."""
+    taking = Turns(loop)
+    for number in range(100):
+        Asker(loop, taking, number)
+    for number in range(200, 210):
+        Asker(loop, taking, number, HEAVY, True)
+    before = len(loop.begun)
+    loop.round()
+    assert loop.begun[before] == 200
+    for _ in range(12):
+        loop.round()
+    assert {*range(200, 210)} <= {*loop.begun}
+    assert len(loop.begun) < 60
+
+
+def test_rounds_are_brief_while_connections_come_but_not_for_ever(loop: Loop) -> None:
+    """Each round takes in one; what may be a hit is begun all the same, and others now and then."""
+    taking = Turns(loop)
+    for number in range(400):
+        Asker(loop, taking, number, HEAVIEST)
+    began, before = loop.now, len(loop.begun)
+    for number in range(100):
+        taking.came()
+        if number == 50:
+            Asker(loop, taking, 1000, HEAVY, True)
+        loop.round()
+    assert loop.now - began < 0.02
+    assert 1000 in loop.begun
+    assert len(loop.begun) - before > 1 + 100 // (BRIEF + 1)
+    while loop.soon:
+        loop.round()
+    assert sorted(loop.begun) == [*range(400), 1000]
+
+
+@pytest.mark.parametrize("cost_s", [0.001, 0.01])
+def test_no_lane_stops_another(loop: Loop, cost_s: float) -> None:
+    """However long requests take, and however many of the first lane come: all lanes move on."""
+    taking, loop.cost_s, names = Turns(loop), cost_s, itertools.count(1000)
+    for number in range(20):
+        Asker(loop, taking, number, HEAVIEST)
+        Asker(loop, taking, 100 + number)
+    for _ in range(90):
+        for _ in range(5):
+            Asker(loop, taking, next(names), HEAVY, True)
+        loop.round()
+    assert {*range(20), *range(100, 120)} <= {*loop.begun}
+
+
+@pytest.mark.parametrize(
+    ("line", "quick"),
+    [
+        (b"POST /v1/functions/f/infer HTTP/1.1", True),
+        (b"POST /v1/functions/f@2/lookup?key_type=v HTTP/1.1", True),
+        (b"POST /v1/functions/f/lookup", False),  # no version, so not even a request
+        (b"POST /v1/functions/f/entries HTTP/1.1", False),
+        (b"POST /v1/functions/f/entries?a=/infer HTTP/1.1", False),
+        (b"GET /v1/functions/f/infer HTTP/1.1", False),
+        (b"POST /v1/functions/ HTTP/1.1", False),
+    ],
+)
+def test_what_may_be_a_hit_is_told_by_the_first_line(line: bytes, quick: bool) -> None:
+    """It need not be read any further for that, wherever it begins."""
+    head = line + b"\r\nHost: /infer x\r\n\r\n"
+    assert HotProtocol.is_quick(None, head, 0) is quick  # type: ignore[arg-type]
+    assert HotProtocol.is_quick(None, b"xyz" + head, 3) is quick  # type: ignore[arg-type]
+
+
 def test_an_idle_loop_is_left_alone(loop: Loop) -> None:
     """Nothing is scheduled for ever."""
     Asker(loop, Turns(loop), 0)
@@ -135,14 +204,14 @@ REQUESTS = (SIZED, CHUNKED, STATS, JSON + b"Content-Length: %d\r\n\r\n" % len(MA
 def crowded(server, monkeypatch: pytest.MonkeyPatch):
     entry = {"key": [1, 0, 0, 0], "result": {"label": "cat"}}
     assert server.http.post("/v1/functions/devices/entries", json=entry).status_code == 201
-    monkeypatch.setattr(Turns, "take", lambda _self, _load=0: False)
+    monkeypatch.setattr(Turns, "take", lambda _self, _load=0, _quick=False: False)
     monkeypatch.setattr("likewise.http.protocol.HotProtocol.may_begin", _always_wait)
     return server
 
 
-def _always_wait(connection: TakesTurns) -> bool:
+def _always_wait(connection: TakesTurns, quick: bool = False) -> bool:
     connection.load = HEAVY
-    return TakesTurns.may_begin(connection)
+    return TakesTurns.may_begin(connection, quick)
 
 
 @pytest.mark.parametrize("size", [1, 7, 90, 100_000])

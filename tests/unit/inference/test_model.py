@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from onnx import TensorProto, helper
 
 from likewise.errors import ModelFailed
 from likewise.inference.model import OnnxModel
+from likewise.priority import WORK
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 
@@ -58,3 +63,18 @@ def test_an_input_of_the_wrong_shape_is_named(model: OnnxModel) -> None:
     """It is the model that fails, not the server."""
     with pytest.raises(ModelFailed, match=r"key\.onnx"):
         model.run_one()(np.zeros((3, 7), np.float32))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux")
+def test_the_threads_of_a_model_give_way_to_the_event_loop() -> None:
+    """Those that ONNX Runtime starts, too: only whoever starts a thread can say so."""
+    before = set(Path("/proc/self/task").iterdir())
+    model = OnnxModel(FUNCTIONS / "digits" / "1" / "key.onnx", threads=2)
+    started = set(Path("/proc/self/task").iterdir()) - before
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    found = []
+    for each in started:
+        with contextlib.suppress(ProcessLookupError):  # it only loaded the model
+            found.append(os.getpriority(os.PRIO_PROCESS, int(each.name)))
+    assert set(found) == {max(own, WORK)}
+    assert model.shape

@@ -22,13 +22,11 @@ from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, is_damage
 from likewise.journal.sqlite.rescue import rescue
 from likewise.journal.sqlite.syncer import Syncer
-from likewise.priority import give_way
+from likewise.priority import WORK, give_way
 from likewise.types import Clock
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-COMMITS_GIVE_WAY = 5
-"""Niceness of commits: enough that the loop need not wait for the kernel's next turn, too little to starve them."""
 
 
 class WriterOptions(NamedTuple):
@@ -163,7 +161,7 @@ class Writer:
     # --- on the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        give_way(COMMITS_GIVE_WAY)
+        give_way(WORK)
         failures = 0
         while True:
             self._pause(failures)

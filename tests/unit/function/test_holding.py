@@ -1,0 +1,130 @@
+"""Who waits for probes: whoever's account spent its tokens, one of them after another, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from likewise.decision.budget import Budget
+from likewise.function import holding as module
+from likewise.function.holding import Holding, Place
+from likewise.requests import Asked
+from likewise.types import Session
+
+
+@pytest.fixture
+def bench() -> SimpleNamespace:
+    """A crowded model, and accounts with 100 tokens each, unless a test says otherwise."""
+    runner: Any = SimpleNamespace(queued=3, takes_probes=lambda account: account != "full")
+    budget = Budget(0.95)
+    for account in ("a", "b", "full"):
+        budget.ledger(account).tokens = 100.0
+    return SimpleNamespace(runner=runner, budget=budget, holding=Holding(runner, budget))
+
+
+def asked(account: str) -> Asked:
+    return Asked("key", None, Session(account=account))  # type: ignore[arg-type]
+
+
+def tie_up(bench: SimpleNamespace, account: str) -> float:
+    """Let a probe hold all tokens of an account; return them."""
+    ledger = bench.budget.ledger(account)
+    return float(ledger.reserve(ledger.floor()))
+
+
+async def called(places: list[Place]) -> list[Place]:
+    """Return those who were called, once everything that is due has run."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return [place for place in places if place.called.done()]
+
+
+def test_probes_share_the_tokens_while_others_wait(bench: SimpleNamespace) -> None:
+    """Each holds half of what is left, until that serves hardly a hit: the last one holds it all, and the next waits.
+
+    So hits go on beside several probes under way, whose charges the ledger has in hand at all times.
+    """
+    ledger, limits = bench.budget.ledger("a"), []
+    while (limit := bench.holding.limit("a")) > 0.0:
+        limits.append(ledger.reserve(1.0 / (1.0 + min(limit, ledger.tokens))))
+        assert ledger.tokens >= 0.0
+    assert limits == pytest.approx([50.0, 25.0, 12.5, 6.25, 3.125, 3.125])
+    ledger.release(limits[-1])
+    assert bench.holding.limit("a") == math.inf
+
+
+def test_with_nothing_in_front_of_the_model_a_probe_holds_all(bench: SimpleNamespace) -> None:
+    """Its result is as near as any, so it need not leave anything to others; fewer probes are needed so."""
+    bench.runner.queued = 0
+    assert bench.holding.limit("a") == math.inf
+    tie_up(bench, "a")
+    assert bench.holding.limit("a") == math.inf
+
+
+def test_nobody_waits_for_the_probes_of_another_account(bench: SimpleNamespace) -> None:
+    """Neither for those that hold its tokens, nor for those that fill the lane."""
+    tie_up(bench, "a")
+    assert [bench.holding.limit(account) for account in ("a", "full", "b")] == [0.0, 0.0, 50.0]
+
+
+async def test_one_after_another_is_called_the_last_first_and_accounts_take_turns(bench: SimpleNamespace) -> None:
+    """Each decides before the next one is called, since it may take the tokens itself."""
+    charges = {account: tie_up(bench, account) for account in ("a", "b")}
+    places = [bench.holding.take(asked(account)) for account in "aabb"]
+    bench.holding.settled()
+    assert await called(places) == []
+    for account, charge in charges.items():
+        bench.budget.ledger(account).release(charge)
+    bench.holding.settled()
+    order: list[int] = []
+    while new := [place for place in await called(places) if places.index(place) not in order]:
+        assert len(new) == 1
+        order.append(places.index(new[0]))
+        bench.holding.leave(new[0])
+    assert order == [1, 3, 0, 2]
+    assert bench.holding.held == 0
+
+
+async def test_who_leaves_without_a_decision_lets_the_next_one_be_called(bench: SimpleNamespace) -> None:
+    """As when its client goes away in the moment in which it was called."""
+    charge = tie_up(bench, "a")
+    places = [bench.holding.take(asked("a")) for _ in range(3)]
+    bench.budget.ledger("a").release(charge)
+    bench.holding.settled()
+    assert await called(places) == [places[2]]
+    bench.holding.leave(places[1])
+    bench.holding.leave(places[2])
+    assert set(await called(places)) == {places[0], places[2]}
+
+
+async def test_one_that_finds_the_tokens_taken_is_called_again(bench: SimpleNamespace) -> None:
+    """A request that came just then may have begun a probe."""
+    charge = tie_up(bench, "a")
+    place = bench.holding.take(asked("a"))
+    bench.budget.ledger("a").release(charge)
+    bench.holding.settled()
+    assert await called([place])
+    again = tie_up(bench, "a")
+    bench.holding.wait(place)
+    bench.holding.settled()
+    assert not await called([place])
+    bench.budget.ledger("a").release(again)
+    bench.holding.settled()
+    assert await called([place])
+
+
+async def test_places_are_shared_by_account(bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has most makes room, by what came first, which would be called last; nobody does for its own account."""
+    monkeypatch.setattr(module, "MOST", 3)
+    first, *rest = (bench.holding.take(asked("a")) for _ in range(3))
+    assert bench.holding.take(asked("a")) is None
+    other = bench.holding.take(asked("b"))
+    assert first.leaves
+    assert first.called.done()
+    assert not any(place.leaves for place in (*rest, other))
+    assert bench.holding.held == 3
+    assert bench.holding.take(asked("b")) is None  # it would have as much as the other
