@@ -26,7 +26,7 @@ from likewise.tuning.filters import filtered
 from likewise.tuning.layers import early_layers
 from likewise.tuning.play import Judge, Played, choose, coins_for, play
 from likewise.tuning.spec_edit import write_key
-from likewise.tuning.split import Split, shuffled, sorted_by_result, split
+from likewise.tuning.split import Split, sorted_by_result, split, split_sorted
 from likewise.tuning.timing import Ratio, measured
 from likewise.workloads.inputs import ORDERS, Inputs
 
@@ -126,7 +126,7 @@ def measure(args: argparse.Namespace) -> Tuned:
         parts = split(read.devices)
         if sorted_by_result(read.labels):
             notes.append("Equal results stand together in this order, so the requests are played in a random order.")
-            parts = shuffled(parts)
+            parts = split_sorted(read.devices)
         judge = Judge(subject, read, targets)
         candidates = _candidates(judge, inputs, parts, args, notes)
     played = _play_all(judge, parts, candidates, args.coins or coins_for(len(parts.played)))
