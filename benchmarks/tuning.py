@@ -28,12 +28,12 @@ from likewise.evaluation.replay import replay
 from likewise.evaluation.streams import load_stream
 from likewise.function.spec_text import read_spec
 from likewise.tuning.command import measure
+from likewise.tuning.play import coins_for
 from likewise.tuning.spec_edit import write_key
 from likewise.workloads.inputs import Inputs
 from likewise.workloads.signs import find_tracks
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
-COINS = 3
 STREAMS = ("signs-junction", "signs-cold")
 KEPT = ("description", "share_model", "input", "model", "result")
 """What stays of the function's spec: all but keys and what was made for them."""
@@ -91,7 +91,8 @@ def choice(options: list[str], played: Path, target: float) -> None:
                 stream, _, _ = own_stream(subject, inputs)
             policy = subject.spec.reuse.policy
             harvests[each.name] = fmean(
-                replay(replace(stream, seed=coin), policy, target).harvest for coin in range(COINS)
+                replay(replace(stream, seed=coin), policy, target).harvest
+                for coin in range(coins_for(len(stream.labels)))
             )
         row = by_tune[each.name]
         mark = "▸ " if each.name == found.chosen.name else ""

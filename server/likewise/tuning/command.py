@@ -24,9 +24,9 @@ from likewise.tuning.candidates import Candidate, extractors, sample_inputs
 from likewise.tuning.distill import distilled
 from likewise.tuning.filters import filtered
 from likewise.tuning.layers import early_layers
-from likewise.tuning.play import Judge, Played, choose, play
+from likewise.tuning.play import Judge, Played, choose, coins_for, play
 from likewise.tuning.spec_edit import write_key
-from likewise.tuning.split import Split, shuffled, sorted_by_result, split
+from likewise.tuning.split import Split, sorted_by_result, split, split_sorted
 from likewise.tuning.timing import Ratio, measured
 from likewise.workloads.inputs import ORDERS, Inputs
 
@@ -60,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--within", type=float, default=0.01, metavar="HARVEST",
         help="of keys so near to the best harvest, half of it at the first target and half at the others, the "
         "one with the least time a request (default 0.01)")  # fmt: skip
-    add("--coins", type=int, default=3, metavar="N", help="times that each stream is played (default 3)")
+    add("--coins", type=int, metavar="N",
+        help="times that each stream is played (default 3, up to 20 where there are few requests)")  # fmt: skip
     add("--train-minutes", type=float, default=3.0, metavar="MINUTES",
         help="to train a network that makes keys, where PyTorch is installed; 0: none (default 3)")  # fmt: skip
     add("--dry-run", action="store_true", help="measure and print, and write nothing")
@@ -125,10 +126,10 @@ def measure(args: argparse.Namespace) -> Tuned:
         parts = split(read.devices)
         if sorted_by_result(read.labels):
             notes.append("Equal results stand together in this order, so the requests are played in a random order.")
-            parts = shuffled(parts)
+            parts = split_sorted(read.devices)
         judge = Judge(subject, read, targets)
         candidates = _candidates(judge, inputs, parts, args, notes)
-    played = _play_all(judge, parts, candidates, args.coins)
+    played = _play_all(judge, parts, candidates, args.coins or coins_for(len(parts.played)))
     chosen = choose(played, args.within)
     if len(parts.played) < FEW:
         notes.append(f"Only {len(parts.played)} requests were played; the figures say little below {FEW}.")
@@ -185,7 +186,12 @@ def _targets(args: argparse.Namespace) -> tuple[float, ...]:
         raise InvalidValue(f"--target is `{args.target}`; give numbers with commas, such as 0.95,0.99.") from None
     if not targets or not all(0.0 < target < 1.0 for target in targets):
         raise InvalidValue(f"--target is `{args.target}`; an accuracy target lies between 0 and 1.")
-    if args.coins < 1 or args.requests < 2 or not 0 < args.most <= 1 or not 0 <= args.within < 1:
+    if (
+        (args.coins is not None and args.coins < 1)
+        or args.requests < 2
+        or not 0 < args.most <= 1
+        or not 0 <= args.within < 1
+    ):
         raise InvalidValue("--coins is at least 1, --requests 2; --most is above 0, --within from 0, both up to 1.")
     if not 0 <= args.train_minutes <= 10_000:
         raise InvalidValue("--train-minutes is from 0 to 10,000.")

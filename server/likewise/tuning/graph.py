@@ -30,6 +30,8 @@ _ACTIVATIONS = frozenset(
     {"Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Clip", "HardSwish", "Sigmoid", "Tanh", "Mish"}
     | {"BatchNormalization", "LayerNormalization"}
 )
+_LATE = frozenset({"HardSwish", "Mul"})
+"""The last operator of such activations: hard swish in one, and of several that end in a product."""
 _POSITIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Sqrt"})
 """Operators that give no number below 0."""
 
@@ -105,16 +107,35 @@ class Graph:
         """Return the whole model with tensors as its outputs, to look at them."""
         return self._part(self._needed(tensors, ()), self._model.graph.input, [_unknown(name) for name in tensors])
 
-    def before(self, cut: str, pool: Pool, shape: Sequence[int], mean: Tensor, matrix: Tensor) -> bytes:
+    def before(
+        self,
+        cut: str,
+        pool: Pool,
+        shape: Sequence[int],
+        mean: Tensor,
+        matrix: Tensor,
+        *,
+        through_pool: bool = False,
+    ) -> bytes:
         """Return the model up to a cut, with two outputs: the key, and the tensor at the cut.
 
         shape: the tensor's, without batch axis. mean, matrix: the key is (pooled - mean) @ matrix; shapes (n,), (n, d).
+        through_pool: the tensor goes through a pooling of single pixels, as `after` has it: ONNX Runtime does not
+        compute some activations with their convolutions where their result is an output.
         """
         made = self._nodes[self._made_by[cut]].op_type if cut in self._made_by else ""
-        nodes, weights, last = _pooling(cut, pool, shape, (mean, matrix), positive=made in _POSITIVE)
+        taken = f"{_MADE}taken" if through_pool else cut
+        nodes, weights, last = _pooling(taken, pool, shape, (mean, matrix), positive=made in _POSITIVE)
+        if through_pool:
+            nodes.insert(0, _single_pixels(cut, taken, shape))
         key = helper.make_tensor_value_info(last, TensorProto.FLOAT, [self._batch, matrix.shape[1]])
-        tensor = helper.make_tensor_value_info(cut, TensorProto.FLOAT, [self._batch, *shape])
+        tensor = helper.make_tensor_value_info(taken, TensorProto.FLOAT, [self._batch, *shape])
         return self._part(self._needed([cut], ()), self._model.graph.input, [key, tensor], nodes, weights)
+
+    def fuses_late(self, cut: str) -> bool:
+        """Say whether a tensor may come of an activation that is not computed with its convolution at an output."""
+        at = self._made_by.get(cut)
+        return at is not None and self._nodes[at].op_type in _LATE
 
     def after(self, cut: str, shape: Sequence[int], *, through_pool: bool = False) -> bytes:
         """Return the model from a cut on: from the tensor there to the model's own outputs.
@@ -129,7 +150,7 @@ class Graph:
         given = f"{_MADE}given" if through_pool else cut
         tensor = helper.make_tensor_value_info(given, TensorProto.FLOAT, [self._batch, *shape])
         if through_pool:
-            nodes.insert(0, helper.make_node("AveragePool", [given], [cut], kernel_shape=[1] * (len(shape) - 1)))
+            nodes.insert(0, _single_pixels(given, cut, shape))
         return self._part(nodes, [tensor], outputs)
 
     @property
@@ -177,6 +198,11 @@ class Graph:
         entry = model.metadata_props.add()
         entry.key, entry.value = SOURCE, self._source
         return bytes(model.SerializeToString())
+
+
+def _single_pixels(given: str, made: str, shape: Sequence[int]) -> onnx.NodeProto:
+    """Return a node that leaves a tensor of that shape, without batch axis, as it is."""
+    return helper.make_node("AveragePool", [given], [made], kernel_shape=[1] * (len(shape) - 1))
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:

@@ -18,7 +18,7 @@ from likewise.learning.lda import Projection
 from likewise.tuning.candidates import Candidate
 from likewise.tuning.fits import DIMENSION, best_fit
 from likewise.tuning.graph import Cut, Graph, Pool, pooled, rooted
-from likewise.tuning.meter import MOST_WHOLE, Cost, Meter
+from likewise.tuning.meter import MOST_WHOLE, Cost, Form, Meter
 from likewise.tuning.play import Judge
 from likewise.tuning.split import Split
 from likewise.types import Input, Keys, Tensor
@@ -39,8 +39,8 @@ class _Place:
     cut: Cut
     shape: tuple[int, ...]
     """Of the tensor, without its batch axis."""
-    through_pool: bool
-    """Whether the rest is faster so; see `Graph.after`."""
+    form: Form
+    """In which the parts are fastest."""
 
 
 def early_layers(
@@ -74,7 +74,7 @@ def early_layers(
             if best is None:
                 continue
             pool, tried, whole = best.source, best.tried, best.whole
-            cost = meter.cost(place.cut, place.shape, pool, (whole.mean, whole.matrix), place.through_pool)
+            cost = meter.cost(place.cut, place.shape, pool, (whole.mean, whole.matrix), place.form)
             if cost is None:
                 continue
             if not cost.little_enough:
@@ -147,7 +147,7 @@ def _places(meter: Meter, most_s: float, note: Callable[[str], None]) -> list[_P
         if cost.too_much:
             note(_too_much(cut, cost))
         else:
-            found.append(_Place(cut, shape, cost.through_pool))
+            found.append(_Place(cut, shape, cost.form))
     if not found:
         note("No early layer of the model is cheap enough to be the key.")
     return found
@@ -198,8 +198,10 @@ def _features(
 def _writer(graph: Graph, place: _Place, pool: Pool, projection: Projection) -> Callable[[Path], Mapping[str, Any]]:
     def write(folder: Path) -> Mapping[str, Any]:
         parts = {
-            "layer": graph.before(place.cut.tensor, pool, place.shape, projection.mean, projection.matrix),
-            "rest": graph.after(place.cut.tensor, place.shape, through_pool=place.through_pool),
+            "layer": graph.before(
+                place.cut.tensor, pool, place.shape, projection.mean, projection.matrix, through_pool=place.form.begin
+            ),
+            "rest": graph.after(place.cut.tensor, place.shape, through_pool=place.form.rest),
         }
         names = {name: f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.onnx" for name, content in parts.items()}
         for name, content in parts.items():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,15 @@ TOLERANCE = 1e-3
 """Of outputs of the two parts against the model's own, relative to the largest."""
 
 
+class Form(NamedTuple):
+    """How two parts of a model are made: whether the tensor between them goes through a pooling of single pixels."""
+
+    begin: bool = False
+    """At the end of the first; see `Graph.before`."""
+    rest: bool = False
+    """At the beginning of the second; see `Graph.after`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What the two parts of a model take."""
@@ -31,8 +41,8 @@ class Cost:
     """Both, one after the other."""
     whole: Ratio
     """Of both, by the model alone."""
-    through_pool: bool
-    """Whether the rest is faster so; see `Graph.after`."""
+    form: Form
+    """The fastest."""
 
     @property
     def too_much(self) -> bool:
@@ -78,29 +88,45 @@ class Meter:
         shape: tuple[int, ...],
         pool: Pool,
         projection: tuple[Tensor, Tensor],
-        through_pool: bool | None,
+        form: Form | None,
         most_s: float = MOST_S,
     ) -> Cost | None:
         """Return what a cut costs; None where ONNX Runtime does not take a part, or the parts give something else.
 
-        projection: mean and matrix. through_pool: see `Graph.after`; None: whichever is faster.
+        projection: mean and matrix. form: None: whichever is fastest.
         """
-        forms = [through_pool] if through_pool is not None else [False, True] if len(shape) == 3 else [False]
+        forms = [form] if form is not None else self._forms(cut, shape)
         try:
-            before = _loaded(self.folder / "before.onnx", self.graph.before(cut.tensor, pool, shape, *projection))
-            begin = before.run_each()
-            rests = []
-            for form in forms:
-                content = self.graph.after(cut.tensor, shape, through_pool=form)
-                rests.append(_loaded(self.folder / "after.onnx", content))
-            if not all(_agree(self.whole, before, rest, self.tensors[:8]) for rest in rests):
+            begins = {
+                at: _loaded(
+                    self.folder / "before.onnx",
+                    self.graph.before(cut.tensor, pool, shape, *projection, through_pool=at),
+                )
+                for at in {each.begin for each in forms}
+            }
+            rests = {
+                at: _loaded(self.folder / "after.onnx", self.graph.after(cut.tensor, shape, through_pool=at))
+                for at in {each.rest for each in forms}
+            }
+            pairs = [(begins[each.begin], rests[each.rest]) for each in forms]
+            if not all(_agree(self.whole, *pair, self.tensors[:8]) for pair in pairs):
                 return None
-            parts = [partial(_in_parts, begin, rest) for rest in rests]
-            seconds, ratios = compared([begin, *parts, partial(_alone, self.whole)], self.tensors, MOST_WHOLE, most_s)
+            run = {at: part.run_each() for at, part in begins.items()}
+            parts = [partial(_in_parts, run[each.begin], rests[each.rest]) for each in forms]
+            contenders: list[Callable[[Tensor], object]] = [*run.values(), *parts, partial(_alone, self.whole)]
+            seconds, ratios = compared(contenders, self.tensors, MOST_WHOLE, most_s)
         except LikewiseError:
             return None
-        at = min(range(len(forms)), key=lambda each: ratios[1 + each].value)
-        return Cost(seconds[0], seconds[1 + at], ratios[1 + at], forms[at])
+        at = min(range(len(forms)), key=lambda each: ratios[len(run) + each].value)
+        key_s = seconds[list(run).index(forms[at].begin)]
+        return Cost(key_s, seconds[len(run) + at], ratios[len(run) + at], forms[at])
+
+    def _forms(self, cut: Cut, shape: tuple[int, ...]) -> list[Form]:
+        """Return the ways in which the parts may be made for a tensor of that shape at a cut."""
+        if len(shape) != 3:
+            return [Form()]
+        begins = [False, True] if self.graph.fuses_late(cut.tensor) else [False]
+        return [Form(begin, rest) for begin in begins for rest in (False, True)]
 
 
 def _in_parts(begin: Callable[[Tensor], Sequence[Tensor]], rest: OnnxModel, tensor: Tensor) -> object:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 BLOCK = 30
 """Requests of one device in a row that are all fitted on, or all played: neighbors in time are alike."""
+SORTED_BLOCK = 10
+"""The same where equal results stand together: longer ones would be all that there is of one kind, and who shows it."""
 _RUNS = 2
 """Times that a result comes up in the mean, each time with nothing else in between, up to which inputs are sorted."""
 
@@ -23,7 +25,7 @@ class Split:
     played: NDArray[np.int64]
 
 
-def split(devices: Sequence[int]) -> Split:
+def split(devices: Sequence[int], block: int = BLOCK) -> Split:
     """Return two blocks in three of each device for fitting, the others for playing."""
     sent: dict[int, int] = {}
     fitted: list[int] = []
@@ -31,7 +33,7 @@ def split(devices: Sequence[int]) -> Split:
     for at, device in enumerate(devices):
         count = sent[device] = sent.get(device, -1) + 1
         # devices take turns in whose first block is played, so that short streams are in both parts
-        (played if (count // BLOCK + device) % 3 == 0 else fitted).append(at)
+        (played if (count // block + device) % 3 == 0 else fitted).append(at)
     if not fitted or not played:
         most = 2 * len(devices) // 3
         return Split(np.arange(most), np.arange(most, len(devices)))
@@ -48,6 +50,7 @@ def sorted_by_result(labels: Sequence[int]) -> bool:
     return 1 < kinds <= len(labels) // 5 and runs <= _RUNS * kinds
 
 
-def shuffled(parts: Split) -> Split:
-    """Return the same parts, with those that are played in an order of chance, the same each time."""
+def split_sorted(devices: Sequence[int]) -> Split:
+    """Return both parts of inputs that are sorted by result; the played ones in a random order, always the same."""
+    parts = split(devices, SORTED_BLOCK)
     return Split(parts.fitted, np.random.default_rng(0).permutation(parts.played))

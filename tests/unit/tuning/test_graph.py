@@ -77,6 +77,24 @@ def test_a_tensor_goes_through_a_pooling_of_single_pixels_as_it_is(
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-5)
 
 
+def test_a_fused_activation_stays_fused_at_the_cut(tmp_path: Path) -> None:
+    """Behind a pooling of single pixels, where ONNX Runtime would compute it by itself; tensor and key are the same."""
+    model = networks.residual_model()
+    next(node for node in model.graph.node if node.output[0] == "block").op_type = "HardSwish"
+    onnx.save(model, tmp_path / "model.onnx")
+    graph = Graph(tmp_path / "model.onnx")
+    assert [graph.fuses_late(name) for name in ("stem", "block")] == [False, True]
+    x = np.random.default_rng(0).normal(size=(2, 1, 16, 16)).astype(np.float32)
+    numbers = np.zeros(32, np.float32), np.eye(32, 9, dtype=np.float32)
+    found = []
+    for through_pool in (False, True):
+        path = tmp_path / f"before-{through_pool}.onnx"
+        path.write_bytes(graph.before("block", Pool((1, 2), 2), (8, 16, 16), *numbers, through_pool=through_pool))
+        found.append(OnnxModel(path).run(x))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
 def test_pooling_takes_means_over_parts() -> None:
     """Parts of a side that cannot be divided evenly are as even as can be."""
     tensor = np.arange(10, dtype=np.float32).reshape(1, 2, 5)

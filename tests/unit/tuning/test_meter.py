@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from likewise.tuning.meter import Cost
+from likewise.tuning.meter import Cost, Form
 from likewise.tuning.timing import Ratio
 
 
@@ -21,5 +21,5 @@ from likewise.tuning.timing import Ratio
 )
 def test_what_is_open_is_left_out_unless_it_is_likely_enough(ratio: Ratio, little_enough: bool, too_much: bool) -> None:
     """Beyond noise it is taken, or given up early; in between, half of the interval's upper part decides."""
-    cost = Cost(0.001, 0.005, ratio, False)
+    cost = Cost(0.001, 0.005, ratio, Form())
     assert (cost.little_enough, cost.too_much) == (little_enough, too_much)

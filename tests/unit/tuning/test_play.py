@@ -9,7 +9,7 @@ import pytest
 
 from likewise.evaluation.replay import replay
 from likewise.evaluation.streams import Stream
-from likewise.tuning.play import Played, choose, hindsight, interval
+from likewise.tuning.play import Played, choose, coins_for, hindsight, interval
 
 
 def stream(noise: float) -> Stream:
@@ -48,6 +48,11 @@ def test_the_first_target_counts_as_much_as_all_others() -> None:
         rows += [replace(key, target=target, harvest=harvest) for target, harvest in enumerate(harvests)]
     assert choose(rows, 0.0).name == "first"
     assert choose(rows[::3], 0.0).name == "first"
+
+
+def test_short_streams_are_played_more_often() -> None:
+    """Long ones three times, none without end."""
+    assert [coins_for(requests) for requests in (0, 1, 400, 1000, 100_000)] == [20, 20, 15, 6, 3]
 
 
 def test_the_interval_holds_the_harvest_of_other_coins() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from likewise.tuning.split import BLOCK, shuffled, sorted_by_result, split
+from likewise.tuning.split import BLOCK, sorted_by_result, split, split_sorted
 
 
 def test_fitting_and_playing_share_no_block() -> None:
@@ -35,10 +35,10 @@ def test_inputs_in_the_order_of_their_results_are_told(labels: list[int], expect
     assert sorted_by_result(labels) is expected
 
 
-def test_a_random_order_has_the_same_requests() -> None:
-    """Played ones stay played, fitted ones fitted."""
-    parts = split([0] * 300)
-    mixed = shuffled(parts)
-    assert sorted(mixed.played) == sorted(parts.played)
-    assert mixed.played.tolist() != parts.played.tolist()
-    assert np.array_equal(mixed.fitted, parts.fitted)
+def test_sorted_inputs_are_played_in_a_random_order_and_fitted_on_some_of_each_kind() -> None:
+    """Short blocks of each thirty that belong together are in both parts; no request is in both, or in none."""
+    parts = split_sorted([0] * 300)
+    assert sorted([*parts.fitted, *parts.played]) == list(range(300))
+    assert parts.played.tolist() != sorted(parts.played)
+    assert {at // 30 for at in parts.fitted.tolist()} == {at // 30 for at in parts.played.tolist()} == set(range(10))
+    assert np.array_equal(parts.played, split_sorted([0] * 300).played)
