@@ -71,6 +71,26 @@ def test_no_more_is_answered_near_until_the_check_is_settled(warm):
     assert stats(warm)["leases_granted"] == 1
 
 
+def test_as_many_as_came_during_the_last_check_are_answered_beside_the_next(warm):
+    with make(warm) as client:
+        until_local(client)
+        place = client._tier._place("quarters")
+        for beside in (0, 2):
+            place.lease.pi = 0.1
+            send, go = client._send, held(client)
+            client._tier._coin = lambda: 0.0
+            assert client.infer("quarters", sound(0)).from_device
+            client._send = send
+            client._tier._coin = lambda: 0.99
+            answers = [client.infer("quarters", sound(0)) for _ in range(3)]
+            assert [answer.from_device for answer in answers] == [True] * beside + [False] * (3 - beside)
+            go.set()
+            for thread in list(client._started):
+                thread.join(60.0)
+            assert not place.lease.probing
+    assert stats(warm)["leases_granted"] == 1
+
+
 def test_an_answer_that_was_wrong_ends_the_lease_and_the_entry_goes(warm):
     with make(warm) as client:
         until_local(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -69,13 +70,13 @@ def play(world: TwoTiers, events: list[tuple[str, int, str]], adversary: str, se
         assert world.leases.held <= ledger.reserved + 1e-6
 
 
-def excess(events: list[tuple[str, int, str]], adversary: str, warm: int, each: int, **broken: bool) -> list[float]:
+def excess(events: list[tuple[str, int, str]], adversary: str, warm: int, each: int, **world: Any) -> list[float]:
     """Return by how much false hits were above what is promised, in each of many runs with other coins."""
     found = []
     for run in range(RUNS):
-        world = TwoTiers(random.Random(7919 * run + 13), **broken)
-        play(world, events, adversary, run, warm, each)
-        found.append(world.false - world.bound)
+        played = TwoTiers(random.Random(7919 * run + 13), **world)
+        play(played, events, adversary, run, warm, each)
+        found.append(played.false - played.bound)
     return found
 
 
@@ -113,6 +114,12 @@ LONG = [("ask", 0, "answered")] * 60
 def test_what_is_known_to_be_hard(adversary: str, events: list[tuple[str, int, str]]) -> None:
     """The same, on streams that were made to break it."""
     assert above(excess(events, adversary, 150, 6)) <= 0.0
+
+
+@pytest.mark.parametrize("adversary", ADVERSARIES)
+def test_checks_that_take_long(adversary: str) -> None:
+    """Beside a check no more is answered than the lease has tokens for."""
+    assert above(excess(LONG, adversary, 250, 12, soon=0.02)) <= 0.0
 
 
 def test_devices_that_toss_no_coin_break_the_promise() -> None:

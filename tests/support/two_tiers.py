@@ -54,8 +54,12 @@ class Probe:
 class TwoTiers:
     """One account: a server, honest devices, and others that do what they like."""
 
-    def __init__(self, coins: random.Random, devices: int = 3, *, reckless: bool = False) -> None:
-        """Set up. coins: all coins of the run. reckless: devices toss no coin (broken ones)."""
+    def __init__(self, coins: random.Random, devices: int = 3, *, reckless: bool = False, soon: float = 0.5) -> None:
+        """Set up. coins: all coins of the run. reckless: devices toss no coin (broken ones).
+
+        soon: how likely a check is settled before its device's next request.
+        """
+        self.soon = soon
         self.coins = coins
         self.reckless = reckless
         self.now = 0.0
@@ -108,7 +112,7 @@ class TwoTiers:
         seen by the server, or `unheard`, where the answer never comes back.
         """
         device = self.devices[at % len(self.devices)]
-        if self.coins.random() < 0.5:
+        if self.coins.random() < self.soon:
             self._settle(device)
         lease, toss = device.lease, "ask"
         if near and lease.live(self.now):
@@ -149,7 +153,7 @@ class TwoTiers:
             if terms.verdict == "contradicted":
                 lease.end()
             elif terms.verdict == "confirmed":
-                lease.probing = False
+                lease.settle()
             else:
                 lease.end(lost=True)
         lease.take(terms, probe.sent_at, probe.number)

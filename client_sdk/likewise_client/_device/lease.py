@@ -18,8 +18,10 @@ from likewise_client._device.pack import Packed, read_pack
 MOST_PREFETCHED_BYTES = 1 << 18
 """Of the entries that come with one answer, when they are unpacked."""
 
-CHECKED_LATER = 0.25
-"""Highest probability of a probe at which a would-be hit may be answered first and checked afterwards."""
+CHECKED_LATER = 3.0
+"""Fewest tokens with which a would-be hit may be answered first and checked afterwards."""
+BESIDE = 2
+"""Most would-be hits that are answered while a check is under way."""
 
 Toss = Literal["answer", "check", "probe", "ask"]
 """What becomes of a would-be hit: it answers; it answers and is checked in the background; it is sent as a probe, which
@@ -154,7 +156,7 @@ class Lease:
     """Would-be hits answered under it, but for those that are checked: the answer to the check counts for them."""
     repeats: int = 0
     probing: bool = False
-    """A probe is under way, or being checked: no near hits meanwhile."""
+    """A probe is under way, or being checked: no near hits meanwhile, but for a few beside a check."""
     settled_after: int = 0
     """While probing: an answer to a request with a number above this one says whether the probe is settled."""
     over: bool = False
@@ -163,6 +165,14 @@ class Lease:
     """A probe of it was lost."""
     since: int = 0
     """Number of the request that brought it."""
+    _under_way: int = 0
+    """Probes and checks that are not settled."""
+    _room: int = 0
+    """Would-be hits that may still be answered beside the check under way."""
+    _rate: float = 1.0
+    """With which probability it was checked; those beside it are probed with the same."""
+    _came: int = 0
+    """Would-be hits that came while the last check, or the one under way, was not settled."""
 
     def live(self, now: float) -> bool:
         """Whether it stands."""
@@ -173,21 +183,42 @@ class Lease:
 
         The lease holds c = (1 - pi) / pi tokens. A probe answers in the hit's place, so that 1 - pi of wrong hits are
         served and pi are charged c. A check in the background comes after the answer: all wrong hits are served, and
-        pi / (1 - pi) = 1 / c are charged c. Either way what is served and what is charged have the same expectation
+        1 / (c - m) are charged c, the m for as many hits that may be answered before the check is settled: as many as
+        came meanwhile the last time. Either way what is served is no more than what is charged, in expectation
         (docs/accuracy.md). background: whether hits may be checked after they were answered.
         """
-        if self.probing or self.pi >= 1.0:
+        if self.pi >= 1.0:
             return "ask"
-        later = background and self.pi <= CHECKED_LATER
-        if coin() >= (self.pi / (1.0 - self.pi) if later else self.pi):
+        if self.probing:
+            self._came += background
+            if not (background and self._room):
+                return "ask"
+            self._room -= 1
+            if coin() >= self._rate:
+                self.answered += 1
+                return "answer"
+            self._room = 0
+            self._under_way += 1
+            return "probe"
+        tokens = (1.0 - self.pi) / self.pi
+        later = background and tokens >= CHECKED_LATER
+        room = min(self._came, BESIDE, int(tokens - CHECKED_LATER)) if later else 0
+        self._rate = 1.0 / (tokens - room) if later else self.pi
+        if coin() >= self._rate:
             self.answered += 1
             return "answer"
         self.probing, self.settled_after = True, 1 << 62
+        self._room, self._came, self._under_way = room, 0, 1
         return "check" if later else "probe"
+
+    def settle(self) -> None:
+        """Take note that a probe, or a check, was confirmed."""
+        self._under_way = max(0, self._under_way - 1)
+        self.probing = self._under_way > 0
 
     def end(self, *, lost: bool = False) -> None:
         """Answer nothing by it any more."""
-        self.over, self.probing = True, False
+        self.over, self.probing, self._under_way = True, False, 0
         self.lost = self.lost or lost
 
     def take(self, terms: Terms, sent_at: float, number: int) -> None:
@@ -205,4 +236,4 @@ class Lease:
             self.pi = terms.pi
             self.expires_at = max(self.expires_at, sent_at + terms.ttl_s)
             if self.probing and number > self.settled_after and not terms.checking:
-                self.probing = False
+                self.settle()

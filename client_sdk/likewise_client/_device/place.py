@@ -1,7 +1,7 @@
 """What a device has of one function: entries, the lease, and the rule by which it answers from them.
 
-The promise rests on this: each would-be hit tosses a private coin, heads goes to the server as a probe, and while a
-probe is under way nothing is answered by near entries.
+The promise rests on this: each would-be hit tosses a private coin, heads goes to the server as a probe or a check, and
+while one is under way no more is answered by near entries than the lease has tokens for beside it (`Lease.toss`).
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Place:
                 self.store.remove(query.probe)
                 lease.end()
             elif terms.verdict == "confirmed":
-                lease.probing = False
+                lease.settle()
             elif terms.verdict == "pending":
                 lease.settled_after = self.sent
             else:  # whoever answered did not know the lease
