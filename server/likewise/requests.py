@@ -113,6 +113,10 @@ class Asked:
     """The decoded input; None for a lookup by key, and until it is needed where the same bytes came before."""
     decode: Callable[[str, bytes], Input] | None = field(default=None, init=False)
     """Decodes the body again."""
+    large: bool = field(default=False, init=False)
+    """Whether it was read off the event loop: whatever else takes the input has to stay off it, too."""
+    others: dict[str, Key] | None = field(default=None, init=False)
+    """Its keys of other types than the primary one, by name, of a large input; None: not made yet."""
     halfway: Halfway | None = field(default=None, init=False)
     """How far the model has come with it, where an early layer of the model made the key."""
     digest: bytes = field(default=b"", init=False)

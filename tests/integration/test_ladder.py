@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import orjson
 import pytest
@@ -122,7 +124,7 @@ def make_slow(bench: SimpleNamespace) -> asyncio.Event:
         await go.wait()
         return head.now(asked)
 
-    head.quick, head.later = False, later
+    head.is_quick, head.later = lambda asked: False, later
     return go
 
 
@@ -158,6 +160,22 @@ def test_what_a_slow_variant_refuses_waits_for_the_same_input_in_flight(bench: S
 
     assert sorted(each.outcome for each in asyncio.run(both())) == [Outcome.COALESCED, Outcome.MISS]
     assert bench.fn.runner.computed == 1
+
+
+def test_of_a_large_input_nothing_is_prepared_on_the_event_loop(bench: SimpleNamespace) -> None:
+    """A quick variant, too, would have to make it small there; and keys of other types come with the first one."""
+    *_, taking = bench.fn.variants
+    assert taking._batcher is not None
+    prepared: list[str] = []
+    prepare = taking._batcher._prepare
+    taking._batcher._prepare = lambda value: prepared.append(threading.current_thread().name) or prepare(value)
+    taking._tensor_of = None
+    for rung in bench.fn.variants.ladder._rungs:
+        rung.calibration.weights = (-9.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # so that all are asked
+    large = cv2.imencode(".png", np.full((700, 700, 3), 90, np.uint8))[1].tobytes()
+    assert ask(bench, large).outcome is Outcome.MISS
+    assert len(prepared) == 1
+    assert threading.main_thread().name not in prepared
 
 
 def test_no_store_and_frames_of_a_stream_ask_no_variant(bench: SimpleNamespace) -> None:

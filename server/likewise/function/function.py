@@ -168,10 +168,14 @@ class Function:
 
     def keys(self, asked: Asked) -> dict[str, Key]:
         """Return one key for each key type of a raw input; the primary one is at hand already."""
-        return {
-            name: asked.key if name == self.key_type else key_type.extract(asked.decoded())
-            for name, key_type in self.key_types.items()
-        }
+        others = asked.others
+        if others is None:
+            others = {
+                name: key_type.extract(asked.decoded())
+                for name, key_type in self.key_types.items()
+                if name != self.key_type
+            }
+        return {self.key_type: asked.key, **others}
 
     # ── looking up and deciding ────────────────────────────────────────────────────────────────────────────
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
+from types import MappingProxyType
 
 from likewise.features.decode import Kind, decoded_size
 from likewise.features.identity import digest
@@ -42,11 +43,13 @@ class Reader:
         inline_values: int = 1 << 18,
         seen_bytes: int = 4 << 20,
         begin: Begin | None = None,
+        others: Mapping[str, KeyType] = MappingProxyType({}),
     ) -> None:
         """Set up. key_type: the primary one. queue: where what is too large for the event loop is read.
 
         dtype: of the arrays that a model takes, empty where there is none: what devices may send without loss.
         begin: makes the key by a part of the model, and says how far that came; never on the event loop.
+        others: the other key types, by name, whose keys large inputs need as well.
 
         deterministic: whether equal inputs have equal results, so that a repeat may be told by its digest.
         inline_bytes, inline_values: largest body, and most decoded numbers, that are read on the event loop.
@@ -63,6 +66,7 @@ class Reader:
         self.inline_bytes = inline_bytes
         self._inline_values = inline_values
         self._begin = begin
+        self._others = others
         self._seen = Seen(seen_bytes, key_type.dimension) if seen_bytes and begin is None else None
 
     def is_small(self, media_type: str, body: bytes) -> bool:
@@ -83,12 +87,20 @@ class Reader:
             return found
         came = perf_counter()
         asked = await self._queue.run(
-            self.read_now, media_type, body, control, session,
+            self._read_large, media_type, body, control, session,
             size=decoded_size(self._kind, media_type, body),
             account="" if session is None else session.account,
             within_s=control.timeout_s,
         )  # fmt: skip
         asked.started = came
+        return asked
+
+    def _read_large(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked:
+        asked = self.read_now(media_type, body, control, session)
+        asked.large = True
+        if self._others:
+            value = asked.decoded()
+            asked.others = {name: key_type.extract(value) for name, key_type in self._others.items()}
         return asked
 
     def read_small(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked | None:

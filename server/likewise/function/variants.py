@@ -48,14 +48,17 @@ class Variant:
         encode: Encode,
         labels: Labels,
         batcher: Batcher | None = None,
+        *,
+        quick: bool = True,
     ) -> None:
         """Set up. memory_bytes: what it takes once loaded; tensor_of: what it takes of a request.
 
-        batcher: asks it off the event loop; None: it is quick enough to be asked right there.
+        batcher: asks it off the event loop; None: it takes no more than the key. quick: whether it is quick enough to
+        be asked right there, about an input that was read there.
         """
         self.step = step
         self.name = step.name
-        self.quick = batcher is None
+        self._quick = quick
         self.mean_cost_s = 0.0
         """Moving average of the seconds that an opinion takes."""
         self.asked = self.failures = 0
@@ -69,6 +72,10 @@ class Variant:
         self._encode = encode
         self._labels = labels
         self._batcher = batcher
+
+    def is_quick(self, asked: Asked) -> bool:
+        """Say whether it may be asked `now` on the event loop; otherwise it is asked `later`."""
+        return self._quick and not (asked.large and self._batcher is not None)
 
     def now(self, asked: Asked) -> Said:
         """Return its answer, on the calling thread. Raises LikewiseError."""
@@ -140,7 +147,7 @@ class Variants:
         """Go on while variants are quick; return the first that is not, or how it ended. variant: None at the start."""
         try:
             variant = variant or next(climb)
-            while variant.quick:
+            while variant.is_quick(asked):
                 try:
                     said: Said | None = variant.now(asked)
                 except LikewiseError as error:
@@ -204,17 +211,18 @@ def variants_of(
 ) -> list[Variant]:
     """Return variants ready to be asked.
 
-    rungs: in order of cost, each with what loads its model again; queue: makes that of one that is not quick.
+    rungs: in order of cost, each with what loads its model again; queue: makes that of one that takes the input.
     """
     built = []
     for spec, found, load in rungs:
         assert isinstance(found.model, OnnxModel)
         step = Step(spec.name, spec.cost, spec.agreement)
         model = PagedModel(found.model, load)
-        quick = spec.takes == "key" or _is_quick(found.model, model.one)
-        tensor_of = _key_of if spec.takes == "key" else _tensor_of(found)
-        batcher = None if quick else queue(replace(found, model=model))
-        built.append(Variant(step, spec.memory_bytes, tensor_of, model, found.encode, labels, batcher))
+        takes_key = spec.takes == "key"
+        quick = takes_key or _is_quick(found.model, model.one)
+        tensor_of = _key_of if takes_key else _tensor_of(found)
+        batcher = None if takes_key else queue(replace(found, model=model))
+        built.append(Variant(step, spec.memory_bytes, tensor_of, model, found.encode, labels, batcher, quick=quick))
     return built
 
 
