@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from likewise.captures import Recorded
 from likewise.evaluation.own import Read, Subject, keys_of
@@ -47,6 +48,41 @@ class Candidate:
     """By what lookups go, where the spec is to name a projection."""
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What candidates are made of, and measured on."""
+
+    judge: Judge
+    inputs: Inputs
+    parts: Split
+    sample: Sequence[Input]
+    """Some of the inputs, as the model sees them."""
+    model_s: float
+    """What the model alone takes, in seconds of one core."""
+
+    @property
+    def subject(self) -> Subject:
+        """The function."""
+        return self.judge.subject
+
+    @property
+    def read(self) -> Read:
+        """What its model said of the inputs."""
+        return self.judge.read
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The results, shape (n,)."""
+        return np.array(self.read.labels)
+
+    def values(self) -> Iterator[Input]:
+        """Yield the inputs that were read, in order."""
+        wanted = set(self.read.places)
+        for place, record in enumerate(self.inputs):
+            if place in wanted:
+                yield self.subject.read(record)[0]
+
+
 def sample_inputs(subject: Subject, inputs: Inputs, read: Read, count: int = 40) -> list[Input]:
     """Return some of the inputs, spread over the stream, as the model sees them."""
     wanted = set(read.places[:: max(1, len(read.places) // count)][:count])
@@ -57,19 +93,12 @@ def sample_inputs(subject: Subject, inputs: Inputs, read: Read, count: int = 40)
     return found
 
 
-def extractors(
-    subject: Subject,
-    inputs: Inputs,
-    read: Read,
-    parts: Split,
-    sample: Sequence[Input],
-    model_s: float,
-    judge: Judge,
-) -> list[Candidate]:
+def extractors(material: Material) -> list[Candidate]:
     """Return the extractors that come with likewise and take such inputs, and the key types that the spec has.
 
     Each that may be projected comes twice: as it is, and with a projection fitted to the model's results.
     """
+    subject, parts, sample = material.subject, material.parts, material.sample
     tables = [key for key in subject.spec.keys if key.extractor != "layer"]
     known = {(key.extractor, key.file) for key in tables}
     for name, kind in KINDS.items():
@@ -77,20 +106,19 @@ def extractors(
             tables.append(KeySpec.model_validate({"extractor": name}))
     types = [subject.parts.key_type(table, subject.name) for table in tables]
     costs = measured([each.extract for each in types], sample)
-    labels, found = np.array(read.labels), []
+    found = []
     for table, key_type, cost in zip(tables, types, costs, strict=True):
-        every = keys_of(subject, inputs, read, table.label, key_type.extract)
+        every = keys_of(subject, material.inputs, material.read, table.label, key_type.extract)
         keys, own = every[parts.played], subject.parts.projection(table, every.shape[1])
-        found.append(
-            Candidate(_called(table), keys, cost, model_s, table.may_be_projected, partial(_as_it_is, table), prior=own)
-        )
-        if not table.may_be_projected or not subject.spec.reuse.policy.startswith("calibrated"):
+        write, projected = partial(_as_it_is, table), table.may_be_projected
+        found.append(Candidate(_called(table), keys, cost, material.model_s, projected, write, prior=own))
+        if not projected or not subject.spec.reuse.policy.startswith("calibrated"):
             continue  # no other policy searches by a projection
-        if (fitted := best_fit({table.label: every}, labels, parts, judge)) is not None:
+        if (fitted := best_fit({table.label: every}, material.labels, parts, material.judge)) is not None:
             name = f"{_called(table)}, projected"
             (more,) = measured([fitted.whole.one], list(keys[: len(sample)]))
-            write = partial(_with_projection, table, fitted.whole)
-            found.append(Candidate(name, keys, cost + more, model_s, False, write, prior=fitted.tried))
+            beside = partial(_with_projection, table, fitted.whole)
+            found.append(Candidate(name, keys, cost + more, material.model_s, False, beside, prior=fitted.tried))
     return found
 
 

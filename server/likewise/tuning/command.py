@@ -20,7 +20,7 @@ from likewise.evaluation.own import Subject
 from likewise.function.spec import SPEC_FILE
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import limit_memory
-from likewise.tuning.candidates import Candidate, extractors, sample_inputs
+from likewise.tuning.candidates import Candidate, Material, extractors, sample_inputs
 from likewise.tuning.distill import distilled
 from likewise.tuning.filters import filtered
 from likewise.tuning.layers import early_layers
@@ -147,17 +147,14 @@ def _candidates(
     alone = single.computation
     assert alone is not None
     (model_s,) = measured([lambda value: alone.model.run(alone.feed(value)[None])], sample)
-    candidates = extractors(subject, inputs, read, parts, sample, model_s, judge)
+    material = Material(judge, inputs, parts, sample, model_s)
+    candidates = extractors(material)
     with _progress(len(read.labels), "layers") as advance:
-        candidates += early_layers(
-            subject, inputs, read, parts, sample, args.most * model_s, judge, advance, notes.append
-        )
+        candidates += early_layers(material, args.most * model_s, advance, notes.append)
     with _progress(len(read.labels), "filters") as advance:
-        candidates += filtered(subject, inputs, read, parts, sample, model_s, judge, advance)
+        candidates += filtered(material, advance)
     with _progress(round(args.train_minutes * 60), "training") as advance:
-        candidates += distilled(
-            subject, inputs, read, parts, sample, model_s, args.train_minutes * 60, notes.append, advance
-        )
+        candidates += distilled(material, args.train_minutes * 60, notes.append, advance)
     affordable = [each for each in candidates if each.key_s <= args.most * model_s]
     for each in candidates if affordable else ():
         if each.key_s > args.most * model_s:

@@ -6,32 +6,22 @@ installed, nothing is trained.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from likewise.evaluation.own import Read, Subject
 from likewise.features.audio_tensor import audio_tensor
-from likewise.features.embedding import OnnxExtractor
 from likewise.features.image_tensor import image_tensor
 from likewise.features.prepare import Prepare
-from likewise.files import PUBLIC, write_atomic
 from likewise.function.spec import ModelSpec
-from likewise.inference.model import OnnxModel
-from likewise.tuning import key_networks
-from likewise.tuning.candidates import Candidate
+from likewise.tuning import key_file, key_networks
+from likewise.tuning.candidates import Candidate, Material
 from likewise.tuning.key_networks import DIMENSION, SIDE
-from likewise.tuning.split import Split
-from likewise.tuning.timing import measured
 from likewise.types import Audio, Input, Tensor
-from likewise.workloads.inputs import Inputs
 
 NAME = "distilled"
 FEWEST = 200
@@ -75,46 +65,29 @@ def recipe(kind: str, model: ModelSpec, sample: Sequence[Input]) -> Recipe | Non
 
 
 def distilled(
-    subject: Subject,
-    inputs: Inputs,
-    read: Read,
-    parts: Split,
-    sample: Sequence[Input],
-    model_s: float,
-    seconds: float,
-    note: Callable[[str], None],
-    advance: Callable[[float], None],
+    material: Material, seconds: float, note: Callable[[str], None], advance: Callable[[float], None]
 ) -> list[Candidate]:
     """Return a network trained for about so many seconds, or nothing; note: says why. advance: with seconds gone by."""
+    subject, parts = material.subject, material.parts
     model = subject.spec.model
     if seconds <= 0 or model is None:
         return []
     if importlib.util.find_spec("torch") is None:
         note("No key network is trained: that needs PyTorch, `pip install 'likewise[train]'`.")
         return []
-    made = recipe(subject.spec.input.kind, model, sample)
+    made = recipe(subject.spec.input.kind, model, material.sample)
     if made is None:
         note("No key network is trained: that is for images and sounds.")
         return []
-    labels = np.array(read.labels)
-    found, numbers = np.unique(labels[parts.fitted], return_inverse=True)
+    found, numbers = np.unique(material.labels[parts.fitted], return_inverse=True)
     if len(parts.fitted) < FEWEST or not 2 <= len(found) <= len(parts.fitted) // 4:
         note("No key network is trained: there are too few inputs, or hardly any two of them have equal results.")
         return []
-    wanted, prepared = set(read.places), []
-    for place, record in enumerate(inputs):
-        if place in wanted:
-            prepared.append(made.prepare(subject.read(record)[0]))
-    stacked = np.stack(prepared)
+    stacked = key_file.prepared(material, made.prepare)
     content = _train(made, stacked, parts.fitted, numbers, len(found), seconds, advance)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "key.onnx"
-        path.write_bytes(content)
-        extract = OnnxExtractor(OnnxModel(path).run_one(), made.prepare, DIMENSION)
-        (key_s,) = measured([extract], sample)
-        run = OnnxModel(path).run_one()
+    key_s, run = key_file.timed(content, made.prepare, DIMENSION, material)
     keys = np.ascontiguousarray([extract_one(run, stacked[at]) for at in parts.played], np.float32)
-    return [Candidate(NAME, keys, key_s, model_s, False, partial(_write, content, made.options))]
+    return [Candidate(NAME, keys, key_s, material.model_s, False, partial(key_file.write, NAME, content, made.options))]
 
 
 def _train(
@@ -138,9 +111,3 @@ def extract_one(run: Callable[[Tensor], Tensor], prepared: Tensor) -> Tensor:
     """Return the key of a prepared input, at norm 1."""
     key = run(prepared).reshape(-1)
     return key / max(float(np.linalg.norm(key)), 1e-12)
-
-
-def _write(content: bytes, options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    name = f"key-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
-    write_atomic(folder / name, content, PUBLIC)
-    return {"name": NAME, "extractor": "onnx", "metric": "cosine", "file": name, **options}

@@ -8,30 +8,18 @@ pictures first: their spectrograms.
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from likewise.evaluation.own import Read, Subject
-from likewise.features.embedding import OnnxExtractor
-from likewise.files import PUBLIC, write_atomic
 from likewise.inference.graphs import peeker
-from likewise.inference.model import OnnxModel
-from likewise.tuning import filter_graph
-from likewise.tuning.candidates import Candidate
+from likewise.tuning import filter_graph, key_file
+from likewise.tuning.candidates import Candidate, Material
 from likewise.tuning.distill import FEWEST, recipe
 from likewise.tuning.filter_graph import Filters
 from likewise.tuning.fits import best_fit
-from likewise.tuning.play import Judge
-from likewise.tuning.split import Split
-from likewise.tuning.timing import measured
-from likewise.types import Input, Tensor
-from likewise.workloads.inputs import Inputs
+from likewise.types import Tensor
 
 NAME = "filters"
 SIZE = 8
@@ -46,26 +34,14 @@ _THRESHOLD = 0.25
 _BATCH = 64
 
 
-def filtered(
-    subject: Subject,
-    inputs: Inputs,
-    read: Read,
-    parts: Split,
-    sample: Sequence[Input],
-    model_s: float,
-    judge: Judge,
-    advance: Callable[[int], None],
-) -> list[Candidate]:
+def filtered(material: Material, advance: Callable[[int], None]) -> list[Candidate]:
     """Return the key network, or nothing for kinds that are no pictures and no sounds, or too few of them."""
+    subject, parts = material.subject, material.parts
     model = subject.spec.model
-    made = recipe(subject.spec.input.kind, model, sample) if model is not None else None
+    made = recipe(subject.spec.input.kind, model, material.sample) if model is not None else None
     if made is None or len(parts.fitted) < FEWEST:
         return []
-    wanted, prepared = set(read.places), []
-    for place, record in enumerate(inputs):
-        if place in wanted:
-            prepared.append(made.prepare(subject.read(record)[0]))
-    stacked = np.stack(prepared)
+    stacked = key_file.prepared(material, made.prepare)
     front = filter_graph.front(subject.spec.input.kind, stacked.shape[1:], made.options.get("sample_rate", 0))
     look = peeker(filter_graph.pictures(front), subject.threads)
     fitted = stacked[parts.fitted]
@@ -77,17 +53,13 @@ def filtered(
         numbers.append(run(stacked[at : at + _BATCH])[filter_graph.NUMBERS])
         advance(len(numbers[-1]))
     every = np.concatenate(numbers)
-    best = best_fit({NAME: every}, np.array(read.labels), parts, judge)
+    best = best_fit({NAME: every}, material.labels, parts, material.judge)
     if best is None:
         return []
     content = filter_graph.key(front, filters, best.whole.mean, best.whole.matrix)
-    with tempfile.TemporaryDirectory(prefix="likewise-") as folder:
-        path = Path(folder) / "key.onnx"
-        path.write_bytes(content)
-        extract = OnnxExtractor(OnnxModel(path).run_one(), made.prepare, best.whole.dimension)
-        (key_s,) = measured([extract], sample)
+    key_s, _ = key_file.timed(content, made.prepare, best.whole.dimension, material)
     keys = best.tried.many(every[parts.played])
-    return [Candidate(NAME, keys, key_s, model_s, False, partial(_write, content, made.options))]
+    return [Candidate(NAME, keys, key_s, material.model_s, False, partial(key_file.write, NAME, content, made.options))]
 
 
 def found_in(pictures: Tensor, patches: int = 20_000) -> Filters:
@@ -132,9 +104,3 @@ def _centers(patches: Tensor, count: int, rng: np.random.Generator) -> Tensor:
 
 def _unit(rows: Tensor) -> Tensor:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6))
-
-
-def _write(content: bytes, options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    name = f"key-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
-    write_atomic(folder / name, content, PUBLIC)
-    return {"name": NAME, "extractor": "onnx", "metric": "cosine", "file": name, **options}

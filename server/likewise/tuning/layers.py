@@ -11,18 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from likewise.evaluation.own import BATCH, Read, Subject
+from likewise.evaluation.own import BATCH
 from likewise.files import PUBLIC, write_atomic
 from likewise.inference.graphs import peeker
 from likewise.learning.lda import Projection
-from likewise.tuning.candidates import Candidate
+from likewise.tuning.candidates import Candidate, Material
 from likewise.tuning.fits import DIMENSION, best_fit
 from likewise.tuning.graph import Cut, Graph, Pool, pooled, rooted
 from likewise.tuning.meter import MOST_WHOLE, Cost, Form, Meter
-from likewise.tuning.play import Judge
-from likewise.tuning.split import Split
-from likewise.types import Input, Keys, Tensor
-from likewise.workloads.inputs import Inputs
+from likewise.types import Keys, Tensor
 
 MOST_NUMBERS = 2048
 """Most pooled numbers that a projection is fitted on: the fit takes their cube."""
@@ -44,17 +41,10 @@ class _Place:
 
 
 def early_layers(
-    subject: Subject,
-    inputs: Inputs,
-    read: Read,
-    parts: Split,
-    sample: Sequence[Input],
-    most_s: float,
-    judge: Judge,
-    advance: Callable[[int], None],
-    note: Callable[[str], None],
+    material: Material, most_s: float, advance: Callable[[int], None], note: Callable[[str], None]
 ) -> list[Candidate]:
     """Return the best key of each early layer that costs at most `most_s` seconds; note: says why there are none."""
+    subject, parts = material.subject, material.parts
     model = subject.spec.model
     assert model is not None
     if model.fixed or model.overlap is not None or model.batch != "both":
@@ -62,15 +52,14 @@ def early_layers(
         return []
     graph = Graph(subject.folder / str(subject.version) / model.file)
     with tempfile.TemporaryDirectory(prefix="likewise-") as folder:
-        meter = Meter.on(subject, graph, sample, Path(folder), note)
+        meter = Meter.on(subject, graph, material.sample, Path(folder), note)
         places = _places(meter, most_s, note) if meter else []
         if meter is None or not places:
             return []
-        features = _features(subject, inputs, read, graph, places, advance)
-        labels = np.array(read.labels)
+        features = _features(material, graph, places, advance)
         found = []
         for place in places:
-            best = best_fit(_numbers(features, place), labels, parts, judge)
+            best = best_fit(_numbers(features, place), material.labels, parts, material.judge)
             if best is None:
                 continue
             pool, tried, whole = best.source, best.tried, best.whole
@@ -164,9 +153,10 @@ def _shapes(graph: Graph, cuts: Sequence[Cut], tensor: Tensor) -> dict[str, tupl
 
 
 def _features(
-    subject: Subject, inputs: Inputs, read: Read, graph: Graph, places: Sequence[_Place], advance: Callable[[int], None]
+    material: Material, graph: Graph, places: Sequence[_Place], advance: Callable[[int], None]
 ) -> dict[tuple[str, Pool], Tensor]:
     """Return the pooled numbers of each request at each place, by tensor and pool; shape (n, numbers), float16."""
+    subject = material.subject
     computation = subject.computation
     assert computation is not None
     names = [place.cut.tensor for place in places]
@@ -182,14 +172,10 @@ def _features(
         advance(len(batch))
         batch.clear()
 
-    wanted = iter(read.places)
-    place = next(wanted, None)
-    for at, record in enumerate(inputs):
-        if at == place:
-            batch.append(computation.prepare(subject.read(record)[0]))
-            place = next(wanted, None)
-            if len(batch) >= (BATCH if computation.model.dynamic_batch else 1):
-                flush()
+    for value in material.values():
+        batch.append(computation.prepare(value))
+        if len(batch) >= (BATCH if computation.model.dynamic_batch else 1):
+            flush()
     if batch:
         flush()
     return {name: np.concatenate(each) for name, each in parts.items()}

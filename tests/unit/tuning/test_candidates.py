@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from likewise.evaluation.own import Read, Subject, own_stream
-from likewise.tuning.candidates import Candidate, extractors, sample_inputs
+from likewise.tuning.candidates import Candidate, Material, extractors, sample_inputs
 from likewise.tuning.filters import NAME, filtered
 from likewise.tuning.play import Judge
 from likewise.tuning.spec_edit import write_key
@@ -26,12 +26,12 @@ def inputs(tmp_path: Path) -> Path:
     return networks.fill(tmp_path / "inputs", 330)
 
 
-def candidates(functions: Path, folder: Path, of: Callable[..., list[Candidate]]) -> Found:
+def candidates(functions: Path, folder: Path, of: Callable[[Material], list[Candidate]]) -> Found:
     subject = Subject(functions, "kinds")
     with Inputs(folder, "kinds", "image") as inputs:
         read = subject.results(inputs, None)
         parts, sample, judge = split(read.devices), sample_inputs(subject, inputs, read), Judge(subject, read, (0.95,))
-        return subject, read, parts, of(subject, inputs, read, parts, sample, judge)
+        return subject, read, parts, of(Material(judge, inputs, parts, sample, 1.0))
 
 
 def written(subject: Subject, candidate: Candidate, inputs: Path) -> tuple[Subject, np.ndarray, np.ndarray]:
@@ -47,7 +47,7 @@ def written(subject: Subject, candidate: Candidate, inputs: Path) -> tuple[Subje
 
 def test_extractors_come_as_they_are_and_with_a_projection(tmp_path: Path, inputs: Path) -> None:
     """Which is written as a file, and read as it was."""
-    subject, _, parts, found = candidates(tmp_path / "functions", inputs, lambda *of: extractors(*of[:5], 1.0, of[5]))
+    subject, _, parts, found = candidates(tmp_path / "functions", inputs, extractors)
     names = [each.name for each in found]
     assert names == [name for kind in ("gray", "color", "dct", "hog") for name in (kind, f"{kind}, projected")]
     plain, projected = found[names.index("hog")], found[names.index("hog, projected")]
@@ -67,14 +67,14 @@ def test_policies_that_search_by_no_projection_get_none(tmp_path: Path, inputs: 
     """A server would not use it."""
     path = tmp_path / "functions" / "kinds" / "function.toml"
     path.write_text(path.read_text() + 'policy = "fixed"\n')
-    found = candidates(tmp_path / "functions", inputs, lambda *of: extractors(*of[:5], 1.0, of[5]))[3]
+    found = candidates(tmp_path / "functions", inputs, extractors)[3]
     assert [each.name for each in found] == ["gray", "color", "dct", "hog"]
 
 
 def test_filters_are_written_and_make_the_keys_that_were_played(tmp_path: Path, inputs: Path) -> None:
     """But for the projection, which is fitted on all inputs then."""
     subject, _, parts, (found,) = candidates(
-        tmp_path / "functions", inputs, lambda *of: filtered(*of[:5], 1.0, of[5], lambda _: None)
+        tmp_path / "functions", inputs, lambda material: filtered(material, lambda _: None)
     )
     assert found.name == NAME
     again, keys, _ = written(subject, found, inputs)

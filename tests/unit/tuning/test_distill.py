@@ -9,8 +9,9 @@ import networks
 import pytest
 
 from likewise.evaluation.own import Subject
-from likewise.tuning.candidates import Candidate, sample_inputs
+from likewise.tuning.candidates import Candidate, Material, sample_inputs
 from likewise.tuning.distill import NAME, distilled
+from likewise.tuning.play import Judge
 from likewise.tuning.split import split
 from likewise.workloads.inputs import Inputs
 
@@ -21,8 +22,9 @@ def trained(tmp_path: Path, count: int, seconds: float) -> tuple[list[Candidate]
     notes: list[str] = []
     with Inputs(networks.fill(tmp_path / "inputs", count), "kinds", "image") as inputs:
         read = subject.results(inputs, None)
-        parts, sample = split(read.devices), sample_inputs(subject, inputs, read)
-        return distilled(subject, inputs, read, parts, sample, 1.0, seconds, notes.append, lambda _: None), notes
+        sample = sample_inputs(subject, inputs, read)
+        material = Material(Judge(subject, read, (0.95,)), inputs, split(read.devices), sample, 1.0)
+        return distilled(material, seconds, notes.append, lambda _: None), notes
 
 
 def test_nothing_is_trained_in_no_time(tmp_path: Path) -> None:
