@@ -167,6 +167,8 @@ class Lease:
     """Number of the request that brought it."""
     _under_way: int = 0
     """Probes and checks that are not settled."""
+    _pending: int = 0
+    """Those of them that were answered and are being checked."""
     _room: int = 0
     """Would-be hits that may still be answered beside the check under way."""
     _rate: float = 1.0
@@ -211,14 +213,19 @@ class Lease:
         self._room, self._came, self._under_way = room, 0, 1
         return "check" if later else "probe"
 
-    def settle(self) -> None:
-        """Take note that a probe, or a check, was confirmed."""
-        self._under_way = max(0, self._under_way - 1)
+    def pend(self, number: int) -> None:
+        """Take note that a probe has an answer, and is being checked. number: of the newest request that was sent."""
+        self.settled_after = number
+        self._pending += 1
+
+    def settle(self, count: int = 1) -> None:
+        """Take note that so many probes, or checks, were confirmed."""
+        self._under_way = max(0, self._under_way - count)
         self.probing = self._under_way > 0
 
     def end(self, *, lost: bool = False) -> None:
         """Answer nothing by it any more."""
-        self.over, self.probing, self._under_way = True, False, 0
+        self.over, self.probing, self._under_way, self._pending = True, False, 0, 0
         self.lost = self.lost or lost
 
     def take(self, terms: Terms, sent_at: float, number: int) -> None:
@@ -236,4 +243,5 @@ class Lease:
             self.pi = terms.pi
             self.expires_at = max(self.expires_at, sent_at + terms.ttl_s)
             if self.probing and number > self.settled_after and not terms.checking:
-                self.settle()
+                self.settle(self._pending)
+                self._pending = 0

@@ -158,7 +158,7 @@ class Place:
             elif terms.verdict == "confirmed":
                 lease.settle()
             elif terms.verdict == "pending":
-                lease.settled_after = self.sent
+                lease.pend(self.sent)
             else:  # whoever answered did not know the lease
                 lease.end(lost=True)
         if not query.watch:

@@ -232,10 +232,27 @@ def test_an_answer_that_was_overtaken_brings_no_lease_back():
 
 
 def test_a_probe_that_the_server_checks_holds_until_an_answer_says_it_is_settled():
-    lease = Lease("a", 0.5, 60.0, probing=True, settled_after=5)
+    lease = Lease("a", 0.5, 60.0)
+    assert lease.toss(lambda: 0.0, background=True) == "probe"
+    lease.pend(5)
     lease.take(Terms("a", 0.5, 60.0, "0", 0), 0.0, 5)
     assert lease.probing
     lease.take(Terms("a", 0.5, 60.0, "0", 0, checking=True), 0.0, 6)
     assert lease.probing
     lease.take(Terms("a", 0.5, 60.0, "0", 0), 0.0, 7)
+    assert not lease.probing
+
+
+def test_answers_settle_what_they_were_told_of_and_no_check_that_is_still_on_its_way():
+    lease = Lease("a", 0.1, 60.0)
+    assert lease.toss(lambda: 0.0, background=True) == "check"
+    assert lease.toss(lambda: 0.9, background=True) == "ask"
+    lease.settle()
+    assert lease.toss(lambda: 0.0, background=True) == "check"
+    assert lease.toss(lambda: 0.0, background=True) == "probe"
+    lease.pend(5)
+    for number in (6, 7, 8):
+        lease.take(Terms("a", 0.1, 60.0, "0", 0), 0.0, number)
+        assert lease.probing
+    lease.settle()
     assert not lease.probing
