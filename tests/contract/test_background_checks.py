@@ -6,20 +6,9 @@ import itertools
 import threading
 
 import pytest
-from quarters import make, make_quarters, sound, stats, until_local, warmed
+from quarters import make, sound, stats, until_local
 
 from likewise_client import AsyncClient, ConnectionFailed
-
-
-@pytest.fixture
-def functions(tmp_path, toys):
-    return make_quarters(tmp_path / "functions")
-
-
-@pytest.fixture
-def warm(live, functions):
-    """A real server that has answered enough to lend tokens, and sends what was asked for alone."""
-    return warmed(live(functions=functions, lease_prefetch=0))
 
 
 def held(client):

@@ -10,21 +10,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from quarters import make, make_quarters, sound, stats, until_local, warmed
+from quarters import make, sound, stats, until_local, warmed
 
 from likewise_client import AsyncClient, Client, ConnectionFailed, DeviceCache, InvalidInput, Retry, Unavailable
 from likewise_client._device import tier as tiers
-
-
-@pytest.fixture
-def functions(tmp_path, toys):
-    return make_quarters(tmp_path / "functions")
-
-
-@pytest.fixture
-def warm(live, functions):
-    """A real server that has answered enough to lend tokens, and sends what was asked for alone."""
-    return warmed(live(functions=functions, lease_prefetch=0))
 
 
 def test_near_inputs_are_answered_without_a_server(warm):
@@ -43,9 +32,9 @@ def test_near_inputs_are_answered_without_a_server(warm):
     assert stats(warm)["device_hits"] == info.hits
 
 
-def test_what_others_asked_for_is_answered_by_a_device_that_never_did(live, functions):
+def test_what_others_asked_for_is_answered_by_a_device_that_never_did(live, quarters):
     """It comes with the answers to other requests."""
-    server = warmed(live(functions=functions))
+    server = warmed(live(functions=quarters))
     with make(server) as client:
         for _ in range(20):
             client.infer("quarters", sound(0))
