@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from likewise.index.keyed import KeyedIndex
 from likewise.index.moves import Move
 from likewise.index.parts import Parts
@@ -47,15 +49,15 @@ class Wrapper:
         return self._current.snapshot(chunk)
 
 
-class Replacing(Wrapper):
+class Replacing(Wrapper, ABC):
     """A wrapper that replaces the index in use: what changes meanwhile is passed on to what is being built, too."""
 
     _move: Move | None
     _held: int | None
 
+    @abstractmethod
     def _tend(self) -> None:
         """Take over what is complete, and begin what is due."""
-        raise NotImplementedError
 
     @property
     def held(self) -> int | None:
