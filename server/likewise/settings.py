@@ -191,6 +191,13 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
         unit="bytes",
         minimum=1024,
     )
+    max_unread_bytes: int = row(
+        256 * _MIB,
+        "All answers together that clients of a worker have not read yet; beyond, the address that has most loses the "
+        "connection that has not read for longest.",
+        unit="bytes",
+        minimum=1024,
+    )
     max_result_bytes: int = row(1 * _MIB, "Largest result that is kept or inserted.", unit="bytes", minimum=64)
     max_keys_per_lookup: int = row(1024, "Keys in one lookup.", minimum=1, maximum=65_536)
     max_answer_bytes: int = row(

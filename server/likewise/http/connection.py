@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from likewise.errors import BadRequest, HeadTooLarge, LikewiseError, Overloaded, RequestTimeout, TooLarge
 from likewise.http import framing
+from likewise.http.connections import share_of
 from likewise.http.exchange import App, Exchange, scope_of
 from likewise.http.output import OutputSide
 from likewise.http.problems import render, unexpected
@@ -46,7 +47,6 @@ class HttpConnection(OutputSide, TakesTurns):
         self.access_log = config.access_log
         self.root_path = config.root_path
         self.client: tuple[str, int] | None = None
-        self.address = ""
         self.spare = False
         """True beyond the limits on connections: to be told so, and closed."""
         self.exchange: Exchange | None = None
@@ -80,10 +80,10 @@ class HttpConnection(OutputSide, TakesTurns):
         """Take a place among the connections."""
         self.transport = transport
         self.client = get_remote_addr(transport)
-        self.address = self.client[0] if self.client else ""
+        self.share = share_of(self.client[0] if self.client else "")
         self.server = get_local_addr(transport)
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn only asks them to shut down
-        self.spare = not self.shared.add(self, self.address)
+        self.spare = not self.shared.add(self, self.share)
         self.turns.came()
         self.deadline = self.loop.time() + self.limits.head_timeout_s
         self.settle()
@@ -94,7 +94,7 @@ class HttpConnection(OutputSide, TakesTurns):
         self._closing = True
         self.ready = False
         self.server_state.connections.discard(self)
-        self.shared.remove(self, self.address)
+        self.shared.remove(self, self.share)
         self.give_up()
         self._wake()
 
@@ -114,12 +114,12 @@ class HttpConnection(OutputSide, TakesTurns):
         """Take no further request before the client has read its answers."""
         self._write_paused = True
         self.ready = False
-        self._unsent = self.transport.get_write_buffer_size()
-        self.deadline = self.loop.time() + self.limits.write_timeout_s
+        self._await_reader()
 
     def resume_writing(self) -> None:
         """Go on."""
         self._write_paused = False
+        self.count_unread()
         self._wake()
         if not self._closing:
             self.deadline = math.inf if self.task is not None else self.shared.idle_until

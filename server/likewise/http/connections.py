@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 
 from likewise.http.limits import Limits
 from likewise.http.turns import Turns
+from likewise.http.unread import Unread
 
 SPARE = 64
 """Connections beyond the limits that are still taken, each for one request: to be answered 503, or /livez."""
@@ -40,6 +41,7 @@ class Connections:
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self.limits = limits
         self.turns = Turns(loop)
+        self.unread = Unread(limits.unread_bytes)
         self.held_bytes = 0
         """Bytes of all bodies of requests that are not answered yet."""
         self._loop = loop
@@ -60,9 +62,11 @@ class Connections:
             found = _OF[state] = cls(limits, loop)
         return found
 
-    def add(self, connection: Connection, address: str) -> bool:
-        """Take in a connection; False where all places or those of its address are taken, so that it is a spare one."""
-        share = share_of(address)
+    def add(self, connection: Connection, share: str) -> bool:
+        """Take in a connection; False where all places or those of its address are taken, so that it is a spare one.
+
+        share: what `share_of` says of its address.
+        """
         self._all.add(connection)
         if self._timer is None:
             self._sweep()
@@ -75,13 +79,13 @@ class Connections:
             next(iter(self._spare)).abort()
         return False
 
-    def remove(self, connection: Connection, address: str) -> None:
+    def remove(self, connection: Connection, share: str) -> None:
         """Forget a connection that is lost; one may be lost but once."""
         self._all.discard(connection)
+        self.unread.note(connection, share, 0)
         if connection in self._spare:
             del self._spare[connection]
             return
-        share = share_of(address)
         self._shares[share] -= 1
         if not self._shares[share]:
             del self._shares[share]
