@@ -44,6 +44,7 @@ from likewise.ports import Policy
 from likewise.results.labels import Labels
 from likewise.types import Array, Clock, Input
 from likewise.video.stream import StreamStore
+from likewise.video.waiting import FrameRoom
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,7 @@ class Assembler:
             method=spec.video.method,
             epsilon=1.0 - target,
             unit=unit_of(spec.model) if spec.input.kind == "image" else None,
+            room=FrameRoom(self._defaults.queue_limit, self._defaults.queue_bytes, self._defaults.queue_timeout_s),
         )
 
     def _leasing(
