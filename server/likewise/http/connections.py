@@ -60,9 +60,8 @@ class Connections:
             found = _OF[state] = cls(limits, loop)
         return found
 
-    def add(self, connection: Connection, address: str) -> bool:
+    def add(self, connection: Connection, share: str) -> bool:
         """Take in a connection; False where all places or those of its address are taken, so that it is a spare one."""
-        share = share_of(address)
         self._all.add(connection)
         if self._timer is None:
             self._sweep()
@@ -75,13 +74,12 @@ class Connections:
             next(iter(self._spare)).abort()
         return False
 
-    def remove(self, connection: Connection, address: str) -> None:
+    def remove(self, connection: Connection, share: str) -> None:
         """Forget a connection that is lost; one may be lost but once."""
         self._all.discard(connection)
         if connection in self._spare:
             del self._spare[connection]
             return
-        share = share_of(address)
         self._shares[share] -= 1
         if not self._shares[share]:
             del self._shares[share]

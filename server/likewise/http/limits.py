@@ -27,6 +27,8 @@ class Limits:
     """All bodies together of requests that are not answered yet."""
     min_rate: int = 4096
     """Bytes a second in which a slow client has to send a body and to read an answer."""
+    patience_s: float = 10.0
+    """How long a request waits for its turn at most, from its first byte; less where it has a Request-Timeout."""
     write_timeout_s: float = 30.0
     """Time in which a client has to read some of its answer."""
 
@@ -43,5 +45,6 @@ def connection_limits(settings: Settings) -> Limits:
         body_bytes=settings.max_upload_bytes,
         held_bytes=max(settings.max_held_bytes, settings.max_upload_bytes),
         min_rate=settings.min_rate,
+        patience_s=settings.queue_timeout_s,
         write_timeout_s=settings.write_timeout_s,
     )
