@@ -8,6 +8,11 @@ MEMORY_S = 0.5
 """Time over which what was served is averaged; what is older counts for less and less."""
 
 
+TIMELY = 0.75
+"""Share of the time that an answer is of use which may be spent waiting by estimate: it may be wrong, and the answer
+has to get to its client."""
+
+
 class Throughput:
     """Seconds for each that is served, of a queue in which some wait. Times in seconds, by any one clock."""
 
