@@ -102,7 +102,10 @@ async def test_those_who_wait_are_answered_in_order_the_last_first_where_that_is
 async def test_what_would_wait_too_long_for_a_probe_is_refused_before_it_is_read(
     bench: SimpleNamespace, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By how many wait, and how fast they are called; but for the bytes that came before, and those of others."""
+    """By how many wait, and how fast they are called; but for the bytes that came before, and those of others.
+
+    Where the model has room, it is computed for certain instead.
+    """
     first = await crowd(bench)
     held = [ask(bench, seed) for seed in (3, 4, 5)]
     await until(lambda: bench.fn.holding.held == 3)
@@ -114,13 +117,17 @@ async def test_what_would_wait_too_long_for_a_probe_is_refused_before_it_is_read
     monkeypatch.setattr(bench.fn.holding, "_throughput", pace)
     soon = ask(bench, 6, control)  # three are before it, which takes less than three quarters of its time
     await until(lambda: bench.fn.holding.held == 4)
+    certain = ask(bench, 7, control)  # the model can have it sooner
+    await until(lambda: bench.fn.runner.queued == 2)
+    bench.fn.runner._batcher.mean_cost_s, bench.fn.runner._batcher.inferences = 5.0, 1
     with pytest.raises(DeadlineExceeded if control.timeout_s == 1.0 else Overloaded, match="about"):
-        await ask(bench, 7, control)
-    assert len(read) == 1
+        await ask(bench, 8, control)
+    assert len(read) == 2
     again = ask(bench, 3, Control(timeout_s=100.0))
-    assert (await ask(bench, 8, control, account="other")).outcome is Outcome.VARIANT
+    assert (await ask(bench, 9, control, account="other")).outcome is Outcome.VARIANT
     bench.gate.open.set()
     await asyncio.gather(*first, *held, soon, again)
+    assert (await certain).outcome is Outcome.MISS
 
 
 @pytest.mark.parametrize("control", [Control(no_store=True, timeout_s=1.0), Control(no_cache=True, timeout_s=1.0)])

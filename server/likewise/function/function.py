@@ -178,7 +178,7 @@ class Function:
         return self.reader.read_small(media_type, body, control, session)
 
     def _check_room(self, media_type: str, body: bytes, control: Control, session: Session | None) -> None:
-        """Refuse, unread, what would wait for too long: for the model, or for a probe that holds its account's tokens.
+        """Refuse, unread, what would wait for too long: for the model, and for probes that hold its account's tokens.
 
         The very same bytes again are no work, and may be an exact repeat. What a lease or a stream asks is theirs.
         """
@@ -188,10 +188,9 @@ class Function:
             return
         if control.claim is not None or control.stream is not None or not control.timeout_s:
             return
-        if computed or holding is None:
-            wait_s = runner.wait_s
-        else:
-            wait_s = holding.wait_s("" if session is None else session.account)
+        wait_s = runner.wait_s
+        if not computed and holding is not None:
+            wait_s = min(wait_s, holding.wait_s("" if session is None else session.account))
         within_s = min(control.timeout_s, runner.patience_s)
         if wait_s <= TIMELY * within_s or self.in_flight.same(body) or self.reader.knows(media_type, body):
             return

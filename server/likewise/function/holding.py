@@ -17,7 +17,7 @@ from likewise.decision.budget import Budget
 from likewise.ports import Runner
 from likewise.requests import Asked
 from likewise.shares import Shares
-from likewise.throughput import Throughput
+from likewise.throughput import TIMELY, Throughput
 
 MOST = 256
 """Requests that wait so at once; others are computed for certain."""
@@ -71,8 +71,13 @@ class Holding:
         return self._places.of(account) * len(list(self._places.accounts())) * pace_s
 
     def take(self, asked: Asked) -> Place | None:
-        """Return a place to wait at; None where there is none, since no account has more of them than this one."""
+        """Return a place to wait at.
+
+        None where there is none, since no account has more of them than this one, or where it would wait for too long.
+        """
         places, account = self._places, asked.account
+        if self.wait_s(account) > TIMELY * min(asked.left_s, self._runner.patience_s):
+            return None
         if len(places) >= MOST:
             if not places or places.of(most := places.greediest()) <= places.of(account) + 1:
                 return None
