@@ -16,7 +16,7 @@ from likewise.files import PUBLIC, write_atomic
 from likewise.inference.graphs import peeker
 from likewise.learning.lda import Projection
 from likewise.tuning.candidates import Candidate, Material
-from likewise.tuning.fits import DIMENSION, best_fit
+from likewise.tuning.fits import DIMENSION
 from likewise.tuning.graph import Cut, Graph, Pool, pooled, rooted
 from likewise.tuning.meter import MOST_WHOLE, Cost, Form, Meter
 from likewise.types import Keys, Tensor
@@ -44,7 +44,7 @@ def early_layers(
     material: Material, most_s: float, advance: Callable[[int], None], note: Callable[[str], None]
 ) -> list[Candidate]:
     """Return the best key of each early layer that costs at most `most_s` seconds; note: says why there are none."""
-    subject, parts = material.subject, material.parts
+    subject = material.subject
     model = subject.spec.model
     assert model is not None
     if model.fixed or model.overlap is not None or model.batch != "both":
@@ -59,20 +59,19 @@ def early_layers(
         features = _features(material, graph, places, advance)
         found = []
         for place in places:
-            best = best_fit(_numbers(features, place), material.labels, parts, material.judge)
+            best = material.best_fit([_numbers(features, place)] * (len(material.rounds) + 1))
             if best is None:
                 continue
-            pool, tried, whole = best.source, best.tried, best.whole
+            pool, whole = best.source, best.whole
             cost = meter.cost(place.cut, place.shape, pool, (whole.mean, whole.matrix), place.form)
             if cost is None:
                 continue
             if not cost.little_enough:
                 note(_too_much(place.cut, cost))
                 continue
-            keys = tried.many(_numbers(features, place)[pool][parts.played])
             write = _writer(graph, place, pool, whole)
             rest_s = max(0.0, cost.parts_s - cost.key_s)
-            found.append(Candidate(_called(place.cut), keys, cost.key_s, rest_s, False, write, cost.whole))
+            found.append(Candidate(_called(place.cut), best.keys, cost.key_s, rest_s, False, write, cost.whole))
     return found
 
 
