@@ -43,6 +43,8 @@ class Fitted(Generic[Source]):
     """Of what is played in each round, by these."""
     whole: Projection
     """Fitted to all."""
+    score: float
+    """What is played harvests in hindsight."""
 
 
 def best_fit(
@@ -79,7 +81,8 @@ def best_fit(
         projection.many(sources[kind[0]][part.played])
         for projection, kind, part, sources in zip(chosen, best, rounds, features, strict=False)
     ]
-    return Fitted(source, chosen, keys, whole)
+    score = float(np.mean([table[kind][at] for at, kind in enumerate(best)]))
+    return Fitted(source, chosen, keys, whole, score)
 
 
 def _mean_without(scores: NDArray[np.float64], at: int) -> float:
