@@ -128,7 +128,7 @@ def measure(args: argparse.Namespace) -> Tuned:
         parts = rounds(read.devices, read.labels)
         judge = Judge(subject, read, targets)
         candidates = _candidates(judge, inputs, parts, args, notes)
-    count = sum(len(part.played) for part in parts)
+    count = len(read.labels)
     played = _play_all(judge, parts, candidates, args.coins or coins_for(count))
     chosen = choose(played, args.within)
     if count < FEW:
@@ -156,13 +156,18 @@ def _candidates(
     with _progress(round(args.train_minutes * 60), "training") as advance:
         candidates += distilled(material, args.train_minutes * 60, notes.append, advance)
     affordable = [each for each in candidates if each.key_s <= args.most * model_s]
-    for each in candidates if affordable else ():
+    if not affordable:
+        notes.append(
+            f"Each key takes over {args.most:g} of the model's {_ms(model_s)} ms, so none is left out for its cost."
+        )
+        return candidates
+    for each in candidates:
         if each.key_s > args.most * model_s:
             notes.append(
                 f"{each.name} is left out: a key takes {_ms(each.key_s)} ms, over {args.most:g} of the model's "
                 f"{_ms(model_s)} ms; --most takes dearer ones in."
             )
-    return affordable or [min(candidates, key=lambda each: each.key_s)]
+    return affordable
 
 
 def _play_all(judge: Judge, parts: Sequence[Split], candidates: Sequence[Candidate], coins: int) -> list[Played]:

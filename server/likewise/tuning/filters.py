@@ -16,7 +16,7 @@ import numpy as np
 from likewise.inference.graphs import peeker
 from likewise.tuning import filter_graph, key_file
 from likewise.tuning.candidates import Candidate, Material
-from likewise.tuning.distill import FEWEST, recipe
+from likewise.tuning.distill import recipe
 from likewise.tuning.filter_graph import Filters
 from likewise.types import Tensor
 
@@ -31,6 +31,8 @@ _WHITEN = 1.0
 _THRESHOLD = 0.25
 """What an activation has to be above, beside their standard deviation."""
 _BATCH = 64
+_FEWEST = 100
+"""Inputs to be fitted to, below which it is not tried."""
 _DRAWN = 2000
 """Inputs, drawn from all, in which filters are looked for."""
 
@@ -40,7 +42,7 @@ def filtered(material: Material, advance: Callable[[float], None]) -> list[Candi
     subject, rounds = material.subject, material.rounds
     model = subject.spec.model
     made = recipe(subject.spec.input.kind, model, material.sample) if model is not None else None
-    if made is None or min(len(part.fitted) for part in rounds) < FEWEST:
+    if made is None or min(len(part.fitted) for part in rounds) < _FEWEST:
         return []
     stacked = key_file.prepared(material, made.prepare)
     front = filter_graph.front(subject.spec.input.kind, stacked.shape[1:], made.options.get("sample_rate", 0))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from likewise.tuning.split import BLOCK, rounds, sorted_by_result, split
+from likewise.tuning.split import BLOCK, FEW, rounds, sorted_by_result, split
 
 
 def test_fitting_and_playing_share_no_block() -> None:
@@ -35,12 +37,14 @@ def test_inputs_in_the_order_of_their_results_are_told(labels: list[int], expect
     assert sorted_by_result(labels) is expected
 
 
-@pytest.mark.parametrize("count", [2, 3, 10, 45, 1000])
-def test_each_request_is_played_once_by_what_was_fitted_to_others(count: int) -> None:
-    """However few there are, and with several devices."""
+@pytest.mark.parametrize("count", [2, 3, 10, 45, 1000, FEW + 1])
+def test_each_request_is_played_as_often_by_what_was_fitted_to_others(count: int) -> None:
+    """However few there are, and with several devices; few are split once more, at other places."""
     for devices in ([0] * count, [at % 3 for at in range(count)]):
         parts = rounds(devices, list(range(count)))
-        assert sorted(at for part in parts for at in part.played.tolist()) == list(range(count))
+        often = Counter(at for part in parts for at in part.played.tolist())
+        assert often == dict.fromkeys(range(count), 2 if 24 <= count <= FEW else 1)
+        assert len({tuple(part.played) for part in parts}) == len(parts)
         for part in parts:
             assert len(part.fitted)
             assert part.played.tolist() == sorted(part.played)
