@@ -15,7 +15,7 @@ from numba import njit
 from likewise.video.compiled_frames import changed_blocks, equal, planes, store, take_over
 from likewise.video.compiled_places import merge, reach, spread, stretch
 from likewise.video.compiled_products import CHUNK, products
-from likewise.video.compiled_vectors import ROWS, STRIDE, WIDTH, moved, put
+from likewise.video.compiled_vectors import ROWS, STRIDE, WIDTH, bring, copy, highest, moved, plus, put
 
 __all__ = [
     "CHUNK", "NAME", "ROWS", "STRIDE", "WIDTH", "add", "changed_blocks", "combine", "convolve", "depthwise", "equal",
@@ -127,6 +127,18 @@ def settle(rows, size, bias, code, low, high, places, width, pad, limit, channel
 
 
 @jit
+def _expect(places, width, pad, target):  # type: ignore[no-untyped-def]
+    """Have the activations at places brought near, for `settle`."""
+    flat, wide, size = target.reshape(-1), target.shape[1], target.shape[2]
+    row, first = 0, 0
+    for at in range(len(places)):
+        while places[at] >= first + width:
+            row += 1
+            first += width
+        bring(flat, ((row + pad) * wide + places[at] - first + pad) * size, size)
+
+
+@jit
 def convolve(source, places, width, layout, bend, pad, limit, target, out, moves, debt, gathered, rows):  # type: ignore[no-untyped-def]
     """Compute a convolution at places, and write what changed enough; return how many places those are.
 
@@ -142,6 +154,7 @@ def convolve(source, places, width, layout, bend, pad, limit, target, out, moves
     written = 0
     for start in range(0, len(places), CHUNK):
         part = places[start : start + CHUNK]
+        _expect(part, width, pad, target)
         if groups == 1:
             products(flat, part, width, stride, corner, wide, depth, lines, line, weights[0], bias[0], gathered, rows)
             found = rows[: len(part) * columns].reshape(len(part), columns)
@@ -190,11 +203,17 @@ def combine(source, pad, places, width, times, out):  # type: ignore[no-untyped-
 def add(one, pad_one, other, pad_other, places, width, out):  # type: ignore[no-untyped-def]
     """Write the sum of the activations of two tensors at places to the rows of `out`."""
     size = one.shape[2]
+    a, b, rows = one.reshape(-1), other.reshape(-1), out.reshape(-1)
+    row, first = 0, 0
     for at in range(len(places)):
-        y, x = places[at] // width, places[at] % width
-        a, b, row = one[y + pad_one, x + pad_one], other[y + pad_other, x + pad_other], out[at]
-        for j in range(size):
-            row[j] = a[j] + b[j]
+        while places[at] >= first + width:
+            row += 1
+            first += width
+        x, to = places[at] - first, at * size
+        here = ((row + pad_one) * one.shape[1] + x + pad_one) * size
+        there = ((row + pad_other) * other.shape[1] + x + pad_other) * size
+        copy(a, here, rows, to, size)
+        plus(b, there, rows, to, size)
 
 
 @jit
@@ -233,34 +252,39 @@ def pool(source, pad, places, width_out, kernel, stride, pads, dilation, biggest
     kh, kw = kernel
     sh, sw = stride
     dh, dw = dilation
-    height = source.shape[0] - 2 * pad
-    width = source.shape[1] - 2 * pad
-    size = source.shape[2]
+    wide, size = source.shape[1], source.shape[2]
+    height, width = source.shape[0] - 2 * pad, wide - 2 * pad
+    flat, rows = source.reshape(-1), out.reshape(-1)
+    row, first = 0, 0
     for at in range(len(places)):
-        y = (places[at] // width_out) * sh - pads[0]
-        x = (places[at] % width_out) * sw - pads[1]
-        row = out[at]
-        for j in range(size):
-            row[j] = np.float32(-np.inf) if biggest else np.float32(0.0)
+        while places[at] >= first + width_out:
+            row += 1
+            first += width_out
+        y, x = row * sh - pads[0], (places[at] - first) * sw - pads[1]
         count = 0
         for ky in range(kh):
             ty = y + ky * dh
+            if ty < 0 or ty >= height:
+                continue
             for kx in range(kw):
                 tx = x + kx * dw
-                if ty < 0 or ty >= height or tx < 0 or tx >= width:
+                if tx < 0 or tx >= width:
                     continue
-                count += 1
-                given = source[ty + pad, tx + pad]
-                if biggest:
-                    for j in range(size):
-                        row[j] = max(row[j], given[j])
+                start = ((ty + pad) * wide + tx + pad) * size
+                if not count:
+                    copy(flat, start, rows, at * size, size)
+                elif biggest:
+                    highest(flat, start, rows, at * size, size)
                 else:
-                    for j in range(size):
-                        row[j] += given[j]
+                    plus(flat, start, rows, at * size, size)
+                count += 1
         if not biggest:
             share = np.float32(1.0) / np.float32(kh * kw if padded else max(count, 1))
             for j in range(size):
-                row[j] *= share
+                rows[at * size + j] *= share
+        elif not count:
+            for j in range(size):
+                rows[at * size + j] = np.float32(-np.inf)
 
 
 @jit

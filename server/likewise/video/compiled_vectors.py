@@ -105,17 +105,35 @@ def _bent(builder: Any, value: Any, slope: Any) -> Any:
     return builder.select(above, value, builder.fmul(finite, slope))
 
 
-@intrinsic
-def copy(typing, given, at, out, to, count):  # type: ignore[no-untyped-def]
-    """Copy so many numbers."""
+def _onto(doc: str, combine: Callable[[Any, Any, Any], Any]) -> Any:
+    """Return what writes numbers made of those of one row, and of those that are there, over the latter."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        source = _pointer(context, builder, signature.args[0], args[0], args[1])
-        target = _pointer(context, builder, signature.args[2], args[2], args[3])
-        _along(builder, args[4], lambda load, store: store(load(source), target))
-        return context.get_dummy_value()
+    @intrinsic
+    def write(typing, given, at, out, to, count):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            source = _pointer(context, builder, signature.args[0], args[0], args[1])
+            target = _pointer(context, builder, signature.args[2], args[2], args[3])
+            _along(
+                builder,
+                args[4],
+                lambda load, store: store(combine(builder, load(source), lambda: load(target)), target),
+            )
+            return context.get_dummy_value()
 
-    return types.void(given, _long, out, _long, _long), generate
+        return types.void(given, _long, out, _long, _long), generate
+
+    write.__doc__ = doc
+    return write
+
+
+def _larger(builder: Any, new: Any, old: Callable[[], Any]) -> Any:
+    there = old()
+    return builder.select(builder.fcmp_unordered(">", new, there), new, there)
+
+
+copy = _onto("Copy numbers.", lambda builder, new, old: new)
+plus = _onto("Add numbers to others.", lambda builder, new, old: builder.fadd(old(), new))
+highest = _onto("Write the larger ones of two rows of numbers over the second row.", _larger)
 
 
 @intrinsic
@@ -153,6 +171,27 @@ def put(typing, given, at, kept, to, count, slope):  # type: ignore[no-untyped-d
     return types.void(given, _long, kept, _long, _long, types.float32), generate
 
 
+@intrinsic
+def bring(typing, given, at, count):  # type: ignore[no-untyped-def]
+    """Have so many numbers brought into the second level cache, while others are computed."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        source = _pointer(context, builder, signature.args[0], args[0], args[1])
+        line = ir.Constant(_LONG, LINE)
+        with cgutils.for_range_slice(builder, ir.Constant(_LONG, 0), args[2], line) as (offset, _):
+            _prefetch(builder, builder.gep(source, [offset]))
+        return context.get_dummy_value()
+
+    return types.void(given, _long, _long), generate
+
+
+def _prefetch(builder: Any, pointer: Any) -> None:
+    byte = ir.IntType(8).as_pointer()
+    call = _declared(builder, "llvm.prefetch.p0", ir.VoidType(), byte, _INT, _INT, _INT)
+    how = [ir.Constant(_INT, value) for value in (0, 2, 1)]  # to be read, into the second level, as data
+    builder.call(call, [builder.bitcast(pointer, byte), *how])
+
+
 def _block(rows: int) -> Any:
     """Return `multiply` for so many rows."""
 
@@ -170,9 +209,6 @@ def _block(rows: int) -> Any:
             )
             coming = _pointer(context, builder, signature.args[2], args[2], args[8])
             fma = _declared(builder, f"llvm.fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
-            byte = ir.IntType(8).as_pointer()
-            fetch = _declared(builder, "llvm.prefetch.p0", ir.VoidType(), byte, _INT, _INT, _INT)
-            far = [ir.Constant(_INT, value) for value in (0, 2, 1)]  # to be read, into the second level, as data
             depth, stride = args[6], args[7]
 
             def number(value: int) -> Any:
@@ -187,8 +223,7 @@ def _block(rows: int) -> Any:
                 builder.store(builder.load(places[key], align=4), total)
             with cgutils.for_range(builder, depth) as loop:
                 first = builder.mul(loop.index, number(WIDTH))
-                line = builder.gep(coming, [builder.mul(loop.index, number(LINE))])
-                builder.call(fetch, [builder.bitcast(line, byte), *far])
+                _prefetch(builder, builder.gep(coming, [builder.mul(loop.index, number(LINE))]))
                 pair = [
                     builder.load(_at(builder, panel, builder.add(first, number(half * LANES))), align=4)
                     for half in (0, 1)
