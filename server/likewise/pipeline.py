@@ -48,7 +48,7 @@ class Pipeline(Climber):
         session: that of the device that asks; None where it is not known.
         ticket: that of a lookup of the input's key that found nothing; the result is computed, and learned from for it.
         """
-        asked = await fn.reader.read(media_type, body, control, session)
+        asked = await (fn.reader if ticket else fn).read(media_type, body, control, session)
         if ticket and not (control.no_store or control.only_if_cached or control.stream):
             pending = fn.tickets.redeem(ticket)
             if pending is not None:
@@ -67,7 +67,7 @@ class Pipeline(Climber):
 
         What is left has to be awaited: the policy may count on its result already. Raises LikewiseError.
         """
-        asked = fn.reader.read_small(media_type, body, control, session) if control.stream is None else None
+        asked = fn.read_small(media_type, body, control, session) if control.stream is None else None
         return self.answer(fn, media_type, body, control, session) if asked is None else self._climb(fn, asked)
 
     def _climb(self, fn: Function, asked: Asked) -> Answer | Coroutine[Any, Any, Answer]:

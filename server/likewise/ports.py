@@ -172,6 +172,10 @@ class Runner(Protocol):
         """Inputs that wait."""
 
     @property
+    def wait_s(self) -> float:
+        """Seconds that one more input would take that is no probe, as far as can be told; 0 where nothing waits."""
+
+    @property
     def computed(self) -> int:
         """Inputs computed so far."""
 

@@ -167,7 +167,11 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
         minimum=1 << 20,
     )
     queue_timeout_s: float = row(
-        10.0, "An input that waited this long is answered with 503.", unit="seconds", minimum=0.01, maximum=3600
+        10.0,
+        "A request that waited this long for its turn, or for an inference, is answered with 503.",
+        unit="seconds",
+        minimum=0.01,
+        maximum=3600,
     )
     stream_bytes: int = row(
         1024 * _MIB,

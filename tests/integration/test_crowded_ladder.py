@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from ladder_bench import ladder_bench, picture
 
-from likewise.errors import DeadlineExceeded
+from likewise.errors import DeadlineExceeded, Overloaded
 from likewise.function import holding
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome
 from likewise.types import Session, Tensor
@@ -79,18 +79,69 @@ async def test_a_request_waits_for_the_probe_and_is_answered_by_a_variant(bench:
     assert (bench.fn.holding.held, bench.fn.runner.computed) == (0, 2)
 
 
-async def test_the_last_of_those_who_wait_is_answered_first(bench: SimpleNamespace) -> None:
+@pytest.mark.parametrize(("late_s", "order"), [(0.0, [3, 4, 5]), (10.0, [5, 4, 3])], ids=["short", "standing"])
+async def test_those_who_wait_are_answered_in_order_the_last_first_where_that_is_late(
+    bench: SimpleNamespace, late_s: float, order: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where more come than can be answered, some are answered soon, instead of all late."""
     first = await crowd(bench)
-    order: list[int] = []
+    answered: list[int] = []
     held = []
     for seed in (3, 4, 5):
         held.append(ask(bench, seed))
-        held[-1].add_done_callback(lambda _, seed=seed: order.append(seed))
+        held[-1].add_done_callback(lambda _, seed=seed: answered.append(seed))
         await until(lambda: bench.fn.holding.held == len(held))
+    monkeypatch.setattr(holding, "perf_counter", lambda: time.perf_counter() + late_s)
     bench.gate.open.set()
     assert {each.outcome for each in await asyncio.gather(*held)} == {Outcome.VARIANT}
-    assert order == [5, 4, 3]
+    assert answered == order
+    await asyncio.gather(*first)
+
+
+@pytest.mark.parametrize("control", [Control(timeout_s=1.0), NO_CONTROL], ids=["504", "503"])
+async def test_what_would_wait_too_long_for_a_probe_is_refused_before_it_is_read(
+    bench: SimpleNamespace, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By how many wait, and how fast they are called; but for the bytes that came before, and those of others.
+
+    Where the model has room, it is computed for certain instead.
+    """
+    first = await crowd(bench)
+    held = [ask(bench, seed) for seed in (3, 4, 5)]
+    await until(lambda: bench.fn.holding.held == 3)
+    read = []
+    read_now = bench.fn.reader.read_now
+    monkeypatch.setattr(bench.fn.reader, "read_now", lambda *given: read.append(1) or read_now(*given))
+    pace_s = 0.2 if control.timeout_s == 1.0 else 2.0
+    pace = SimpleNamespace(pace_s=lambda _now: pace_s, served=lambda _now: None)
+    monkeypatch.setattr(bench.fn.holding, "_throughput", pace)
+    soon = ask(bench, 6, control)  # three are before it, which takes less than three quarters of its time
+    await until(lambda: bench.fn.holding.held == 4)
+    certain = ask(bench, 7, control)  # the model can have it sooner
+    await until(lambda: bench.fn.runner.queued == 2)
+    bench.fn.runner._batcher.mean_cost_s, bench.fn.runner._batcher.inferences = 5.0, 1
+    with pytest.raises(DeadlineExceeded if control.timeout_s == 1.0 else Overloaded, match="about"):
+        await ask(bench, 8, control)
+    assert len(read) == 2
+    again = ask(bench, 3, Control(timeout_s=100.0))
+    assert (await ask(bench, 9, control, account="other")).outcome is Outcome.VARIANT
+    bench.gate.open.set()
+    await asyncio.gather(*first, *held, soon, again)
+    assert (await certain).outcome is Outcome.MISS
+
+
+@pytest.mark.parametrize("control", [Control(no_store=True, timeout_s=1.0), Control(no_cache=True, timeout_s=1.0)])
+async def test_what_could_not_be_computed_in_time_is_refused_before_it_is_read(
+    bench: SimpleNamespace, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no hit that it could be."""
+    first = await crowd(bench)
+    batcher = bench.fn.runner._batcher
+    batcher.mean_cost_s, batcher.inferences = 5.0, 1
+    monkeypatch.setattr(bench.fn.reader, "read_now", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(DeadlineExceeded, match="about"):
+        await ask(bench, 9, control)
+    bench.gate.open.set()
     await asyncio.gather(*first)
 
 

@@ -75,6 +75,7 @@ class WorldRunner:
     patience_s = 0.002
     mean_cost_s = 0.01
     queued = 1  # requests are held while the tokens are tied up
+    wait_s = 0.0
     computed = 0
 
     def __init__(self, world: World) -> None:

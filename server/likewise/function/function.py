@@ -10,7 +10,7 @@ from time import perf_counter
 from likewise.clocks import monotonic
 from likewise.decision import Budget, neighbors_read
 from likewise.decision.leases import Claim
-from likewise.errors import InvalidValue
+from likewise.errors import DeadlineExceeded, InvalidValue
 from likewise.events import Answered, Sink
 from likewise.function import report
 from likewise.function.adoption import Adopter
@@ -35,7 +35,8 @@ from likewise.ports import Policy, Rung, Runner
 from likewise.requests import Asked, Control, Outcome
 from likewise.results.labels import Labels
 from likewise.sinks.metrics import FunctionMetrics
-from likewise.types import Clock, Entry, Key, Lesson, Neighbors, Reason, Result, Source, Verdict
+from likewise.throughput import TIMELY
+from likewise.types import Clock, Entry, Key, Lesson, Neighbors, Reason, Result, Session, Source, Verdict
 
 
 class Function:
@@ -165,6 +166,37 @@ class Function:
             sink(event)
 
     # ── reading ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def read(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked:
+        """Return what a request for a result asks. Raises LikewiseError, also where it would wait for too long then."""
+        self._check_room(media_type, body, control, session)
+        return await self.reader.read(media_type, body, control, session)
+
+    def read_small(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked | None:
+        """Return what `read` does where the input is small, else None."""
+        self._check_room(media_type, body, control, session)
+        return self.reader.read_small(media_type, body, control, session)
+
+    def _check_room(self, media_type: str, body: bytes, control: Control, session: Session | None) -> None:
+        """Refuse, unread, what would wait for too long: for the model, and for probes that hold its account's tokens.
+
+        The very same bytes again are no work, and may be an exact repeat. What a lease or a stream asks is theirs.
+        """
+        runner, holding = self.runner, self.holding
+        computed = control.no_store or control.no_cache
+        if runner is None or not (computed or (holding is not None and holding.held)):
+            return
+        if control.claim is not None or control.stream is not None or not control.timeout_s:
+            return
+        wait_s = runner.wait_s
+        if not computed and holding is not None:
+            wait_s = min(wait_s, holding.wait_s("" if session is None else session.account))
+        within_s = min(control.timeout_s, runner.patience_s)
+        if wait_s <= TIMELY * within_s or self.in_flight.same(body) or self.reader.knows(media_type, body):
+            return
+        if control.timeout_s <= runner.patience_s:
+            raise DeadlineExceeded(f"It would wait for about {wait_s:.2g} s, longer than Request-Timeout; come back.")
+        raise runner.overloaded(f"It would wait for about {wait_s:.0f} s")
 
     def keys(self, asked: Asked) -> dict[str, Key]:
         """Return one key for each key type of a raw input; the primary one is at hand already."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from likewise.decision.budget import Budget
 from likewise.ports import Runner
 from likewise.requests import Asked
 from likewise.shares import Shares
+from likewise.throughput import TIMELY, Throughput
 
 MOST = 256
 """Requests that wait so at once; others are computed for certain."""
@@ -28,6 +30,8 @@ class Place:
     account: str
     called: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Done when it is its turn."""
+    half_s: float = 0.0
+    """When half of the time is over in which an answer is of use, by perf_counter."""
     leaves: bool = False
     """True: it had to make room, and is to be computed for certain."""
 
@@ -40,6 +44,7 @@ class Holding:
         self._runner = runner
         self._budget = budget
         self._places: Shares[Place] = Shares()
+        self._throughput = Throughput()
         self._is_looking = False
 
     @property
@@ -58,16 +63,30 @@ class Holding:
             return 0.0
         return self._budget.ledger(account).limit_of_one
 
+    def wait_s(self, account: str) -> float:
+        """Return the seconds for which one more request of an account would wait here, by the pace of late."""
+        if self.limit(account):
+            return 0.0
+        pace_s = self._throughput.pace_s(perf_counter())
+        return self._places.of(account) * len(list(self._places.accounts())) * pace_s
+
     def take(self, asked: Asked) -> Place | None:
-        """Return a place to wait at; None where there is none, since no account has more of them than this one."""
+        """Return a place to wait at.
+
+        None where there is none, since no account has more of them than this one, or where it would wait for too long.
+        """
         places, account = self._places, asked.account
+        if self.wait_s(account) > TIMELY * min(asked.left_s, self._runner.patience_s):
+            return None
         if len(places) >= MOST:
             if not places or places.of(most := places.greediest()) <= places.of(account) + 1:
                 return None
             leaving = places.oldest(most)  # the last to be called in any case
             leaving.leaves = True
             self._call(leaving)
-        place = Place(account)
+        place = Place(account, half_s=asked.started + min(asked.control.timeout_s, self._runner.patience_s) / 2)
+        if not places:
+            self._throughput.begin(perf_counter())
         places.add(account, place)
         return place
 
@@ -91,16 +110,19 @@ class Holding:
     def _look(self) -> None:
         """Call one whose account has tokens at hand again; accounts take turns.
 
-        Of an account the last who came goes first: where more come than can be answered, some are answered soon so,
-        and not all late.
+        Of an account whoever came first goes first, until half of its time is over: then more come than can be
+        answered, and the last goes first, so that some are answered soon, and not all late.
         """
         self._is_looking = False
+        now = perf_counter()
         for account in self._places.accounts():
             if self.limit(account):
-                return self._call(self._places.newest(account))
+                oldest = self._places.oldest(account)
+                return self._call(oldest if now < oldest.half_s else self._places.newest(account))
         return None
 
     def _call(self, place: Place) -> None:
         self._places.take(place.account, place)
+        self._throughput.served(perf_counter())
         if not place.called.done():
             place.called.set_result(None)

@@ -77,6 +77,11 @@ class Reader:
             and decoded_size(self._kind, media_type, body) <= self._inline_values
         )
 
+    def knows(self, media_type: str, body: bytes) -> bool:
+        """Say whether the very same bytes came lately, so that nothing of them has to be decoded."""
+        seen = self._seen
+        return seen is not None and len(body) <= self.inline_bytes and seen.get(seen.name(media_type, body)) is not None
+
     async def read(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked:
         """Return what a request asks; small inputs are read here and now, large ones on the pool.
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from abc import abstractmethod
+from time import perf_counter
 from typing import Any
 
 from uvicorn.config import Config
@@ -42,6 +43,7 @@ class HttpConnection(OutputSide, TakesTurns):
     ) -> None:
         super().__init__(config, server_state, _loop)
         self.turns = self.shared.turns
+        self.patience_s = self.limits.patience_s
         self.app: App = config.loaded_app
         self.app_state = app_state
         self.access_log = config.access_log
@@ -95,6 +97,8 @@ class HttpConnection(OutputSide, TakesTurns):
         self.ready = False
         self.server_state.connections.discard(self)
         self.shared.remove(self, self.share)
+        if self.waits:
+            self.turns.leave(self)
         self.give_up()
         self._wake()
 
@@ -184,11 +188,11 @@ class HttpConnection(OutputSide, TakesTurns):
         else:
             self.refuse(BadRequest("The connection ended before the request did."))
 
-    def take_turn(self) -> None:
-        """Begin what waited."""
+    def take_turn(self, late: bool = False) -> None:
+        """Begin what waited, or have it refused."""
         self.waits = False
         if not self._closing:
-            self.has_turn = True
+            self.has_turn, self.late = True, late
             self._advance()
 
     def settle(self) -> None:
@@ -205,6 +209,8 @@ class HttpConnection(OutputSide, TakesTurns):
 
     def _take_head(self) -> bool:
         data, at = self._input, self._at
+        if not (self._in_head or self.has_turn):
+            self.came, self.late, self.timeout_s = perf_counter(), False, math.inf
         if data.startswith(b"\r\n", at):  # may stand before a request
             data, at = data[at:].lstrip(b"\r\n"), 0
             self._input, self._at = data, 0
@@ -223,6 +229,7 @@ class HttpConnection(OutputSide, TakesTurns):
             return False
         self._in_head = False
         if not (data.startswith(_ALWAYS, at) or self.may_begin(self.is_quick(data, at))):
+            self.is_of_use_for(framing.timeout_s(data, at, end))
             return False
         self._looked = 0
         self._at = end
@@ -252,7 +259,9 @@ class HttpConnection(OutputSide, TakesTurns):
             self.deadline = math.inf
             self._whole = not self.may_begin(self.exchange is None)
             self.has_turn = False
-            if not self._whole:
+            if self._whole:
+                self.is_of_use_for(self.timeout_s)
+            else:
                 self.end_request()
         return True
 
@@ -260,21 +269,9 @@ class HttpConnection(OutputSide, TakesTurns):
         """Let the application answer a request whose head was read."""
         self._no_content = request.method == "HEAD"
         self.keep_alive = request.keep_alive and not self.spare
-        scope = scope_of(request, self.client, self.server, self.root_path, self.app_state)
+        scope = scope_of(request, self.client, self.server, self.root_path, self.app_state, self.came)
         self.exchange = Exchange(self, scope, request.expects, self.access_log)
         self.start(self.loop.create_task(self.exchange.run(self.app)))
-
-    def start(self, task: asyncio.Task[Any]) -> None:
-        """Take note of the task that answers the request under way."""
-        self.task = task
-        self.deadline = math.inf
-        self.server_state.tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self.server_state.tasks.discard(task)
-        if task is self.task and not self._closing:  # cancelled, or without an answer: no more can come of it
-            self.abort()
 
     def is_last(self) -> bool:
         """Say whether the connection closes after the answer to the request under way."""

@@ -12,6 +12,9 @@ from likewise.http.problems import Headers, render, unexpected
 
 access = logging.getLogger("uvicorn.access")
 
+CAME = "likewise.came"
+"""What a scope has beside what ASGI says: when the request came."""
+
 Message = MutableMapping[str, Any]
 App = Callable[[Any, Callable[[], Awaitable[Message]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -47,8 +50,12 @@ def scope_of(
     server: tuple[str, int | None] | None,
     root_path: str,
     state: dict[str, Any],
+    came: float,
 ) -> dict[str, Any]:
-    """Return what an ASGI application is told of a request. Source: ASGI specification 3.0, HTTP connection scope."""
+    """Return what an ASGI application is told of a request. Source: ASGI specification 3.0, HTTP connection scope.
+
+    came: when its first byte was read, by perf_counter.
+    """
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -63,6 +70,7 @@ def scope_of(
         "path": root_path + request.path,
         "raw_path": root_path.encode() + request.raw_path,
         "query_string": request.query,
+        CAME: came,
     }
 
 

@@ -7,6 +7,7 @@ the body ends.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ LINE_BYTES = 4096
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _START = re.compile(rb"[A-Z][A-Z-]{0,31}(?: |\Z)")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\0]*)?\r\n")
+_TIMEOUT = re.compile(rb"\r\nrequest-timeout:[ \t]*([0-9]{1,9}(?:\.[0-9]{1,9})?)[ \t]*\r\n", re.IGNORECASE)
 _TRAILER = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+:[^\r\n\0]*\r\n")
 
 
@@ -115,6 +117,12 @@ def check_beginning(data: bytes, at: int, looked: int) -> None:
         raise BadRequest("This does not begin as an HTTP/1.1 request does. Is it TLS? This port speaks plain HTTP.")
     if _LONE_LF.search(data, looked):
         raise BadRequest("A line of the request's head ends with LF alone; end each with CR LF.")
+
+
+def timeout_s(data: bytes, at: int, end: int) -> float:
+    """Return what the Request-Timeout of the head in data[at:end] says, at a glance; infinity without a proper one."""
+    found = _TIMEOUT.search(data, at, end)
+    return float(found[1]) if found else math.inf
 
 
 class Sized:

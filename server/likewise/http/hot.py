@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,7 @@ from likewise.http import wire
 from likewise.http.admission import fields_of
 from likewise.http.answers import Rendered, answered, refused
 from likewise.http.edge import Edge
+from likewise.http.exchange import CAME
 from likewise.http.leased import FIELD, Lessee, lessee
 from likewise.http.limits import Limits
 from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
@@ -105,11 +107,13 @@ class Hot:
                 control = wire.with_timeout(control, fields.get(b"request-timeout", b""))
             media_type = wire.media_type(fields.get(b"content-type", b""))
             device = wire.device(fields.get(b"likewise-device", b""))
-            asker = Asker(control, _session(fn, device, connection_name(scope.get("client")), control, principal))
+            session = _session(fn, device, connection_name(scope.get("client")), control, principal)
             query = b"" if infers else scope["query_string"]
             key_type = _key_type(fn, query) if query else fn.key_type
             limit = self._limit(fn, infers, media_type, key_type)
             body = await read_body(receive, fields.get(b"content-length", b""), limit)
+            now = perf_counter()
+            asker = Asker(wire.after(control, now - scope.get(CAME, now)), session)
             tenant = lessee(fn, fields.get(FIELD), None if control.no_store else asker.session, self._pipeline)
             relayed = self._relayed(fn, media_type, body, asker, principal) if infers and tenant is None else None
             if relayed is not None:
@@ -200,16 +204,17 @@ class Hot:
         authorization = found.get(b"authorization", b"")
         return Head(address, infers, media_type, authorization, control, scope["query_string"], device, max_bytes)
 
-    def answer_now(self, head: Head, body: bytes, connection: str) -> Answer | Rendered | Begun:
+    def answer_now(self, head: Head, body: bytes, connection: str, waited_s: float = 0.0) -> Answer | Rendered | Begun:
         """Answer a whole request: the answer itself for most hits, else what to send, or what is left to do for it.
 
-        connection: stands for the device where the head does not name it. Never raises.
+        connection: stands for the device where the head does not name it. waited_s: since the request came.
+        Never raises.
         """
         fn: Function | None = None
         try:
             principal = self._access.check(head.authorization, "infer")
             fn = self._registry.get(head.address)
-            control = head.control
+            control = wire.after(head.control, waited_s) if waited_s else head.control
             session = _session(fn, head.device, connection, control, principal)
             if head.infers:
                 check_length(len(body), fn.max_body_bytes)
@@ -229,6 +234,13 @@ class Hot:
             return found if isinstance(found, tuple) else Begun(fn, control, found)
         except Exception as error:  # nothing a device sends may end the server
             return refused(fn, error)
+
+    def refuse(self, head: Head, error: LikewiseError) -> Rendered:
+        """Return the answer to a request that is not even read."""
+        try:
+            return refused(self._registry.get(head.address), error)
+        except LikewiseError:  # it was registered when the head came first
+            return refused(None, error)
 
     async def finish(self, begun: Begun) -> Answer | Rendered:
         """Return the answer to what `answer_now` began, or what to send for it. Never raises."""

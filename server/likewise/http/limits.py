@@ -29,6 +29,8 @@ class Limits:
     """All answers together that clients have not read yet."""
     min_rate: int = 4096
     """Bytes a second in which a slow client has to send a body and to read an answer."""
+    patience_s: float = 10.0
+    """How long a request waits for its turn at most, from its first byte; less where it has a Request-Timeout."""
     write_timeout_s: float = 30.0
     """Time in which a client has to read some of its answer."""
 
@@ -46,5 +48,6 @@ def connection_limits(settings: Settings) -> Limits:
         held_bytes=max(settings.max_held_bytes, settings.max_upload_bytes),
         unread_bytes=settings.max_unread_bytes,
         min_rate=settings.min_rate,
+        patience_s=settings.queue_timeout_s,
         write_timeout_s=settings.write_timeout_s,
     )

@@ -75,6 +75,18 @@ class OutputSide(asyncio.Protocol, ABC):
     def give_up(self) -> None:
         """Drop the request under way."""
 
+    def start(self, task: asyncio.Task[Any]) -> None:
+        """Take note of the task that answers the request under way."""
+        self.task = task
+        self.deadline = math.inf
+        self.server_state.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self.server_state.tasks.discard(task)
+        if task is self.task and not self._closing:  # cancelled, or without an answer: no more can come of it
+            self.abort()
+
     def respond(self, status: int, content: bytes, headers: Headers) -> None:
         """Send a whole answer, and go on to the next request."""
         if self._closing:

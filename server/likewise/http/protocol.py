@@ -9,18 +9,18 @@ are handed to the ASGI application.
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from likewise.errors import Overloaded
-from likewise.http import framing
+from likewise.errors import DeadlineExceeded, LikewiseError, Overloaded
+from likewise.http import framing, wire
 from likewise.http.connection import HttpConnection
 from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
 from likewise.http.problems import Headers, unexpected
 from likewise.http.turns import COMPUTED, HANDED_ON, HEAVIEST, HEAVY, HIT
-from likewise.http.wire import JSON
 from likewise.requests import NO_CONTROL, Answer, Outcome
 
 HEADS = 4096
@@ -29,6 +29,8 @@ HEAD_BYTES = 2048
 """Longest head that is remembered."""
 WAITING_BYTES = 65536
 """Longest body that is waited for here; of longer ones the application is asked first whether it wants them."""
+
+_WAITED = "More comes than can be answered, and this has waited for its turn too long; come back in about a second."
 
 _REUSED, _COMPUTED = Outcome.HIT, Outcome.MISS
 _MARK = b"POST " + PREFIX.encode()
@@ -100,7 +102,7 @@ class HotProtocol(HttpConnection):
                     and len(digits) < 10
                     and int(digits) == length
                     and length <= head.max_bytes
-                    and (self.load < HEAVY or self.turns.take(self.load, True))
+                    and ((self.load < HEAVY and not self.turns.crowded) or self.turns.take(self.load, True))
                 ):
                     try:
                         self._answer(head, data[end:])
@@ -125,7 +127,7 @@ class HotProtocol(HttpConnection):
         if known is not None and digits.isdigit() and len(digits) < 10:
             length = int(digits)
             if length <= min(WAITING_BYTES, known.max_bytes):
-                self._asked = known
+                self._asked, self.timeout_s = known, known.control.timeout_s
                 return framing.Sized(length)
         request = framing.read_head(written)
         if self.spare and request.raw_path != b"/livez":
@@ -142,6 +144,8 @@ class HotProtocol(HttpConnection):
         if plain and hot is not None:
             self._asked = self._learn(hot, name, request)
         if self._asked is None:
+            if self.late:
+                raise self._too_late()
             self.hand_over(request)
         return framing.Chunked() if request.length < 0 else framing.Sized(request.length)
 
@@ -166,21 +170,28 @@ class HotProtocol(HttpConnection):
     def end_request(self) -> None:
         """Answer a request that is whole."""
         if self.exchange is not None:
-            self.exchange.finish()
+            self.refuse(self._too_late()) if self.late else self.exchange.finish()
         elif self._hot is not None and self._asked is not None:
             body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces.clear()
-            self._answer(self._asked, body)
+            if self.late:
+                self.respond(*self._hot.refuse(self._asked, self._too_late()))
+            else:
+                self._answer(self._asked, body, perf_counter() - self.came)
 
-    def _answer(self, head: Head, body: bytes) -> None:
+    def _too_late(self) -> LikewiseError:
+        """Return what a request is told that has waited for its turn in vain."""
+        return DeadlineExceeded(wire.LATE) if self.timed_out else Overloaded(_WAITED, 1.0)
+
+    def _answer(self, head: Head, body: bytes, waited_s: float = 0.0) -> None:
         hot = self._hot
         assert hot is not None
-        answer = hot.answer_now(head, body, self._name)
+        answer = hot.answer_now(head, body, self._name, waited_s)
         if isinstance(answer, Answer):
             if self.load:
                 self.load = max(0, self.load + HIT)
             (content, media_type), outcome, _, entry_id, age_s, ttl_s, _, _, _ = answer
-            if outcome is _REUSED and media_type == JSON and ttl_s < 1e12 and not self.leaving:
+            if outcome is _REUSED and media_type == wire.JSON and ttl_s < 1e12 and not self.leaving:
                 self.write_answer(_HIT % (self.fixed(), len(content), ttl_s, age_s, entry_id, content))
             else:
                 self.respond(*answered(answer, head.control))
@@ -204,7 +215,7 @@ class HotProtocol(HttpConnection):
                 self.respond(*found)
                 return
             (content, media_type), outcome, _, entry_id, _, _, stored, _, _ = found
-            plain = outcome is _COMPUTED and stored and begun.control is NO_CONTROL and media_type == JSON
+            plain = outcome is _COMPUTED and stored and begun.control is NO_CONTROL and media_type == wire.JSON
             if not plain or self.leaving:
                 self.respond(*answered(found, begun.control))
             elif not self._closing:

@@ -3,22 +3,31 @@
 All state belongs to one event loop, so what is begun there delays everybody. Connections whose requests lately were
 hits are served as they come: that takes microseconds. Those that have others do the work (requests that are computed,
 or that the ASGI application answers) begin as many of them in one round of the loop as take `ROUND_S`; the others
-wait, first come, first served, while the loop looks after everybody else. Connections of which little is known yet, new
+wait in a lane (`lanes.py`) while the loop looks after everybody else. Connections of which little is known yet, new
 ones above all, wait in lanes of their own that go ahead: first those with a request of the kind that hits are.
+
+Where rounds take over `CROWDED_S` all the same, there are too many of the former, too: they wait as well, in the lane
+that goes first. So what comes is read soon, its time counts from then, and what cannot be answered in time costs no
+more than that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from abc import ABC, abstractmethod
 from collections import deque
+from itertools import chain
 from time import perf_counter
 
+from likewise.http.lanes import Lane, Waits
 from likewise.http.problems import Headers
 
 ROUND_S = 0.002
 """What a round of the loop may take before fewer requests are begun in the next one."""
+CROWDED_S = 0.01
+"""What one takes that everybody notices."""
+LOOK_S = 0.05
+"""How often those are looked for whose time is over."""
 BRIEF = 16
 """Rounds after each other in which only what may be a hit is begun, while connections come: uvloop accepts one in each
 round, so a device behind a hundred of them would wait for a hundred rounds."""
@@ -38,45 +47,61 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._quick: deque[TakesTurns] = deque()
-        self._little_known: deque[TakesTurns] = deque()
-        self._heavy: deque[TakesTurns] = deque()
-        self._heavy_next = True
+        self._light = Lane()
+        self._quick = Lane()
+        self._little_known = Lane()
+        self._heavy = Lane()
+        self._lanes = (self._light, self._quick, self._little_known, self._heavy)
+        self._late: deque[Waits] = deque()
+        self._look_at = 0.0
+        self._heavy_next = self._light_next = True
         self._came = False
         self._brief = 0
         self._most = MOST
         self._left = MOST
         self._began = 0.0
         self._counting = False
+        self.crowded = False
+        """True while rounds take so long that those wait for their turn as well whose requests lately were hits."""
 
     def take(self, load: int = HEAVIEST, quick: bool = False) -> bool:
         """Take a turn in this round for a connection of that load; False where there is none left: `wait`.
 
         quick: its request is of the kind that hits are.
         """
-        if self._quick or not self._left:
+        if self._light or not self._left:
             return False
-        if not (quick and load <= HEAVY) and (self._little_known or (load > HEAVY and self._heavy)):
+        if load >= HEAVY and (
+            self._quick or (not (quick and load == HEAVY) and (self._little_known or (load > HEAVY and self._heavy)))
+        ):
             return False
         if self._counting and perf_counter() - self._began > ROUND_S:
             return False
         self._left -= 1
-        self._count()
+        self.count()
         return True
 
     def wait(self, connection: TakesTurns, quick: bool = False) -> None:
         """Have `take_turn` called in one of the next rounds."""
         if connection.load > HEAVY:
-            self._heavy.append(connection)
+            lane = self._heavy
+        elif connection.load < HEAVY:
+            lane = self._light
         else:
-            (self._quick if quick else self._little_known).append(connection)
-        self._count()
+            lane = self._quick if quick else self._little_known
+        lane.add(connection, perf_counter())
+        self.count()
+
+    def leave(self, connection: TakesTurns) -> None:
+        """Forget a connection that is lost while it waits."""
+        any(lane.remove(connection) for lane in self._lanes)
 
     def came(self) -> None:
         """Take note of a new connection: others may be behind it."""
         self._came = True
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Measure this round, in which something was begun that takes long."""
         if not self._counting:
             self._counting = True
             self._began = perf_counter()
@@ -84,15 +109,24 @@ class Turns:
 
     def _next_round(self) -> None:
         now = perf_counter()
-        self._most = max(1, self._most // 2) if now - self._began > ROUND_S else min(MOST, self._most + 1)
+        took_s = now - self._began
+        self._most = max(1, self._most // 2) if took_s > ROUND_S else min(MOST, self._most + 1)
         self._began = now
         self._left = self._most
-        self._begin(self._quick)
+        self._light_next = not self._light_next
+        for lane in (self._light, self._quick) if self._light_next else (self._quick, self._light):
+            self._begin(lane)
         self._brief = self._brief + 1 if self._came and self._brief < BRIEF else 0
         self._came = False
         if not self._brief:
             self._begin_others()
-        self._counting = bool(self._quick or self._little_known or self._heavy) or self._left < self._most
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._late.extend(chain.from_iterable(lane.late(now) for lane in self._lanes))
+        self._refuse()
+        self.crowded = took_s > CROWDED_S or bool(self._light)
+        waiting = any(self._lanes) or self._late
+        self._counting = bool(waiting) or self.crowded or self._left < self._most
         if self._counting:
             self._loop.call_soon(self._next_round)
 
@@ -102,23 +136,37 @@ class Turns:
         self._heavy_next = not self._heavy_next
         if lane := first or second:
             self._left = max(0, self._left - 1)
-            lane.popleft().take_turn()
+            lane.next(perf_counter()).take_turn()
         self._begin(self._little_known)
         self._begin(self._heavy)
 
-    def _begin(self, lane: deque[TakesTurns]) -> None:
-        while self._left and lane and perf_counter() - self._began < ROUND_S:
+    def _begin(self, lane: Lane) -> None:
+        while self._left and lane and (now := perf_counter()) - self._began < ROUND_S:
             self._left -= 1
-            lane.popleft().take_turn()
+            lane.next(now).take_turn()
+
+    def _refuse(self) -> None:
+        """Refuse some whose time is over: that is cheap, and there may be thousands."""
+        until = perf_counter() + ROUND_S / 2
+        while self._late and perf_counter() < until:
+            self._late.popleft().take_turn(late=True)
 
 
-class TakesTurns(ABC):
+class TakesTurns(Waits):
     """A connection's part in it."""
 
     turns: Turns
     deadline: float
     load = HEAVY
     """How much work its requests lately were, from 0 to `HEAVIEST`."""
+    came = 0.0
+    """When the first byte of the request at hand was read, by perf_counter; of one sent ahead, when it was next."""
+    timeout_s = math.inf
+    """For how long an answer to it is of use, by its own words; infinite: nothing is known."""
+    patience_s = math.inf
+    """For how long any waits at most."""
+    late = False
+    """True for a request that has waited for longer than its answer is of use, or would."""
     waits = False
     has_turn = False
     """True for the request at hand, while its pieces arrive together."""
@@ -128,13 +176,24 @@ class TakesTurns(ABC):
 
         quick: the request is of the kind that hits are.
         """
-        if self.load < HEAVY or self.has_turn or self.turns.take(self.load, quick):
+        turns = self.turns
+        if self.has_turn or (self.load < HEAVY and not turns.crowded) or turns.take(self.load, quick):
             self.has_turn = True
             return True
         self.waits = True
         self.deadline = math.inf
-        self.turns.wait(self, quick)
+        turns.wait(self, quick)
         return False
+
+    def is_of_use_for(self, timeout_s: float) -> None:
+        """Take note of the time that a request which waits gives itself, from when it came; 0: as any."""
+        self.timeout_s = timeout_s or math.inf
+        self.due = self.came + min(self.timeout_s, self.patience_s)
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the time that a late request gave itself is over, not all patience."""
+        return self.timeout_s <= self.patience_s
 
     def weigh(self, headers: Headers, work: int) -> None:
         """Take note of an answer that was not given at once: a hit after all, or so much work."""
@@ -144,7 +203,3 @@ class TakesTurns(ABC):
     def is_quick(self, data: bytes, at: int) -> bool:
         """Say whether the head at data[at:] is that of a request of the kind that hits are."""
         return False
-
-    @abstractmethod
-    def take_turn(self) -> None:
-        """Begin the request that waited."""

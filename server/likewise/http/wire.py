@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from dataclasses import replace
 from functools import lru_cache
@@ -11,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from likewise.errors import BadRequest, InvalidValue
+from likewise.errors import BadRequest, DeadlineExceeded, InvalidValue
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome, StreamTag, Ticket
 from likewise.types import Result
 
@@ -29,6 +30,9 @@ STREAM_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 SECONDS = _SECONDS.pattern
 """What a Request-Timeout looks like."""
+
+LATE = "The time in Request-Timeout is over, or would be before the server comes to it; give more, or come back."
+"""What is said of a request that is refused unread."""
 
 DEVICE_BYTES = 128
 """Longest name that a device may give itself."""
@@ -99,6 +103,19 @@ def with_timeout(control: Control, value: bytes) -> Control:
     """Return a request's control with the seconds that its Request-Timeout header gives it. Raises BadRequest."""
     timeout_s = _timeout_s(value)
     return control if timeout_s is None else replace(control, timeout_s=timeout_s)
+
+
+def after(control: Control, waited_s: float) -> Control:
+    """Return what is left of a request's control once it has waited. Raises DeadlineExceeded where its time is over.
+
+    Of a timeout of 0 nothing is left from the beginning: it asks for what takes no time, however late.
+    """
+    timeout_s = control.timeout_s
+    if timeout_s == math.inf or not timeout_s:
+        return control
+    if timeout_s <= waited_s:
+        raise DeadlineExceeded(LATE)
+    return replace(control, timeout_s=timeout_s - waited_s)
 
 
 @lru_cache(maxsize=256)

@@ -24,6 +24,7 @@ from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overlo
 from likewise.inference.lane import Job, Lane
 from likewise.inference.threads import Threads
 from likewise.ports import Model
+from likewise.throughput import TIMELY, Throughput
 from likewise.types import Halfway, Input, Tensor
 
 BRISK_S = 0.005
@@ -102,6 +103,8 @@ class Batcher:
         self.is_waiting = False
         self.mean_cost_s = 0.05
         """Moving average of the seconds that one input takes."""
+        self._throughput = Throughput()
+        self._running = 0
         self._batches = 0
         self.inferences = 0
         """Inputs computed so far."""
@@ -123,9 +126,11 @@ class Batcher:
         return self._probes.of(account) < self._probes_soon
 
     @property
-    def _wait_s(self) -> float:
+    def wait_s(self) -> float:
         """Seconds that a user's input would take that came now, as far as can be told: 0 where nothing waits."""
-        return (self.queued + 1) * self.mean_cost_s if self.queued and self.inferences else 0.0
+        if not (self.queued and self.inferences):
+            return 0.0
+        return (self.queued + 1) * (self._throughput.pace_s(perf_counter()) or self.mean_cost_s)
 
     async def infer(
         self, value: Input | Halfway, *, probe: bool = False, within_s: float = math.inf, account: str = ""
@@ -139,7 +144,7 @@ class Batcher:
         one that has less, or once the input has waited too long; ModelFailed or InvalidValue from the model and the
         preparation. Cancelled before a worker took it, it is never computed.
         """
-        if not probe and within_s != math.inf and within_s <= self._wait_s:
+        if not probe and within_s != math.inf and TIMELY * within_s <= self.wait_s:
             raise _late()
         size = value.size_bytes
         lane = self._probes if probe else self._users
@@ -186,6 +191,9 @@ class Batcher:
             batch = self._take()
             if not batch:
                 return
+            if not self._running:
+                self._throughput.begin(perf_counter())
+            self._running += 1
             self._workers.free -= 1
             self._workers.run(self._work, batch, asyncio.get_running_loop())
 
@@ -265,6 +273,8 @@ class Batcher:
         return [[output[row] for output in outputs] for row in range(len(tensors))]
 
     def _finish(self, batch: Sequence[Job], done: Done) -> None:
+        self._running -= 1
+        self._throughput.served(perf_counter(), len(batch))
         if isinstance(done, BaseException):
             for job in batch:
                 if not job.future.done():

@@ -49,6 +49,11 @@ class ModelRunner:
         return self._batcher.queued
 
     @property
+    def wait_s(self) -> float:
+        """Seconds that one more input would take, as far as can be told."""
+        return self._batcher.wait_s
+
+    @property
     def computed(self) -> int:
         """Inputs computed so far."""
         return self._batcher.inferences

@@ -16,9 +16,11 @@ ROUNDS = 5
 """Rounds of `measured`."""
 STRETCH = 8
 """Calls of one in a row that make a round of `compared`; one before them warms the caches, as a server's are."""
-FEWEST, MOST = 12, 400
-"""Rounds of `compared`."""
-MOST_S = 60.0
+SLOW_S, SLOW_STRETCH = 0.02, 2
+"""From so many seconds a call, rounds are of so few."""
+LEAST, FEWEST, MOST = 4, 12, 400
+"""Rounds of `compared`: where the time is up, before it may decide, and in all."""
+MOST_S = 30.0
 _NARROW = 0.005
 _Z = 2.58
 """Of the normal distribution, two-sided 99 %: the interval is looked at again and again until it decides."""
@@ -51,15 +53,18 @@ def compared(
     coin = random.Random(0)
     times: list[list[float]] = []
     until = monotonic() + most_s
+    (whole_s,) = measured(contenders[-1:], sample[:2], 1)
+    length = SLOW_STRETCH if whole_s > SLOW_S else STRETCH
     while True:
         begin = coin.randrange(len(sample))
-        stretch = [sample[(begin + at) % len(sample)] for at in range(STRETCH)]
+        stretch = [sample[(begin + at) % len(sample)] for at in range(length)]
         times.append(_round(contenders, stretch, coin, median))
-        if len(times) < FEWEST or len(times) % 4:
+        up = len(times) >= LEAST and monotonic() > until
+        if not up and (len(times) < FEWEST or len(times) % 4):
             continue
         ratios = [_ratio([each[at] / each[-1] for each in times]) for at in range(len(contenders) - 1)]
         decided = all(each.high <= limit or each.low > limit or each.high - each.low <= 2 * _NARROW for each in ratios)
-        if decided or len(times) >= MOST or monotonic() > until:
+        if decided or up or len(times) >= MOST:
             return [median(each) for each in zip(*times, strict=True)], ratios
 
 

@@ -19,15 +19,15 @@ from likewise.types import Session
 @pytest.fixture
 def bench() -> SimpleNamespace:
     """A crowded model, and accounts with 100 tokens each, unless a test says otherwise."""
-    runner: Any = SimpleNamespace(queued=3, takes_probes=lambda account: account != "full")
+    runner: Any = SimpleNamespace(queued=3, patience_s=10.0, takes_probes=lambda account: account != "full")
     budget = Budget(0.95)
     for account in ("a", "b", "full"):
         budget.ledger(account).tokens = 100.0
     return SimpleNamespace(runner=runner, budget=budget, holding=Holding(runner, budget))
 
 
-def asked(account: str) -> Asked:
-    return Asked("key", None, Session(account=account))  # type: ignore[arg-type]
+def asked(account: str, started: float = 0.0) -> Asked:
+    return Asked("key", None, Session(account=account), started=started)  # type: ignore[arg-type]
 
 
 def tie_up(bench: SimpleNamespace, account: str) -> float:
@@ -71,10 +71,15 @@ def test_nobody_waits_for_the_probes_of_another_account(bench: SimpleNamespace) 
     assert [bench.holding.limit(account) for account in ("a", "full", "b")] == [0.0, 0.0, 50.0]
 
 
-async def test_one_after_another_is_called_the_last_first_and_accounts_take_turns(bench: SimpleNamespace) -> None:
-    """Each decides before the next one is called, since it may take the tokens itself."""
+@pytest.mark.parametrize(
+    ("started", "expected"), [(math.inf, [0, 2, 1, 3]), (0.0, [1, 3, 0, 2])], ids=["in order", "the last first"]
+)
+async def test_one_after_another_is_called_and_accounts_take_turns(
+    bench: SimpleNamespace, started: float, expected: list[int]
+) -> None:
+    """Each decides before the next one is called, since it may take the tokens itself; the last first, once late."""
     charges = {account: tie_up(bench, account) for account in ("a", "b")}
-    places = [bench.holding.take(asked(account)) for account in "aabb"]
+    places = [bench.holding.take(asked(account, started)) for account in "aabb"]
     bench.holding.settled()
     assert await called(places) == []
     for account, charge in charges.items():
@@ -85,8 +90,29 @@ async def test_one_after_another_is_called_the_last_first_and_accounts_take_turn
         assert len(new) == 1
         order.append(places.index(new[0]))
         bench.holding.leave(new[0])
-    assert order == [1, 3, 0, 2]
+    assert order == expected
     assert bench.holding.held == 0
+
+
+async def test_how_long_one_more_would_wait_follows_from_how_many_do_and_how_fast_they_go(
+    bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accounts take turns, so each of one takes as long as one of all of them; who has tokens does not wait."""
+    now = 1000.0
+    monkeypatch.setattr(module, "perf_counter", lambda: now)
+    for account in ("a", "b"):
+        tie_up(bench, account)
+    places = [bench.holding.take(asked(account)) for account in "aaaaaabb"]
+    assert bench.holding.wait_s("a") == 0.0  # nothing is known yet
+    for place in (*places[:2], *places[6:]):
+        now += 0.25
+        bench.holding._call(place)
+    assert bench.holding.wait_s("a") == pytest.approx(1.0)
+    assert bench.holding.wait_s("b") == 0.0
+    bench.holding.take(asked("b"))
+    assert bench.holding.wait_s("a") == pytest.approx(2.0)
+    assert bench.holding.wait_s("b") == pytest.approx(0.5)
+    assert bench.holding.wait_s("c") == 0.0
 
 
 async def test_who_leaves_without_a_decision_lets_the_next_one_be_called(bench: SimpleNamespace) -> None:

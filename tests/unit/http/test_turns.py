@@ -1,8 +1,9 @@
-"""Turns: who asks for much waits, first come, first served, and nothing is forgotten while it waits."""
+"""Turns: who asks for much waits, and is served, or told that it is too late; nothing is forgotten meanwhile."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import socket
 from contextlib import closing
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from likewise.http import turns
+from likewise.http.lanes import STANDING_S
 from likewise.http.protocol import HotProtocol
-from likewise.http.turns import BRIEF, HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
+from likewise.http.turns import BRIEF, CROWDED_S, HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
 
 
 class Loop:
@@ -22,6 +24,7 @@ class Loop:
         self.soon: list = []
         self.cost_s = cost_s
         self.begun: list[int] = []
+        self.refused: list[int] = []
 
     def call_soon(self, call) -> None:
         self.soon.append(call)
@@ -35,14 +38,19 @@ class Loop:
 class Asker(TakesTurns):
     """A connection with one request."""
 
-    def __init__(self, loop: Loop, taking: Turns, name: int, load: int = HEAVY, quick: bool = False) -> None:
-        self.load = load
+    def __init__(
+        self, loop: Loop, taking: Turns, name: int, load: int = HEAVY, quick: bool = False, within_s: float = math.inf
+    ) -> None:
+        self.load, self.due = load, loop.now + within_s
         self.turns, self.deadline, self._loop, self._name = taking, 1.0, loop, name
         if self.may_begin(quick):
             self.take_turn()
 
-    def take_turn(self) -> None:
+    def take_turn(self, late: bool = False) -> None:
         self.waits = False
+        if late:
+            self._loop.refused.append(self._name)
+            return
         self._loop.now += self._loop.cost_s
         self._loop.begun.append(self._name)
 
@@ -55,8 +63,8 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
 
 
 def test_all_are_served_in_order_and_no_round_takes_longer_than_it_may(loop: Loop) -> None:
-    """A thousand requests of a millisecond each: rounds of some milliseconds, and an end."""
-    taking = Turns(loop)
+    """A thousand requests of 90 microseconds each: rounds of some milliseconds, and an end before that takes long."""
+    taking, loop.cost_s = Turns(loop), 0.00009
     askers = [Asker(loop, taking, number) for number in range(1000)]
     assert len(loop.begun) <= 1 + ROUND_S / loop.cost_s
     while loop.soon:
@@ -65,6 +73,92 @@ def test_all_are_served_in_order_and_no_round_takes_longer_than_it_may(loop: Loo
         assert loop.now - before <= ROUND_S + loop.cost_s
     assert loop.begun == list(range(1000))
     assert not any(asker.waits for asker in askers)
+
+
+def test_the_last_come_are_served_first_where_more_come_than_are_served(loop: Loop) -> None:
+    """Two come for each that is served: as long as that is new all wait alike, then some are served soon."""
+    taking, names, since = Turns(loop), itertools.count(), dict[int, float]()
+    waited: list[float] = []
+    for _ in range(400):
+        for name in itertools.islice(names, 8):
+            since[name] = loop.now
+            Asker(loop, taking, name, HEAVIEST)
+        before = len(loop.begun)
+        loop.round()
+        waited += [loop.now - since[name] for name in loop.begun[before:]]
+    assert loop.begun[:50] == list(range(50))
+    assert max(waited[-200:]) < 2 * STANDING_S
+    assert not loop.refused
+    while loop.soon:
+        loop.round()
+    assert sorted(loop.begun) == list(range(3200))
+
+
+def test_those_whose_time_is_over_or_would_be_are_refused_and_cost_nothing(loop: Loop) -> None:
+    """A thousand that have a second, served at one in a millisecond and behind as many others: few are worth a turn."""
+    taking = Turns(loop)
+    for number in range(2000):
+        Asker(loop, taking, number, HEAVIEST, within_s=0.5 if number < 1000 else math.inf)
+    while loop.soon:
+        loop.round()
+    assert {*loop.refused} <= {*range(1000)}
+    assert len(loop.refused) > 400
+    assert sorted(loop.begun + loop.refused) == list(range(2000))
+    assert loop.now == pytest.approx(0.001 * len(loop.begun))
+
+
+def test_addresses_take_turns(loop: Loop) -> None:
+    """Whoever keeps a thousand requests waiting does not keep another address waiting, however new its requests are."""
+    taking = Turns(loop)
+    for number in range(1000):
+        Asker(loop, taking, number, HEAVIEST)
+    for _ in range(100):
+        loop.round()
+    Asker.share = "other"
+    try:
+        Asker(loop, taking, 1000, HEAVIEST)
+        Asker(loop, taking, 1001, HEAVIEST)
+    finally:
+        del Asker.share
+    before = len(loop.begun)
+    while 1001 not in loop.begun:
+        loop.round()
+    assert len(loop.begun) - before <= 6
+
+
+def test_connections_that_hit_wait_too_where_rounds_are_long(loop: Loop) -> None:
+    """What they have others do may take long as well; so no more of them are begun in a round than of others."""
+    taking = Turns(loop)
+    light = HEAVY - 1
+    Asker(loop, taking, 0)
+    for number in range(1, 500):
+        Asker(loop, taking, number, HEAVIEST)
+    assert not taking.crowded
+    loop.now += 2 * CROWDED_S  # what was begun in this round took long
+    loop.round()
+    assert taking.crowded
+    begun = len(loop.begun)
+    askers = [Asker(loop, taking, number, light) for number in range(500, 600)]
+    assert len(loop.begun) - begun <= 1 + ROUND_S / loop.cost_s
+    assert any(asker.waits for asker in askers)
+    while any(asker.waits for asker in askers):
+        loop.round()
+    assert sum(number < 500 for number in loop.begun[begun:]) <= 110  # every other turn, at least, is theirs
+    while loop.soon:
+        loop.round()
+    assert not taking.crowded
+    assert sorted(loop.begun) == list(range(600))
+
+
+def test_who_is_lost_while_waiting_is_forgotten(loop: Loop) -> None:
+    """Its place goes to the next one."""
+    taking = Turns(loop)
+    askers = [Asker(loop, taking, number, HEAVIEST) for number in range(100)]
+    for asker in askers[50:]:
+        taking.leave(asker)
+    while loop.soon:
+        loop.round()
+    assert loop.begun == list(range(50))
 
 
 def test_work_that_follows_in_the_next_round_counts_too(loop: Loop) -> None:
