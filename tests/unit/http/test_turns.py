@@ -57,7 +57,7 @@ class Asker(TakesTurns):
 
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
-    made = Loop(0.001)
+    made = Loop(ROUND_S / 2)
     monkeypatch.setattr(turns, "perf_counter", lambda: made.now)
     return made
 
@@ -95,16 +95,16 @@ def test_the_last_come_are_served_first_where_more_come_than_are_served(loop: Lo
 
 
 def test_those_whose_time_is_over_or_would_be_are_refused_and_cost_nothing(loop: Loop) -> None:
-    """A thousand that have a second, served at one in a millisecond and behind as many others: few are worth a turn."""
+    """A thousand that have time for five hundred of them, and behind as many others: few are worth a turn."""
     taking = Turns(loop)
     for number in range(2000):
-        Asker(loop, taking, number, HEAVIEST, within_s=0.5 if number < 1000 else math.inf)
+        Asker(loop, taking, number, HEAVIEST, within_s=500 * loop.cost_s if number < 1000 else math.inf)
     while loop.soon:
         loop.round()
     assert {*loop.refused} <= {*range(1000)}
     assert len(loop.refused) > 400
     assert sorted(loop.begun + loop.refused) == list(range(2000))
-    assert loop.now == pytest.approx(0.001 * len(loop.begun))
+    assert loop.now == pytest.approx(loop.cost_s * len(loop.begun))
 
 
 def test_addresses_take_turns(loop: Loop) -> None:
