@@ -76,7 +76,10 @@ def test_all_are_served_in_order_and_no_round_takes_longer_than_it_may(loop: Loo
 
 
 def test_the_last_come_are_served_first_where_more_come_than_are_served(loop: Loop) -> None:
-    """Two come for each that is served: as long as that is new all wait alike, then some are served soon."""
+    """Several come for each that is served: as long as that is new all wait alike, then most are served soon.
+
+    But one in eight is who has waited longest.
+    """
     taking, names, since = Turns(loop), itertools.count(), dict[int, float]()
     waited: list[float] = []
     for _ in range(400):
@@ -87,7 +90,9 @@ def test_the_last_come_are_served_first_where_more_come_than_are_served(loop: Lo
         loop.round()
         waited += [loop.now - since[name] for name in loop.begun[before:]]
     assert loop.begun[:50] == list(range(50))
-    assert max(waited[-200:]) < 2 * STANDING_S
+    soon = sum(wait < STANDING_S for wait in waited[-200:])
+    assert 170 <= soon <= 180
+    assert max(waited[-200:]) > 2 * STANDING_S
     assert not loop.refused
     while loop.soon:
         loop.round()
