@@ -155,6 +155,21 @@ def test_connections_that_hit_wait_too_where_rounds_are_long(loop: Loop) -> None
     assert sorted(loop.begun) == list(range(600))
 
 
+def test_rounds_are_measured_where_all_connections_are_light(loop: Loop) -> None:
+    """What their requests have others do is what takes long; one that has it done says so."""
+    taking = Turns(loop)
+    Asker(loop, taking, 0, HEAVY - 1)
+    assert not loop.soon
+    taking.count()
+    loop.now += 2 * CROWDED_S
+    loop.round()
+    assert taking.crowded
+    loop.round()
+    assert not taking.crowded
+    loop.round()
+    assert not loop.soon
+
+
 def test_who_is_lost_while_waiting_is_forgotten(loop: Loop) -> None:
     """Its place goes to the next one."""
     taking = Turns(loop)
