@@ -48,6 +48,8 @@ class Climber(Steps):
         """Answer with a variant of the model what the ladder refused, or compute."""
         if fn.governor is not None and fn.governor.exhausted(asked.account):
             return self._compute_now(fn, asked, refused)  # which refuses it: opinions cost something, too
+        if self._has_time(fn, asked) and variants.leave(asked.digest):
+            return self._compute_now(fn, asked, refused)
         nearest_id = fn.nearest_id(refused)
         climb = variants.climb(asked, refused)
         found = variants.ask(asked, climb)
@@ -74,6 +76,13 @@ class Climber(Steps):
         return await self._compute_now(fn, asked, verdict, nearest_id)
 
     @staticmethod
+    def _has_time(fn: Function, asked: Asked) -> bool:
+        """Say whether the full model can take a request at once, within its time and the budgets."""
+        if fn.runner is None or fn.runner.queued or asked.left_s < 2.0 * fn.runner.mean_cost_s:
+            return False
+        return fn.governor is None or not fn.governor.spent(asked.account)
+
+    @staticmethod
     def _charge(fn: Function, asked: Asked) -> None:
         """Account for what variants said, whether it is answered or not."""
         if fn.governor is not None and asked.opinions_s:
@@ -87,9 +96,11 @@ class Climber(Steps):
         if adds_something(verdict.neighbors, opinion.label) and not fn.retired:
             # without its digest: an exact repeat is answered without a coin, so by the full model's results alone
             entry = self.entry(fn, fn.keys(asked), result, cost_s, signature=asked.signature, origin=name)
-            self._keep(fn, entry, opinion.label)
+            self._keep(fn, entry, opinion.label, asked.account)
             id = entry.id
         saved_s = max(0.0, fn.runner.mean_cost_s - cost_s) if fn.runner else 0.0
+        if fn.variants is not None:
+            fn.variants.note(asked.digest)
         fn.tell(asked, Outcome.VARIANT, verdict.reason, saved_s, result)
         ttl_s, stored = fn.namespace.default_ttl_s, id >= 0
         return Answer(result, Outcome.VARIANT, verdict.reason, id, 0.0, ttl_s, stored, verdict.confidence, name)

@@ -125,6 +125,13 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
     capacity_bytes: int = row(
         256 * _MIB, "Memory for the entries of each function that does not set its own.", unit="bytes", minimum=1 << 16
     )
+    account_entries_share: float = row(
+        0.5,
+        "Share of a function's entries, and of their bytes, beyond which what an access key, or a group of keys, "
+        "brings takes the place of its own where room is short, while others have entries, too. 1: no limit.",
+        minimum=0.01,
+        maximum=1.0,
+    )
     ttl_s: float = row(
         3600.0,
         "A result may be reused for this long, where its function does not say otherwise.",
@@ -192,6 +199,13 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
         512 * _MIB,
         "All request bodies together that a worker holds, room for one upload at least; beyond, the one that has been "
         "arriving longest is given up.",
+        unit="bytes",
+        minimum=1024,
+    )
+    max_unread_bytes: int = row(
+        256 * _MIB,
+        "All answers together that clients of a worker have not read yet; beyond, the address that has most loses the "
+        "connection that has not read for longest.",
         unit="bytes",
         minimum=1024,
     )

@@ -303,6 +303,15 @@ def test_a_report_that_makes_no_sense_is_refused(shared_server, body):
     assert shared_server.http.post("/v1/functions/quadrants/leases/unknown", json=body).status_code == 422
 
 
+@pytest.mark.parametrize("route", ["leases/unknown", "warm-up"])
+def test_of_many_members_that_are_not_known_the_first_are_named(shared_server, route):
+    """Not all of them, one by one, while nobody else is served."""
+    body = {f"member{i}": 1 for i in range(1000)}
+    answer = shared_server.http.post(f"/v1/functions/quadrants/{route}", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].count("`") == 10
+
+
 def test_changes_are_told_to_whoever_asks(warm, toys):
     """Once, since a version; without one, the device starts over."""
     told = warm.http.get("/v1/functions/quadrants/changes").json()

@@ -65,6 +65,10 @@ def read_until(wire: socket.socket, mark: bytes) -> bytes:
     return data
 
 
+def memory_mb(pid: int) -> float:
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
 def statuses(data: bytes) -> list[int]:
     return [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
@@ -169,6 +173,27 @@ def test_requests_sent_ahead_without_reading_are_not_taken_for_ever(strict, wire
         except ConnectionError:
             dropped = True
     assert to.status("/livez") == 200
+
+
+def test_answers_that_nobody_reads_are_bounded_in_all(process, wires) -> None:
+    """The address that has most gives up its oldest; another one's, which is read late, stays whole."""
+    server = process("--journal", "memory", "--max-unread-bytes", "16MiB")
+    to = wires(server)
+    entry = {"key": [1, 0, 0, 0], "result": {"label": "a", "x": "y" * 500_000}}
+    assert httpx.post(f"{server.url}/v1/functions/devices/entries", json=entry).status_code == 201
+    head = LOOKUP + b"Content-Length: %d\r\n\r\n" % (16 * len(KEY))
+    late = to.open(head + 16 * KEY, source="127.0.0.2")
+    before = memory_mb(server.pid)
+    flood = [to.open(head + 16 * KEY) for _ in range(60)]
+    assert read_until(flood[-1], b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert memory_mb(server.pid) < before + 100
+    answer = read_until(late, b"\r\n\r\n")
+    whole = int(re.search(rb"content-length: (\d+)", answer)[1])
+    while len(answer) - answer.index(b"\r\n\r\n") - 4 < whole:
+        answer += late.recv(1 << 20) or pytest.fail("it was cut off")
+    cut = sum(len(read_to_end(each)) < whole for each in flood[:10])
+    assert cut >= 5
+    assert to.status() == 200
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the kernel takes as much as it likes")

@@ -17,7 +17,7 @@ from ladder_bench import ask, ladder_bench, picture
 
 from likewise.errors import InvalidFunction
 from likewise.function.assembly import Assembler, Defaults
-from likewise.function.variants import Said
+from likewise.function.variants import REMEMBERED, Said
 from likewise.http.answers import answered
 from likewise.records import Learned
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome
@@ -42,13 +42,51 @@ def test_a_variant_answers_and_says_so(bench: SimpleNamespace) -> None:
 
 
 def test_what_a_variant_computed_is_kept_with_its_origin_and_is_no_exact_repeat(bench: SimpleNamespace) -> None:
-    """An exact repeat is answered without a coin, so the same input again goes through the ledger again."""
+    """An exact repeat is answered without a coin, so by what the full model computed alone."""
     answer = ask(bench, picture(1))
     entry = bench.fn.namespace.entry(bench.fn.namespace.slot_of(answer.entry_id))
     assert (entry.origin, entry.digest) == ("head", b"")
-    assert ask(bench, picture(1)).outcome is not Outcome.EXACT
     keys, _ = bench.fn.namespace.newest("cnn", 10)
     assert len(keys) == 0  # projections learn from full results alone
+    assert ask(bench, picture(1)).outcome is not Outcome.EXACT
+
+
+def test_the_very_first_request_is_computed_in_full_and_its_repeat_is_a_hit(bench: SimpleNamespace) -> None:
+    """Whoever sends the same picture twice to an empty cache is answered from it, outright."""
+    bench.fn.variants._begun = False
+    asked = [ask(bench, picture(seed)).outcome for seed in (1, 1, 2)]
+    assert asked == [Outcome.MISS, Outcome.EXACT, Outcome.VARIANT]
+
+
+def test_what_a_variant_answered_is_computed_when_it_comes_again_and_a_hit_from_then_on(bench: SimpleNamespace) -> None:
+    """So no variant is asked about the same bytes again and again, each time at some risk."""
+    assert [ask(bench, picture(1)).outcome for _ in range(4)] == [
+        Outcome.VARIANT, Outcome.MISS, Outcome.EXACT, Outcome.EXACT,
+    ]  # fmt: skip
+
+
+def test_a_repeat_is_the_variants_while_the_model_is_busy_or_its_budget_is_spent(bench: SimpleNamespace) -> None:
+    """They are there to keep a crowd small."""
+    ask(bench, picture(1))
+    bench.fn.governor = SimpleNamespace(
+        spent=lambda _: True, exhausted=lambda _: False, charge=lambda *_: None, admit=lambda _: None
+    )
+    assert ask(bench, picture(1)).outcome is Outcome.VARIANT
+    bench.fn.governor = None
+    bench.fn.runner = SimpleNamespace(queued=1, mean_cost_s=0.0)
+    assert ask(bench, picture(1)).outcome is Outcome.VARIANT
+
+
+@pytest.mark.parametrize("digest", [b"", b"x" * 16])
+def test_which_inputs_variants_answered_is_remembered_within_bounds(bench: SimpleNamespace, digest: bytes) -> None:
+    """And only where a repeat could be told."""
+    variants = bench.fn.variants
+    variants.note(digest)
+    assert variants.leave(digest) == bool(digest)
+    assert not variants.leave(digest)
+    for number in range(REMEMBERED + 5):
+        variants.note(b"%016d" % number)
+    assert len(variants._answered) == REMEMBERED
 
 
 def test_a_probe_runs_the_full_model_and_settles_the_ledger(bench: SimpleNamespace) -> None:

@@ -46,6 +46,7 @@ def ladder_bench(folder: Path, **defaults: object) -> Iterator[SimpleNamespace]:
         assembler = Assembler(Defaults(**defaults), Workers(pool, 1), readers, time.time, toss)
         fn = assembler.build(folder / "signs")
         assert fn.variants is not None
+        assert fn.variants.leave(b"the first is the full model's")
         for rung in fn.variants.ladder._rungs:
             rung.calibration.weights = SURE
         pipeline = Pipeline(MemoryJournal(), time.time, 1 << 20)

@@ -14,7 +14,7 @@ from likewise.decision.calibration import RECENT, plausible
 from likewise.decision.checks import Evidence
 from likewise.decision.experience import Experience
 from likewise.decision.ledger import Ledger
-from likewise.decision.prices import MAX_ERROR, PRUDENCE, highest_acceptable_error
+from likewise.decision.prices import MAX_ERROR, highest_acceptable_error
 from likewise.decision.votes import adds_something, take_vote, vote_for
 from likewise.errors import InvalidValue
 from likewise.types import Lesson, Neighbors, Reason, Sample, Session, Source, Verdict
@@ -94,7 +94,7 @@ class Calibrated(Experience):
                 error > MAX_ERROR or error * (worth + self._price) > worth
             ):  # `highest_acceptable_error`, without the call
                 return Verdict(_NONE, _BUDGET, neighbors, slot, label, False, 1.0, z, evidence, 0.0, session, ledger)
-            least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
+            least = (1.0 + self._prudence * sqrt(error / self._epsilon)) / (1.0 + tokens)
             if limit < math.inf and least < (floor := 1.0 / (1.0 + limit)):
                 least = floor
             if deferred and least < (floor := ledger.deferred_floor()):
@@ -164,7 +164,7 @@ class Calibrated(Experience):
             return True
         tokens = ledger.tokens
         error = self._charge_check.factor * calibration.ratio / (1.0 + exp(min(z, 12.0)))
-        least = (1.0 + PRUDENCE * sqrt(error / self._epsilon)) / (1.0 + tokens)
+        least = (1.0 + self._prudence * sqrt(error / self._epsilon)) / (1.0 + tokens)
         return error <= highest_acceptable_error(self._epsilon, tokens, self._price) and least < 1.0
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:

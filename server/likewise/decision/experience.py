@@ -12,7 +12,7 @@ from likewise.decision.charges import ChargeCheck
 from likewise.decision.checks import Evidence
 from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
-from likewise.decision.prices import FIRST_PRICE, highest_acceptable_error, price_after
+from likewise.decision.prices import FIRST_PRICE, PRUDENCE, highest_acceptable_error, price_after
 from likewise.decision.repeats import RepeatPrior
 from likewise.errors import InvalidValue
 from likewise.types import PolicyStatistics, Session, Verdict
@@ -46,6 +46,7 @@ class Experience:
         self._budget = budget
         self._shared = budget.ledger() if budget is not None else None
         self._probing = probing
+        self._prudence = PRUDENCE
         self._counters = Counters()
         self._calibration = Calibration(self._epsilon, CAUTION[strictness])
         self._scale = 0.0
@@ -81,8 +82,12 @@ class Experience:
             self._count((bias, margin, nearness, share, early, before), verdict.ledger, False)
 
     def spare(self, share: float) -> None:
-        """Probe so many times what it does as a rule from now on, in (0, 1]; never less than a ledger asks for."""
+        """Probe so many times what it does as a rule from now on, in (0, 1]; never less than a ledger asks for.
+
+        So it is, too, with what is added for the chance of being wrong.
+        """
         self._probing *= share
+        self._prudence *= share
 
     def press(self, price: float) -> None:
         """Let tokens cost so many times what they do as a rule, above 0, from now on."""

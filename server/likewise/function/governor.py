@@ -174,6 +174,10 @@ class Governor:
         own = self._worker.account(account)
         return own is not None and own.balance < -own.reserve
 
+    def spent(self, account: str) -> bool:
+        """Say whether nothing may be computed for certain now."""
+        return any(each.wait_s > 0.0 for each in self._allowances(account))
+
     def admit(self, account: str) -> None:
         """Raise Overloaded, with the time to wait, where nothing may be computed for certain now."""
         wait_s = max((each.wait_s for each in self._allowances(account)), default=0.0)

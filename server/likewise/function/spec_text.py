@@ -19,6 +19,9 @@ from likewise.function.spec_table import NAME
 MAX_BYTES = 1 << 20
 """The longest text of a spec."""
 _MOST_FAULTS = 10
+MOST_PARTS = 16
+"""Parts of a dotted key. Reading one takes memory that grows with the square of them."""
+_LONG_KEY = re.compile(r"""(?:(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -81,6 +84,12 @@ def _path(place: tuple[int | str, ...]) -> str:
 def parse_toml(text: str, origin: str) -> FunctionSpec:
     """Return the spec in a TOML text. Raises InvalidFunction, for the syntax too."""
     _check_length(text, origin)
+    if found := _LONG_KEY.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise InvalidFunction(
+            f"{origin}: line {line}: a key has over {MOST_PARTS} parts with dots between; a spec has tables in tables, "
+            "and no more"
+        )
     try:
         data = tomllib.loads(text)
     except RecursionError:

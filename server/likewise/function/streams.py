@@ -22,6 +22,7 @@ from likewise.requests import Answer, Asked, Outcome
 from likewise.results.labels import Labels
 from likewise.types import Input, Result, Tensor, Verdict
 from likewise.video.stream import Stream, StreamStore
+from likewise.video.waiting import FrameRoom
 
 if TYPE_CHECKING:
     from likewise.video.method import Frame, Method
@@ -48,7 +49,7 @@ class Streams:
     """The streams of one function. A `likewise.ports.Rung`; belongs to one event loop.
 
     method: a name in `video.methods.make`. unit: what one gray level of 255 is in the model's input; None: its
-    range is taken from the first frame.
+    range is taken from the first frame. room: for the frames that wait.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Streams:
         method: str = "auto",
         epsilon: float = 0.05,
         unit: tuple[float, ...] | None = None,
+        room: FrameRoom | None = None,
     ) -> None:
         self._function = function
         self._computation = computation
@@ -77,11 +79,13 @@ class Streams:
         self._building = asyncio.Lock()
         self._work = math.nan
         self._failed = False
+        self._room = room or FrameRoom()
 
     async def follow(self, asked: Asked) -> None:
         """Compute a frame from those before it, in its turn, and put what comes out into the request.
 
-        Nothing where a full run is cheaper. Raises LateFrame where the request wants that.
+        Nothing where a full run is cheaper. Raises LateFrame where the request wants that; Overloaded, and
+        DeadlineExceeded, where it has no turn.
         """
         tag = asked.control.stream
         assert tag is not None
@@ -91,28 +95,31 @@ class Streams:
         account = asked.session.account if asked.session is not None else ""
         place = self._function, account, tag.name
         stream = self._store.get(place)
-        async with stream.turn(tag) as next_one:
-            if not next_one or (stream.method is not None and stream.method.passes()):
-                return
-            started = perf_counter()
-            loop = asyncio.get_running_loop()
-            given = await loop.run_in_executor(self._executor, self._prepare, asked.value)
-            if stream.method is None:
-                stream.method = await self._open(given)
-            if stream.method is None:
-                return
-            try:
-                found = await loop.run_in_executor(self._executor, self._run, stream.method, given, asked.value)
-            except LikewiseError as error:
-                log.warning("%s: stream `%s` starts anew: %s", self._function, tag.name, error.detail)
-                stream.method = None
-                return
-            finally:
-                self._store.settle(place, stream)
-            if found is not None:
-                frame, result = found
-                self._work = frame.work if math.isnan(self._work) else self._work + RATE * (frame.work - self._work)
-                asked.offered = Offered(stream, result, frame.full, perf_counter() - started)
+        with self._room.place(account, asked.value.size_bytes) as frame:
+            async with stream.turn(tag, self._room.waiting(frame, asked.left_s)) as next_one:
+                if next_one and not (stream.method is not None and stream.method.passes()):
+                    await self._compute(place, stream, asked, asked.value)
+
+    async def _compute(self, place: tuple[str, str, str], stream: Stream, asked: Asked, value: Input) -> None:
+        started = perf_counter()
+        loop = asyncio.get_running_loop()
+        given = await loop.run_in_executor(self._executor, self._prepare, value)
+        if stream.method is None:
+            stream.method = await self._open(given)
+        if stream.method is None:
+            return
+        try:
+            found = await loop.run_in_executor(self._executor, self._run, stream.method, given, value)
+        except LikewiseError as error:
+            log.warning("%s: stream `%s` starts anew: %s", self._function, place[2], error.detail)
+            stream.method = None
+            return
+        finally:
+            self._store.settle(place, stream)
+        if found is not None:
+            frame, result = found
+            self._work = frame.work if math.isnan(self._work) else self._work + RATE * (frame.work - self._work)
+            asked.offered = Offered(stream, result, frame.full, perf_counter() - started)
 
     def _prepare(self, value: Input) -> Tensor:
         return np.ascontiguousarray(self._computation.prepare(value), np.float32)

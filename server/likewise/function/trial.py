@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from likewise.errors import InvalidFunction, LikewiseError
+from likewise.inference.graphs import ending_after
 from likewise.inference.model import OnnxModel
 from likewise.results.encode import Encode
 from likewise.types import Tensor
 
 GUESSES = (8, 32, 64, 128, 224, 16_000, 1)
 """Lengths tried for the axes of a model's input that may have any; 1 last, since an axis of one hides in an output."""
+TRIAL_S = 60.0
+"""Time that a trial may take."""
 MAX_DIMENSION = 4096
 """Numbers of a key."""
 
@@ -38,11 +41,17 @@ def outputs_of(
         if math.prod(each) > max_elements:
             continue
         try:
-            if model.dynamic_batch:
-                model.run(np.zeros((2, *each), model.dtype))
-            return [output[0] for output in model.run(np.zeros((1, *each), model.dtype))]
+            with ending_after(TRIAL_S) as options:
+                if model.dynamic_batch:
+                    model.run(np.zeros((2, *each), model.dtype), options)
+                return [output[0] for output in model.run(np.zeros((1, *each), model.dtype), options)]
         except LikewiseError as error:
             failed = error
+            if options.terminate:
+                raise InvalidFunction(
+                    f"{origin}: {model.path.name} does not end within {TRIAL_S:g} s for an input of zeros; export one "
+                    "that is quicker, without loops that go on for ever"
+                ) from error
     if failed is not None and len(shapes) == 1:
         raise InvalidFunction(f"{origin}: the model cannot compute: {failed.detail}") from failed
     return None

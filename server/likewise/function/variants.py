@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,9 @@ from likewise.requests import Asked
 from likewise.results.encode import Encode
 from likewise.results.labels import Labels
 from likewise.types import Lesson, Result, Tensor, Verdict
+
+REMEMBERED = 10_000
+"""Inputs of which it is known that a variant answered them."""
 
 _log = logging.getLogger("likewise.function.variants")
 
@@ -119,6 +123,8 @@ class Variants:
         self._variants = variants
         self.ladder = ladder
         self.pager = pager
+        self._answered: OrderedDict[bytes, None] = OrderedDict()
+        self._begun = False
         for at, each in enumerate(variants):
             each.reached = partial(ladder.reached, at)
             each.saved_s = partial(_saved_s, ladder, at, full_cost_s)
@@ -126,6 +132,25 @@ class Variants:
 
     def __iter__(self) -> Any:
         return iter(self._variants)
+
+    def leave(self, digest: bytes) -> bool:
+        """Say whether an input is the full model's: the first of all, and one that a variant answered before.
+
+        So whoever sends the very same again is soon answered outright, and the budget is at risk once for it. digest:
+        empty where the model is not deterministic, so that no repeat is exact.
+        """
+        if not digest or (self._begun and digest not in self._answered):
+            return False
+        self._begun = True
+        self._answered.pop(digest, None)
+        return True
+
+    def note(self, digest: bytes) -> None:
+        """Take note that a variant answered an input."""
+        if digest:
+            self._answered[digest] = None
+            if len(self._answered) > REMEMBERED:
+                self._answered.popitem(last=False)
 
     def climb(self, asked: Asked, base: Verdict) -> Climbing:
         """Ask one variant after another about what the neighbors' policy refused."""

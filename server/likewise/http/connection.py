@@ -119,12 +119,12 @@ class HttpConnection(OutputSide, TakesTurns):
         """Take no further request before the client has read its answers."""
         self._write_paused = True
         self.ready = False
-        self._unsent = self.transport.get_write_buffer_size()
-        self.deadline = self.loop.time() + self.limits.write_timeout_s
+        self._await_reader()
 
     def resume_writing(self) -> None:
         """Go on."""
         self._write_paused = False
+        self.count_unread()
         self._wake()
         if not self._closing:
             self.deadline = math.inf if self.task is not None else self.shared.idle_until

@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 
 from likewise.http.limits import Limits
 from likewise.http.turns import Turns
+from likewise.http.unread import Unread
 
 SPARE = 64
 """Connections beyond the limits that are still taken, each for one request: to be answered 503, or /livez."""
@@ -40,6 +41,7 @@ class Connections:
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self.limits = limits
         self.turns = Turns(loop)
+        self.unread = Unread(limits.unread_bytes)
         self.held_bytes = 0
         """Bytes of all bodies of requests that are not answered yet."""
         self._loop = loop
@@ -61,7 +63,10 @@ class Connections:
         return found
 
     def add(self, connection: Connection, share: str) -> bool:
-        """Take in a connection; False where all places or those of its address are taken, so that it is a spare one."""
+        """Take in a connection; False where all places or those of its address are taken, so that it is a spare one.
+
+        share: what `share_of` says of its address.
+        """
         self._all.add(connection)
         if self._timer is None:
             self._sweep()
@@ -77,6 +82,7 @@ class Connections:
     def remove(self, connection: Connection, share: str) -> None:
         """Forget a connection that is lost; one may be lost but once."""
         self._all.discard(connection)
+        self.unread.note(connection, share, 0)
         if connection in self._spare:
             del self._spare[connection]
             return

@@ -232,6 +232,8 @@ async def _document(request: Request, kind: type[T]) -> T:
     document = wire.parse_json(body) if body else {}
     if not isinstance(document, dict):
         raise InvalidValue("The body has to be a JSON object.")
+    if unknown := sorted(document.keys() - kind.model_fields.keys())[:5]:  # or a fault would be told of each
+        raise InvalidValue(f"The body has no {', '.join(f'`{name[:64]}`' for name in unknown)}; leave that out.")
     try:
         return kind.model_validate(document)
     except ValidationError as error:

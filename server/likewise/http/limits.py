@@ -25,6 +25,8 @@ class Limits:
     """Longest body of any route; routes have limits of their own below it."""
     held_bytes: int = 1 << 29
     """All bodies together of requests that are not answered yet."""
+    unread_bytes: int = 1 << 28
+    """All answers together that clients have not read yet."""
     min_rate: int = 4096
     """Bytes a second in which a slow client has to send a body and to read an answer."""
     patience_s: float = 10.0
@@ -44,6 +46,7 @@ def connection_limits(settings: Settings) -> Limits:
         body_timeout_s=settings.body_timeout_s,
         body_bytes=settings.max_upload_bytes,
         held_bytes=max(settings.max_held_bytes, settings.max_upload_bytes),
+        unread_bytes=settings.max_unread_bytes,
         min_rate=settings.min_rate,
         patience_s=settings.queue_timeout_s,
         write_timeout_s=settings.write_timeout_s,

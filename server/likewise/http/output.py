@@ -52,6 +52,8 @@ class OutputSide(asyncio.Protocol, ABC):
         self.leaving = False
         """True once the client sends no more, or the server stops: the last answer says so and closes."""
         self.keep_alive = True
+        self.share = ""
+        """What its address counts as."""
         self.task: asyncio.Task[Any] | None = None
         """What answers the request under way."""
         self._no_content = False  # the request is a HEAD
@@ -134,11 +136,18 @@ class OutputSide(asyncio.Protocol, ABC):
             self.abort()
         else:  # it is slow, but it reads
             self._unsent, self.deadline = unsent, now + limits.write_timeout_s
+            self.count_unread()
+
+    def count_unread(self) -> None:
+        """Have all connections know how much waits to be read on this one."""
+        self.shared.unread.note(self, self.share, self.transport.get_write_buffer_size() if self._write_paused else 0)
 
     def write(self, data: bytes) -> None:
         """Send a piece of a body."""
         if not self._closing:
             self.transport.write(data)
+            if self._write_paused:
+                self.count_unread()
 
     def proceed(self) -> None:
         """Send `100 Continue`."""
@@ -175,9 +184,14 @@ class OutputSide(asyncio.Protocol, ABC):
         """Close once what was answered is sent."""
         self._closing = True
         self.ready = False
+        self._await_reader()
+        self.transport.close()
+
+    def _await_reader(self) -> None:
+        """Give the client time to read what was sent."""
         self._unsent = self.transport.get_write_buffer_size()
         self.deadline = self.loop.time() + self.limits.write_timeout_s
-        self.transport.close()
+        self.count_unread()
 
     def _linger(self) -> None:
         """End this direction, and read over what still comes for a moment: closed at once, the answer could be lost."""

@@ -6,7 +6,8 @@ import json
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,16 @@ def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor]) ->
         session.run(None, dict(inputs))
     except Exception as error:  # as above
         raise ModelFailed(f"The model raised: {first_line(error)}") from error
+
+
+@contextmanager
+def ending_after(seconds: float) -> Iterator[onnxruntime.RunOptions]:
+    """Yield options of runs that are given up so many seconds from now: they raise, and `terminate` is true."""
+    options = onnxruntime.RunOptions()
+    timer = threading.Timer(seconds, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()

@@ -189,16 +189,16 @@ class OnnxModel:
                 f"{prepared}; {remedy}"
             )
 
-    def run(self, batch: Tensor) -> Sequence[Tensor]:
+    def run(self, batch: Tensor, options: onnxruntime.RunOptions | None = None) -> Sequence[Tensor]:
         """Return the outputs for a batch, each with the batch as its first axis. Blocks; may be called from any thread.
 
-        batch: shape (n, ...), converted to the model's dtype; n is 1 unless `dynamic_batch`.
+        batch: shape (n, ...), converted to the model's dtype; n is 1 unless `dynamic_batch`. options: see `graphs`.
         Raises ModelFailed where the model raises, or an output has no batch axis of n.
         """
         given = batch[0] if self.batch == "none" else batch
         try:
             feed = {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed}
-            outputs = self._session.run(self._fetched, feed)
+            outputs = self._session.run(self._fetched, feed, options)
         except Exception as error:  # ONNX Runtime raises a family without a common base
             raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
         if self.batch != "both":

@@ -19,7 +19,7 @@ from likewise.features.make import KINDS
 from likewise.files import PUBLIC, write_atomic
 from likewise.function.spec import KeySpec
 from likewise.learning.lda import Projection
-from likewise.tuning.fits import best_fit
+from likewise.tuning.fits import Fitted, Source, best_fit
 from likewise.tuning.play import Judge
 from likewise.tuning.split import Split
 from likewise.tuning.timing import Ratio, measured
@@ -32,8 +32,8 @@ class Candidate:
     """One way to make the key."""
 
     name: str
-    keys: Keys
-    """Of the requests that are played, shape (n, d)."""
+    keys: Sequence[Keys]
+    """Of the requests that are played in each round, shape (n, d)."""
     key_s: float
     """What making one takes, in seconds of one core, the input being decoded."""
     compute_s: float
@@ -44,8 +44,8 @@ class Candidate:
     """Writes its files into a version's folder, and returns its table in [[keys]]."""
     whole: Ratio | None = None
     """Of a layer: key and rest of the model together, by the model alone."""
-    prior: Projection | None = None
-    """By what lookups go, where the spec is to name a projection."""
+    priors: Sequence[Projection | None] = ()
+    """By what lookups go in each round, where the spec is to name a projection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Material:
 
     judge: Judge
     inputs: Inputs
-    parts: Split
+    rounds: Sequence[Split]
     sample: Sequence[Input]
     """Some of the inputs, as the model sees them."""
     model_s: float
@@ -74,6 +74,10 @@ class Material:
     def labels(self) -> NDArray[np.int64]:
         """The results, shape (n,)."""
         return np.array(self.read.labels)
+
+    def best_fit(self, features: Sequence[Mapping[Source, Keys]]) -> Fitted[Source] | None:
+        """Return the projection of some numbers that serves best; see there."""
+        return best_fit(features, self.labels, self.rounds, self.judge.budgets)
 
     def values(self) -> Iterator[Input]:
         """Yield the inputs that were read, in order."""
@@ -98,7 +102,7 @@ def extractors(material: Material) -> list[Candidate]:
 
     Each that may be projected comes twice: as it is, and with a projection fitted to the model's results.
     """
-    subject, parts, sample = material.subject, material.parts, material.sample
+    subject, rounds, sample = material.subject, material.rounds, material.sample
     tables = [key for key in subject.spec.keys if key.extractor != "layer"]
     known = {(key.extractor, key.file) for key in tables}
     for name, kind in KINDS.items():
@@ -109,16 +113,16 @@ def extractors(material: Material) -> list[Candidate]:
     found = []
     for table, key_type, cost in zip(tables, types, costs, strict=True):
         every = keys_of(subject, material.inputs, material.read, table.label, key_type.extract)
-        keys, own = every[parts.played], subject.parts.projection(table, every.shape[1])
-        write, projected = partial(_as_it_is, table), table.may_be_projected
-        found.append(Candidate(_called(table), keys, cost, material.model_s, projected, write, prior=own))
+        keys, own = [every[each.played] for each in rounds], subject.parts.projection(table, every.shape[1])
+        write, projected, priors = partial(_as_it_is, table), table.may_be_projected, [own] * len(rounds)
+        found.append(Candidate(_called(table), keys, cost, material.model_s, projected, write, priors=priors))
         if not projected or not subject.spec.reuse.policy.startswith("calibrated"):
             continue  # no other policy searches by a projection
-        if (fitted := best_fit({table.label: every}, material.labels, parts, material.judge)) is not None:
+        if (fitted := material.best_fit([{table.label: every}] * (len(rounds) + 1))) is not None:
             name = f"{_called(table)}, projected"
-            (more,) = measured([fitted.whole.one], list(keys[: len(sample)]))
+            (more,) = measured([fitted.whole.one], list(every[: len(sample)]))
             beside = partial(_with_projection, table, fitted.whole)
-            found.append(Candidate(name, keys, cost + more, material.model_s, False, beside, prior=fitted.tried))
+            found.append(Candidate(name, keys, cost + more, material.model_s, False, beside, priors=fitted.tried))
     return found
 
 

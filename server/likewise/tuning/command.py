@@ -26,7 +26,7 @@ from likewise.tuning.filters import filtered
 from likewise.tuning.layers import early_layers
 from likewise.tuning.play import Judge, Played, choose, coins_for, play
 from likewise.tuning.spec_edit import write_key
-from likewise.tuning.split import Split, sorted_by_result, split, split_sorted
+from likewise.tuning.split import Split, rounds, sorted_by_result
 from likewise.tuning.timing import Ratio, measured
 from likewise.workloads.inputs import ORDERS, Inputs
 
@@ -123,23 +123,23 @@ def measure(args: argparse.Namespace) -> Tuned:
         if read.keys:
             raise InvalidValue(f"{args.inputs} has keys in place of inputs; tune on a capture that keeps inputs.")
         notes += [*inputs.notes, *read.notes]
-        parts = split(read.devices)
         if sorted_by_result(read.labels):
             notes.append("Equal results stand together in this order, so the requests are played in a random order.")
-            parts = split_sorted(read.devices)
+        parts = rounds(read.devices, read.labels)
         judge = Judge(subject, read, targets)
         candidates = _candidates(judge, inputs, parts, args, notes)
-    played = _play_all(judge, parts, candidates, args.coins or coins_for(len(parts.played)))
+    count = len(read.labels)
+    played = _play_all(judge, parts, candidates, args.coins or coins_for(count))
     chosen = choose(played, args.within)
-    if len(parts.played) < FEW:
-        notes.append(f"Only {len(parts.played)} requests were played; the figures say little below {FEW}.")
+    if count < FEW:
+        notes.append(f"Only {count} requests were played; the figures say little below {FEW}.")
     if chosen.request_s >= candidates[0].compute_s:
         notes.append("With no key does a request take less than the model alone: reuse does not pay here.")
-    return Tuned(subject, candidates, played, chosen, len(parts.played), notes)
+    return Tuned(subject, candidates, played, chosen, count, notes)
 
 
 def _candidates(
-    judge: Judge, inputs: Inputs, parts: Split, args: argparse.Namespace, notes: list[str]
+    judge: Judge, inputs: Inputs, parts: Sequence[Split], args: argparse.Namespace, notes: list[str]
 ) -> list[Candidate]:
     subject, read = judge.subject, judge.read
     sample = sample_inputs(subject, inputs, read)
@@ -156,23 +156,31 @@ def _candidates(
     with _progress(round(args.train_minutes * 60), "training") as advance:
         candidates += distilled(material, args.train_minutes * 60, notes.append, advance)
     affordable = [each for each in candidates if each.key_s <= args.most * model_s]
-    for each in candidates if affordable else ():
+    if not affordable:
+        notes.append(
+            f"Each key takes over {args.most:g} of the model's {_ms(model_s)} ms, so none is left out for its cost."
+        )
+        return candidates
+    for each in candidates:
         if each.key_s > args.most * model_s:
             notes.append(
                 f"{each.name} is left out: a key takes {_ms(each.key_s)} ms, over {args.most:g} of the model's "
                 f"{_ms(model_s)} ms; --most takes dearer ones in."
             )
-    return affordable or [min(candidates, key=lambda each: each.key_s)]
+    return affordable
 
 
-def _play_all(judge: Judge, parts: Split, candidates: Sequence[Candidate], coins: int) -> list[Played]:
+def _play_all(judge: Judge, parts: Sequence[Split], candidates: Sequence[Candidate], coins: int) -> list[Played]:
     policy = judge.subject.spec.reuse.policy
     found: list[Played] = []
     with _progress(len(candidates), "streams") as advance:
         for each in candidates:
-            stream = judge.stream(each.name, each.keys, parts.played, projected=each.projected, prior=each.prior)
-            found += play(each.name, stream, judge.targets, coins, policy, (each.key_s, each.compute_s))
-            advance(1)
+            priors = each.priors or [None] * len(parts)
+            streams = [
+                judge.stream(each.name, keys, part.played, projected=each.projected, prior=prior)
+                for keys, part, prior in zip(each.keys, parts, priors, strict=True)
+            ]
+            found += play(each.name, streams, judge.targets, coins, policy, (each.key_s, each.compute_s), advance)
     return found
 
 

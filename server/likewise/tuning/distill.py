@@ -67,8 +67,11 @@ def recipe(kind: str, model: ModelSpec, sample: Sequence[Input]) -> Recipe | Non
 def distilled(
     material: Material, seconds: float, note: Callable[[str], None], advance: Callable[[float], None]
 ) -> list[Candidate]:
-    """Return a network trained for about so many seconds, or nothing; note: says why. advance: with seconds gone by."""
-    subject, parts = material.subject, material.parts
+    """Return a network trained for about so many seconds, or nothing; note: says why. advance: with seconds gone by.
+
+    Half of the time goes to the one that is written, which sees all inputs, the rest to one for each round.
+    """
+    subject, rounds = material.subject, material.rounds
     model = subject.spec.model
     if seconds <= 0 or model is None:
         return []
@@ -79,14 +82,19 @@ def distilled(
     if made is None:
         note("No key network is trained: that is for images and sounds.")
         return []
-    found, numbers = np.unique(material.labels[parts.fitted], return_inverse=True)
-    if len(parts.fitted) < FEWEST or not 2 <= len(found) <= len(parts.fitted) // 4:
+    found, numbers = np.unique(material.labels, return_inverse=True)
+    fewest = min(len(part.fitted) for part in rounds)
+    if fewest < FEWEST or not 2 <= len(found) <= fewest // 4:
         note("No key network is trained: there are too few inputs, or hardly any two of them have equal results.")
         return []
     stacked = key_file.prepared(material, made.prepare)
-    content = _train(made, stacked, parts.fitted, numbers, len(found), seconds, advance)
-    key_s, run = key_file.timed(content, made.prepare, DIMENSION, material)
-    keys = np.ascontiguousarray([extract_one(run, stacked[at]) for at in parts.played], np.float32)
+    keys = []
+    for part in rounds:
+        tried = _train(made, stacked, part.fitted, numbers, len(found), seconds / 2 / len(rounds), advance)
+        run = key_file.runner(tried)
+        keys.append(np.ascontiguousarray([extract_one(run, stacked[at]) for at in part.played], np.float32))
+    content = _train(made, stacked, np.arange(len(stacked)), numbers, len(found), seconds / 2, advance)
+    key_s = key_file.timed(content, made.prepare, DIMENSION, material)
     return [Candidate(NAME, keys, key_s, material.model_s, False, partial(key_file.write, NAME, content, made.options))]
 
 
@@ -104,7 +112,7 @@ def _train(
     torch.manual_seed(0)
     torch.set_num_threads(2)
     network = made.network(prepared[0])
-    return key_networks.trained(network, prepared[fitted], numbers, classes, made.vary, seconds, advance)
+    return key_networks.trained(network, prepared[fitted], numbers[fitted], classes, made.vary, seconds, advance)
 
 
 def extract_one(run: Callable[[Tensor], Tensor], prepared: Tensor) -> Tensor:

@@ -16,9 +16,8 @@ import numpy as np
 from likewise.inference.graphs import peeker
 from likewise.tuning import filter_graph, key_file
 from likewise.tuning.candidates import Candidate, Material
-from likewise.tuning.distill import FEWEST, recipe
+from likewise.tuning.distill import recipe
 from likewise.tuning.filter_graph import Filters
-from likewise.tuning.fits import best_fit
 from likewise.types import Tensor
 
 NAME = "filters"
@@ -32,34 +31,39 @@ _WHITEN = 1.0
 _THRESHOLD = 0.25
 """What an activation has to be above, beside their standard deviation."""
 _BATCH = 64
+_FEWEST = 100
+"""Inputs to be fitted to, below which it is not tried."""
+_DRAWN = 2000
+"""Inputs, drawn from all, in which filters are looked for."""
 
 
-def filtered(material: Material, advance: Callable[[int], None]) -> list[Candidate]:
+def filtered(material: Material, advance: Callable[[float], None]) -> list[Candidate]:
     """Return the key network, or nothing for kinds that are no pictures and no sounds, or too few of them."""
-    subject, parts = material.subject, material.parts
+    subject, rounds = material.subject, material.rounds
     model = subject.spec.model
     made = recipe(subject.spec.input.kind, model, material.sample) if model is not None else None
-    if made is None or len(parts.fitted) < FEWEST:
+    if made is None or min(len(part.fitted) for part in rounds) < _FEWEST:
         return []
     stacked = key_file.prepared(material, made.prepare)
     front = filter_graph.front(subject.spec.input.kind, stacked.shape[1:], made.options.get("sample_rate", 0))
     look = peeker(filter_graph.pictures(front), subject.threads)
-    fitted = stacked[parts.fitted]
-    drawn = fitted[np.random.default_rng(0).permutation(len(fitted))[:2000]]
-    filters = found_in(look(drawn)[filter_graph.PICTURE])
-    run = peeker(filter_graph.features(front, filters), subject.threads)
-    numbers = []
-    for at in range(0, len(stacked), _BATCH):
-        numbers.append(run(stacked[at : at + _BATCH])[filter_graph.NUMBERS])
-        advance(len(numbers[-1]))
-    every = np.concatenate(numbers)
-    best = best_fit({NAME: every}, material.labels, parts, material.judge)
+    features: list[dict[str, Tensor]] = []
+    for fitted in (*(part.fitted for part in rounds), np.arange(len(stacked))):
+        drawn = stacked[fitted[np.random.default_rng(0).permutation(len(fitted))[:_DRAWN]]]
+        filters = found_in(look(drawn)[filter_graph.PICTURE])
+        run = peeker(filter_graph.features(front, filters), subject.threads)
+        numbers = []
+        for at in range(0, len(stacked), _BATCH):
+            numbers.append(run(stacked[at : at + _BATCH])[filter_graph.NUMBERS])
+            advance(len(numbers[-1]) / (len(rounds) + 1))
+        features.append({NAME: np.concatenate(numbers)})
+    best = material.best_fit(features)
     if best is None:
         return []
     content = filter_graph.key(front, filters, best.whole.mean, best.whole.matrix)
-    key_s, _ = key_file.timed(content, made.prepare, best.whole.dimension, material)
-    keys = best.tried.many(every[parts.played])
-    return [Candidate(NAME, keys, key_s, material.model_s, False, partial(key_file.write, NAME, content, made.options))]
+    key_s = key_file.timed(content, made.prepare, best.whole.dimension, material)
+    write = partial(key_file.write, NAME, content, made.options)
+    return [Candidate(NAME, best.keys, key_s, material.model_s, False, write)]
 
 
 def found_in(pictures: Tensor, patches: int = 20_000) -> Filters:

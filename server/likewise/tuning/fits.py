@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.learning.lda import Projection, fit_lda
-from likewise.tuning.play import Judge, hindsight
+from likewise.tuning.play import hindsight
 from likewise.tuning.split import Split
 from likewise.types import Keys, Tensor
 
@@ -25,8 +25,6 @@ WEIGHT = 0.7
 _MOST_LABELS = 512
 _JUDGED = 2000
 """Requests by which projections are compared; the comparison takes their square."""
-_SHORT_LIST = 3
-"""Projections that are played, of those that look best in hindsight."""
 
 Labels = NDArray[np.int64]
 Wide = NDArray[np.float64]
@@ -39,31 +37,57 @@ class Fitted(Generic[Source]):
 
     source: Source
     """What numbers it is of."""
-    tried: Projection
-    """Fitted on a part of the requests, to be played on the others."""
+    tried: Sequence[Projection]
+    """In each round: fitted to what is not played in it, and of the kind that served best in the others."""
+    keys: Sequence[Keys]
+    """Of what is played in each round, by these."""
     whole: Projection
-    """Fitted on all."""
+    """Fitted to all."""
+    score: float
+    """What is played harvests in hindsight."""
 
 
-def best_fit(features: Mapping[Source, Keys], labels: Labels, parts: Split, judge: Judge) -> Fitted[Source] | None:
-    """Return the projection with which the most is harvested, and of what; None where nothing tells results apart.
+def best_fit(
+    features: Sequence[Mapping[Source, Keys]], labels: Labels, rounds: Sequence[Split], budgets: Sequence[float]
+) -> Fitted[Source] | None:
+    """Return the projection that serves best in hindsight, and of what; None where nothing tells results apart.
 
-    features: shape (n, numbers) each, for all requests. The best few in hindsight are played.
+    features: in each round, and last to be fitted to all: shape (n, numbers) each, for all requests.
+
+    The kind is chosen by all rounds. What is played in a round is made by the kind that was best in the others (Stone,
+    Cross-Validatory Choice and Assessment of Statistical Predictions, 1974), so that many kinds to choose from do not
+    look better than a few do.
     """
-    judged = parts.played[:_JUDGED]
-    tried: list[tuple[float, Source, str, Projection, Keys]] = []
-    for source, numbers in features.items():
-        wide = np.asarray(numbers, np.float32)
-        for name, projection in projections(wide[parts.fitted], labels[parts.fitted]).items():
-            keys = projection.many(wide[judged])
-            tried.append((hindsight(keys, labels[judged], judge.budgets), source, name, projection, keys))
-    if not tried:
+    scores: dict[tuple[Source, str], list[float]] = {}
+    tried: list[dict[tuple[Source, str], Projection]] = []
+    for part, sources in zip(rounds, features, strict=False):
+        tried.append({})
+        judged = part.played[:_JUDGED]
+        for source, numbers in sources.items():
+            for name, projection in projections(numbers[part.fitted], labels[part.fitted]).items():
+                tried[-1][source, name] = projection
+                score = hindsight(projection.many(numbers[judged]), labels[judged], budgets)
+                scores.setdefault((source, name), []).append(score)
+    table = {kind: np.array(each) for kind, each in scores.items() if len(each) == len(rounds)}
+    if not table:
         return None
-    tried.sort(key=lambda each: -each[0])
-    harvests = [judge.harvest(keys, judged) for *_, keys in tried[:_SHORT_LIST]]
-    _, source, name, projection, _ = tried[int(np.argmax(harvests))]
-    whole = projections(np.asarray(features[source], np.float32), labels).get(name)
-    return None if whole is None else Fitted(source, projection, whole)
+    best = [max(table, key=lambda kind: _mean_without(table[kind], at)) for at in range(len(rounds))]
+    source, name = max(table, key=lambda kind: float(table[kind].mean()))
+    whole = projections(features[-1][source], labels).get(name)
+    if whole is None:
+        return None
+    chosen = [each[kind] for each, kind in zip(tried, best, strict=True)]
+    keys = [
+        projection.many(sources[kind[0]][part.played])
+        for projection, kind, part, sources in zip(chosen, best, rounds, features, strict=False)
+    ]
+    score = float(np.mean([table[kind][at] for at, kind in enumerate(best)]))
+    return Fitted(source, chosen, keys, whole, score)
+
+
+def _mean_without(scores: NDArray[np.float64], at: int) -> float:
+    """Return the mean of all scores but one; of the only one where there are no others."""
+    return float(np.delete(scores, at).mean() if len(scores) > 1 else scores.mean())
 
 
 def projections(numbers: Keys, labels: Labels) -> dict[str, Projection]:
@@ -74,23 +98,36 @@ def projections(numbers: Keys, labels: Labels) -> dict[str, Projection]:
     """
     mean = numbers.mean(axis=0)
     centered = (numbers - mean).astype(np.float64)
+    if len(centered) >= centered.shape[1]:
+        return {name: Projection(mean, matrix) for name, matrix in _matrices(centered, labels, SHRINKAGE).items()}
+    # fewer rows than numbers: all that is learned lies in the space of the rows, which is smaller
+    spread, axes = np.linalg.eigh(centered @ centered.T)
+    kept = spread > 1e-9 * max(float(spread[-1]), 1e-12)
+    basis = centered.T @ (axes[:, kept] / np.sqrt(spread[kept]))
+    # the mean variance, which covariances are shrunk to, is that of all numbers
+    ratio = SHRINKAGE / (1 - SHRINKAGE) * basis.shape[1] / len(basis)
+    found = _matrices(centered @ basis, labels, ratio / (1 + ratio), basis.shape[1] / len(basis))
+    return {name: Projection(mean, np.ascontiguousarray(basis @ m, np.float32)) for name, m in found.items()}
+
+
+def _matrices(centered: Wide, labels: Labels, shrinkage: float, share: float = 1.0) -> dict[str, Tensor]:
+    """Return the matrices of `projections`. share: of the mean variance, by which discriminants are regularized."""
     moments = centered.T @ centered / len(centered)
     if not float(np.trace(moments)) > 0:
         return {}
     plain = _scaled(_principal(moments), moments)
-    found = {"principal axes": Projection(mean, plain)}
+    found = {"principal axes": plain}
     often = _often(labels)
     alike = np.isin(labels, often)
     if len(often) < 2:
         return found
     for ridge in RIDGES:
-        telling = _scaled(_discriminants(centered, moments, labels, often, ridge), moments)
-        found[f"discriminants, {ridge}"] = Projection(mean, telling)
-        both = np.ascontiguousarray(np.hstack([plain, telling * np.float32(WEIGHT)]))
-        found[f"both, {ridge}"] = Projection(mean, both)
-    normalized = fit_lda(numbers[alike], labels[alike], dimension=DIMENSION, shrinkage=SHRINKAGE)
+        telling = _scaled(_discriminants(centered, moments, labels, often, ridge * share), moments)
+        found[f"discriminants, {ridge}"] = telling
+        found[f"both, {ridge}"] = np.ascontiguousarray(np.hstack([plain, telling * np.float32(WEIGHT)]))
+    normalized = fit_lda(centered[alike].astype(np.float32), labels[alike], dimension=DIMENSION, shrinkage=shrinkage)
     if normalized is not None:
-        found["whitened discriminants"] = normalized
+        found["whitened discriminants"] = normalized.matrix
     return found
 
 

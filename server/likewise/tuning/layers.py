@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +17,17 @@ from likewise.files import PUBLIC, write_atomic
 from likewise.inference.graphs import peeker
 from likewise.learning.lda import Projection
 from likewise.tuning.candidates import Candidate, Material
-from likewise.tuning.fits import DIMENSION, best_fit
+from likewise.tuning.fits import DIMENSION
 from likewise.tuning.graph import Cut, Graph, Pool, pooled, rooted
 from likewise.tuning.meter import MOST_WHOLE, Cost, Form, Meter
 from likewise.types import Keys, Tensor
 
-MOST_NUMBERS = 2048
+MOST_NUMBERS = 1024
 """Most pooled numbers that a projection is fitted on: the fit takes their cube."""
 GRIDS = (1, 2, 4)
 _LARGEST = float(np.finfo(np.float16).max)
+MOST_PLACES, MOST_PLAYED = 6, 3
+"""Cuts that are measured, and those of them that are played: what harvests most in hindsight, and costs little."""
 ROUGH_S = 5.0
 """Seconds for which a place is measured before it is known what its key is made of."""
 
@@ -44,7 +47,7 @@ def early_layers(
     material: Material, most_s: float, advance: Callable[[int], None], note: Callable[[str], None]
 ) -> list[Candidate]:
     """Return the best key of each early layer that costs at most `most_s` seconds; note: says why there are none."""
-    subject, parts = material.subject, material.parts
+    subject = material.subject
     model = subject.spec.model
     assert model is not None
     if model.fixed or model.overlap is not None or model.batch != "both":
@@ -57,22 +60,25 @@ def early_layers(
         if meter is None or not places:
             return []
         features = _features(material, graph, places, advance)
-        found = []
+        fits = []
         for place in places:
-            best = best_fit(_numbers(features, place), material.labels, parts, material.judge)
-            if best is None:
-                continue
-            pool, tried, whole = best.source, best.tried, best.whole
+            best = material.best_fit([_numbers(features, place)] * (len(material.rounds) + 1))
+            if best is not None:
+                fits.append((place, best))
+        found: list[Candidate] = []
+        for place, best in sorted(fits, key=lambda each: -each[1].score):
+            if len(found) == MOST_PLAYED:
+                break
+            pool, whole = best.source, best.whole
             cost = meter.cost(place.cut, place.shape, pool, (whole.mean, whole.matrix), place.form)
             if cost is None:
                 continue
             if not cost.little_enough:
                 note(_too_much(place.cut, cost))
                 continue
-            keys = tried.many(_numbers(features, place)[pool][parts.played])
             write = _writer(graph, place, pool, whole)
             rest_s = max(0.0, cost.parts_s - cost.key_s)
-            found.append(Candidate(_called(place.cut), keys, cost.key_s, rest_s, False, write, cost.whole))
+            found.append(Candidate(_called(place.cut), best.keys, cost.key_s, rest_s, False, write, cost.whole))
     return found
 
 
@@ -99,8 +105,8 @@ def _too_much(cut: Cut, cost: Cost) -> str:
 
 def _pools(shape: Sequence[int]) -> list[Pool]:
     """Return the ways in which a tensor of that shape may be made short."""
-    if len(shape) == 1:
-        return [Pool((), 1)] if shape[0] <= MOST_NUMBERS else []
+    if len(shape) < 2:
+        return [Pool((), 1)] if shape and shape[0] <= MOST_NUMBERS else []
     # channels come first behind a convolution; of two axes, either may be places
     choices = [tuple(range(1, len(shape)))] if len(shape) > 2 else [(1,), (0,)]
     found = []
@@ -118,21 +124,16 @@ def _places(meter: Meter, most_s: float, note: Callable[[str], None]) -> list[_P
     if not cuts:
         note("No tensor of the model is all that its rest needs, so no early layer of it can be the key.")
         return []
-    found: list[_Place] = []
     shapes = _shapes(meter.graph, cuts, meter.tensors[0])
-    for cut in cuts:
-        shape = shapes.get(cut.tensor, ())
-        pools = _pools(shape) if shape else []
-        if not pools:
-            continue
-        pool = pools[0]
-        count = int(np.prod([pool.grid if axis in pool.axes else n for axis, n in enumerate(shape)]))
-        zeros = np.zeros(count, np.float32), np.zeros((count, DIMENSION), np.float32)
-        cost = meter.cost(cut, shape, pool, zeros, None, ROUGH_S)
+    cuts = [cut for cut in cuts if _pools(shapes.get(cut.tensor, ()))]
+    # those behind one that costs too much cost more
+    early = bisect_right(cuts, most_s, key=lambda cut: meter.key_s(cut, *_rough(shapes[cut.tensor])))
+    found: list[_Place] = []
+    for cut in worth_a_look(cuts[:early], shapes):
+        shape = shapes[cut.tensor]
+        cost = meter.cost(cut, *_rough(shape), None, ROUGH_S)
         if cost is None:
             continue
-        if cost.key_s > most_s:
-            break  # those behind it cost more
         if cost.too_much:
             note(_too_much(cut, cost))
         else:
@@ -140,6 +141,23 @@ def _places(meter: Meter, most_s: float, note: Callable[[str], None]) -> list[_P
     if not found:
         note("No early layer of the model is cheap enough to be the key.")
     return found
+
+
+def worth_a_look(cuts: Sequence[Cut], shapes: Mapping[str, tuple[int, ...]]) -> list[Cut]:
+    """Return some of the cuts, from all depths; of neighbors the one with the smallest tensor, which is handed over.
+
+    shapes: of the tensors, without the batch axis.
+    """
+    parts = np.array_split(np.arange(len(cuts)), MOST_PLACES)
+    sizes = [int(np.prod(shapes[cut.tensor])) for cut in cuts]
+    return [cuts[min(part.tolist(), key=lambda at: (sizes[at], -at))] for part in parts if len(part)]
+
+
+def _rough(shape: tuple[int, ...]) -> tuple[tuple[int, ...], Pool, tuple[Tensor, Tensor]]:
+    """Return a tensor's shape, and a pool and a projection of it that cost what others do."""
+    pool = _pools(shape)[0]
+    count = int(np.prod([pool.grid if axis in pool.axes else n for axis, n in enumerate(shape)]))
+    return shape, pool, (np.zeros(count, np.float32), np.zeros((count, DIMENSION), np.float32))
 
 
 def _shapes(graph: Graph, cuts: Sequence[Cut], tensor: Tensor) -> dict[str, tuple[int, ...]]:

@@ -14,11 +14,14 @@ from likewise.errors import LikewiseError
 from likewise.evaluation.own import Subject
 from likewise.inference.model import OnnxModel
 from likewise.tuning.graph import Cut, Graph, Pool
-from likewise.tuning.timing import MOST_S, Ratio, compared
+from likewise.tuning.timing import MOST_S, Ratio, compared, measured
 from likewise.types import Input, Tensor
 
 MOST_WHOLE = 1.03
 """Key and rest together may take this much of the time of the model alone."""
+_ROUGH_CALLS, _ROUGH_ROUNDS = 5, 3
+_TRIED = 4
+"""Inputs whose outputs are compared."""
 TOLERANCE = 1e-3
 """Of outputs of the two parts against the model's own, relative to the largest."""
 
@@ -82,6 +85,15 @@ class Meter:
             return None
         return cls(graph, OnnxModel(graph.path), tensors, folder)
 
+    def key_s(self, cut: Cut, shape: tuple[int, ...], pool: Pool, projection: tuple[Tensor, Tensor]) -> float:
+        """Return about how many seconds a key takes by a cut; see `cost`. None at all where it cannot be made."""
+        try:
+            begin = _loaded(self.folder / "before.onnx", self.graph.before(cut.tensor, pool, shape, *projection))
+            (key_s,) = measured([begin.run_each()], self.tensors[:_ROUGH_CALLS], _ROUGH_ROUNDS)
+        except LikewiseError:
+            return 0.0
+        return key_s
+
     def cost(
         self,
         cut: Cut,
@@ -109,7 +121,7 @@ class Meter:
                 for at in {each.rest for each in forms}
             }
             pairs = [(begins[each.begin], rests[each.rest]) for each in forms]
-            if not all(_agree(self.whole, *pair, self.tensors[:8]) for pair in pairs):
+            if not all(_agree(self.whole, *pair, self.tensors[:_TRIED]) for pair in pairs):
                 return None
             run = {at: part.run_each() for at, part in begins.items()}
             parts = [partial(_in_parts, run[each.begin], rests[each.rest]) for each in forms]

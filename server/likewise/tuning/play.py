@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from likewise.evaluation.streams import Stream
 from likewise.ports import Projection
 from likewise.types import Keys
 
-_T = 2.02
-"""Student's t, two-sided 95 %, with 39 degrees of freedom: the parts of a stream less one."""
+_T = 2.0
+"""Student's t, two-sided 95 %, with about as many degrees of freedom as streams have parts: 40 to 120."""
 
 
 FEWEST_COINS, MOST_COINS = 3, 20
@@ -45,6 +46,15 @@ class Played:
     def request_s(self) -> float:
         """Processor time of a request in the mean: its key, and the model where nothing is reused."""
         return self.key_s + (1.0 - self.reused) * self.compute_s
+
+
+class Part(NamedTuple):
+    """What came of a part of a stream, in the mean of some plays."""
+
+    correct: float
+    """Correct hits."""
+    chances: float
+    """Requests whose right label was cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +98,6 @@ class Judge:
             prior=prior,
         )
 
-    def harvest(self, keys: Keys, places: NDArray[np.int64]) -> float:
-        """Return what keys harvest at the first target, in a third of the plays that the candidates get."""
-        stream, policy = self.stream("", keys, places), self.subject.spec.reuse.policy
-        coins = max(1, coins_for(len(places)) // 3)
-        return mean(replay(replace(stream, seed=coin), policy, self.targets[0]).harvest for coin in range(coins))
-
 
 def coins_for(requests: int) -> int:
     """Return how often a stream of so many requests is played: the fewer, the more chance there is in one play."""
@@ -101,44 +105,63 @@ def coins_for(requests: int) -> int:
 
 
 def play(
-    name: str, stream: Stream, targets: Sequence[float], coins: int, policy: str, costs: tuple[float, float]
+    name: str,
+    streams: Sequence[Stream],
+    targets: Sequence[float],
+    coins: int,
+    policy: str,
+    costs: tuple[float, float],
+    advance: Callable[[float], None] = lambda _: None,
 ) -> list[Played]:
-    """Return what comes of a stream at each target. costs: seconds of the key, and of a miss beside it."""
+    """Return what comes of the streams of all rounds at each target, in the mean.
+
+    costs: seconds of the key, and of a miss beside it. advance: with the share that has been played since.
+    """
     found = []
     for target in targets:
-        runs = [replay(replace(stream, seed=coin), policy, target) for coin in range(coins)]
-        reused = mean(run.hits / run.requests for run in runs)
+        rounds: list[list[Run]] = []
+        for stream in streams:
+            rounds.append([replay(replace(stream, seed=coin), policy, target) for coin in range(coins)])
+            advance(1 / len(streams) / len(targets))
+        runs = [run for each in rounds for run in each]
+        requests = sum(run.requests for run in runs)
+        parts = [part for each in rounds for part in _parts(each)]
         found.append(
             Played(
                 name,
                 target,
-                mean(run.harvest for run in runs),
-                interval(runs),
-                mean(run.accuracy for run in runs),
-                reused,
+                sum(part.correct for part in parts) / max(1e-9, sum(part.chances for part in parts)),
+                interval(parts),
+                1.0 - sum((1.0 - run.accuracy) * run.requests for run in runs) / requests,
+                sum(run.hits for run in runs) / requests,
                 *costs,
             )
         )
     return found
 
 
-def interval(runs: Sequence[Run]) -> float:
-    """Return half the width of the 95 % confidence interval of the mean harvest of some runs of one stream.
+def _parts(runs: Sequence[Run]) -> list[Part]:
+    """Return what came of each part of a stream, in the mean of some runs of it."""
+    found, before = [], (0.0, 0.0)
+    for at in range(min(len(run.blocks) for run in runs)):
+        correct, chances = (mean(run.blocks[at][what] for run in runs) for what in (0, 1))
+        found.append(Part(correct - before[0], chances - before[1]))
+        before = correct, chances
+    return found
 
-    Harvest is a ratio, correct hits ÷ opportunities, and requests near in time are alike, so equal parts of the stream
+
+def interval(parts: Sequence[Part]) -> float:
+    """Return half the width of the 95 % confidence interval of the harvest over all parts of some streams.
+
+    Harvest is a ratio, correct hits ÷ opportunities, and requests near in time are alike, so equal parts of a stream
     are taken for the sample. Source: the ratio estimator of cluster sampling (Cochran, Sampling Techniques, 1977, 6.4).
     """
-    counts = min(len(run.blocks) for run in runs)
-    if counts < 2:
+    count, total = len(parts), sum(part.chances for part in parts)
+    if count < 2 or not total:
         return math.nan
-    correct = [mean(_gain(run, 0, at) for run in runs) for at in range(counts)]
-    chances = [mean(_gain(run, 1, at) for run in runs) for at in range(counts)]
-    total = sum(chances)
-    if not total:
-        return math.nan
-    harvest = sum(correct) / total
-    spread = sum((hit - harvest * chance) ** 2 for hit, chance in zip(correct, chances, strict=True))
-    return _T * math.sqrt(counts / (counts - 1) * spread) / total
+    harvest = sum(part.correct for part in parts) / total
+    spread = sum((part.correct - harvest * part.chances) ** 2 for part in parts)
+    return _T * math.sqrt(count / (count - 1) * spread) / total
 
 
 def hindsight(keys: Keys, labels: NDArray[np.int64], budgets: Sequence[float]) -> float:
@@ -180,7 +203,3 @@ def choose(played: Sequence[Played], within: float) -> Played:
     best = max(harvests.values())
     near = [rows[0] for name, rows in by_name.items() if harvests[name] >= best - within]
     return min(near, key=lambda each: each.request_s)
-
-
-def _gain(run: Run, what: int, at: int) -> int:
-    return run.blocks[at][what] - (run.blocks[at - 1][what] if at else 0)

@@ -14,51 +14,21 @@ from numba import njit
 
 from likewise.video.compiled_frames import changed_blocks, equal, planes, store, take_over
 from likewise.video.compiled_places import merge, reach, spread, stretch
+from likewise.video.compiled_products import CHUNK, ROOM, products, windows
+from likewise.video.compiled_vectors import LANES, bring, copy, highest, moved, plus, put
 
 __all__ = [
-    "NAME", "add", "changed_blocks", "combine", "depthwise", "equal", "fetch", "gather", "merge", "planes", "pool",
-    "reach", "resize", "scale", "settle", "spread", "store", "stretch", "take_over",
+    "LANES", "NAME", "ROOM", "add", "changed_blocks", "combine", "convolve", "depthwise", "equal", "fetch", "merge",
+    "planes", "pool", "reach", "resize", "scale", "settle", "spread", "store", "stretch", "take_over",
 ]  # fmt: skip
 
 NAME = "numba"
 
+_NO_BIAS = np.zeros(0, np.float32)
+
 _FAST: Any = {"nsz", "reassoc", "contract", "arcp"}
 jit: Any = njit(cache=True, nogil=True, error_model="numpy")
 fast: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-
-
-@jit
-def gather(source, pad, places, width_out, kernel, stride, pads, dilation, channel, channels, out):  # type: ignore[no-untyped-def]
-    """Write the windows of outputs to the beginning of `out`, flat, rows of kh·kw·channels one after another.
-
-    channel, channels: the first one that is read, and how many.
-    """
-    kh, kw = kernel
-    sh, sw = stride
-    dh, dw = dilation
-    oy, ox = pad - pads[0], pad - pads[1]
-    depth = source.shape[2]
-    wide = source.shape[1]
-    flat = source.reshape(-1)
-    size = kh * kw * channels
-    whole = dw == 1 and channels == depth
-    line = kw * channels if whole else channels
-    count = 1 if whole else kw
-    for at in range(len(places)):
-        y = (places[at] // width_out) * sh + oy
-        x = (places[at] % width_out) * sw + ox
-        to = at * size
-        for ky in range(kh):
-            start = ((y + ky * dh) * wide + x) * depth + channel
-            for _ in range(count):
-                given, row = (
-                    flat[start : start + line],
-                    out[to : to + line],
-                )  # what may be negative is copied one by one
-                for j in range(line):
-                    row[j] = given[j]
-                to += line
-                start += dw * depth
 
 
 @fast
@@ -93,74 +63,114 @@ def _activate(row, code, low, high):  # type: ignore[no-untyped-def]
 
 
 @fast
-def _rectify(row, bias, kept):  # type: ignore[no-untyped-def]
-    """Do in one pass what most layers need: the bias, ReLU, and the squared change."""
+def _change(given, at, flat, to, size):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
-    for j in range(len(row)):
-        value = max(row[j] + bias[j], np.float32(0.0))
-        d = value - kept[j]
-        row[j] = value
-        total += d * d
-    return total
-
-
-@fast
-def _change(row, kept):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
-    for j in range(len(row)):
-        d = row[j] - kept[j]
+    for j in range(size):
+        d = given[at + j] - flat[to + j]
         total += d * d
     return total
 
 
 @jit
-def _same(row, kept):  # type: ignore[no-untyped-def]
+def _same(given, at, flat, to, size):  # type: ignore[no-untyped-def]
     same = True
-    for j in range(len(row)):
-        same &= row[j] == kept[j]
+    for j in range(size):
+        same &= given[at + j] == flat[to + j]
     return same
 
 
 @jit
-def settle(rows, bias, code, low, high, places, width, pad, limit, channel, target, out, moves, debt):  # type: ignore[no-untyped-def]
+def settle(rows, size, bias, code, low, high, places, width, pad, limit, channel, target, out, moves, debt):  # type: ignore[no-untyped-def]
     """Add bias and activate rows in place; write those that changed enough to `target` and their places to `out`.
 
-    limit: root mean square of the change of a row above which it is written; 0: any change; below 0: all are written.
-    channel: of `target`, where a row begins. moves: gets the squared change of each row that was written. debt: where
-    not empty, that of each row that was not; see `spread`. Returns how many were written.
+    size: numbers of a row that are meant. limit: root mean square of the change of a row above which it is written; 0:
+    any change; below 0: all are written. channel: of `target`, where a row begins. moves: gets the squared change of
+    each row that was written. debt: where not empty, that of each row that was not; see `spread`. Returns how many
+    were written.
     """
     count = 0
-    size = rows.shape[1]
     bound = np.float32(limit * limit * size)
+    bent = code <= 2
+    slope = low if code == 2 else np.float32(code == 0)
+    long, wide, depth = rows.shape[1], target.shape[1], target.shape[2]
+    given, flat = rows.reshape(-1), target.reshape(-1)
+    y, first = -1, -width
     for at in range(len(places)):
-        row = rows[at]
-        kept = target[places[at] // width + pad, places[at] % width + pad, channel : channel + size]
-        if code == 1 and len(bias):
-            moved = _rectify(row, bias, kept)
+        while places[at] >= first + width:
+            y += 1
+            first += width
+        to = ((y + pad) * wide + places[at] - first + pad) * depth + channel
+        begin = at * long
+        for j in range(len(bias)):
+            given[begin + j] += bias[j]
+        if bent:
+            change = moved(given, begin, flat, to, size, slope)
         else:
-            if len(bias):
-                for j in range(size):
-                    row[j] += bias[j]
-            if code:
-                _activate(row, code, low, high)
-            moved = _change(row, kept)
+            _activate(given[begin : begin + size], code, low, high)
+            change = _change(given, begin, flat, to, size)
         if limit > 0:
-            if moved <= bound:
-                if len(debt):
-                    debt[places[at]] = moved
-                continue
-        elif limit == 0 and _same(row, kept):
-            if len(debt):
-                debt[places[at]] = np.float32(0.0)
-            continue
+            write = not change <= bound
+        elif limit == 0 and change == 0:  # or so small that its square is
+            if bent:
+                put(given, begin, given, begin, size, slope)
+            write = not _same(given, begin, flat, to, size)
+        else:
+            write = True
         if len(debt):
-            debt[places[at]] = np.float32(0.0)
-        for j in range(size):
-            kept[j] = row[j]
-        out[count] = places[at]
-        moves[count] = moved
-        count += 1
+            debt[places[at]] = np.float32(0.0) if write else change
+        if write:
+            put(given, begin, flat, to, size, slope if bent else np.float32(1.0))
+            out[count] = places[at]
+            moves[count] = change
+            count += 1
     return count
+
+
+@jit
+def _expect(places, width, pad, target):  # type: ignore[no-untyped-def]
+    """Have the activations at places brought near, for `settle`."""
+    flat, wide, size = target.reshape(-1), target.shape[1], target.shape[2]
+    row, first = 0, 0
+    for at in range(len(places)):
+        while places[at] >= first + width:
+            row += 1
+            first += width
+        bring(flat, ((row + pad) * wide + places[at] - first + pad) * size, size)
+
+
+@jit
+def convolve(source, places, width, layout, bend, pad, limit, target, out, moves, debt, bases, rows):  # type: ignore[no-untyped-def]
+    """Compute a convolution at places, and write what changed enough; return how many places those are.
+
+    layout: a `layout.Windows`, its weights of shape (groups, panels, k, columns), its bias of (groups,
+    panels * columns), zeros where a group has fewer filters. bend: code, low and high of `settle`, as is the rest.
+    bases: int64, `ROOM`; rows: room for as many rows of a group's bias.
+    """
+    stride, corner, lines, line, weights, bias, filters = layout
+    code, low, high = bend
+    groups, columns = bias.shape
+    _, wide, depth = source.shape
+    flat = source.reshape(-1)
+    written = 0
+    for start in range(0, len(places), CHUNK):
+        part = places[start : start + CHUNK]
+        _expect(part, width, pad, target)
+        windows(part, width, stride, corner, wide, depth, bases)
+        if groups == 1:
+            products(flat, bases, len(part), lines, line, weights[0], bias[0], rows)
+            found = rows[: len(part) * columns].reshape(len(part), columns)
+        else:
+            found = np.empty((len(part), groups * filters), np.float32)
+            for group in range(groups):
+                given = flat[group * (depth // groups) :]
+                products(given, bases, len(part), lines, line, weights[group], bias[group], rows)
+                for at in range(len(part)):
+                    copy(rows, at * columns, found.reshape(-1), at * groups * filters + group * filters, filters)
+        written += settle(
+            found, groups * filters, _NO_BIAS, code, low, high, part, width, pad, limit, 0, target, out[written:],
+            moves[written:], debt,
+        )  # fmt: skip
+    return written
 
 
 @jit
@@ -191,11 +201,17 @@ def combine(source, pad, places, width, times, out):  # type: ignore[no-untyped-
 def add(one, pad_one, other, pad_other, places, width, out):  # type: ignore[no-untyped-def]
     """Write the sum of the activations of two tensors at places to the rows of `out`."""
     size = one.shape[2]
+    a, b, rows = one.reshape(-1), other.reshape(-1), out.reshape(-1)
+    row, first = 0, 0
     for at in range(len(places)):
-        y, x = places[at] // width, places[at] % width
-        a, b, row = one[y + pad_one, x + pad_one], other[y + pad_other, x + pad_other], out[at]
-        for j in range(size):
-            row[j] = a[j] + b[j]
+        while places[at] >= first + width:
+            row += 1
+            first += width
+        x, to = places[at] - first, at * size
+        here = ((row + pad_one) * one.shape[1] + x + pad_one) * size
+        there = ((row + pad_other) * other.shape[1] + x + pad_other) * size
+        copy(a, here, rows, to, size)
+        plus(b, there, rows, to, size)
 
 
 @jit
@@ -234,34 +250,39 @@ def pool(source, pad, places, width_out, kernel, stride, pads, dilation, biggest
     kh, kw = kernel
     sh, sw = stride
     dh, dw = dilation
-    height = source.shape[0] - 2 * pad
-    width = source.shape[1] - 2 * pad
-    size = source.shape[2]
+    wide, size = source.shape[1], source.shape[2]
+    height, width = source.shape[0] - 2 * pad, wide - 2 * pad
+    flat, rows = source.reshape(-1), out.reshape(-1)
+    row, first = 0, 0
     for at in range(len(places)):
-        y = (places[at] // width_out) * sh - pads[0]
-        x = (places[at] % width_out) * sw - pads[1]
-        row = out[at]
-        for j in range(size):
-            row[j] = np.float32(-np.inf) if biggest else np.float32(0.0)
+        while places[at] >= first + width_out:
+            row += 1
+            first += width_out
+        y, x = row * sh - pads[0], (places[at] - first) * sw - pads[1]
         count = 0
         for ky in range(kh):
             ty = y + ky * dh
+            if ty < 0 or ty >= height:
+                continue
             for kx in range(kw):
                 tx = x + kx * dw
-                if ty < 0 or ty >= height or tx < 0 or tx >= width:
+                if tx < 0 or tx >= width:
                     continue
-                count += 1
-                given = source[ty + pad, tx + pad]
-                if biggest:
-                    for j in range(size):
-                        row[j] = max(row[j], given[j])
+                start = ((ty + pad) * wide + tx + pad) * size
+                if not count:
+                    copy(flat, start, rows, at * size, size)
+                elif biggest:
+                    highest(flat, start, rows, at * size, size)
                 else:
-                    for j in range(size):
-                        row[j] += given[j]
+                    plus(flat, start, rows, at * size, size)
+                count += 1
         if not biggest:
             share = np.float32(1.0) / np.float32(kh * kw if padded else max(count, 1))
             for j in range(size):
-                row[j] *= share
+                rows[at * size + j] *= share
+        elif not count:
+            for j in range(size):
+                rows[at * size + j] = np.float32(-np.inf)
 
 
 @jit

@@ -87,17 +87,26 @@ def take_over(given, kept, block, low, blocks, target, pad, out):  # type: ignor
     """
     channels, height, width = given.shape
     columns = (width + block - 1) // block
+    over = np.empty(width, np.uint8)
     count = 0
     for by in range((height + block - 1) // block):
-        for y in range(by * block, min(height, (by + 1) * block)):
-            for bx in range(columns):
+        first, last = columns, -1
+        for bx in range(columns):
+            if blocks[by * columns + bx]:
+                first, last = min(first, bx), bx
+        left, right = first * block, min(width, (last + 1) * block)
+        for y in range(by * block, min(height, (by + 1) * block) if last >= 0 else 0):
+            for x in range(left, right):
+                over[x] = 0
+            for c in range(channels):
+                new, old, bound = given[c, y], kept[c, y], low[c]
+                for x in range(left, right):
+                    over[x] |= abs(new[x] - old[x]) > bound
+            for bx in range(first, last + 1):
                 if not blocks[by * columns + bx]:
                     continue
                 for x in range(bx * block, min(width, (bx + 1) * block)):
-                    over = False
-                    for c in range(channels):
-                        over |= abs(given[c, y, x] - kept[c, y, x]) > low[c]
-                    if over:
+                    if over[x]:
                         for c in range(channels):
                             kept[c, y, x] = given[c, y, x]
                             target[y + pad, x + pad, c] = given[c, y, x]

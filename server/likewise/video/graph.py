@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from likewise.video import reading
-from likewise.video.layers import Activation, Concat, Floats, Layer, Pool, Size
+from likewise.video.layers import Activation, Concat, Layer, Pool, Size
 
 MAX_SIDE = 16_384
 
@@ -68,21 +68,6 @@ def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in there
     )
     content: bytes = loaded.SerializeToString()
-    return content
-
-
-def product_of(weights: Floats) -> bytes:
-    """Return an ONNX model that multiplies `rows`, shape (n, k), by weights of shape (k, m) to `product`."""
-    k, m = weights.shape
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["rows", "weights"], ["product"])],
-        "product",
-        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, [None, k])],
-        [helper.make_tensor_value_info("product", TensorProto.FLOAT, [None, m])],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    content: bytes = model.SerializeToString()
     return content
 
 

@@ -8,16 +8,14 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from likewise.inference.graphs import Piece, Product, product
+from likewise.inference.graphs import Piece
 from likewise.types import Tensor
-from likewise.video.graph import Plan, product_of, with_outputs
+from likewise.video.graph import Plan, with_outputs
 from likewise.video.kernels import Kernels
 from likewise.video.layers import Concat, Conv, Floats, Ints, Join, Layer, Pool, Resize, Scale
-from likewise.video.layout import gains, limited, pads, rounded, rows_at_once
-
-CHUNK_BYTES = 1 << 20
-"""Of windows that are gathered before they are multiplied: what stays in the second level cache."""
+from likewise.video.layout import Windows, gains, limited, pads, rows_at_once, windows
 
 NONE: Ints = np.zeros(0, np.int32)
 NO_BIAS: Floats = np.zeros(0, np.float32)
@@ -63,28 +61,27 @@ class _Step:
 @dataclass(eq=False)
 class _Scratch:
     flags: Any
-    places: list[Ints]
+    bases: NDArray[np.int64]
     rows: Floats
-    out: Floats
 
 
 class Network:
     """A model's plan, ready to be run for any number of streams. Any thread may, each stream in one at a time."""
 
-    def __init__(self, plan: Plan, model: bytes, kernels: Kernels, chunk_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(self, plan: Plan, model: bytes, kernels: Kernels) -> None:
         """Set up. model: what the plan was read from."""
         self.plan = plan
         self._kernels: Any = kernels
-        self._chunk = chunk_bytes // 4
         self.pads = pads(plan)
-        self._products: dict[str, list[Product]] = {}
+        self._windows: dict[str, Windows] = {}
         self._depthwise: dict[str, Floats] = {}
         for layer in plan.layers:
             if isinstance(layer, Conv):
                 if layer.depthwise:
                     self._depthwise[layer.output] = np.ascontiguousarray(layer.weights[:, :, 0].T)
                 else:
-                    self._products[layer.output] = [product(product_of(each)) for each in layer.weights]
+                    name = layer.inputs[0]
+                    self._windows[layer.output] = windows(layer, plan.sizes[name], self.pads[name], kernels.LANES)
         self._rest = None if plan.rest is None else Piece(plan.rest)
         self._limited = limited(plan)
         self._gains = {
@@ -178,33 +175,45 @@ class Network:
         if isinstance(layer, Concat):
             run.changed[name] = self._concatenate(layer, run, places, limit)
             return count
-        kernels, size = self._kernels, self.plan.sizes[name]
-        target, pad = state.kept[name], self.pads[name]
-        function, low, high = layer.activation
-        written, moves, total = np.empty(count, np.int32), np.empty(count, np.float32), 0
-        debt = state.debts.get(name, NO_BIAS)
-        width = layer.weights.shape[1] if isinstance(layer, Conv) and not layer.depthwise else size.channels
-        chunk = rows_at_once(self._chunk, max(width, size.channels))
-        groups = layer.weights.shape[0] if isinstance(layer, Conv) and not layer.depthwise else 1
-        bias = layer.bias if isinstance(layer, Conv | Scale) else NO_BIAS
-        for start in range(0, count, chunk):
-            part = places[start : start + chunk]
-            if groups == 1:
-                rows = scratch.out[: len(part) * size.channels].reshape(len(part), size.channels)
-                self._compute(layer, 0, state, part, scratch, rows)
-            else:
-                columns = size.channels // groups
-                rows = np.empty((len(part), size.channels), np.float32)
-                for group in range(groups):
-                    piece = scratch.out[: len(part) * columns].reshape(len(part), columns)
-                    self._compute(layer, group, state, part, scratch, piece)
-                    rows[:, group * columns : (group + 1) * columns] = piece
-            total += kernels.settle(
-                rows, bias, int(function), np.float32(low), np.float32(high), part, size.width, pad, limit, 0, target,
-                written[total:], moves[total:], debt,
-            )  # fmt: skip
+        written, moves = np.empty(count, np.int32), np.empty(count, np.float32)
+        if name in self._windows:
+            total = self._convolve(layer, state, places, limit, scratch, written, moves)
+        else:
+            total = self._by_rows(layer, state, places, limit, scratch, written, moves)
         run.changed[name], run.moves[name] = written[:total], moves[:total]
         return count
+
+    def _convolve(
+        self, layer: Layer, state: State, places: Ints, limit: float, scratch: _Scratch, written: Ints, moves: Floats
+    ) -> int:
+        name = layer.output
+        function, low, high = layer.activation
+        found: int = self._kernels.convolve(
+            state.kept[layer.inputs[0]], places, self.plan.sizes[name].width, self._windows[name],
+            (int(function), np.float32(low), np.float32(high)), self.pads[name], limit, state.kept[name], written,
+            moves, state.debts.get(name, NO_BIAS), scratch.bases, scratch.rows,
+        )  # fmt: skip
+        return found
+
+    def _by_rows(
+        self, layer: Layer, state: State, places: Ints, limit: float, scratch: _Scratch, written: Ints, moves: Floats
+    ) -> int:
+        """Compute some places after others; return how many were written."""
+        name = layer.output
+        size, pad = self.plan.sizes[name], self.pads[name]
+        function, low, high = layer.activation
+        bias = layer.bias if isinstance(layer, Conv | Scale) else NO_BIAS
+        debt = state.debts.get(name, NO_BIAS)
+        chunk, total = rows_at_once(size.channels), 0
+        for start in range(0, len(places), chunk):
+            part = places[start : start + chunk]
+            rows = scratch.rows[: len(part) * size.channels].reshape(len(part), size.channels)
+            self._compute(layer, state, part, rows)
+            total += self._kernels.settle(
+                rows, size.channels, bias, int(function), np.float32(low), np.float32(high), part, size.width, pad,
+                limit, 0, state.kept[name], written[total:], moves[total:], debt,
+            )  # fmt: skip
+        return total
 
     def _affected(self, layer: Layer, run: _Step) -> Ints:
         """Return the places of a layer's outputs that read what changed."""
@@ -243,19 +252,12 @@ class Network:
             found = out[: kernels.merge(found, each, flags, out)]
         return found
 
-    def _compute(self, layer: Layer, group: int, state: State, places: Ints, scratch: _Scratch, rows: Floats) -> None:
+    def _compute(self, layer: Layer, state: State, places: Ints, rows: Floats) -> None:
         kernels: Any = self._kernels
         name = layer.inputs[0]
         source, pad, size = state.kept[name], self.pads[name], self.plan.sizes[layer.output]
-        if isinstance(layer, Conv) and layer.depthwise:
+        if isinstance(layer, Conv):
             kernels.depthwise(source, pad, places, size.width, *layer.window, self._depthwise[layer.output], rows)
-        elif isinstance(layer, Conv):
-            channels = self.plan.sizes[name].channels // layer.weights.shape[0]
-            k, columns = layer.weights.shape[1:]
-            kernels.gather(source, pad, places, size.width, *layer.window, group * channels, channels, scratch.rows)
-            count = rounded(len(places))  # the last rows are of no meaning, and nobody reads what becomes of them
-            gathered, multiplied = scratch.rows[: count * k], scratch.out[: count * columns]
-            self._products[layer.output][group](gathered.reshape(count, k), multiplied.reshape(count, columns))
         elif isinstance(layer, Pool):
             kernels.pool(source, pad, places, size.width, *layer.window, layer.biggest, layer.padded, rows)
         elif isinstance(layer, Resize):
@@ -286,8 +288,8 @@ class Network:
                 self._kernels.fetch(state.kept[name], self.pads[name], changed, size.width, rows)
                 ignored = np.empty(len(changed), np.int32)
                 self._kernels.settle(
-                    rows, NO_BIAS, 0, none, none, changed, size.width, pad, WRITE_ALL, channel, target, ignored,
-                    np.empty(len(changed), np.float32), NO_BIAS,
+                    rows, channels, NO_BIAS, 0, none, none, changed, size.width, pad, WRITE_ALL, channel, target,
+                    ignored, np.empty(len(changed), np.float32), NO_BIAS,
                 )  # fmt: skip
             channel += channels
         return places
@@ -317,10 +319,12 @@ class Network:
         return out
 
     def _scratch(self) -> _Scratch:
-        rows = out = 1
+        kernels, rows = self._kernels, 1
         for layer in self.plan.layers:
             channels = self.plan.sizes[layer.output].channels
-            width = layer.weights.shape[1] if isinstance(layer, Conv) and not layer.depthwise else channels
-            count = rows_at_once(self._chunk, max(width, channels))
-            rows, out = max(rows, count * width), max(out, count * channels)
-        return _Scratch(np.zeros(self._most + 64, np.uint8), [], np.empty(rows, np.float32), np.empty(out, np.float32))
+            rows = max(rows, rows_at_once(channels) * channels)
+            if layer.output in self._windows:
+                columns = self._windows[layer.output].bias.shape[1]
+                rows = max(rows, kernels.ROOM * columns)
+        bases = np.zeros(kernels.ROOM, np.int64)
+        return _Scratch(np.zeros(self._most + 64, np.uint8), bases, np.empty(rows, np.float32))

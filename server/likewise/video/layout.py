@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.video.graph import Plan
-from likewise.video.layers import Conv, Floats, Function, Join, Layer
+from likewise.video.layers import Conv, Floats, Function, Join, Layer, Pair, Size
+
+ROWS_BYTES = 1 << 19
+"""Of rows that are computed before they are settled: what stays in the second level cache."""
 
 
-def rows_at_once(numbers: int, width: int) -> int:
-    """Return how many rows of a width are computed at once, so that they hold so many numbers."""
-    return max(32, numbers // width // 32 * 32)
+def rows_at_once(width: int) -> int:
+    """Return how many rows of a width are computed at once."""
+    return max(32, ROWS_BYTES // 4 // width)
 
 
-def rounded(count: int) -> int:
-    """Return a number of rows, at least `count`, of which there are few: each takes something to set up."""
-    step = 8 if count <= 128 else 32
-    return -(-count // step) * step
+LONGEST = 256
+"""Numbers of a window that lie together and are multiplied at once; see `compiled_products.DEPTH`."""
+
+
+class Windows(NamedTuple):
+    """A convolution as `compiled.convolve` takes it."""
+
+    stride: Pair
+    corner: Pair
+    """Of the first window, in the padded source."""
+    lines: NDArray[np.int64]
+    """Where each run of numbers of a window begins, from its corner."""
+    line: int
+    weights: Floats
+    bias: Floats
+    filters: int
+
+
+def windows(layer: Conv, source: Size, pad: int, lanes: int) -> Windows:
+    """Lay out a convolution. source, pad: size of its input, and how far that is padded; lanes: see `compiled`."""
+    (kh, kw), (dh, dw) = layer.window.kernel, layer.window.dilation
+    groups, k, filters = layer.weights.shape
+    depth, wide = source.channels, source.width + 2 * pad
+    down, right = np.arange(kh) * dh * wide * depth, np.arange(kw) * dw * depth
+    together = groups == 1 and dw == 1
+    panel = lanes if filters <= lanes else 2 * lanes
+    panels = -(-filters // panel)
+    weights = np.zeros((groups, k, panels * panel), np.float32)
+    bias = np.zeros((groups, panels * panel), np.float32)
+    weights[:, :, :filters] = layer.weights
+    bias[:, :filters] = layer.bias.reshape(groups, filters) if len(layer.bias) else 0.0
+    lines, line = (down, kw * depth) if together else ((down[:, None] + right).ravel(), depth // groups)
+    parts = next(count for count in range(-(-line // LONGEST), line + 1) if line % count == 0)
+    lines = (lines[:, None] + np.arange(parts) * (line // parts)).ravel()
+    return Windows(
+        layer.window.stride,
+        (pad - layer.window.pads[0], pad - layer.window.pads[1]),
+        np.ascontiguousarray(lines, np.int64),
+        line // parts,
+        np.ascontiguousarray(weights.reshape(groups, k, panels, panel).transpose(0, 2, 1, 3)),
+        bias,
+        filters,
+    )
 
 
 def gains(layer: Conv) -> Floats:

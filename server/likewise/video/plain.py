@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 NAME = "numpy"
+LANES, ROOM = 8, 1
 
 Numbers = np.ndarray[Any, Any]
 Pair = tuple[int, int]
@@ -78,16 +79,26 @@ def _windows(places: Numbers, pad: int, width_out: int, stride: Pair, pads: Pair
     return y, x
 
 
-def gather(
-    source: Numbers, pad: int, places: Numbers, width_out: int, kernel: Pair, stride: Pair, pads: Pair, dilation: Pair,
-    channel: int, channels: int, out: Numbers,
-) -> None:  # fmt: skip
-    """See `compiled.gather`."""
-    y, x = _windows(places, pad, width_out, stride, pads)
-    rows = out[: len(places) * kernel[0] * kernel[1] * channels].reshape(len(places), kernel[0], kernel[1], channels)
-    for ky in range(kernel[0]):
-        for kx in range(kernel[1]):
-            rows[:, ky, kx] = source[y + ky * dilation[0], x + kx * dilation[1], channel : channel + channels]
+def convolve(
+    source: Numbers, places: Numbers, width: int, layout: Any, bend: Any, pad: int, limit: float, target: Numbers,
+    out: Numbers, moves: Numbers, debt: Numbers, bases: Numbers, rows: Numbers,
+) -> int:  # fmt: skip
+    """See `compiled.convolve`."""
+    stride, corner, lines, line, weights, bias, filters = layout
+    code, low, high = bend
+    groups, _, k, _ = weights.shape
+    _, wide, depth = source.shape
+    y, x = places // width * stride[0] + corner[0], places % width * stride[1] + corner[1]
+    windows = ((y * wide + x) * depth)[:, None] + (lines[:, None] + np.arange(line)).ravel()
+    flat, found = source.reshape(-1), []
+    for group in range(groups):
+        matrix = weights[group].transpose(1, 0, 2).reshape(k, -1)[:, :filters]
+        found.append(flat[windows + group * (depth // groups)] @ matrix + bias[group, :filters])
+    values = np.concatenate(found, 1)
+    none = np.zeros(0, np.float32)
+    return settle(
+        values, values.shape[1], none, code, low, high, places, width, pad, limit, 0, target, out, moves, debt
+    )
 
 
 def _activate(rows: Numbers, code: int, low: Any, high: Any) -> Numbers:
@@ -116,8 +127,8 @@ def _activate(rows: Numbers, code: int, low: Any, high: Any) -> Numbers:
 
 
 def settle(
-    rows: Numbers, bias: Numbers, code: int, low: Any, high: Any, places: Numbers, width: int, pad: int, limit: float,
-    channel: int, target: Numbers, out: Numbers, moves: Numbers, debt: Numbers,
+    rows: Numbers, size: int, bias: Numbers, code: int, low: Any, high: Any, places: Numbers, width: int, pad: int,
+    limit: float, channel: int, target: Numbers, out: Numbers, moves: Numbers, debt: Numbers,
 ) -> int:  # fmt: skip
     """See `compiled.settle`."""
     if len(bias):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from likewise.errors import LateFrame
 from likewise.requests import StreamTag
@@ -37,14 +37,19 @@ class Stream:
         return self._lock.locked()
 
     @asynccontextmanager
-    async def turn(self, tag: StreamTag) -> AsyncIterator[bool]:
+    async def turn(
+        self, tag: StreamTag, waiting: AbstractAsyncContextManager[None] | None = None
+    ) -> AsyncIterator[bool]:
         """Wait for a frame's turn; yield whether it is the next one (False: a later frame went before it).
 
-        Raises LateFrame for a frame that is late, or was overtaken while it waited, where the tag asks for that.
+        waiting: entered while it waits. Raises LateFrame for a frame that is late, or was overtaken while it waited,
+        where the tag asks for that, and whatever ends the waiting.
         """
         self._arrived += 1
         arrival = self._arrived
-        async with self._lock:
+        async with waiting or nullcontext():
+            await self._lock.acquire()
+        try:
             late = 0 <= tag.number <= self._last
             if tag.drop_late and (late or self._arrived > arrival):
                 raise LateFrame(f"Frame of stream `{tag.name}` came late: a newer one is here; go on with the next.")
@@ -52,6 +57,8 @@ class Stream:
                 self._last = max(self._last, tag.number)
             self.frames += 1
             yield not late
+        finally:
+            self._lock.release()
 
 
 class StreamStore:

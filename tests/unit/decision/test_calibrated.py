@@ -176,6 +176,28 @@ def test_a_wrong_probe_is_charged_and_a_right_one_is_not(world: World) -> None:
         assert ledger.tokens == pytest.approx(before + 0.05 - spends * charge)
 
 
+def test_a_policy_that_is_to_spare_probes_less_and_never_below_the_ledgers_floor(world: World) -> None:
+    """Both for those that are probed to learn, and for what a risk adds: the ledger's 1 / (1 + tokens) stays."""
+    spared, usual = (make_policy("calibrated+ledger", 0.95, lambda: 0.999) for _ in range(2))
+    assert isinstance(spared, Calibrated)
+    assert isinstance(usual, Calibrated)
+    spared.spare(0.5)
+    less, floors = 0, []
+    for _ in range(1500):
+        neighbors, truth = world()
+        floor = 1.0 / (1.0 + usual.most_tokens)
+        verdicts = [policy.decide(neighbors) for policy in (spared, usual)]
+        for policy, verdict in zip((spared, usual), verdicts, strict=True):
+            if not verdict.reuse:
+                policy.learn(verdict, truth)
+        if all(verdict.reuse for verdict in verdicts):
+            assert floor <= verdicts[0].probability <= verdicts[1].probability
+            less += verdicts[0].probability < verdicts[1].probability
+            floors.append(verdicts[0].probability / floor)
+    assert less > 100
+    assert min(floors) < 1.1
+
+
 def test_an_abandoned_probe_is_charged(world: World) -> None:
     """Or failing on purpose would be free."""
     coin = [0.999]

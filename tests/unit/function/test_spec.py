@@ -126,7 +126,8 @@ def test_means_fit_the_channels():
     [
         pytest.param("a=" + "[" * 20_000, id="arrays"),
         pytest.param("a=" + "{a=" * 5_000, id="tables"),
-        pytest.param("a." * 20_000 + "a=1", id="dotted"),
+        pytest.param("a." * 500_000 + "a=1", id="dotted"),
+        pytest.param("x=1\n['a' . " + '"b" . ' * 150_000 + "c]\nd=1", id="dotted in quotes"),
         pytest.param("a=" + "9" * 5_000, id="digits"),
         pytest.param("x=[", id="cut off"),
         pytest.param("x" * (2 << 20), id="long"),
@@ -138,6 +139,14 @@ def test_hostile_toml_is_an_invalid_function(text):
     with pytest.raises(InvalidFunction) as error:
         parse_toml(text, "spec")
     assert len(error.value.detail) < 2_000
+
+
+def test_a_key_with_too_many_parts_is_named_with_its_line():
+    """Reading it would take memory that grows with the square of them; as many as a spec needs are read."""
+    with pytest.raises(InvalidFunction, match=r"line 2: a key has over 16 parts"):
+        parse_toml('description = "v. 1.2.3"\n' + "input." * 17 + "kind = 1", "spec")
+    with pytest.raises(InvalidFunction, match=r"field `x\.y`|field `x`"):
+        parse_toml("x.y.z.a.b.c.d = 1", "spec")
 
 
 @pytest.mark.parametrize("text", ['{"a":' * 900 + "1" + "}" * 900, "[" * 5_000, "[1]", "3", "{", '{"a": 1e999}'])

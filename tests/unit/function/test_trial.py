@@ -145,3 +145,26 @@ def test_a_key_is_one_list_of_float_numbers(build, model, says):
     fn = build(toml, key=double([4]))
     assert {name: each.dimension for name, each in fn.key_types.items()} == {"onnx": 4}
     assert [(each.name, each.dimension, each.metric) for each in fn.key_types.values()] == [("onnx", 4, "cosine")]
+
+
+def endless():
+    """A model that goes on for ever: a loop with a condition that is always true."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [NODE("Identity", ["on"], ["still"]), NODE("Add", ["v", "v"], ["w"])],
+        "body",
+        [value("i", TensorProto.INT64, []), value("on", TensorProto.BOOL, []), value("v", FLOAT, None)],
+        [value("still", TensorProto.BOOL, []), value("w", FLOAT, None)],
+    )
+    constants = [
+        NODE("Constant", [], [name], value=helper.make_tensor(name, kind, [], [number]))
+        for name, kind, number in (("most", TensorProto.INT64, 2**62), ("true", TensorProto.BOOL, True))
+    ]
+    return onnx_model([("y", FLOAT, [2])], [2], [*constants, NODE("Loop", ["most", "true", "x"], ["y"], body=body)])
+
+
+def test_a_model_that_does_not_end_is_refused(build, monkeypatch):
+    """Its registration would never be answered, and no other one after it."""
+    monkeypatch.setattr("likewise.function.trial.TRIAL_S", 0.2)
+    with pytest.raises(InvalidFunction, match=r"model\.onnx does not end within 0\.2 s"):
+        build(f"{ARRAY}[result]\nkind = 'tensors'\n", model=endless())

@@ -14,10 +14,10 @@ from likewise.tuning.candidates import Candidate, Material, extractors, sample_i
 from likewise.tuning.filters import NAME, filtered
 from likewise.tuning.play import Judge
 from likewise.tuning.spec_edit import write_key
-from likewise.tuning.split import Split, split
+from likewise.tuning.split import Split, rounds
 from likewise.workloads.inputs import Inputs
 
-Found = tuple[Subject, Read, Split, list[Candidate]]
+Found = tuple[Subject, Read, tuple[Split, ...], list[Candidate]]
 
 
 @pytest.fixture
@@ -30,7 +30,11 @@ def candidates(functions: Path, folder: Path, of: Callable[[Material], list[Cand
     subject = Subject(functions, "kinds")
     with Inputs(folder, "kinds", "image") as inputs:
         read = subject.results(inputs, None)
-        parts, sample, judge = split(read.devices), sample_inputs(subject, inputs, read), Judge(subject, read, (0.95,))
+        parts, sample, judge = (
+            rounds(read.devices, read.labels),
+            sample_inputs(subject, inputs, read),
+            Judge(subject, read, (0.95,)),
+        )
         return subject, read, parts, of(Material(judge, inputs, parts, sample, 1.0))
 
 
@@ -55,10 +59,12 @@ def test_extractors_come_as_they_are_and_with_a_projection(tmp_path: Path, input
     assert not projected.projected
     assert projected.key_s > plain.key_s  # the projection takes time as well
     again, keys, searched = written(subject, projected, inputs)
-    np.testing.assert_allclose(keys[parts.played], projected.keys, atol=1e-6)
+    for part, played in zip(parts, projected.keys, strict=True):
+        np.testing.assert_allclose(keys[part.played], played, atol=1e-6)
     assert again.spec.keys[0].extractor == "hog"
     assert not again.spec.keys[0].may_be_projected
-    assert projected.prior is not None
+    assert len(projected.priors) == len(parts)
+    assert all(each is not None for each in projected.priors)
     assert searched.shape == (330, searched.shape[1])
     assert searched.shape[1] < keys.shape[1]
 
@@ -80,5 +86,6 @@ def test_filters_are_written_and_make_the_keys_that_were_played(tmp_path: Path, 
     again, keys, _ = written(subject, found, inputs)
     assert again.spec.keys[0].extractor == "onnx"
     assert len(keys) == 330
-    alike = keys[parts.played] @ keys[parts.played].T, found.keys @ found.keys.T
-    assert np.corrcoef(alike[0].ravel(), alike[1].ravel())[0, 1] > 0.8
+    for part, played in zip(parts, found.keys, strict=True):
+        alike = keys[part.played] @ keys[part.played].T, played @ played.T
+        assert np.corrcoef(alike[0].ravel(), alike[1].ravel())[0, 1] > 0.8

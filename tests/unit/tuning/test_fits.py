@@ -8,24 +8,11 @@ from numpy.typing import NDArray
 
 from likewise.tuning.fits import best_fit, projections
 from likewise.tuning.play import hindsight
-from likewise.tuning.split import split
+from likewise.tuning.split import rounds
 from likewise.types import Keys
 
 COUNT, KINDS = 900, 6
-
-
-class Judged:
-    """What `Judge` offers, by hindsight alone."""
-
-    budgets = (0.05,)
-
-    def __init__(self, labels: NDArray[np.int64]) -> None:
-        self._labels = labels
-        self.played = 0
-
-    def harvest(self, keys: Keys, places: NDArray[np.int64]) -> float:
-        self.played += 1
-        return hindsight(keys, self._labels[places], self.budgets)
+BUDGETS = (0.05,)
 
 
 @pytest.fixture
@@ -72,12 +59,51 @@ def test_without_like_results_nothing_is_learned_from_them() -> None:
 
 
 def test_the_numbers_that_tell_more_are_taken(labels: NDArray[np.int64]) -> None:
-    """Of several sources; the projection to write is fitted on all requests."""
-    parts = split([0] * COUNT)
-    judged = Judged(labels)
-    found = best_fit({"noise": clusters(labels, 30.0)[:, 10:], "clear": clusters(labels, 1.0)}, labels, parts, judged)
+    """Of several sources; the projection to write is fitted to all requests, those in the rounds to their own."""
+    parts = rounds([0] * COUNT, labels.tolist())
+    sources = {"noise": clusters(labels, 30.0)[:, 10:], "clear": clusters(labels, 1.0)}
+    found = best_fit([sources] * (len(parts) + 1), labels, parts, BUDGETS)
     assert found is not None
     assert found.source == "clear"
-    assert judged.played == 3
-    assert not np.array_equal(found.tried.matrix, found.whole.matrix)
-    assert best_fit({"same": np.ones((COUNT, 3), np.float32)}, labels, parts, judged) is None
+    for part, tried, keys in zip(parts, found.tried, found.keys, strict=True):
+        fitted = projections(sources["clear"][part.fitted], labels[part.fitted])
+        assert any(np.array_equal(tried.matrix, each.matrix) for each in fitted.values())
+        assert keys.shape == (len(part.played), tried.dimension)
+    assert any(
+        np.array_equal(found.whole.matrix, each.matrix) for each in projections(sources["clear"], labels).values()
+    )
+    flat = {"same": np.ones((COUNT, 3), np.float32)}
+    assert best_fit([flat] * (len(parts) + 1), labels, parts, BUDGETS) is None
+
+
+def test_a_choice_among_many_does_not_look_better_than_each() -> None:
+    """Of many sources that tell nothing one is best by chance: what is played is not by the very one that was lucky."""
+    rng = np.random.default_rng(5)
+    labels = rng.integers(2, size=240)
+    parts = rounds([0] * len(labels), labels.tolist())
+    sources = {at: rng.normal(size=(len(labels), 4)).astype(np.float32) for at in range(30)}
+    scores = {
+        (at, name, turn): hindsight(projection.many(numbers[part.played]), labels[part.played], (0.3,))
+        for turn, part in enumerate(parts)
+        for at, numbers in sources.items()
+        for name, projection in projections(numbers[part.fitted], labels[part.fitted]).items()
+    }
+    means = [np.mean([scores[at, name, turn] for turn in range(len(parts))]) for at, name, turn in scores if turn == 0]
+    found = best_fit([sources] * (len(parts) + 1), labels, parts, (0.3,))
+    assert found is not None
+    played = np.mean(
+        [hindsight(keys, labels[part.played], (0.3,)) for keys, part in zip(found.keys, parts, strict=True)]
+    )
+    assert np.max(means) > np.mean(means) + 0.05
+    assert abs(played - np.mean(means)) < abs(played - np.max(means))
+
+
+def test_fewer_inputs_than_numbers_are_fitted_in_the_space_of_the_inputs(labels: NDArray[np.int64]) -> None:
+    """Numbers that are always 0 beside them, more than there are inputs, change nothing but how much is shrunk."""
+    numbers = clusters(labels, 1.0)
+    wide = np.hstack([numbers, np.zeros((COUNT, COUNT), np.float32)])
+    plain, wider = projections(numbers, labels), projections(wide, labels)
+    assert plain.keys() == wider.keys()
+    for name in ("principal axes", "discriminants, 0.01"):
+        one, other = plain[name].many(numbers), wider[name].many(wide)
+        np.testing.assert_allclose(one @ one.T, other @ other.T, atol=0.05)

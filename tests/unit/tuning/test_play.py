@@ -9,7 +9,7 @@ import pytest
 
 from likewise.evaluation.replay import replay
 from likewise.evaluation.streams import Stream
-from likewise.tuning.play import Played, choose, coins_for, hindsight, interval
+from likewise.tuning.play import Played, choose, coins_for, hindsight, play
 
 
 def stream(noise: float) -> Stream:
@@ -57,11 +57,23 @@ def test_short_streams_are_played_more_often() -> None:
 
 def test_the_interval_holds_the_harvest_of_other_coins() -> None:
     """It is of the mean over the given ones, so that of many others lies in it, nearly always."""
-    runs = [replay(replace(stream(0.4), seed=seed), "calibrated+ledger", 0.95) for seed in range(12)]
-    half = interval(runs[:4])
-    few, many = (np.mean([run.harvest for run in part]) for part in (runs[:4], runs[4:]))
-    assert 0 < half < 0.2
-    assert abs(few - many) <= half
+    (few,) = play("few", [stream(0.4)], [0.95], 4, "calibrated+ledger", (0.0, 1.0))
+    many = np.mean(
+        [replay(replace(stream(0.4), seed=seed), "calibrated+ledger", 0.95).harvest for seed in range(4, 12)]
+    )
+    assert 0 < few.error < 0.2
+    assert abs(few.harvest - many) <= few.error
+
+
+def test_streams_of_several_rounds_count_together() -> None:
+    """One that brings little and one that brings much come to what is between, and known the better."""
+    easy, hard = stream(0.2), stream(1.2)
+    (one,), (other,), (both,) = (
+        play("", streams, [0.95], 2, "calibrated+ledger", (0.0, 1.0)) for streams in ([easy], [hard], [easy, hard])
+    )
+    assert other.harvest < both.harvest < one.harvest
+    assert both.reused == pytest.approx((one.reused + other.reused) / 2)
+    assert both.accuracy == pytest.approx((one.accuracy + other.accuracy) / 2)
 
 
 def test_hindsight_ranks_keys_as_playing_them_does() -> None:

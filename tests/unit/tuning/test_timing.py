@@ -66,8 +66,15 @@ def test_time_that_is_up_ends_it(machine: Machine, monkeypatch: pytest.MonkeyPat
     passed = iter(range(0, 10_000, 5))
     monkeypatch.setattr(timing, "monotonic", lambda: float(next(passed)))
     _, (ratio,) = compared([machine.work(1.03, 0.5), machine.work(1.0, 0.5)], range(20), 1.03, most_s=4.0)
-    assert machine.calls == timing.FEWEST * 2 * (STRETCH + 1)
+    assert machine.calls == 3 + timing.LEAST * 2 * (timing.SLOW_STRETCH + 1)
     assert ratio.low < ratio.value < ratio.high
+
+
+@pytest.mark.parametrize(("seconds", "stretch"), [(0.005, STRETCH), (0.5, timing.SLOW_STRETCH)])
+def test_what_is_slow_is_called_less_often_in_a_row(machine: Machine, seconds: float, stretch: int) -> None:
+    """So that a large model does not take minutes."""
+    compared([machine.work(2 * seconds, 0.0), machine.work(seconds, 0.0)], range(20), 1.03)
+    assert machine.calls == 3 + timing.FEWEST * 2 * (stretch + 1)
 
 
 def test_measured_is_in_seconds_of_one_input(machine: Machine) -> None:
