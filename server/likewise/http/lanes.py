@@ -12,10 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from likewise.shares import Shares
-from likewise.throughput import Throughput
-
-STANDING_S = 0.1
-"""A queue that is not worked off for so long is a standing one: CoDel's interval."""
+from likewise.throughput import STANDING_S, Throughput
 
 OLDEST_EVERY = 8
 """One in so many turns goes to who has waited longest in any case, so that nobody who is patient waits in vain."""

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from likewise.http import turns
-from likewise.http.lanes import STANDING_S
 from likewise.http.protocol import HotProtocol
 from likewise.http.turns import BRIEF, CROWDED_S, HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
+from likewise.throughput import STANDING_S
 
 
 class Loop:
