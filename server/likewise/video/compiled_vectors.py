@@ -15,17 +15,17 @@ from numba import extending, types
 from numba.core import cgutils as untyped
 
 
-def _registers() -> tuple[int, int]:
-    """Return numbers in a vector register, and rows of which the sums of two vectors each fit into the registers."""
+def _registers() -> tuple[int, int, bool]:
+    """Return the numbers in a vector register, how many rows of two such sums fit, and whether products are fused."""
     features = llvmlite.binding.get_host_cpu_features()
     if features.get("avx512f"):
-        return 16, 12
+        return 16, 12, True
     if features.get("avx2"):
-        return 8, 6
-    return (4, 12) if platform.machine() in ("arm64", "aarch64") else (4, 6)
+        return 8, 6, bool(features.get("fma"))
+    return (4, 12, True) if platform.machine() in ("arm64", "aarch64") else (4, 6, False)
 
 
-LANES, ROWS = _registers()
+LANES, ROWS, _FUSED = _registers()
 FEW = ROWS // 2
 """Rows that are multiplied together where few are left; of one vector, twice as many, as of `ROWS`."""
 LINE = 16
@@ -52,6 +52,13 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
 
 def _at(builder: Any, pointer: Any, offset: Any) -> Any:
     return builder.bitcast(builder.gep(pointer, [offset]), _VECTOR.as_pointer())
+
+
+def _plus_product(builder: Any, one: Any, other: Any, total: Any) -> Any:
+    if not _FUSED:  # a call for each number is what LLVM would make of it
+        return builder.fadd(builder.fmul(one, other), total)
+    fma = _declared(builder, f"llvm.fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
+    return builder.call(fma, [one, other, total])
 
 
 def _all(builder: Any, one: Any) -> Any:
@@ -140,11 +147,10 @@ def moved(typing, given, at, kept, to, count, slope):  # type: ignore[no-untyped
         row = _pointer(context, builder, signature.args[0], args[0], args[1])
         old = _pointer(context, builder, signature.args[2], args[2], args[3])
         bend, total = _all(builder, args[5]), cgutils.alloca_once_value(builder, _ZEROS)
-        fma = _declared(builder, f"llvm.fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
 
         def add(load: Any, store: Any) -> None:
             far = builder.fsub(_bent(builder, load(row), bend), load(old))
-            builder.store(builder.call(fma, [far, far, builder.load(total)]), total)
+            builder.store(_plus_product(builder, far, far, builder.load(total)), total)
 
         _along(builder, args[4], add)
         reduce = _declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", _NUMBER, _NUMBER, _VECTOR)
@@ -211,7 +217,6 @@ def _block(rows: int, vectors: int) -> Any:
             source, corners, runs = array(0, number(0)), array(1, args[2]), array(3, number(0))
             first, last, line, step, stride = args[4], args[5], args[6], args[12], args[15]
             origin, target = array(10, args[11]), array(13, args[14])
-            fma = _declared(builder, f"llvm.fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
             sums = {
                 (row, part): cgutils.alloca_once(builder, _VECTOR) for row in range(rows) for part in range(vectors)
             }
@@ -236,7 +241,7 @@ def _block(rows: int, vectors: int) -> Any:
                         one = _all(builder, builder.load(builder.gep(given[row], [inner.index])))
                         for part in range(vectors):
                             total = sums[row, part]
-                            builder.store(builder.call(fma, [one, columns[part], builder.load(total)]), total)
+                            builder.store(_plus_product(builder, one, columns[part], builder.load(total)), total)
                 builder.store(builder.gep(held, [builder.mul(line, number(vectors * LANES))]), panel)
                 builder.store(builder.gep(near, [builder.mul(line, number(LINE))]), coming)
             for (row, part), total in sums.items():

@@ -19,7 +19,7 @@ def rows_at_once(width: int) -> int:
     return max(32, ROWS_BYTES // 4 // width)
 
 
-LONGEST = 256
+SHORTEST, LONGEST = 64, 256
 """Numbers of a window that lie together and are multiplied at once; see `compiled_products.DEPTH`."""
 
 
@@ -51,7 +51,11 @@ def windows(layer: Conv, source: Size, pad: int, lanes: int) -> Windows:
     weights[:, :, :filters] = layer.weights
     bias[:, :filters] = layer.bias.reshape(groups, filters) if len(layer.bias) else 0.0
     lines, line = (down, kw * depth) if together else ((down[:, None] + right).ravel(), depth // groups)
-    parts = next(count for count in range(-(-line // LONGEST), line + 1) if line % count == 0)
+    parts = (
+        1
+        if line <= LONGEST
+        else next((count for count in range(-(-line // LONGEST), line // SHORTEST + 1) if line % count == 0), 1)
+    )
     lines = (lines[:, None] + np.arange(parts) * (line // parts)).ravel()
     return Windows(
         layer.window.stride,

@@ -17,6 +17,8 @@ BREAK_EVEN = 0.4
 """Share of changed blocks above which a full run is cheaper, whatever the model."""
 WORTH = 0.95
 """Frames are computed incrementally while that takes less than so much of a full run, in the mean of the last few."""
+LONGEST = 3.0
+"""Full runs that a frame is taken to cost at most: what took longer was held up by something else."""
 CALM = 0.25
 """Share of changed blocks, from one frame to the next, below which it is worth to begin."""
 LONGEST_WAIT = 64
@@ -107,7 +109,7 @@ class Auto:
         started = self._model.clock()
         found = self._next(given)
         full_s = self._model.plain_s
-        took = (self._model.clock() - started) / full_s if full_s else 0.0
+        took = min((self._model.clock() - started) / full_s, LONGEST) if full_s else 0.0
         self._worth.frame(took + (found is None))
         return found
 
@@ -176,7 +178,8 @@ class Auto:
         name = model.plan.input
         places = self._change.take_over(given, state.frame, state.kept[name], model.network.pads[name])
         work = model.network.step(state, places, thresholds.alpha, care=thresholds.care) / max(model.plan.work, 1)
-        self._pace += 0.2 * (model.clock() - started - self._pace)
+        took_s = model.clock() - started
+        self._pace += 0.2 * ((min(took_s, LONGEST * model.plain_s) if model.plain_s else took_s) - self._pace)
         return self._answer(state, work, dirty)
 
     def _answer(self, state: State, work: float, dirty: float, full: bool = False) -> Frame:
