@@ -6,12 +6,18 @@ that the bundled key was trained on; both keys then play streams of the other ha
     python -m benchmarks.tuning --play OTHERS -- NAME --functions DIR --inputs PATH
 
 tunes a function of your own, plays every candidate on other inputs, and says how far the chosen one is behind the best.
+
+    python -m benchmarks.tuning --sample 600 --seeds 5 -- NAME --functions DIR --inputs FOLDER
+
+does so with so many files of a folder, drawn at random seed by seed, and plays as many others, and ends with the mean
+and the worst.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -30,6 +36,7 @@ from likewise.function.spec_text import read_spec
 from likewise.tuning.command import measure
 from likewise.tuning.play import coins_for
 from likewise.tuning.spec_edit import write_key
+from likewise.workloads.folder import files_in
 from likewise.workloads.inputs import Inputs
 from likewise.workloads.signs import find_tracks
 
@@ -70,8 +77,37 @@ def harvests(functions: Path, stream: str, data: Path | None, seeds: range, targ
     return found
 
 
-def choice(options: list[str], played: Path, target: float) -> None:
-    """Print what each candidate harvests on other inputs than those it was tuned on, and what the choice gives away."""
+def drawn(folder: Path, count: int, seed: int, scratch: Path) -> tuple[Path, Path]:
+    """Return two folders with so many of a folder's files each, none in both, all under the names they had."""
+    files = files_in(folder)
+    random.Random(seed).shuffle(files)
+    if len(files) < 2 * count:
+        sys.exit(f"{folder} has {len(files)} files; --sample takes up to half of them.")
+    parts = scratch / "tuned", scratch / "played"
+    for part, chosen in zip(parts, (files[:count], files[count : 2 * count]), strict=True):
+        for file in chosen:
+            (part / file.folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.path, part / file.folder)
+    return parts
+
+
+def samples(options: list[str], count: int, seeds: range, target: float) -> None:
+    """Print what choices by small samples of a folder give away, seed by seed, in the mean and at worst."""
+    parser = argparse.ArgumentParser()
+    tuning.add_arguments(parser)
+    behind = []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory(prefix="likewise-") as scratch:
+            tuned, played = drawn(parser.parse_args(options).inputs, count, seed, Path(scratch))
+            behind.append(choice([*options, "--inputs", str(tuned)], played, target))
+    print(f"\n{count} inputs, {len(behind)} seeds: behind {fmean(behind):.3f} in the mean, {max(behind):.3f} at worst")
+
+
+def choice(options: list[str], played: Path, target: float) -> float:
+    """Print what each candidate harvests on other inputs than those it was tuned on; return what the choice gives away.
+
+    All are played with the same coins.
+    """
     parser = argparse.ArgumentParser()
     tuning.add_arguments(parser)
     args = parser.parse_args(options)
@@ -100,7 +136,9 @@ def choice(options: list[str], played: Path, target: float) -> None:
             f"| {mark}{each.name} | {row.harvest:.3f} | {harvests[each.name]:.3f} | {1000 * row.request_s:.3f} |",
             flush=True,
         )
-    print(f"\nbehind the best: {max(harvests.values()) - harvests[found.chosen.name]:.3f}")
+    behind = max(harvests.values()) - harvests[found.chosen.name]
+    print(f"\nbehind the best: {behind:.3f}", flush=True)
+    return behind
 
 
 def main() -> None:
@@ -113,9 +151,13 @@ def main() -> None:
     parser.add_argument(
         "--play", type=Path, help="inputs of a function of your own, others than it is tuned on; see the options"
     )
+    parser.add_argument("--sample", type=int, metavar="N", help="so many of the inputs of a function of your own")
     parser.add_argument("options", nargs="*", help="of `likewise tune`, behind --")
     args = parser.parse_args()
-    if args.play is not None:
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    if args.sample is not None:
+        samples(args.options, args.sample, seeds, args.target)
+    elif args.play is not None:
         choice(args.options, args.play, args.target)
     else:
         against_bundled(args)

@@ -220,6 +220,11 @@ class Live:
         """The protocols of the connections that are open."""
         return self._server.server_state.connections
 
+    @property
+    def total_requests(self) -> int:
+        """Requests answered so far."""
+        return self._server.server_state.total_requests
+
     def stop(self) -> None:
         """Ask for a graceful stop."""
         self._server.should_exit = True

@@ -72,11 +72,20 @@ class Talk:
     def send(
         self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
     ) -> tuple[Any, ...]:
-        """Return status, headers and body. Raises OSError or HTTPException where the node is gone."""
+        """Return status, headers and body. Raises OSError or HTTPException where the node is gone.
+
+        What only asks is asked again where the connection was an old one: the node may have closed it as idle.
+        """
+        again = method == "GET" and self._connection.sock is not None
         try:
             self._connection.request(method, path, body, {"Content-Type": kind})
             response = self._connection.getresponse()
             return response.status, response.headers, response.read()
+        except (ConnectionError, http.client.RemoteDisconnected):
+            self._connection.close()
+            if not again:
+                raise
+            return self.send(method, path, body, kind)
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise

@@ -24,7 +24,7 @@ ASKERS, WATCHERS = 64, 4
 LOST_S = 10.0
 """What a request that failed or was not answered counts as."""
 STARVED = 0.1
-"""Share of a quiet time that a server waits for a core from which on the machine itself is what is measured."""
+"""Share of a quiet time that a server, or who asks it, waits for a core from which on that is what is measured."""
 RECOVERY_S = 10.0
 """Within so long after an attack the server is as before."""
 
@@ -36,6 +36,8 @@ class Seen:
     hits_s: list[float] = field(default_factory=list)
     """Latencies of hits, from when each was due; what failed counts as `LOST_S`."""
     livez_s: list[float] = field(default_factory=list)
+    waits_s: list[float] = field(default_factory=list)
+    """For how long each thread that asked could have run and did not get a core."""
     asked: int = 0
     hits: int = 0
 
@@ -84,6 +86,7 @@ def watch(node: Node, ask: Callable[[Talk], bool], until: Callable[[], bool]) ->
             except (OSError, http.client.HTTPException, Failed):
                 spent.append(LOST_S)
         talk.close()
+        seen.waits_s.append(_waited_s("thread-self"))
 
     def hit(talk: Talk) -> bool:
         seen.asked += 1
@@ -141,7 +144,9 @@ class Outcome:
     stuck: tuple[str, ...]
     """What did not come back within the time to recover."""
     starved: float
-    """Share of the quiet time that the server waited for a core."""
+    """Share of the quiet time that the server waited for a core, or the device that asks it, whichever was more."""
+    waited: float
+    """Share of the attack's time that the server waited for a core: for itself, the device or the attackers here."""
 
 
 def attacked(
@@ -151,14 +156,16 @@ def attacked(
 
     Raises Failed where the attack dies: then nothing was shown.
     """
-    waited, began = _waited_s(node.pid), time.monotonic()
+    waited_s, began = _waited_s(node.pid), time.monotonic()
     quiet = watch_for(node, ask, seconds)
-    starved = (_waited_s(node.pid) - waited) / (time.monotonic() - began)
+    starved = max(_waited_s(node.pid) - waited_s, sum(quiet.waits_s)) / (time.monotonic() - began)
     if quiet.hit_rate == 0:
         raise Failed("nothing hits before the attack")
     before, end = Held.by(node.pid), time.monotonic() + seconds
     task = Task(lambda: attack(lambda: time.monotonic() >= end))
+    waited_s, began = _waited_s(node.pid), time.monotonic()
     during = watch(node, ask, lambda: time.monotonic() >= end)
+    waited = (_waited_s(node.pid) - waited_s) / (time.monotonic() - began)
     task.join(120)
     stuck: list[str] = []
 
@@ -176,13 +183,16 @@ def attacked(
     after = watch_for(node, ask, seconds)
     if after.hit_rate < 0.9 * quiet.hit_rate:
         stuck.append(f"hit rate {after.hit_rate:.0%} of {quiet.hit_rate:.0%}")
-    return Outcome(quiet, during, after, tuple(stuck), starved)
+    return Outcome(quiet, during, after, tuple(stuck), starved, waited)
 
 
-def _waited_s(pid: int) -> float:
-    """Return for how long the event loop's thread could have run and did not get a core; 0 where nobody says."""
+def _waited_s(task: int | str) -> float:
+    """Return for how long a process' first thread, or the calling one, could have run and did not get a core.
+
+    Returns 0 where nobody says.
+    """
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+        return int(Path(f"/proc/{task}/schedstat").read_text().split()[1]) / 1e9
     except OSError:
         return 0.0
 
@@ -197,9 +207,9 @@ def _try(ask: Callable[[Talk], bool], talk: Talk) -> bool:
 def figures(outcome: Outcome, bars: tuple[Bar, Bar, Bar]) -> list[Figure]:
     """Return the three rows of an attack: tail of hits, `/livez`, what is stuck."""
     tail, livez, stuck = bars
-    note = f"hit rate {outcome.during.hit_rate:.0%}"
+    note = f"hit rate {outcome.during.hit_rate:.0%}; the server waited for a core for {outcome.waited:.0%} of the time"
     if starved := outcome.starved > STARVED:
-        note += f"; the machine is busy: the server waited for a core for {outcome.starved:.0%} of the quiet time"
+        note += f"; the machine is busy: it or who asked it waited for one for {outcome.starved:.0%} of the quiet time"
     rows = [
         Figure(tail, [outcome.during.p99_ms], [outcome.quiet.p99_ms], note=note),
         Figure(livez, [outcome.during.livez_ms], [1.0]),

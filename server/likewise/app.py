@@ -67,6 +67,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
             capacity_entries=settings.capacity_entries,
             capacity_bytes=settings.capacity_bytes,
             ttl_s=settings.ttl_s,
+            account_entries_share=settings.account_entries_share,
             inference_threads=threads,
             batch_max=settings.batch_max,
             queue_limit=settings.queue_limit,

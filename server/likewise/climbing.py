@@ -96,7 +96,7 @@ class Climber(Steps):
         if adds_something(verdict.neighbors, opinion.label) and not fn.retired:
             # without its digest: an exact repeat is answered without a coin, so by the full model's results alone
             entry = self.entry(fn, fn.keys(asked), result, cost_s, signature=asked.signature, origin=name)
-            self._keep(fn, entry, opinion.label)
+            self._keep(fn, entry, opinion.label, asked.account)
             id = entry.id
         saved_s = max(0.0, fn.runner.mean_cost_s - cost_s) if fn.runner else 0.0
         if fn.variants is not None:

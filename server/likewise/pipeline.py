@@ -221,7 +221,7 @@ class Pipeline(Climber):
 
     # ── entries ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def insert(self, fn: Function, entry: Entry, ticket: str | None) -> int:
+    def insert(self, fn: Function, entry: Entry, ticket: str | None, account: str = "") -> int:
         """Keep a result that a device computed, and learn from it; return the entry's id, or -1 if not kept.
 
         Without a ticket there was no verdict that it could confirm or contradict: it is kept, and nothing is learned.
@@ -229,12 +229,12 @@ class Pipeline(Climber):
         self._check_size(entry.result)
         pending = fn.tickets.redeem(ticket) if ticket else None
         if pending is None:
-            self._keep(fn, entry, fn.labels.label(entry.result))
+            self._keep(fn, entry, fn.labels.label(entry.result), account)
             return entry.id
         lesson, label = self._learn(fn, pending.key_type, pending.verdict, pending.nearest_id, entry.result)
         if not lesson.insert:
             return -1
-        self._keep(fn, entry, label)
+        self._keep(fn, entry, label, account)
         return entry.id
 
     def redeem(self, fn: Function, ticket: str, result: Result) -> bool | None:
@@ -305,7 +305,7 @@ class Pipeline(Climber):
             entry_id = -1
             if lesson.insert and not fn.retired:
                 entry = self.entry(fn, fn.keys(asked), result, cost_s, digest=asked.digest, signature=asked.signature)
-                self._keep(fn, entry, label)
+                self._keep(fn, entry, label, asked.account)
                 entry_id = entry.id
             elif not lesson.insert:  # its nearest neighbor has an equal result
                 fn.repeats.note(asked.digest, nearest_id)
@@ -335,7 +335,7 @@ class Pipeline(Climber):
         entry_id = -1
         if lesson.insert and not fn.retired:
             entry = self.entry(fn, fn.keys(asked), result, cost_s, digest=asked.digest, signature=asked.signature)
-            self._keep(fn, entry, label)
+            self._keep(fn, entry, label, asked.account)
             entry_id = entry.id
         outcome = Outcome.PROBE if verdict.probe else Outcome.MISS
         return Answer(result, outcome, verdict.reason, entry_id, 0.0, fn.namespace.default_ttl_s, entry_id >= 0)

@@ -125,6 +125,13 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
     capacity_bytes: int = row(
         256 * _MIB, "Memory for the entries of each function that does not set its own.", unit="bytes", minimum=1 << 16
     )
+    account_entries_share: float = row(
+        0.5,
+        "Share of a function's entries, and of their bytes, beyond which what an access key, or a group of keys, "
+        "brings takes the place of its own where room is short, while others have entries, too. 1: no limit.",
+        minimum=0.01,
+        maximum=1.0,
+    )
     ttl_s: float = row(
         3600.0,
         "A result may be reused for this long, where its function does not say otherwise.",

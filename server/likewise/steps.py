@@ -59,10 +59,10 @@ class Steps:
 
     # ── small steps ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _keep(self, fn: Function, entry: Entry, label: int) -> None:
+    def _keep(self, fn: Function, entry: Entry, label: int, account: str) -> None:
         if fn.retired:  # its name may be served by another function now
             return
-        fn.keep(entry, label)
+        fn.keep(entry, label, account)
         self._journal.append(Inserted(fn.journal_id, entry))
 
     def _learn(

@@ -8,6 +8,8 @@ MEMORY_S = 0.5
 """Time over which what was served is averaged; what is older counts for less and less."""
 
 
+STANDING_S = 0.1
+"""A queue that is not worked off for so long is a standing one: the interval of CoDel, RFC 8289."""
 TIMELY = 0.75
 """Share of the time that an answer is of use which may be spent waiting by estimate: it may be wrong, and the answer
 has to get to its client."""

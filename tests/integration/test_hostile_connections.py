@@ -196,6 +196,25 @@ def test_answers_that_nobody_reads_are_bounded_in_all(process, wires) -> None:
     assert to.status() == 200
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the kernel takes as much as it likes")
+def test_a_client_that_reads_nothing_gets_few_answers(server) -> None:
+    """The kernel would take up to 4 MB for it; what its own side has room for comes on top."""
+    wire = socket.create_connection(("127.0.0.1", server.port), PATIENCE_S)
+    with contextlib.closing(wire):
+        wire.sendall(GET)
+        answer = len(wire.recv(65536))
+        before = server.total_requests
+        wire.setblocking(False)
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(each._write_paused for each in server.connections):
+            assert time.monotonic() < deadline, "it was never paused"
+            with contextlib.suppress(BlockingIOError):
+                wire.send(GET * 200)
+            time.sleep(0.01)
+        assert (server.total_requests - before) * answer < 1_000_000
+        assert server.http.get("/livez").status_code == 200
+
+
 def test_bodies_that_stop_before_their_end_are_bounded_in_all(process, wires) -> None:
     """The one that has been arriving longest makes room; a new request is answered."""
     to = wires(

@@ -137,6 +137,19 @@ def test_what_the_application_would_answer_is_refused_unread_as_well(
     assert crowded.wire.sock.recv(100) == b""
 
 
+def test_a_request_that_is_computed_has_its_round_measured(server, toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However light its connection is, and a hit has not."""
+    counted = []
+    count = Turns.count
+    monkeypatch.setattr(Turns, "count", lambda self: counted.append(1) or count(self))
+    monkeypatch.setattr(Turns, "take", lambda _self, _load=0, _quick=False: True)
+    with closing(Wire(server.port)) as wire:
+        for number in (1, 1, 2, 2):  # each again by its bytes
+            wire.sock.sendall(request(toys.picture(number)))
+            assert wire.answer()[0] == 200
+        assert len(counted) == 2
+
+
 def test_others_do_not_notice(crowded: SimpleNamespace) -> None:
     """`/livez` waits for nobody, and patient requests beside late ones are answered."""
     learn(crowded, request(crowded.picture(0)), request(crowded.picture(0), b"Request-Timeout: 0.05"))
@@ -164,6 +177,7 @@ def test_a_body_that_comes_too_late_is_not_decoded(server, toys, monkeypatch: py
         with closing(Wire(server.port)) as wire:
             late = request(toys.picture(1), b"Request-Timeout: 0.02", *lines)
             wire.sock.sendall(late[:-1])
+            assert server.http.get("/livez").status_code == 200  # so it has the first bytes, however busy it is
             time.sleep(0.03)
             wire.sock.sendall(late[-1:])
             assert wire.answer()[0] == 504

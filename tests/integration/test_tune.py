@@ -58,6 +58,16 @@ def test_keys_are_measured_and_the_best_is_written(
     assert spec.keys[0].label == ("layer" if chosen.startswith("layer") else chosen.partition(",")[0])
 
 
+def test_where_each_key_costs_too_much_none_is_left_out_for_it(functions: Path, tmp_path: Path, capsys) -> None:
+    """The one that harvests most is named all the same, not the one that costs least; a note says how it stands."""
+    inputs, found = networks.fill(tmp_path / "inputs", 60), tmp_path / "figures.json"
+    words = ("kinds", "--functions", functions, "--inputs", inputs, "--most", 1e-6, "--coins", 1, "--target", "0.9")
+    assert tune(*words, "--dry-run", "--train-minutes", 0, "--json", found) == 0
+    figures = json.loads(found.read_text())
+    assert {"gray", "color", "dct", "hog"} <= {each["name"] for each in figures["played"]}
+    assert "none is left out for its cost" in capsys.readouterr().out
+
+
 def test_a_layer_is_served_with_the_same_results_and_nothing_twice(
     functions: Path, tmp_path: Path, live, monkeypatch: pytest.MonkeyPatch
 ) -> None:

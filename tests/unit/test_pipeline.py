@@ -86,7 +86,7 @@ def bench(tmp_path: Path, toys: SimpleNamespace) -> Iterator[SimpleNamespace]:
                 Workers(pool, 1),
                 batch_max=1,
                 queue_limit=2,
-                queue_timeout_s=0.05,
+                queue_timeout_s=20.0,
             ),
             runner._encode,
         )
@@ -139,6 +139,7 @@ async def test_a_probe_that_meets_a_full_queue_costs_nothing_in_the_end(bench: S
     before = tokens(bench.fn)
     crowd = await fill(bench)
     bench.coin.next = 0.0
+    bench.fn.runner._batcher.queue_timeout_s = 0.05
     with pytest.raises(Overloaded):
         await ask(bench, near())
     assert tokens(bench.fn) < before

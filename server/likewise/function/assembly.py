@@ -56,6 +56,7 @@ class Defaults:
     capacity_bytes: int = 256 << 20
     ttl_s: float = 3600.0
     eviction: str = "importance"
+    account_entries_share: float = 0.5
     inference_threads: int = 1
     batch_max: int = 16
     queue_limit: int = 256
@@ -154,6 +155,7 @@ class Assembler:
             index_kind={key.label: key.index for key in spec.keys},
             precision={key.label: key.precision for key in spec.keys if key.precision != "float32"},
             eviction=spec.capacity.eviction or defaults.eviction,
+            account_share=defaults.account_entries_share,
         )
         # the other policies compare distances with thresholds that hold for keys as they are
         by_projection = [key for key in spec.keys if spec.reuse.policy.startswith("calibrated")]

@@ -310,9 +310,9 @@ class Function:
     def _abandon(self, pending: Pending) -> None:
         self.abandon(pending.verdict, pending.key_type)
 
-    def keep(self, entry: Entry, label: int) -> None:
-        """Insert an entry, whose result has that label."""
-        self.namespace.insert(entry, label)
+    def keep(self, entry: Entry, label: int, account: str = "") -> None:
+        """Insert an entry, whose result has that label. account: who brings it."""
+        self.namespace.insert(entry, label, account)
         self._learn_projections()
 
     def tend(self) -> None:

@@ -17,7 +17,7 @@ from likewise.decision.budget import Budget
 from likewise.ports import Runner
 from likewise.requests import Asked
 from likewise.shares import Shares
-from likewise.throughput import TIMELY, Throughput
+from likewise.throughput import STANDING_S, TIMELY, Throughput
 
 MOST = 256
 """Requests that wait so at once; others are computed for certain."""
@@ -30,8 +30,8 @@ class Place:
     account: str
     called: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Done when it is its turn."""
-    half_s: float = 0.0
-    """When half of the time is over in which an answer is of use, by perf_counter."""
+    since: float = field(default_factory=lambda: perf_counter())
+    """When it came, by perf_counter."""
     leaves: bool = False
     """True: it had to make room, and is to be computed for certain."""
 
@@ -81,10 +81,10 @@ class Holding:
         if len(places) >= MOST:
             if not places or places.of(most := places.greediest()) <= places.of(account) + 1:
                 return None
-            leaving = places.oldest(most)  # the last to be called in any case
+            leaving = places.oldest(most)  # the last to be called where so many wait
             leaving.leaves = True
             self._call(leaving)
-        place = Place(account, half_s=asked.started + min(asked.control.timeout_s, self._runner.patience_s) / 2)
+        place = Place(account)
         if not places:
             self._throughput.begin(perf_counter())
         places.add(account, place)
@@ -110,15 +110,16 @@ class Holding:
     def _look(self) -> None:
         """Call one whose account has tokens at hand again; accounts take turns.
 
-        Of an account whoever came first goes first, until half of its time is over: then more come than can be
-        answered, and the last goes first, so that some are answered soon, and not all late.
+        Of an account whoever came first goes first, until that takes `STANDING_S`: then more come than can be answered,
+        and the last goes first, so that some are answered soon, and not all late.
         """
         self._is_looking = False
         now = perf_counter()
         for account in self._places.accounts():
             if self.limit(account):
                 oldest = self._places.oldest(account)
-                return self._call(oldest if now < oldest.half_s else self._places.newest(account))
+                stands = now - oldest.since > STANDING_S
+                return self._call(self._places.newest(account) if stands else oldest)
         return None
 
     def _call(self, place: Place) -> None:

@@ -12,10 +12,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, TypeVar
 
 from likewise.errors import DeadlineExceeded, Overloaded
 from likewise.shares import Shares
+from likewise.throughput import TIMELY, Throughput
 
 T = TypeVar("T")
 
@@ -48,6 +50,7 @@ class ReadingQueue:
         self._patience_s = patience_s
         self._waiting: Shares[_Waits] = Shares()
         self._turns = 0
+        self._throughput = Throughput()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -56,7 +59,8 @@ class ReadingQueue:
         """Return what `read` returns for the arguments, on a thread.
 
         size: numbers that the input decodes to, or any measure of the work. within_s: time that an answer is of use.
-        Raises Overloaded where too many wait, or it has waited too long; DeadlineExceeded; and whatever `read` raises.
+        Raises Overloaded where too many wait, or it has waited too long, or would; DeadlineExceeded, likewise; and
+        whatever `read` raises.
         """
         loop = asyncio.get_running_loop()
         if self._free:
@@ -71,7 +75,18 @@ class ReadingQueue:
         work.add_done_callback(lambda _: self._done(loop))
         return await asyncio.wrap_future(work)
 
+    def _wait_s(self, waits: _Waits) -> float:
+        """Return about how long an input would wait, by the pace of late and what goes before it."""
+        ahead = sum(each.size <= waits.size for each in self._waiting.those_of(waits.account))
+        return ahead * len(list(self._waiting.accounts())) * self._throughput.pace_s(perf_counter())
+
     async def _wait(self, waits: _Waits, within_s: float) -> None:
+        if (wait_s := self._wait_s(waits)) > TIMELY * min(self._patience_s, within_s):
+            if within_s <= self._patience_s:
+                raise DeadlineExceeded(f"It would take {wait_s:.2g} s to come to it, longer than Request-Timeout.")
+            raise self._overloaded(f"It would take {wait_s:.0f} s to come to it")
+        if not len(self):
+            self._throughput.begin(perf_counter())
         if len(self) >= self._limit:
             self._make_room(waits)
         self._waiting.add(waits.account, waits)
@@ -118,6 +133,7 @@ class ReadingQueue:
             else:
                 waits = min(waiting.those_of(account), key=lambda each: each.size)
             waiting.take(account, waits)
+            self._throughput.served(perf_counter())
             if not waits.turn.done():
                 waits.turn.set_result(None)
                 return

@@ -81,6 +81,7 @@ class HttpConnection(OutputSide, TakesTurns):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place among the connections."""
         self.transport = transport
+        self.bound_unsent()
         self.client = get_remote_addr(transport)
         self.share = share_of(self.client[0] if self.client else "")
         self.server = get_local_addr(transport)

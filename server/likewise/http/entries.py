@@ -83,7 +83,7 @@ async def insert(name: str, request: Request, durable: bool = False) -> Response
     answers = []
     for keys, signature, result, each in ready:
         entry = edge.pipeline.entry(fn, keys, result, each.cost_s, each.ttl_s, tuple(each.tags), signature=signature)
-        number = await _insert(edge, fn, entry, each.ticket)
+        number = await _insert(edge, fn, entry, each.ticket, account)
         answers.append({"id": wire.entry_id(number) if number >= 0 else None, "stored": number >= 0})
         await pace.rest()
     if durable:
@@ -142,12 +142,12 @@ async def invalidate(
     return json_response({"invalidated": len(removed)})
 
 
-async def _insert(edge: Edge, fn: Function, entry: Entry, ticket: str | None) -> int:
+async def _insert(edge: Edge, fn: Function, entry: Entry, ticket: str | None, account: str) -> int:
     """Keep an entry and learn from it, in the worker that issued its ticket; return its id, or -1 if not kept."""
     if ticket and edge.workers is not None and edge.workers.owner(ticket) is not None:
         keep = await edge.workers.redeem(fn.id, ticket, entry.result)
-        return -1 if keep is False else edge.pipeline.insert(fn, entry, None)
-    return edge.pipeline.insert(fn, entry, ticket)
+        return -1 if keep is False else edge.pipeline.insert(fn, entry, None, account)
+    return edge.pipeline.insert(fn, entry, ticket, account)
 
 
 async def _parse(body: bytes, fn: Function, edge: Edge, pace: Pace) -> list[EntryBody]:

@@ -1,10 +1,10 @@
 """Connections whose requests wait for a turn: who is served first, and who is not worth serving any more.
 
 A short queue is first come, first served. Where the first of an address has waited for `STANDING_S`, more comes than is
-served: whoever has waited long is answered late in any case, so the last who came is served first, and who cannot be
-served while the answer is of use is told so before anything of the input is read. Addresses take turns. Source:
-B. Maurer, "Fail at Scale", ACM Queue 13(8), 2015 (adaptive LIFO; bounds of time in place of length, after CoDel, RFC
-8289).
+served: whoever has waited long is answered late in any case, so the last who came is served first, but for one turn in
+`OLDEST_EVERY`, for those that are patient; and who cannot be served while the answer is of use is told so before
+anything of the input is read. Addresses take turns. Source: B. Maurer, "Fail at Scale", ACM Queue 13(8), 2015 (adaptive
+LIFO; bounds of time in place of length, after CoDel, RFC 8289).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from likewise.shares import Shares
-from likewise.throughput import Throughput
+from likewise.throughput import STANDING_S, Throughput
 
-STANDING_S = 0.1
-"""A queue that is not worked off for so long is a standing one: CoDel's interval."""
+OLDEST_EVERY = 8
+"""One in so many turns goes to who has waited longest in any case, so that nobody who is patient waits in vain."""
 
 
 class Waits(ABC):
@@ -38,6 +38,7 @@ class Lane:
 
     def __init__(self) -> None:
         self._waiting: Shares[Waits] = Shares()
+        self._turns = 0
         self._throughput = Throughput()
 
     def __len__(self) -> int:
@@ -53,7 +54,9 @@ class Lane:
     def next(self, now: float) -> Waits:
         """Take out whose turn it is. There must be one."""
         share = next(self._waiting.accounts())
-        connection = self._waiting.newest(share) if self._stands(share, now) else self._waiting.oldest(share)
+        self._turns += 1
+        newest = self._turns % OLDEST_EVERY and self._stands(share, now)
+        connection = self._waiting.newest(share) if newest else self._waiting.oldest(share)
         self._waiting.take(share, connection)
         self._throughput.served(now)
         return connection

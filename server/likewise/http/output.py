@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import select
+import socket
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -16,6 +18,9 @@ from likewise.http.connections import Connections
 from likewise.http.limits import Limits
 from likewise.http.problems import Headers, render, unexpected
 
+UNSENT_BYTES = 16_384
+"""Bytes of answers that the kernel takes beyond what the client has room for, with 64 kB more in this process: else it
+takes up to 4 MB, thousands of answers for a client that reads none (TCP_NOTSENT_LOWAT, where there is that)."""
 LINGER_S = 2.0
 """How long a client that was refused may go on sending, so that it gets to read why."""
 HANG_UP_S = 0.01
@@ -74,6 +79,13 @@ class OutputSide(asyncio.Protocol, ABC):
     @abstractmethod
     def give_up(self) -> None:
         """Drop the request under way."""
+
+    def bound_unsent(self) -> None:
+        """Have writing pause soon where the client does not read."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with contextlib.suppress(OSError):  # it is no TCP, or closed already
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     def start(self, task: asyncio.Task[Any]) -> None:
         """Take note of the task that answers the request under way."""

@@ -197,6 +197,7 @@ class HotProtocol(HttpConnection):
                 self.respond(*answered(answer, head.control))
         elif isinstance(answer, Begun):
             self.ready = False
+            self.turns.count()
             self.start(self.loop.create_task(self._finish(hot, answer)))
         else:
             self.respond(*answer)

@@ -22,7 +22,7 @@ from time import perf_counter
 from likewise.http.lanes import Lane, Waits
 from likewise.http.problems import Headers
 
-ROUND_S = 0.002
+ROUND_S = 0.001
 """What a round of the loop may take before fewer requests are begun in the next one."""
 CROWDED_S = 0.01
 """What one takes that everybody notices."""

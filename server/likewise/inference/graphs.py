@@ -1,27 +1,20 @@
-"""Pieces of ONNX graphs that other rooms make: simplified, run with many inputs, or as one matrix product."""
+"""Pieces of ONNX graphs that other rooms make: simplified, run with many inputs, or measured."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from likewise.errors import InvalidFunction, ModelFailed
 from likewise.inference.model import first_line, session_options
 from likewise.types import Tensor
-
-Floats = NDArray[np.float32]
-Product = Callable[[Floats, Floats], None]
-"""Writes rows (n, k) times a fixed matrix (k, m) to the second argument (n, m)."""
 
 
 def _options(threads: int = 1) -> onnxruntime.SessionOptions:
@@ -87,37 +80,6 @@ def peeker(model: bytes, threads: int = 1) -> Callable[[Tensor], dict[str, Tenso
     piece = Piece(model, threads)
     (given,), names = piece._session.get_inputs(), [each.name for each in piece._session.get_outputs()]
     return lambda batch: dict(zip(names, piece.run({given.name: batch}), strict=True))
-
-
-BINDINGS = 64
-"""Sizes and places of operands for which a product keeps what is bound, by thread: binding takes as long as a small
-product."""
-
-
-def product(model: bytes) -> Product:
-    """Return the matrix product of a model with input `rows` and output `product`. Any thread may call it."""
-    session = Piece(model)._session
-    threads = threading.local()  # what is bound belongs to one call at a time
-
-    def bind(rows: Floats, out: Floats) -> Any:
-        binding = session.io_binding()
-        binding.bind_input("rows", "cpu", 0, np.float32, rows.shape, rows.ctypes.data)
-        binding.bind_output("product", "cpu", 0, np.float32, out.shape, out.ctypes.data)
-        return binding
-
-    def run(rows: Floats, out: Floats) -> None:
-        bound: OrderedDict[tuple[int, int, int], Any] | None = getattr(threads, "bound", None)
-        if bound is None:
-            bound = threads.bound = OrderedDict()
-        key = rows.ctypes.data, out.ctypes.data, len(rows)
-        binding = bound.get(key)
-        if binding is None:
-            binding = bound[key] = bind(rows, out)
-            if len(bound) > BINDINGS:
-                bound.popitem(last=False)
-        session.run_with_iobinding(binding)
-
-    return run
 
 
 class Timed:

@@ -43,6 +43,9 @@ class Eviction(Protocol):
     def victim(self) -> int:
         """Return the slot to give up; there is at least one entry."""
 
+    def worst(self, slots: Slots) -> int:
+        """Return which of these to give up."""
+
 
 class _Sampled(ABC):
     """The entry with the lowest worth among all, or among a sample where they are many."""
@@ -66,7 +69,10 @@ class _Sampled(ABC):
 
     def victim(self) -> int:
         """Return the slot to give up."""
-        slots = self._candidates()
+        return self.worst(self._candidates())
+
+    def worst(self, slots: Slots) -> int:
+        """Return which of these is worth least; the oldest, of several."""
         worth = self._worth(slots)
         ties = slots[worth == worth.min()]
         return int(ties[self._columns.order[ties].argmin()])
@@ -105,9 +111,9 @@ class Importance(_Sampled):
         """Take note of a use."""
         self._level_of[slot] = self._level
 
-    def victim(self) -> int:
-        """Return the slot to give up."""
-        slot = super().victim()
+    def worst(self, slots: Slots) -> int:
+        """Return which of these is worth least."""
+        slot = super().worst(slots)
         self._level = max(self._level, float(self._worth(np.array([slot]))[0]))  # costs may count for less by now
         return slot
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from likewise.index.views import ints
 from likewise.lookup.columns import Columns
+from likewise.types import Slots
 
 SMALL_SHARE = 0.1
 MAX_FREQUENCY = 3
@@ -104,6 +105,12 @@ class S3Fifo:
                 main.remove(slot)
                 main.push(slot)
             moves += 1
+
+    def worst(self, slots: Slots) -> int:
+        """Return which of these was used least, as far as is remembered; the oldest, of several."""
+        columns = self._columns
+        ties = slots[columns.used[slots] == columns.used[slots].min()]
+        return int(ties[columns.order[ties].argmin()])
 
     def _remember(self, id: int) -> None:
         self._ghosts[id] = None

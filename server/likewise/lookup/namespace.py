@@ -50,6 +50,7 @@ class Namespace:
         precision: Mapping[str, str] | None = None,
         seed: int = 0,
         monotonic: Clock | None = None,
+        account_share: float = 1.0,
     ) -> None:
         """Set up an empty namespace.
 
@@ -57,7 +58,7 @@ class Namespace:
         key_types: dimension by name. capacity_bytes: keys, results and tags. ttl_s: how long entries live that do not
         say so themselves. index_kind: one for all, or by key type. index_options: given to every index, such as
         background=False. precision: of keys held, by key type, where it is not float32. monotonic: what deadlines and
-        ages go by, since nobody can set it; None: the clock.
+        ages go by, since nobody can set it; None: the clock. account_share: of the room, that an account may take.
         Raises InvalidValue for what cannot be used.
         """
         if not key_types or capacity_bytes < 1 or not ttl_s > 0:
@@ -70,7 +71,7 @@ class Namespace:
         self.default_ttl_s = ttl_s
         self._time = SteadyClock(clock, monotonic)
         self._clock, self._shift = self._time.now, self._time.shift
-        self._eviction_name = eviction
+        self._eviction_name, self._account_share = eviction, account_share
         kinds = index_kind if isinstance(index_kind, Mapping) else dict.fromkeys(key_types, index_kind)
         options = {name: {"precision": each} for name, each in (precision or {}).items()}
         self._make_index: dict[str, partial[KeyedIndex]] = {
@@ -85,7 +86,8 @@ class Namespace:
         self._start()
 
     def _start(self) -> None:
-        self._store = EntryStore(self.capacity_entries, self.name, self._time, self._costs)
+        limits = self.capacity_entries, self.capacity_bytes
+        self._store = EntryStore(*limits, self.name, self._time, self._costs, self._account_share)
         self._columns = columns = self._store.columns
         self._indexes: dict[str, KeyedIndex] = {
             name: self._make_index[name](dimension) for name, dimension in self.key_types.items()
@@ -185,10 +187,11 @@ class Namespace:
 
     # ── inserting and removing ─────────────────────────────────────────────────────────────────────────────
 
-    def insert(self, entry: Entry, label: int) -> int:
+    def insert(self, entry: Entry, label: int, account: str = "") -> int:
         """Keep an entry and return its slot; the least worthy go where room is short, its own id's older one always.
 
-        Raises InvalidValue where a key is missing or does not fit, TooLarge for more bytes than the whole capacity.
+        account: who brings it, and gives up entries of its own where it has over its share. Raises InvalidValue where
+        a key is missing or does not fit, TooLarge for more bytes than the whole capacity.
         """
         self._shapes.check(entry.keys)
         size = self._shapes.bytes + len(entry.result.body) + tag_bytes(entry.tags)
@@ -204,10 +207,11 @@ class Namespace:
         self.expire(SWEPT)
         while store.count >= self.capacity_entries or store.bytes + size > self.capacity_bytes:
             self._evictions += 1
-            self.remove(self._eviction.victim())
+            own = store.owners.crowding(account, size)
+            self.remove(self._eviction.worst(own) if own.size else self._eviction.victim())
         self._order += 1
         self._insertions += 1
-        slot = store.put(entry, label, self._order, size)
+        slot = store.put(entry, label, self._order, size, account)
         self._sweep.note(self._columns.expires_of[slot])
         slots = np.array([slot], np.int64)
         for name, index in self._indexes.items():

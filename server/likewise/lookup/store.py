@@ -14,6 +14,7 @@ from likewise.lookup.columns import Columns
 from likewise.lookup.costs import Costs
 from likewise.lookup.digests import Digests
 from likewise.lookup.ids import IdTable
+from likewise.lookup.owners import Owners
 from likewise.lookup.tags import Tags
 from likewise.records import EntryBlock
 from likewise.types import Entry, Key, Keys, Result, Slots
@@ -25,9 +26,15 @@ class EntryStore:
     A slot is given to another entry once its entry is gone.
     """
 
-    def __init__(self, capacity: int, owner: str, clock: SteadyClock, costs: Costs) -> None:
-        """Set up. owner: `name@version`, for messages. Raises InvalidValue for a capacity that cannot be used."""
+    def __init__(
+        self, capacity: int, nbytes: int, owner: str, clock: SteadyClock, costs: Costs, account_share: float = 1.0
+    ) -> None:
+        """Set up. capacity, nbytes: most entries, and bytes of them; owner: `name@version`, for messages.
+
+        account_share: see `Owners`. Raises InvalidValue for a capacity that cannot be used.
+        """
         self.columns = Columns(capacity, owner)
+        self.owners = Owners(self.columns, account_share, (capacity, nbytes))
         self.bodies: list[bytes | None] = []
         self.ids = IdTable()
         self.tags = Tags()
@@ -38,7 +45,7 @@ class EntryStore:
         self._media_type_of = self.columns.media_type
         self._digests = Digests()
 
-    def put(self, entry: Entry, label: int, order: int, size: int) -> int:
+    def put(self, entry: Entry, label: int, order: int, size: int, account: str = "") -> int:
         """Keep a checked entry under a new id; return its slot. size: what it counts for, in bytes."""
         columns = self.columns
         slot = columns.take()
@@ -50,6 +57,7 @@ class EntryStore:
         columns.order_of[slot] = order
         columns.label_of[slot] = label
         columns.size_of[slot] = size
+        self.owners.put(slot, account, size)
         # a copy has the size that it says; what an encoder returned may sit in a buffer of 4 KB
         body = bytes(memoryview(entry.result.body))
         if slot == len(self.bodies):
@@ -97,8 +105,10 @@ class EntryStore:
             put(id, slot)
         for at in np.flatnonzero(block.facts["digest"][rows] != np.void(columns.no_digest)).tolist():
             self._digests.put(columns.digest(placed[at]), placed[at])
+        nbytes = int(sizes[rows].sum())
+        self.owners.put_many(slots, nbytes)
         self.count += n
-        self.bytes += int(sizes[rows].sum())
+        self.bytes += nbytes
         return slots
 
     def drop(self, slot: int) -> None:
@@ -111,6 +121,7 @@ class EntryStore:
         self.bodies[slot] = None
         self.count -= 1
         self.bytes -= columns.size_of[slot]
+        self.owners.drop(slot, columns.size_of[slot])
         columns.release(slot)
         columns.give(slot)
 

@@ -22,11 +22,11 @@ from likewise.tuning.graph import Cut, Graph, Pool, pooled, rooted
 from likewise.tuning.meter import MOST_WHOLE, Cost, Form, Meter
 from likewise.types import Keys, Tensor
 
-MOST_NUMBERS = 2048
+MOST_NUMBERS = 1024
 """Most pooled numbers that a projection is fitted on: the fit takes their cube."""
 GRIDS = (1, 2, 4)
 _LARGEST = float(np.finfo(np.float16).max)
-MOST_PLACES, MOST_PLAYED = 8, 3
+MOST_PLACES, MOST_PLAYED = 6, 3
 """Cuts that are measured, and those of them that are played: what harvests most in hindsight, and costs little."""
 ROUGH_S = 5.0
 """Seconds for which a place is measured before it is known what its key is made of."""

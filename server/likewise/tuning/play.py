@@ -34,6 +34,8 @@ class Played:
     name: str
     target: float
     harvest: float
+    later: float
+    """The same over the second half of the streams, when there is more in the cache."""
     error: float
     """Half the width of the 95 % confidence interval of the harvest, over parts of the stream and coins; NaN: none."""
     accuracy: float
@@ -125,12 +127,15 @@ def play(
             advance(1 / len(streams) / len(targets))
         runs = [run for each in rounds for run in each]
         requests = sum(run.requests for run in runs)
-        parts = [part for each in rounds for part in _parts(each)]
+        halves = [(parts[: len(parts) // 2], parts[len(parts) // 2 :]) for parts in map(_parts, rounds)]
+        second = [part for _, half in halves for part in half]
+        parts = [part for half, _ in halves for part in half] + second
         found.append(
             Played(
                 name,
                 target,
-                sum(part.correct for part in parts) / max(1e-9, sum(part.chances for part in parts)),
+                _harvest(parts),
+                _harvest(second),
                 interval(parts),
                 1.0 - sum((1.0 - run.accuracy) * run.requests for run in runs) / requests,
                 sum(run.hits for run in runs) / requests,
@@ -138,6 +143,10 @@ def play(
             )
         )
     return found
+
+
+def _harvest(parts: Sequence[Part]) -> float:
+    return sum(part.correct for part in parts) / max(1e-9, sum(part.chances for part in parts))
 
 
 def _parts(runs: Sequence[Run]) -> list[Part]:
@@ -156,10 +165,9 @@ def interval(parts: Sequence[Part]) -> float:
     Harvest is a ratio, correct hits ÷ opportunities, and requests near in time are alike, so equal parts of a stream
     are taken for the sample. Source: the ratio estimator of cluster sampling (Cochran, Sampling Techniques, 1977, 6.4).
     """
-    count, total = len(parts), sum(part.chances for part in parts)
+    count, total, harvest = len(parts), sum(part.chances for part in parts), _harvest(parts)
     if count < 2 or not total:
         return math.nan
-    harvest = sum(part.correct for part in parts) / total
     spread = sum((part.correct - harvest * part.chances) ** 2 for part in parts)
     return _T * math.sqrt(count / (count - 1) * spread) / total
 
@@ -192,14 +200,20 @@ def choose(played: Sequence[Played], within: float) -> Played:
 
     played: the first target of each candidate comes before its others. The first, which times are taken at, counts as
     much as all others together: where it is easy all keys are alike at it, and the others say which will hold on
-    inputs that are harder.
+    inputs that are harder. The second half of the streams counts three times as much as the first: what is played here
+    is only the beginning, in which keys that are learned are ahead by more than later on.
     """
     by_name: dict[str, list[Played]] = {}
     for each in played:
         by_name.setdefault(each.name, []).append(each)
     harvests = {
-        name: mean([rows[0].harvest, mean(each.harvest for each in rows[1:] or rows)]) for name, rows in by_name.items()
+        name: mean([_expected(rows[0]), mean(map(_expected, rows[1:] or rows))]) for name, rows in by_name.items()
     }
     best = max(harvests.values())
     near = [rows[0] for name, rows in by_name.items() if harvests[name] >= best - within]
     return min(near, key=lambda each: each.request_s)
+
+
+def _expected(row: Played) -> float:
+    """Return what streams of twice the length would harvest if they went on as in their second half."""
+    return (row.harvest + row.later) / 2

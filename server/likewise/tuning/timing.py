@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
-from statistics import median
+from statistics import fmean, median
 from time import monotonic, thread_time
 from typing import TypeVar
 
@@ -38,7 +38,7 @@ class Ratio:
 def measured(contenders: Sequence[Callable[[T], object]], sample: Sequence[T], rounds: int = ROUNDS) -> list[float]:
     """Return the seconds of processor time of this thread that each takes for one input: the median of some rounds."""
     coin = random.Random(0)
-    times = [_round(contenders, sample, coin, _mean) for _ in range(rounds)]
+    times = [[fmean(each) for each in _round(contenders, sample, coin)] for _ in range(rounds)]
     return [median(each) for each in zip(*times, strict=True)]
 
 
@@ -48,46 +48,41 @@ def compared(
     """Return the seconds of processor time of this thread that each takes for one input, and its ratio to the last's.
 
     It goes on until each ratio is above the limit, or not, beyond noise, or is known to half a percent, or `most_s`
-    seconds have passed.
+    seconds have passed. What disturbs a call only adds to its time, so ratios are of the shortest of some calls in a
+    row (Chen and Revels, Robust Benchmarking in Noisy Environments, 2016); seconds are medians.
     """
     coin = random.Random(0)
     times: list[list[float]] = []
+    shortest: list[list[float]] = []
     until = monotonic() + most_s
     (whole_s,) = measured(contenders[-1:], sample[:2], 1)
     length = SLOW_STRETCH if whole_s > SLOW_S else STRETCH
     while True:
         begin = coin.randrange(len(sample))
         stretch = [sample[(begin + at) % len(sample)] for at in range(length)]
-        times.append(_round(contenders, stretch, coin, median))
+        found = _round(contenders, stretch, coin)
+        times.append([median(each) for each in found])
+        shortest.append([min(each) for each in found])
         up = len(times) >= LEAST and monotonic() > until
         if not up and (len(times) < FEWEST or len(times) % 4):
             continue
-        ratios = [_ratio([each[at] / each[-1] for each in times]) for at in range(len(contenders) - 1)]
+        ratios = [_ratio([each[at] / each[-1] for each in shortest]) for at in range(len(contenders) - 1)]
         decided = all(each.high <= limit or each.low > limit or each.high - each.low <= 2 * _NARROW for each in ratios)
         if decided or up or len(times) >= MOST:
             return [median(each) for each in zip(*times, strict=True)], ratios
 
 
-def _round(
-    contenders: Sequence[Callable[[T], object]],
-    values: Sequence[T],
-    coin: random.Random,
-    of: Callable[[list[float]], float],
-) -> list[float]:
-    found = [0.0] * len(contenders)
+def _round(contenders: Sequence[Callable[[T], object]], values: Sequence[T], coin: random.Random) -> list[list[float]]:
+    """Return the seconds of each contender for each value, which they take in a random order."""
+    found: list[list[float]] = [[] for _ in contenders]
     for at in coin.sample(range(len(contenders)), len(contenders)):
-        call, times = contenders[at], []
+        call = contenders[at]
         call(values[0])
         for value in values:
             started = thread_time()
             call(value)
-            times.append(thread_time() - started)
-        found[at] = of(times)
+            found[at].append(thread_time() - started)
     return found
-
-
-def _mean(times: list[float]) -> float:
-    return sum(times) / len(times)
 
 
 def _ratio(ratios: list[float]) -> Ratio:

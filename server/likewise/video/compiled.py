@@ -14,12 +14,12 @@ from numba import njit
 
 from likewise.video.compiled_frames import changed_blocks, equal, planes, store, take_over
 from likewise.video.compiled_places import merge, reach, spread, stretch
-from likewise.video.compiled_products import CHUNK, products
-from likewise.video.compiled_vectors import ROWS, STRIDE, WIDTH, bring, copy, highest, moved, plus, put
+from likewise.video.compiled_products import CHUNK, ROOM, products, windows
+from likewise.video.compiled_vectors import LANES, bring, copy, highest, moved, plus, put
 
 __all__ = [
-    "CHUNK", "NAME", "ROWS", "STRIDE", "WIDTH", "add", "changed_blocks", "combine", "convolve", "depthwise", "equal",
-    "fetch", "merge", "planes", "pool", "reach", "resize", "scale", "settle", "spread", "store", "stretch", "take_over",
+    "LANES", "NAME", "ROOM", "add", "changed_blocks", "combine", "convolve", "depthwise", "equal", "fetch", "merge",
+    "planes", "pool", "reach", "resize", "scale", "settle", "spread", "store", "stretch", "take_over",
 ]  # fmt: skip
 
 NAME = "numba"
@@ -139,12 +139,12 @@ def _expect(places, width, pad, target):  # type: ignore[no-untyped-def]
 
 
 @jit
-def convolve(source, places, width, layout, bend, pad, limit, target, out, moves, debt, gathered, rows):  # type: ignore[no-untyped-def]
+def convolve(source, places, width, layout, bend, pad, limit, target, out, moves, debt, bases, rows):  # type: ignore[no-untyped-def]
     """Compute a convolution at places, and write what changed enough; return how many places those are.
 
-    layout: a `layout.Windows` as a tuple, its weights of shape (groups, panels, k, WIDTH), its bias of (groups,
-    panels * WIDTH), zeros where a group has fewer filters. bend: code, low and high of `settle`, as is the rest.
-    gathered: room for `CHUNK` + `ROWS` rows of `STRIDE`; rows: for as many of a group's bias.
+    layout: a `layout.Windows`, its weights of shape (groups, panels, k, columns), its bias of (groups,
+    panels * columns), zeros where a group has fewer filters. bend: code, low and high of `settle`, as is the rest.
+    bases: int64, `ROOM`; rows: room for as many rows of a group's bias.
     """
     stride, corner, lines, line, weights, bias, filters = layout
     code, low, high = bend
@@ -155,19 +155,17 @@ def convolve(source, places, width, layout, bend, pad, limit, target, out, moves
     for start in range(0, len(places), CHUNK):
         part = places[start : start + CHUNK]
         _expect(part, width, pad, target)
+        windows(part, width, stride, corner, wide, depth, bases)
         if groups == 1:
-            products(flat, part, width, stride, corner, wide, depth, lines, line, weights[0], bias[0], gathered, rows)
+            products(flat, bases, len(part), lines, line, weights[0], bias[0], rows)
             found = rows[: len(part) * columns].reshape(len(part), columns)
         else:
             found = np.empty((len(part), groups * filters), np.float32)
             for group in range(groups):
-                products(
-                    flat[group * (depth // groups) :], part, width, stride, corner, wide, depth, lines, line,
-                    weights[group], bias[group], gathered, rows,
-                )  # fmt: skip
+                given = flat[group * (depth // groups) :]
+                products(given, bases, len(part), lines, line, weights[group], bias[group], rows)
                 for at in range(len(part)):
-                    for j in range(filters):
-                        found[at, group * filters + j] = rows[at * columns + j]
+                    copy(rows, at * columns, found.reshape(-1), at * groups * filters + group * filters, filters)
         written += settle(
             found, groups * filters, _NO_BIAS, code, low, high, part, width, pad, limit, 0, target, out[written:],
             moves[written:], debt,

@@ -1,6 +1,7 @@
-"""Products of windows with weights, for places that lie anywhere: gathered and multiplied in blocks that stay in cache.
+"""Products of windows with weights, for places that lie anywhere: windows are read where they are, nothing is gathered.
 
-After K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
+What a register block holds is after K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
+(2008).
 """
 
 from __future__ import annotations
@@ -9,71 +10,79 @@ from typing import Any
 
 from numba import njit
 
-from likewise.video.compiled_vectors import FEW, LINE, ROWS, STRIDE, WIDTH, copy, few_rows, many_rows
+from likewise.video.compiled_vectors import FEW, LANES, LINE, ROWS, few_narrow, few_wide, many_narrow, many_wide
 
 jit: Any = njit(cache=True, nogil=True, error_model="numpy")
 
-DEPTH = 256
-"""Numbers of a row that are gathered at once, at most: with one panel of weights they fill the first level cache."""
 CHUNK = 240
-"""Rows that are gathered at once: what stays in the second level cache. A multiple of `ROWS`."""
+"""Rows that are computed before they are settled: what stays in the second level cache. A multiple of `2 * ROWS`."""
+DEPTH = 256
+"""Numbers of a window that are multiplied at once, about: their weights fill the first level cache."""
+ROOM = CHUNK + 2 * ROWS
+"""Rows that there has to be room for."""
 
 
 @jit
-def gather(flat, places, width_out, stride, corner, wide, depth, lines, line, first, last, out):  # type: ignore[no-untyped-def]
-    """Write numbers `first` to `last` of the windows of outputs to rows of `out`, `STRIDE` apart.
+def windows(places, width_out, stride, corner, wide, depth, out):  # type: ignore[no-untyped-def]
+    """Write where the windows of outputs begin to `out`; the last one again, up to `2 * ROWS` times.
 
-    flat: the source; wide, depth: its columns with padding, and channels. corner: (y, x) in the padded source of the
-    first window. lines: where each run of `line` numbers of a window begins, from the window's corner.
+    wide, depth: columns of the source, with padding, and its channels. corner: (y, x) of the first window in it.
     """
     sh, sw = stride
     oy, ox = corner
-    begin = first // line
-    before = first - begin * line
-    y, left = -1, -width_out
+    row, first = 0, 0
     for at in range(len(places)):
-        while places[at] >= left + width_out:
-            y += 1
-            left += width_out
-        base = ((y * sh + oy) * wide + (places[at] - left) * sw + ox) * depth
-        to = at * STRIDE
-        k, each, skip = first, begin, before
-        while k < last:
-            count = min(line - skip, last - k)
-            copy(flat, base + lines[each] + skip, out, to, count)
-            to += count
-            k += count
-            each += 1
-            skip = 0
+        while places[at] >= first + width_out:
+            row += 1
+            first += width_out
+        out[at] = ((row * sh + oy) * wide + (places[at] - first) * sw + ox) * depth
+    for at in range(len(places), len(places) + 2 * ROWS):
+        out[at] = out[len(places) - 1]
 
 
 @jit
-def products(flat, places, width_out, stride, corner, wide, depth, lines, line, weights, bias, gathered, out):  # type: ignore[no-untyped-def]
-    """Write windows times weights plus bias to rows of `out`, as long as `bias`: a multiple of `WIDTH`.
+def products(flat, bases, count, lines, line, weights, bias, out):  # type: ignore[no-untyped-def]
+    """Write so many windows times weights plus bias to rows of `out`, as long as `bias`.
 
-    weights: shape (panels, k, WIDTH). gathered: room for `CHUNK` rows of `STRIDE`; out: for as many as places, and
-    `ROWS` more; what becomes of those has no meaning. For the others see `gather`.
+    bases: see `windows`. lines: where each run of `line` numbers of a window begins, from there. weights: shape
+    (panels, k, `LANES` or 2 * `LANES`). What becomes of the rows of `out` after those has no meaning.
     """
-    panels, k, _ = weights.shape
-    count, size = len(places), len(bias)
-    packed = weights.reshape(-1)
-    for at in range(count):
-        copy(bias, 0, out, at * size, size)
-    parts = (k + DEPTH - 1) // DEPTH
-    part = (k + parts - 1) // parts
-    for first in range(0, k, part):
-        last = min(k, first + part)
-        gather(flat, places, width_out, stride, corner, wide, depth, lines, line, first, last, gathered)
+    panels, k, columns = weights.shape
+    packed, size = weights.reshape(-1), len(bias)
+    together = max(1, DEPTH // line)
+    for first in range(0, len(lines), together):
+        last = min(len(lines), first + together)
+        given, step = (out, size) if first else (bias, 0)
+        depth = (last - first) * line
         for panel in range(panels):
-            start = (panel * k + first) * WIDTH
-            ahead = start + k * WIDTH if panel + 1 < panels else last * WIDTH
+            start, column = (panel * k + first * line) * columns, panel * columns
+            ahead = start + k * columns if panel + 1 < panels else last * line * columns
             at = 0
             while at < count:
-                to = at * size + panel * WIDTH
-                if count - at > 2 * FEW:
-                    many_rows(gathered, at * STRIDE, packed, start, out, to, last - first, size, ahead)
-                    at += ROWS
-                else:
-                    few_rows(gathered, at * STRIDE, packed, start, out, to, last - first, size, ahead)
+                to, begin = at * size + column, at * step + column
+                few = count - at <= FEW * (2 if columns == LANES else 1)
+                if columns == LANES and few:
+                    few_narrow(
+                        flat, bases, at, lines, first, last, line, packed, start, ahead, given, begin, step, out, to,
+                        size,
+                    )  # fmt: skip
+                    at += 2 * FEW
+                elif columns == LANES:
+                    many_narrow(
+                        flat, bases, at, lines, first, last, line, packed, start, ahead, given, begin, step, out, to,
+                        size,
+                    )  # fmt: skip
+                    at += 2 * ROWS
+                elif few:
+                    few_wide(
+                        flat, bases, at, lines, first, last, line, packed, start, ahead, given, begin, step, out, to,
+                        size,
+                    )  # fmt: skip
                     at += FEW
-                ahead += (last - first) * LINE
+                else:
+                    many_wide(
+                        flat, bases, at, lines, first, last, line, packed, start, ahead, given, begin, step, out, to,
+                        size,
+                    )  # fmt: skip
+                    at += ROWS
+                ahead += depth * LINE

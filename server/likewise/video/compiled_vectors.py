@@ -15,23 +15,19 @@ from numba import extending, types
 from numba.core import cgutils as untyped
 
 
-def _registers() -> tuple[int, int]:
-    """Return numbers in a vector register, and rows of which the sums of two vectors each fit into the registers."""
+def _registers() -> tuple[int, int, bool]:
+    """Return the numbers in a vector register, how many rows of two such sums fit, and whether products are fused."""
     features = llvmlite.binding.get_host_cpu_features()
     if features.get("avx512f"):
-        return 16, 12
+        return 16, 12, True
     if features.get("avx2"):
-        return 8, 6
-    return (4, 12) if platform.machine() in ("arm64", "aarch64") else (4, 6)
+        return 8, 6, bool(features.get("fma"))
+    return (4, 12, True) if platform.machine() in ("arm64", "aarch64") else (4, 6, False)
 
 
-LANES, ROWS = _registers()
-WIDTH = 2 * LANES
-"""Columns of weights that lie together: a panel has shape (k, WIDTH)."""
-FEW = 4
-"""Rows that are multiplied together where few are left."""
-STRIDE = 272
-"""Numbers from one gathered row to the next."""
+LANES, ROWS, _FUSED = _registers()
+FEW = ROWS // 2
+"""Rows that are multiplied together where few are left; of one vector, twice as many, as of `ROWS`."""
 LINE = 16
 """Numbers that one prefetch fetches."""
 
@@ -56,6 +52,13 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
 
 def _at(builder: Any, pointer: Any, offset: Any) -> Any:
     return builder.bitcast(builder.gep(pointer, [offset]), _VECTOR.as_pointer())
+
+
+def _plus_product(builder: Any, one: Any, other: Any, total: Any) -> Any:
+    if not _FUSED:  # a call for each number is what LLVM would make of it
+        return builder.fadd(builder.fmul(one, other), total)
+    fma = _declared(builder, f"llvm.fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
+    return builder.call(fma, [one, other, total])
 
 
 def _all(builder: Any, one: Any) -> Any:
@@ -144,11 +147,10 @@ def moved(typing, given, at, kept, to, count, slope):  # type: ignore[no-untyped
         row = _pointer(context, builder, signature.args[0], args[0], args[1])
         old = _pointer(context, builder, signature.args[2], args[2], args[3])
         bend, total = _all(builder, args[5]), cgutils.alloca_once_value(builder, _ZEROS)
-        fma = _declared(builder, f"llvm.fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
 
         def add(load: Any, store: Any) -> None:
             far = builder.fsub(_bent(builder, load(row), bend), load(old))
-            builder.store(builder.call(fma, [far, far, builder.load(total)]), total)
+            builder.store(_plus_product(builder, far, far, builder.load(total)), total)
 
         _along(builder, args[4], add)
         reduce = _declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", _NUMBER, _NUMBER, _VECTOR)
@@ -192,55 +194,67 @@ def _prefetch(builder: Any, pointer: Any) -> None:
     builder.call(call, [builder.bitcast(pointer, byte), *how])
 
 
-def _block(rows: int) -> Any:
-    """Return `multiply` for so many rows."""
+def _block(rows: int, vectors: int) -> Any:
+    """Return what multiplies so many windows with so many vectors of columns, all of the sums in registers."""
 
     @intrinsic
-    def multiply(typing, given, at, weights, start, out, to, depth, stride, ahead):  # type: ignore[no-untyped-def]
-        """Add gathered rows times a panel of weights to rows of `out`, `stride` apart, of which `WIDTH` are meant.
+    def multiply(_, flat, bases, at, lines, first, last, line, packed, panel, ahead, given, begin, step, out, to, far):  # type: ignore[no-untyped-def]
+        """Write windows times a panel of weights, plus rows of `given`, `step` apart, to rows of `out`, `far` apart.
 
-        depth: numbers of a row. ahead: where the weights begin that are wanted next, one `LINE` for each number; they
-        are fetched into the second level cache.
+        bases: where each window begins in `flat`, int64. lines: where each run of `line` numbers of a window begins,
+        from there, int64; those from first to last are meant. panel: where their weights begin, shape
+        (k, vectors * LANES). ahead: where the weights begin that are wanted next: one `LINE` for each number is brought
+        near.
         """
 
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            source, panel, target = (
-                _pointer(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 2, 4)
-            )
-            coming = _pointer(context, builder, signature.args[2], args[2], args[8])
-            fma = _declared(builder, f"llvm.fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
-            depth, stride = args[6], args[7]
-
             def number(value: int) -> Any:
                 return ir.Constant(_LONG, value)
 
-            sums = {(row, half): cgutils.alloca_once(builder, _VECTOR) for row in range(rows) for half in (0, 1)}
-            places = {
-                (row, half): _at(builder, target, builder.add(builder.mul(stride, number(row)), number(half * LANES)))
-                for row, half in sums
+            def array(i: int, at: Any) -> Any:
+                return _pointer(context, builder, signature.args[i], args[i], at)
+
+            source, corners, runs = array(0, number(0)), array(1, args[2]), array(3, number(0))
+            first, last, line, step, stride = args[4], args[5], args[6], args[12], args[15]
+            origin, target = array(10, args[11]), array(13, args[14])
+            sums = {
+                (row, part): cgutils.alloca_once(builder, _VECTOR) for row in range(rows) for part in range(vectors)
             }
-            for key, total in sums.items():
-                builder.store(builder.load(places[key], align=4), total)
-            with cgutils.for_range(builder, depth) as loop:
-                first = builder.mul(loop.index, number(WIDTH))
-                _prefetch(builder, builder.gep(coming, [builder.mul(loop.index, number(LINE))]))
-                pair = [
-                    builder.load(_at(builder, panel, builder.add(first, number(half * LANES))), align=4)
-                    for half in (0, 1)
-                ]
-                for row in range(rows):
-                    one = builder.load(builder.gep(source, [builder.add(loop.index, number(row * STRIDE))]))
-                    many = _all(builder, one)
-                    for half in (0, 1):
-                        total = sums[row, half]
-                        builder.store(builder.call(fma, [many, pair[half], builder.load(total)]), total)
-            for key, total in sums.items():
-                builder.store(builder.load(total), places[key], align=4)
+            for (row, part), total in sums.items():
+                place = builder.add(builder.mul(step, number(row)), number(part * LANES))
+                builder.store(builder.load(_at(builder, origin, place), align=4), total)
+            windows = [builder.load(builder.gep(corners, [number(row)])) for row in range(rows)]
+            panel = cgutils.alloca_once_value(builder, array(7, args[8]))
+            coming = cgutils.alloca_once_value(builder, array(7, args[9]))
+            with cgutils.for_range_slice(builder, first, last, number(1)) as (each, _):
+                run = builder.load(builder.gep(runs, [each]))
+                given = [builder.gep(source, [builder.add(window, run)]) for window in windows]
+                held, near = builder.load(panel), builder.load(coming)
+                with cgutils.for_range(builder, line) as inner:
+                    start = builder.mul(inner.index, number(vectors * LANES))
+                    _prefetch(builder, builder.gep(near, [builder.mul(inner.index, number(LINE))]))
+                    columns = [
+                        builder.load(_at(builder, held, builder.add(start, number(part * LANES))), align=4)
+                        for part in range(vectors)
+                    ]
+                    for row in range(rows):
+                        one = _all(builder, builder.load(builder.gep(given[row], [inner.index])))
+                        for part in range(vectors):
+                            total = sums[row, part]
+                            builder.store(_plus_product(builder, one, columns[part], builder.load(total)), total)
+                builder.store(builder.gep(held, [builder.mul(line, number(vectors * LANES))]), panel)
+                builder.store(builder.gep(near, [builder.mul(line, number(LINE))]), coming)
+            for (row, part), total in sums.items():
+                place = builder.add(builder.mul(stride, number(row)), number(part * LANES))
+                builder.store(builder.load(total), _at(builder, target, place), align=4)
             return context.get_dummy_value()
 
-        return types.void(given, _long, weights, _long, out, _long, _long, _long, _long), generate
+        place = (_long, _long)
+        kinds = (flat, bases, _long, lines, *place, _long, packed, *place, given, *place, out, *place)
+        return types.void(*kinds), generate
 
     return multiply
 
 
-many_rows, few_rows = _block(ROWS), _block(FEW)
+many_wide, few_wide = _block(ROWS, 2), _block(FEW, 2)
+many_narrow, few_narrow = _block(2 * ROWS, 1), _block(2 * FEW, 1)

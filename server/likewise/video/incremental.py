@@ -8,6 +8,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.inference.graphs import Piece
 from likewise.types import Tensor
@@ -60,7 +61,7 @@ class _Step:
 @dataclass(eq=False)
 class _Scratch:
     flags: Any
-    gathered: Floats
+    bases: NDArray[np.int64]
     rows: Floats
 
 
@@ -80,7 +81,7 @@ class Network:
                     self._depthwise[layer.output] = np.ascontiguousarray(layer.weights[:, :, 0].T)
                 else:
                     name = layer.inputs[0]
-                    self._windows[layer.output] = windows(layer, plan.sizes[name], self.pads[name], kernels.WIDTH)
+                    self._windows[layer.output] = windows(layer, plan.sizes[name], self.pads[name], kernels.LANES)
         self._rest = None if plan.rest is None else Piece(plan.rest)
         self._limited = limited(plan)
         self._gains = {
@@ -190,7 +191,7 @@ class Network:
         found: int = self._kernels.convolve(
             state.kept[layer.inputs[0]], places, self.plan.sizes[name].width, self._windows[name],
             (int(function), np.float32(low), np.float32(high)), self.pads[name], limit, state.kept[name], written,
-            moves, state.debts.get(name, NO_BIAS), scratch.gathered, scratch.rows,
+            moves, state.debts.get(name, NO_BIAS), scratch.bases, scratch.rows,
         )  # fmt: skip
         return found
 
@@ -324,6 +325,6 @@ class Network:
             rows = max(rows, rows_at_once(channels) * channels)
             if layer.output in self._windows:
                 columns = self._windows[layer.output].bias.shape[1]
-                rows = max(rows, (kernels.CHUNK + kernels.ROWS) * columns)
-        gathered = np.zeros((kernels.CHUNK + kernels.ROWS) * kernels.STRIDE, np.float32)
-        return _Scratch(np.zeros(self._most + 64, np.uint8), gathered, np.empty(rows, np.float32))
+                rows = max(rows, kernels.ROOM * columns)
+        bases = np.zeros(kernels.ROOM, np.int64)
+        return _Scratch(np.zeros(self._most + 64, np.uint8), bases, np.empty(rows, np.float32))

@@ -19,6 +19,10 @@ def rows_at_once(width: int) -> int:
     return max(32, ROWS_BYTES // 4 // width)
 
 
+SHORTEST, LONGEST = 64, 256
+"""Numbers of a window that lie together and are multiplied at once; see `compiled_products.DEPTH`."""
+
+
 class Windows(NamedTuple):
     """A convolution as `compiled.convolve` takes it."""
 
@@ -33,23 +37,31 @@ class Windows(NamedTuple):
     filters: int
 
 
-def windows(layer: Conv, source: Size, pad: int, panel: int) -> Windows:
-    """Lay out a convolution. source, pad: size of its input, and how far that is padded; panel: see `compiled`."""
+def windows(layer: Conv, source: Size, pad: int, lanes: int) -> Windows:
+    """Lay out a convolution. source, pad: size of its input, and how far that is padded; lanes: see `compiled`."""
     (kh, kw), (dh, dw) = layer.window.kernel, layer.window.dilation
     groups, k, filters = layer.weights.shape
     depth, wide = source.channels, source.width + 2 * pad
     down, right = np.arange(kh) * dh * wide * depth, np.arange(kw) * dw * depth
     together = groups == 1 and dw == 1
+    panel = lanes if filters <= lanes else 2 * lanes
     panels = -(-filters // panel)
     weights = np.zeros((groups, k, panels * panel), np.float32)
     bias = np.zeros((groups, panels * panel), np.float32)
     weights[:, :, :filters] = layer.weights
     bias[:, :filters] = layer.bias.reshape(groups, filters) if len(layer.bias) else 0.0
+    lines, line = (down, kw * depth) if together else ((down[:, None] + right).ravel(), depth // groups)
+    parts = (
+        1
+        if line <= LONGEST
+        else next((count for count in range(-(-line // LONGEST), line // SHORTEST + 1) if line % count == 0), 1)
+    )
+    lines = (lines[:, None] + np.arange(parts) * (line // parts)).ravel()
     return Windows(
         layer.window.stride,
         (pad - layer.window.pads[0], pad - layer.window.pads[1]),
-        np.ascontiguousarray(down if together else (down[:, None] + right).ravel(), np.int64),
-        kw * depth if together else depth // groups,
+        np.ascontiguousarray(lines, np.int64),
+        line // parts,
         np.ascontiguousarray(weights.reshape(groups, k, panels, panel).transpose(0, 2, 1, 3)),
         bias,
         filters,

@@ -110,8 +110,8 @@ class VideoModel:
         change = Change(self.shape, self.unit, self.kernels)
         change.find(other, state.frame, EXACT)
         places = change.take_over(other, state.frame, state.kept[name], self.network.pads[name])
+        self.network.step(state, places, 1e-6, care=1e-6)
         self.network.step(state, places, WRITE_ALL)
-        self.network.step(state, places, 1e-3, care=1.0)
         return state
 
     def refreshed(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 NAME = "numpy"
-CHUNK, ROWS, STRIDE, WIDTH = 1, 1, 1, 8
+LANES, ROOM = 8, 1
 
 Numbers = np.ndarray[Any, Any]
 Pair = tuple[int, int]
@@ -81,7 +81,7 @@ def _windows(places: Numbers, pad: int, width_out: int, stride: Pair, pads: Pair
 
 def convolve(
     source: Numbers, places: Numbers, width: int, layout: Any, bend: Any, pad: int, limit: float, target: Numbers,
-    out: Numbers, moves: Numbers, debt: Numbers, gathered: Numbers, rows: Numbers,
+    out: Numbers, moves: Numbers, debt: Numbers, bases: Numbers, rows: Numbers,
 ) -> int:  # fmt: skip
     """See `compiled.convolve`."""
     stride, corner, lines, line, weights, bias, filters = layout

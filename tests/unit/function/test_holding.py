@@ -26,8 +26,8 @@ def bench() -> SimpleNamespace:
     return SimpleNamespace(runner=runner, budget=budget, holding=Holding(runner, budget))
 
 
-def asked(account: str, started: float = 0.0) -> Asked:
-    return Asked("key", None, Session(account=account), started=started)  # type: ignore[arg-type]
+def asked(account: str) -> Asked:
+    return Asked("key", None, Session(account=account))  # type: ignore[arg-type]
 
 
 def tie_up(bench: SimpleNamespace, account: str) -> float:
@@ -72,14 +72,17 @@ def test_nobody_waits_for_the_probes_of_another_account(bench: SimpleNamespace) 
 
 
 @pytest.mark.parametrize(
-    ("started", "expected"), [(math.inf, [0, 2, 1, 3]), (0.0, [1, 3, 0, 2])], ids=["in order", "the last first"]
+    ("waited_s", "expected"), [(0.0, [0, 2, 1, 3]), (0.2, [1, 3, 0, 2])], ids=["in order", "the last first"]
 )
 async def test_one_after_another_is_called_and_accounts_take_turns(
-    bench: SimpleNamespace, started: float, expected: list[int]
+    bench: SimpleNamespace, waited_s: float, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each decides before the next one is called, since it may take the tokens itself; the last first, once late."""
     charges = {account: tie_up(bench, account) for account in ("a", "b")}
-    places = [bench.holding.take(asked(account, started)) for account in "aabb"]
+    now = 1000.0
+    monkeypatch.setattr(module, "perf_counter", lambda: now)
+    places = [bench.holding.take(asked(account)) for account in "aabb"]
+    now += waited_s
     bench.holding.settled()
     assert await called(places) == []
     for account, charge in charges.items():
@@ -115,15 +118,18 @@ async def test_how_long_one_more_would_wait_follows_from_how_many_do_and_how_fas
     assert bench.holding.wait_s("c") == 0.0
 
 
-async def test_who_leaves_without_a_decision_lets_the_next_one_be_called(bench: SimpleNamespace) -> None:
+async def test_who_leaves_without_a_decision_lets_the_next_one_be_called(
+    bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As when its client goes away in the moment in which it was called."""
+    monkeypatch.setattr(module, "perf_counter", lambda: 1000.0)
     charge = tie_up(bench, "a")
     places = [bench.holding.take(asked("a")) for _ in range(3)]
     bench.budget.ledger("a").release(charge)
     bench.holding.settled()
-    assert await called(places) == [places[2]]
+    assert await called(places) == [places[0]]
     bench.holding.leave(places[1])
-    bench.holding.leave(places[2])
+    bench.holding.leave(places[0])
     assert set(await called(places)) == {places[0], places[2]}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from likewise.errors import DeadlineExceeded, Overloaded
+from likewise.function import reading
 from likewise.function.reading import ReadingQueue
 
 LONG = float("inf")
@@ -96,6 +97,42 @@ async def test_nobody_waits_for_ever(pool: ThreadPoolExecutor) -> None:
     bench.gate.set()
     assert await first == "first"
     assert await bench.ask("next") == "next"
+
+
+@pytest.mark.parametrize(
+    ("patience_s", "within_s", "expected"), [(100.0, 50.0, DeadlineExceeded), (50.0, LONG, Overloaded)]
+)
+async def test_what_would_wait_too_long_is_refused_at_once(
+    pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    patience_s: float,
+    within_s: float,
+    expected: type[Exception],
+) -> None:
+    """By how many go before it and how fast they went: a smaller one, or one of another account, comes sooner."""
+    now = 100.0
+    monkeypatch.setattr(reading, "perf_counter", lambda: now)
+    bench = Bench(pool, patience_s=patience_s)
+    first = bench.ask("first")
+    await asyncio.sleep(0)
+    second = bench.ask("second", 10)
+    await bench.waiting(1)
+    now += 15.0
+    bench.gate.set()
+    await asyncio.gather(first, second)  # one in 15 s
+    bench.gate.clear()
+    tasks = [bench.ask("third", 10)]
+    await asyncio.sleep(0)
+    for count, name in enumerate(("fourth", "fifth", "sixth"), 1):
+        tasks.append(bench.ask(name, 10, within_s=within_s))
+        await bench.waiting(count)
+    with pytest.raises(expected, match="45 s"):
+        await bench.ask("late", 10, within_s=within_s)
+    tasks.append(bench.ask("small", 9, within_s=within_s))
+    tasks.append(bench.ask("other", 10, "other", within_s=within_s))
+    await bench.waiting(5)
+    bench.gate.set()
+    await asyncio.gather(*tasks)
 
 
 async def test_what_fails_gives_its_thread_back(pool: ThreadPoolExecutor) -> None:

@@ -21,7 +21,7 @@ def stream(noise: float) -> Stream:
 
 
 def played(name: str, harvest: float, reused: float, key_s: float) -> Played:
-    return Played(name, 0.95, harvest, 0.01, 0.99, reused, key_s, 1.0)
+    return Played(name, 0.95, harvest, harvest, 0.01, 0.99, reused, key_s, 1.0)
 
 
 def test_the_cheapest_of_the_good_is_chosen() -> None:
@@ -35,7 +35,7 @@ def test_the_cheapest_of_the_good_is_chosen() -> None:
 def test_stricter_targets_tell_keys_apart_that_are_alike_at_the_first() -> None:
     """An easy stream is answered by any key at 95 %; the better one holds on inputs that are harder."""
     rough, fine = played("rough", 0.93, 0.9, 0.1), played("fine", 0.932, 0.9, 0.2)
-    stricter = [replace(rough, target=0.99, harvest=0.6), replace(fine, target=0.99, harvest=0.8)]
+    stricter = [replace(rough, target=0.99, harvest=0.6, later=0.6), replace(fine, target=0.99, harvest=0.8, later=0.8)]
     assert choose([rough, fine], 0.01) is rough
     assert choose([rough, stricter[0], fine, stricter[1]], 0.01) is fine
 
@@ -45,9 +45,18 @@ def test_the_first_target_counts_as_much_as_all_others() -> None:
     rows = []
     for name, harvests in (("first", (0.90, 0.70, 0.60)), ("others", (0.83, 0.75, 0.66))):
         key = played(name, harvests[0], 0.9, 0.1)
-        rows += [replace(key, target=target, harvest=harvest) for target, harvest in enumerate(harvests)]
+        rows += [replace(key, target=target, harvest=harvest, later=harvest) for target, harvest in enumerate(harvests)]
     assert choose(rows, 0.0).name == "first"
     assert choose(rows[::3], 0.0).name == "first"
+
+
+def test_a_key_that_goes_on_to_harvest_more_is_taken() -> None:
+    """Streams of one's own are longer than those of the comparison."""
+    quick, slow = (
+        replace(played("quick", 0.80, 0.8, 0.1), later=0.82),
+        replace(played("slow", 0.78, 0.8, 0.1), later=0.9),
+    )
+    assert choose([quick, slow], 0.0) is slow
 
 
 def test_short_streams_are_played_more_often() -> None:
@@ -72,6 +81,7 @@ def test_streams_of_several_rounds_count_together() -> None:
         play("", streams, [0.95], 2, "calibrated+ledger", (0.0, 1.0)) for streams in ([easy], [hard], [easy, hard])
     )
     assert other.harvest < both.harvest < one.harvest
+    assert one.harvest < one.later  # there is more in the cache by then
     assert both.reused == pytest.approx((one.reused + other.reused) / 2)
     assert both.accuracy == pytest.approx((one.accuracy + other.accuracy) / 2)
 

@@ -176,11 +176,11 @@ def test_all_helpers_are_compiled_before_the_first_frame(seed: int) -> None:
     state = model.warm()
     warmed, recorder.called = recorder.called, set()
     change = Change(model.shape, model.unit, model.kernels)
-    for frame in frames(np.random.default_rng(seed), shape, 4):
+    for number, frame in enumerate(frames(np.random.default_rng(seed), shape, 4)):
         change.find(frame, state.frame, EXACT)
         name = model.plan.input
         places = change.take_over(frame, state.frame, state.kept[name], model.network.pads[name])
-        model.network.step(state, places, 0.0)
+        model.network.step(state, places, 0.02 if number % 2 else 0.0, care=2.0)
     assert recorder.called
     assert recorder.called <= warmed
 

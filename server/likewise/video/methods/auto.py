@@ -17,6 +17,8 @@ BREAK_EVEN = 0.4
 """Share of changed blocks above which a full run is cheaper, whatever the model."""
 WORTH = 0.95
 """Frames are computed incrementally while that takes less than so much of a full run, in the mean of the last few."""
+LONGEST = 3.0
+"""Full runs that a frame is taken to cost at most: what took longer was held up by something else."""
 CALM = 0.25
 """Share of changed blocks, from one frame to the next, below which it is worth to begin."""
 LONGEST_WAIT = 64
@@ -26,6 +28,8 @@ STEADY = 30
 """Frames in a row after which beginning was no mistake."""
 RARE = 6
 """Frames between two sudden changes for the second to be computed anew at once, rather than waited for what comes."""
+LONGEST_CALM = 16
+"""Frames that have to be alike before it begins again, at most: twice as many each time when that was a mistake."""
 REFRESH_EVERY = 60
 DRIFT = 2.0
 """Gray levels that what counts as unchanged may be off in the mean, before all is computed anew."""
@@ -57,6 +61,7 @@ class Auto:
         self._worth = Worth()
         self._failures = self._looks = 0
         self._wait = 0  # frames not looked at
+        self._calm = 0  # looks in a row that saw about the same
         self._frames = 0  # since the last refresh, that had changed
         self._steady = 0  # since it began, or all changed at once
         self._pace = 0.0  # mean seconds of the last frames
@@ -104,21 +109,25 @@ class Auto:
         started = self._model.clock()
         found = self._next(given)
         full_s = self._model.plain_s
-        took = (self._model.clock() - started) / full_s if full_s else 0.0
+        took = min((self._model.clock() - started) / full_s, LONGEST) if full_s else 0.0
         self._worth.frame(took + (found is None))
         return found
 
     def _idle(self, given: Floats) -> Frame | None:
-        """Wait for frames that are much like the ones before."""
-        previous, self._previous = self._previous, given
-        if previous is None:
+        """Wait for frames that are much like one before them, as many as it takes."""
+        if self._previous is None:
+            self._previous, self._calm = given, 0
             return None
-        share = self._change.find(given, previous, self.thresholds._replace(mean=1e9))
+        share = self._change.find(given, self._previous, self.thresholds)
         if share >= CALM:
+            self._previous, self._calm = given, 0
             self._looks += 1
             self._wait = min(self._looks, LONGEST_LOOK)
             if self._looks % LONGEST_LOOK == 0:
                 self._controller.cut()
+            return None
+        self._calm += 1
+        if self._calm < min(1 << self._failures, LONGEST_CALM):
             return None
         self._looks = 0
         self._previous = None
@@ -161,15 +170,16 @@ class Auto:
                 self._steady = 0
                 return self._refresh(given)
         if sudden or self._pace > WORTH * model.plain_s > 0.0 or not self._worth.pays:
-            self._pace, self._active, self._looks = 0.0, False, 0
+            self._active, self._looks = False, 0
             self._failures += 1
-            self._wait = min(1 << self._failures, LONGEST_WAIT) - 2
-            self._previous = given
+            self._wait = 0 if sudden else min(1 << self._failures, LONGEST_WAIT) - 2
+            self._pace, self._previous, self._calm = 0.0, given, 0
             return None
         name = model.plan.input
         places = self._change.take_over(given, state.frame, state.kept[name], model.network.pads[name])
         work = model.network.step(state, places, thresholds.alpha, care=thresholds.care) / max(model.plan.work, 1)
-        self._pace += 0.2 * (model.clock() - started - self._pace)
+        took_s = model.clock() - started
+        self._pace += 0.2 * ((min(took_s, LONGEST * model.plain_s) if model.plain_s else took_s) - self._pace)
         return self._answer(state, work, dirty)
 
     def _answer(self, state: State, work: float, dirty: float, full: bool = False) -> Frame:
