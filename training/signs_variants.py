@@ -14,8 +14,10 @@ from students import agreement, distill, head, pooled, teach
 from torch import Tensor, nn
 
 SIDE = 32
-LARGER = 36
-"""Side at which a photograph is sent to the student, which sees the middle: `SIDE` of it, so less of the background."""
+LARGER = 48
+"""Side at which a photograph is sent to the student, that of the full model."""
+MIDDLE = 42
+"""Side of the middle of it, which is all that the student sees: there is less of the background."""
 FOLDER = FUNCTIONS / "signs" / "1"
 WIDTHS = (32, 64, 104)
 
@@ -39,7 +41,7 @@ class Student(nn.Module):
 
 
 class Middle(nn.Module):
-    """(n, 3, 36, 36) in [0, 1] to (n, 43): what a student says of the middle of a photograph.
+    """(n, 3, 48, 48) in [0, 1] to (n, 43): what a student says of the middle of a photograph.
 
     Trained on a few hundred signs, it goes by their background, too, and takes that of a new sign for something else.
     """
@@ -49,8 +51,9 @@ class Middle(nn.Module):
         self.student = student
 
     def forward(self, x: Tensor) -> Tensor:
-        first = (LARGER - SIDE) // 2
-        return self.student(x[:, :, first : first + SIDE, first : first + SIDE])
+        first = (LARGER - MIDDLE) // 2
+        middle = x[:, :, first : first + MIDDLE, first : first + MIDDLE]
+        return self.student(F.interpolate(middle, (SIDE, SIDE), mode="bilinear", align_corners=False))
 
 
 def resized(pictures: np.ndarray, side: int) -> Tensor:

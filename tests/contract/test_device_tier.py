@@ -41,7 +41,7 @@ def test_what_others_asked_for_is_answered_by_a_device_that_never_did(live, quar
         assert len(client._tier._place("quarters").store) > 1
         answers = [client.infer("quarters", sound(place)) for place in (1, 2, 3)]
         assert [answer.result["label"] for answer in answers] == ["b", "c", "d"]
-        assert all(answer.from_device for answer in answers)
+        assert sum(answer.from_device for answer in answers) >= 2  # one may be a probe of the server
 
 
 def test_the_very_same_bytes_are_answered_again(warm):
