@@ -45,7 +45,7 @@ def test_without_pytorch_it_says_what_to_install(tmp_path: Path, monkeypatch: py
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_network_is_trained_and_written(tmp_path: Path) -> None:
     """Its file makes the very keys that were played."""
-    (found,), notes = trained(tmp_path, 400, 3.0)
+    (found,), notes = trained(tmp_path, 440, 3.0)
     assert (found.name, notes) == (NAME, [])
     table = found.write(tmp_path)
     assert (tmp_path / str(table["file"])).is_file()
