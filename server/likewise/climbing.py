@@ -80,7 +80,7 @@ class Climber(Steps):
         """Say whether the full model can take a request at once, within its time and the budgets."""
         if fn.runner is None or fn.runner.queued or asked.left_s < 2.0 * fn.runner.mean_cost_s:
             return False
-        return fn.governor is None or not fn.governor.spent(asked.account)
+        return fn.governor is None or not fn.governor.wait_s(asked.account)
 
     @staticmethod
     def _charge(fn: Function, asked: Asked) -> None:

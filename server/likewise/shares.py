@@ -25,6 +25,11 @@ class Shares(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return (thing for things in list(self._of.values()) for thing in list(things))
 
+    @property
+    def parties(self) -> int:
+        """How many accounts have something."""
+        return len(self._of)
+
     def of(self, account: str) -> int:
         """Return how many an account has."""
         return len(self._of.get(account, ()))

@@ -174,14 +174,13 @@ class Governor:
         own = self._worker.account(account)
         return own is not None and own.balance < -own.reserve
 
-    def spent(self, account: str) -> bool:
-        """Say whether nothing may be computed for certain now."""
-        return any(each.wait_s > 0.0 for each in self._allowances(account))
+    def wait_s(self, account: str) -> float:
+        """Return the seconds until something may be computed for certain; 0: it may now."""
+        return max((each.wait_s for each in self._allowances(account)), default=0.0)
 
     def admit(self, account: str) -> None:
         """Raise Overloaded, with the time to wait, where nothing may be computed for certain now."""
-        wait_s = max((each.wait_s for each in self._allowances(account)), default=0.0)
-        if wait_s > 0.0:
+        if (wait_s := self.wait_s(account)) > 0.0:
             self.refused += 1
             raise Overloaded(
                 f"`{self._function}` has used up its budget of inference; come back in about {max(1.0, wait_s):.0f} s, "

@@ -28,10 +28,10 @@ class Place:
     """That of a request that waits."""
 
     account: str
+    since: float
+    """When it came, by perf_counter."""
     called: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Done when it is its turn."""
-    since: float = field(default_factory=lambda: perf_counter())
-    """When it came, by perf_counter."""
     leaves: bool = False
     """True: it had to make room, and is to be computed for certain."""
 
@@ -68,7 +68,7 @@ class Holding:
         if self.limit(account):
             return 0.0
         pace_s = self._throughput.pace_s(perf_counter())
-        return self._places.of(account) * len(list(self._places.accounts())) * pace_s
+        return self._places.of(account) * self._places.parties * pace_s
 
     def take(self, asked: Asked) -> Place | None:
         """Return a place to wait at.
@@ -84,9 +84,10 @@ class Holding:
             leaving = places.oldest(most)  # the last to be called where so many wait
             leaving.leaves = True
             self._call(leaving)
-        place = Place(account)
+        now = perf_counter()
+        place = Place(account, now)
         if not places:
-            self._throughput.begin(perf_counter())
+            self._throughput.begin(now)
         places.add(account, place)
         return place
 

@@ -78,7 +78,7 @@ class ReadingQueue:
     def _wait_s(self, waits: _Waits) -> float:
         """Return about how long an input would wait, by the pace of late and what goes before it."""
         ahead = sum(each.size <= waits.size for each in self._waiting.those_of(waits.account))
-        return ahead * len(list(self._waiting.accounts())) * self._throughput.pace_s(perf_counter())
+        return ahead * self._waiting.parties * self._throughput.pace_s(perf_counter())
 
     async def _wait(self, waits: _Waits, within_s: float) -> None:
         if (wait_s := self._wait_s(waits)) > TIMELY * min(self._patience_s, within_s):

@@ -8,7 +8,7 @@ from typing import BinaryIO, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
 from likewise.errors import InvalidValue, NotFound
@@ -18,7 +18,7 @@ from likewise.function.leasing import Grant, Leasing
 from likewise.function.warming import worth_having
 from likewise.http import wire
 from likewise.http.admission import fields_of
-from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
+from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs, refuse_unknown, validated
 from likewise.http.listeners import Listener, Listeners
 from likewise.http.pace import Pace
 from likewise.http.pack import MEDIA_TYPE, packed_entries
@@ -232,13 +232,5 @@ async def _document(request: Request, kind: type[T]) -> T:
     document = wire.parse_json(body) if body else {}
     if not isinstance(document, dict):
         raise InvalidValue("The body has to be a JSON object.")
-    if unknown := sorted(document.keys() - kind.model_fields.keys())[:5]:  # or a fault would be told of each
-        raise InvalidValue(f"The body has no {', '.join(f'`{name[:64]}`' for name in unknown)}; leave that out.")
-    try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"`{'.'.join(map(str, fault['loc']))[:64]}`: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False)[:5]
-        )
-        raise InvalidValue(f"The body cannot be taken: {faults}.") from None
+    refuse_unknown(kind, document, "The body")
+    return validated(kind, document, "The body")

@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from likewise.errors import BadRequest, InvalidValue, TooLarge
 from likewise.function.function import Function
 from likewise.http import wire
 from likewise.http.edge import Edge
-from likewise.http.guards import body_of, edge_of, json_response, needs
+from likewise.http.guards import body_of, edge_of, json_response, needs, refuse_unknown, validated
 from likewise.http.lookups import INLINE_BYTES, NUMBER_BYTES, elements_of
 from likewise.http.pace import Pace
 from likewise.requests import NO_CONTROL
@@ -199,21 +199,12 @@ def _validated(document: object, text: bytes = b"") -> EntryBody:
     """Return an entry; text: its JSON, or the outline of that, where it was not checked yet. Raises InvalidValue."""
     check_json(text)
     if isinstance(document, dict):  # a fault is told of each member, so there must not be a hundred thousand
-        if unknown := sorted(document.keys() - EntryBody.model_fields.keys())[:5]:
-            names = ", ".join(f"`{name[:64]}`" for name in unknown)
-            raise InvalidValue(f"An entry has no {names}; leave that out.")
+        refuse_unknown(EntryBody, document, "An entry")
         if isinstance(keys := document.get("keys"), dict) and len(keys) > MOST_KEYS:
             raise InvalidValue(f"`keys` has {len(keys)} keys; send one for each key type of the function.")
         if isinstance(tags := document.get("tags"), list) and len(tags) > MAX_TAGS:
             raise InvalidValue(f"`tags` has {len(tags)} tags, the limit is {MAX_TAGS}; send fewer.")
-    try:
-        return EntryBody.model_validate(document)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"`{'.'.join(map(str, fault['loc'])) or 'body'}`: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_url=False, include_input=False)[:5]
-        )
-        raise InvalidValue(f"The entry cannot be taken: {faults}.") from None
+    return validated(EntryBody, document, "The entry")
 
 
 async def _keys(fn: Function, body: EntryBody, account: str) -> tuple[dict[str, Key], str]:

@@ -1,12 +1,14 @@
-"""Small things that the FastAPI routes share: who may, the body within its limit, JSON out."""
+"""Small things that the FastAPI routes share: who may, the body within its limit and as a model, JSON out."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
+from pydantic import BaseModel, ValidationError
 
-from likewise.errors import UnsupportedMediaType
+from likewise.errors import InvalidValue, UnsupportedMediaType
 from likewise.http import wire
 from likewise.http.admission import Fields, fields_of
 from likewise.http.edge import Edge
@@ -14,6 +16,10 @@ from likewise.http.hot import read_body
 
 BYPASS = {"cache-status": "likewise; fwd=bypass", "age": "0"}
 """Headers of an answer that never comes from the cache."""
+MOST_FAULTS = 5
+"""Faults of a body that are told."""
+
+T = TypeVar("T", bound=BaseModel)
 
 
 def edge_of(request: Request) -> Edge:
@@ -40,6 +46,27 @@ async def body_of(request: Request, limit: int) -> tuple[bytes, Fields]:
     if fields.get(b"content-encoding", b"identity") not in (b"", b"identity"):
         raise UnsupportedMediaType("Content-Encoding is not supported here; send the body as it is.")
     return await read_body(request.receive, fields.get(b"content-length", b""), limit), fields
+
+
+def refuse_unknown(kind: type[BaseModel], document: Mapping[str, Any], what: str) -> None:
+    """Raise InvalidValue, naming the first few, for members that a model does not have.
+
+    Ask before `validated`: that tells a fault of each, and there may be a hundred thousand. what: such as "An entry".
+    """
+    if unknown := sorted(document.keys() - kind.model_fields.keys())[:MOST_FAULTS]:
+        raise InvalidValue(f"{what} has no {', '.join(f'`{name[:64]}`' for name in unknown)}; leave that out.")
+
+
+def validated(kind: type[T], document: object, what: str) -> T:
+    """Return what JSON says, as a model. Raises InvalidValue with the first few faults. what: such as "The entry"."""
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"`{'.'.join(map(str, fault['loc']))[:64] or 'body'}`: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
+        )
+        raise InvalidValue(f"{what} cannot be taken: {faults}.") from None
 
 
 def json_response(document: object, status: int = 200) -> Response:

@@ -79,6 +79,10 @@ class Material:
         """Return the projection of some numbers that serves best; see there."""
         return best_fit(features, self.labels, self.rounds, self.judge.budgets)
 
+    def best_fit_of(self, numbers: Mapping[Source, Keys]) -> Fitted[Source] | None:
+        """Return the same of numbers that are not fitted to anything: they are those of every round."""
+        return self.best_fit([numbers] * (len(self.rounds) + 1))
+
     def values(self) -> Iterator[Input]:
         """Yield the inputs that were read, in order."""
         wanted = set(self.read.places)
@@ -118,7 +122,7 @@ def extractors(material: Material) -> list[Candidate]:
         found.append(Candidate(_called(table), keys, cost, material.model_s, projected, write, priors=priors))
         if not projected or not subject.spec.reuse.policy.startswith("calibrated"):
             continue  # no other policy searches by a projection
-        if (fitted := material.best_fit([{table.label: every}] * (len(rounds) + 1))) is not None:
+        if (fitted := material.best_fit_of({table.label: every})) is not None:
             name = f"{_called(table)}, projected"
             (more,) = measured([fitted.whole.one], list(every[: len(sample)]))
             beside = partial(_with_projection, table, fitted.whole)

@@ -25,7 +25,7 @@ from likewise.types import Audio, Input, Tensor
 
 NAME = "distilled"
 FEWEST = 200
-"""Inputs below which nothing is trained."""
+"""Inputs to be trained with, below which nothing is: half of all, since the others are played."""
 LONGEST_S = 4.0
 """Sounds: what of one goes into its key, where the model does not say how much it takes."""
 

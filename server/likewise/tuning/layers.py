@@ -62,7 +62,7 @@ def early_layers(
         features = _features(material, graph, places, advance)
         fits = []
         for place in places:
-            best = material.best_fit([_numbers(features, place)] * (len(material.rounds) + 1))
+            best = material.best_fit_of(_numbers(features, place))
             if best is not None:
                 fits.append((place, best))
         found: list[Candidate] = []
