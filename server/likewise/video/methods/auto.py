@@ -109,9 +109,13 @@ class Auto:
         started = self._model.clock()
         found = self._next(given)
         full_s = self._model.plain_s
-        took = min((self._model.clock() - started) / full_s, LONGEST) if full_s else 0.0
-        self._worth.frame(took + (found is None))
+        self._worth.frame((self._took_s(started) / full_s if full_s else 0.0) + (found is None))
         return found
+
+    def _took_s(self, started: float) -> float:
+        """Return the seconds since then that a frame is taken to cost."""
+        took_s = self._model.clock() - started
+        return min(took_s, LONGEST * self._model.plain_s) if self._model.plain_s else took_s
 
     def _idle(self, given: Floats) -> Frame | None:
         """Wait for frames that are much like one before them, as many as it takes."""
@@ -178,8 +182,7 @@ class Auto:
         name = model.plan.input
         places = self._change.take_over(given, state.frame, state.kept[name], model.network.pads[name])
         work = model.network.step(state, places, thresholds.alpha, care=thresholds.care) / max(model.plan.work, 1)
-        took_s = model.clock() - started
-        self._pace += 0.2 * ((min(took_s, LONGEST * model.plain_s) if model.plain_s else took_s) - self._pace)
+        self._pace += 0.2 * (self._took_s(started) - self._pace)
         return self._answer(state, work, dirty)
 
     def _answer(self, state: State, work: float, dirty: float, full: bool = False) -> Frame:
