@@ -17,6 +17,7 @@ from ladder_bench import ask, ladder_bench, picture
 
 from likewise.errors import InvalidFunction
 from likewise.function.assembly import Assembler, Defaults
+from likewise.function.governor import CostLimits, WorkerBudgets
 from likewise.function.variants import REMEMBERED, Said
 from likewise.http.answers import answered
 from likewise.records import Learned
@@ -68,9 +69,11 @@ def test_what_a_variant_answered_is_computed_when_it_comes_again_and_a_hit_from_
 def test_a_repeat_is_the_variants_while_the_model_is_busy_or_its_budget_is_spent(bench: SimpleNamespace) -> None:
     """They are there to keep a crowd small."""
     ask(bench, picture(1))
-    bench.fn.governor = SimpleNamespace(
-        spent=lambda _: True, exhausted=lambda _: False, charge=lambda *_: None, admit=lambda _: None
-    )
+    limits = CostLimits(inference=0.5)
+    governor = WorkerBudgets(limits, 0.0, lambda: 0.0).govern("signs", CostLimits(), bench.fn.runner, [], None)
+    assert governor is not None
+    governor.charge("", 100.0)
+    bench.fn.governor = governor
     assert ask(bench, picture(1)).outcome is Outcome.VARIANT
     bench.fn.governor = None
     bench.fn.runner = SimpleNamespace(queued=1, mean_cost_s=0.0)
