@@ -47,7 +47,7 @@ class Beside:
         return len(self.mean) + int(self.directions.shape[1])
 
     def one(self, key: Key) -> Key:
-        """Return one projected key, shape (dimension,), unit norm. About 15 us for 104 to 128 to 32 to 10."""
+        """Return one projected key, shape (dimension,), unit norm. About 11 us for 104 to 128 to 32 to 10."""
         made = unit(self._made(key)) @ self.directions
         beliefs = np.exp(made - made.max())
         beliefs *= np.float32(self.weight / float(beliefs.sum()))
