@@ -85,6 +85,13 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
         Path("likewise-data"), "Folder for what is kept: access keys, the journal, functions registered over HTTP."
     )
     allow_registration: bool = row(True, "Functions may be registered, replaced and removed over HTTP (scope admin).")
+    registration_timeout_s: float = row(
+        60.0,
+        "A function that is registered has to be loaded and tried within this, in a process of its own.",
+        unit="seconds",
+        minimum=1,
+        maximum=3600,
+    )
 
     log_level: str = row(
         "info", "Least severe message to log.", choices=("debug", "info", "warning", "error"), group="What it tells"

@@ -340,7 +340,7 @@ def _input(path: Path, inputs: Sequence[Any], name: str) -> Any:
 
 def first_line(error: Exception) -> str:
     """Return what an error of ONNX Runtime says, in a line, or the remedy where a model may not take more memory."""
-    if "Available memory of" in str(error):
+    if any(word in str(error) for word in ("Available memory of", "bad_alloc", "bad allocation")):
         return "it wants more memory than is left of model_memory_bytes; raise that, or let it take less"
     said = _SOURCE.sub("", str(error)).strip()
     return (said.splitlines() or [type(error).__name__])[0][:300]
