@@ -33,6 +33,7 @@ from likewise.http.limits import connection_limits
 from likewise.inference.batching import Workers
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import limit_memory
+from likewise.inference.run_limit import RUN_LIMIT
 from likewise.inference.threads import Threads
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
@@ -58,6 +59,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     slots, threads = inference_shape(settings)
     model_bytes = settings.model_memory_bytes or available_bytes() // 2
     limit_memory(model_bytes)
+    RUN_LIMIT.set(settings.inference_timeout_s)
     runners = Threads(slots, "likewise-infer", partial(give_way, WORK))
     # a seeded coin can be foreseen: for tests alone
     coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random

@@ -163,6 +163,13 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
         unit="bytes",
         minimum=0,
     )
+    inference_timeout_s: float = row(
+        30.0,
+        "A batch that takes longer is ended, and its inputs once more one by one, each in its share of that.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=86_400,
+    )
     batch_max: int = row(16, "Inputs in one batch, where the model's batch axis is dynamic.", minimum=1, maximum=1024)
     queue_limit: int = row(
         256, "Inputs of a function that may wait for an inference; more are answered with 503.", minimum=1

@@ -43,12 +43,14 @@ class Reader:
         inline_values: int = 1 << 18,
         seen_bytes: int = 4 << 20,
         begin: Begin | None = None,
+        quick: bool = True,
         others: Mapping[str, KeyType] = MappingProxyType({}),
     ) -> None:
         """Set up. key_type: the primary one. queue: where what is too large for the event loop is read.
 
         dtype: of the arrays that a model takes, empty where there is none: what devices may send without loss.
         begin: makes the key by a part of the model, and says how far that came; never on the event loop.
+        quick: whether making all keys takes about a millisecond at most; if not, never on the event loop.
         others: the other key types, by name, whose keys large inputs need as well.
 
         deterministic: whether equal inputs have equal results, so that a repeat may be told by its digest.
@@ -66,13 +68,15 @@ class Reader:
         self.inline_bytes = inline_bytes
         self._inline_values = inline_values
         self._begin = begin
+        self._on_loop = quick and begin is None
         self._others = others
-        self._seen = Seen(seen_bytes, key_type.dimension) if seen_bytes and begin is None else None
+        known = seen_bytes and begin is None and (quick or not others)
+        self._seen = Seen(seen_bytes, key_type.dimension) if known else None
 
     def is_small(self, media_type: str, body: bytes) -> bool:
         """Say whether a body is read on the event loop: by what it decodes to, too, not by its length alone."""
         return (
-            self._begin is None
+            self._on_loop
             and len(body) <= self.inline_bytes
             and decoded_size(self._kind, media_type, body) <= self._inline_values
         )
@@ -98,6 +102,9 @@ class Reader:
             within_s=control.timeout_s,
         )  # fmt: skip
         asked.started = came
+        seen = self._seen
+        if seen is not None and len(body) <= self.inline_bytes and not control.no_store and control.stream is None:
+            seen.put(seen.name(media_type, body), Read(asked.key, asked.signature, asked.digest))
         return asked
 
     def _read_large(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked:
