@@ -134,21 +134,18 @@ class Pipeline(Climber):
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
 
-    def _promising(self, fn: Function, asked: Asked) -> Leader | None:
-        """Return the inference in flight that is worth waiting for, if there is one."""
-        same = fn.in_flight.same(asked.body)
-        return same or fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
-
     async def _join(self, fn: Function, asked: Asked) -> Answer:
         """Wait for an inference in flight where that promises an answer, then decide as ever."""
         outcome = _HIT
-        while (same := fn.in_flight.same(asked.body)) is not None:
-            if (answer := await self._wait(fn, asked, same.done)) is not None:
+        while (leader := fn.in_flight.same(asked.body) or self._near(fn, asked, outcome)) is not None:
+            same = leader is fn.in_flight.same(asked.body)
+            with fn.reader.waits(asked):
+                answer = await self._wait(fn, asked, leader.done)
+            if same and answer is not None:
                 return self._share(fn, asked, answer)
-        near = fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
-        if near is not None:
-            await self._wait(fn, asked, near.done)
-            outcome, asked.neighbors = Outcome.COALESCED, None  # entries came and went while this waited
+            if not same:
+                outcome, asked.neighbors = Outcome.COALESCED, None  # entries came and went while this waited
+            await fn.reader.again(asked)
         found = self._decide(fn, asked, outcome)
         return found if isinstance(found, Answer) else await found
 

@@ -195,6 +195,7 @@ class Assembler:
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
                 seen_bytes=defaults.seen_bytes,
+                waiting_bytes=defaults.queue_bytes,
                 begin=layer.begin if isinstance(layer, LayerExtractor) else None,
                 quick=all(each.quick for each in key_types),
                 others={each.name: each for each in key_types[1:]},
