@@ -72,7 +72,7 @@ class Climber(Steps):
             self._charge(fn, asked)
         if said is not None and not verdict.probe:
             return self._answer_said(fn, asked, verdict, said)
-        while said is None and (same := fn.in_flight.same(asked.body)) is not None:  # it was begun meanwhile
+        while said is None and (same := fn.in_flight.same(asked.identity)) is not None:  # it was begun meanwhile
             with fn.reader.waits(asked):
                 answer = await self._wait(fn, asked, same.done)
             if answer is not None:

@@ -107,7 +107,7 @@ class Steps:
 
     def _promising(self, fn: Function, asked: Asked) -> Leader | None:
         """Return the inference in flight that is worth waiting for, if there is one."""
-        return fn.in_flight.same(asked.body) or self._near(fn, asked, Outcome.HIT)
+        return fn.in_flight.same(asked.identity) or self._near(fn, asked, Outcome.HIT)
 
     @staticmethod
     def _near(fn: Function, asked: Asked, outcome: Outcome) -> Leader | None:

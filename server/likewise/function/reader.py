@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from time import perf_counter
 from types import MappingProxyType
 
@@ -141,7 +142,7 @@ class Reader:
 
     def _read_large(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked:
         asked = self.read_now(media_type, body, control, session)
-        asked.large = True
+        asked.large, asked.body_digest = True, sha256(body, usedforsecurity=False).digest()
         if self._others:
             value = asked.decoded()
             asked.others = {name: key_type.extract(value) for name, key_type in self._others.items()}

@@ -12,8 +12,11 @@ from likewise.errors import BadRequest, InvalidFunction, TooLarge, UnsupportedMe
 from likewise.http import wire
 from likewise.http.edge import Edge
 from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
+from likewise.http.pace import Pace
 
 TOML = "application/toml"
+PIECE_BYTES = 1 << 16
+"""Of an upload, parsed at once."""
 
 router = APIRouter(prefix="/v1/functions", tags=["functions"])
 
@@ -67,14 +70,19 @@ async def _upload(request: Request, edge: Edge) -> tuple[bytes, str, dict[str, b
             f"A function comes as multipart/form-data with `spec` and its files, or as {TOML} or {wire.JSON} alone."
         )
 
-    async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        view, pace = memoryview(body), Pace()
+        for at in range(0, len(view), PIECE_BYTES):
+            yield bytes(view[at : at + PIECE_BYTES])
+            await pace.rest()
 
     files: dict[str, bytes] = {}
     spec: bytes | None = None
     spec_type = TOML
     try:
-        form = await MultiPartParser(request.headers, whole(), max_files=32, max_fields=32, max_part_size=limit).parse()
+        form = await MultiPartParser(
+            request.headers, pieces(), max_files=32, max_fields=32, max_part_size=limit
+        ).parse()
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
         raise BadRequest(f"The multipart form cannot be read: {error}.") from None
     try:
