@@ -22,6 +22,7 @@ import numpy as np
 
 from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overloaded
 from likewise.inference.lane import Job, Lane
+from likewise.inference.run_limit import RUN_LIMIT
 from likewise.inference.threads import Threads
 from likewise.ports import Model
 from likewise.throughput import TIMELY, Throughput
@@ -203,7 +204,8 @@ class Batcher:
         users_first = self._yielded >= PATIENCE
         now = asyncio.get_running_loop().time()
         self._calm = 0 if self._probes else self._calm + 1
-        most = self._batch_max
+        # a batch of inputs that take long has to end within the limit for runs, too
+        most = max(1, int(min(self._batch_max, 0.5 * RUN_LIMIT.seconds / max(self.mean_cost_s, 1e-6))))
         if self._calm < CALM:
             most = max(1, min(most, int(BRISK_S / max(self.mean_cost_s, 1e-6))))
         lanes = (self._users, self._probes) if users_first else (self._probes, self._users)
@@ -265,11 +267,21 @@ class Batcher:
         return answers, perf_counter() - started
 
     def _run(self, tensors: Sequence[Tensor]) -> list[list[Tensor] | LikewiseError]:
-        """Return what the model makes of tensors of one shape; each by itself where it raises for all together."""
+        """Return what the model makes of tensors of one shape; each by itself where it raises for all together.
+
+        All of it takes twice the limit for runs at most: what ends in time together does so in its share by itself.
+        """
         try:
-            outputs = self._model.run(tensors[0][None] if len(tensors) == 1 else np.stack(tensors))
+            with RUN_LIMIT.within(1.0):
+                outputs = self._model.run(tensors[0][None] if len(tensors) == 1 else np.stack(tensors))
         except LikewiseError as error:
-            return [error] if len(tensors) == 1 else [self._run([tensor])[0] for tensor in tensors]
+            if len(tensors) == 1:
+                return [error]
+            each: list[list[Tensor] | LikewiseError] = []
+            for tensor in tensors:
+                with RUN_LIMIT.within(1.0 / len(tensors)):
+                    each += self._run([tensor])
+            return each
         return [[output[row] for output in outputs] for row in range(len(tensors))]
 
     def _finish(self, batch: Sequence[Job], done: Done) -> None:
