@@ -23,8 +23,9 @@ from likewise.function.variant_spec import VariantSpec
 from likewise.inference.model import OnnxModel
 from likewise.inference.onnx_file import external_paths
 from likewise.inference.windows import WindowedModel
-from likewise.learning.lda import Projection
-from likewise.ports import Model
+from likewise.learning.beside import Beside
+from likewise.learning.lda import Projection as Linear
+from likewise.ports import Model, Projection
 from likewise.results.encode import Encode, read_labels
 from likewise.results.make import KINDS
 from likewise.results.sequences import read_alphabet
@@ -200,9 +201,21 @@ class Parts:
             return None
         path = self._files / key.projection_file
         try:
-            projection = Projection.restored(orjson.loads(read_file(path, "check file and permissions")))
-        except (InvalidValue, orjson.JSONDecodeError) as error:
-            raise InvalidFunction(f"{path}: holds no projection, `mean` and `matrix`; make it anew") from error
+            state = orjson.loads(read_file(path, "check file and permissions"))
+        except orjson.JSONDecodeError as error:
+            raise InvalidFunction(f"{path}: holds no projection, it is not JSON; make it anew") from error
+        projection: Linear | Beside
+        try:
+            network = isinstance(state, dict) and "layers" in state
+            projection = Beside.restored(state) if network else Linear.restored(state)
+        except InvalidValue as error:
+            wanted = str(error) if network else "`mean` and `matrix`"
+            raise InvalidFunction(f"{path}: holds no projection, {wanted}; make it anew") from error
+        if network and key.metric != "cosine":
+            raise InvalidFunction(
+                f"{path}: has `layers`, which take keys at norm 1, and key type `{key.label}` has metric "
+                f"{key.metric}; give it metric cosine, or a projection without layers"
+            )
         if len(projection.mean) != dimension:
             raise InvalidFunction(
                 f"{path}: takes keys of {len(projection.mean)} numbers, key type `{key.label}` has {dimension}; "
