@@ -43,18 +43,40 @@ async def called(places: list[Place]) -> list[Place]:
     return [place for place in places if place.called.done()]
 
 
-def test_probes_share_the_tokens_while_others_wait(bench: SimpleNamespace) -> None:
-    """Each holds half of what is left, until that serves hardly a hit: the last one holds it all, and the next waits.
+@pytest.mark.parametrize(("tokens", "expected"), [(100.0, [50.0, 25.0]), (8.0, [4.0, 4.0])], ids=["many", "few"])
+def test_probes_share_the_tokens_while_the_model_is_crowded(
+    bench: SimpleNamespace, tokens: float, expected: list[float]
+) -> None:
+    """Each holds half of what is left, all where half would serve hardly a hit; the next waits once they hold most.
 
-    So hits go on beside several probes under way, whose charges the ledger has in hand at all times.
+    So hits go on beside probes under way, whose charges the ledger has in hand at all times.
     """
     ledger, limits = bench.budget.ledger("a"), []
+    ledger.tokens = tokens
     while (limit := bench.holding.limit("a")) > 0.0:
         limits.append(ledger.reserve(1.0 / (1.0 + min(limit, ledger.tokens))))
         assert ledger.tokens >= 0.0
-    assert limits == pytest.approx([50.0, 25.0, 12.5, 6.25, 3.125, 3.125])
+    assert limits == pytest.approx(expected)
     ledger.release(limits[-1])
+    assert bench.holding.limit("a") > 0.0
+
+
+async def test_once_others_wait_one_probe_after_another_is_taken_by_all_tokens(bench: SimpleNamespace) -> None:
+    """The fewest inferences for the most answers; one that holds little is not waited for, nor another account's."""
+    ledger = bench.budget.ledger("a")
+    both = [ledger.reserve(1.0 / (1.0 + tokens)) for tokens in (50.0, 26.0)]
+    assert bench.holding.take(asked("a")) is not None
+    assert bench.holding.limit("a") == 0.0
+    ledger.release(both.pop())
+    assert bench.holding.limit("a") == 0.0  # though half of all tokens are left
+    ledger.release(both.pop())
     assert bench.holding.limit("a") == math.inf
+    ledger.reserve(1.0 / (1.0 + 10.0))
+    assert bench.holding.limit("a") == math.inf
+    assert bench.holding.limit("b") == 50.0
+    bench.runner.queued = 0
+    ledger.reserve(1.0 / (1.0 + 50.0))
+    assert bench.holding.limit("a") == 0.0  # even where the probe is at the model itself, and nothing is behind it
 
 
 def test_with_nothing_in_front_of_the_model_a_probe_holds_all(bench: SimpleNamespace) -> None:
