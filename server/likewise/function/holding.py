@@ -54,6 +54,7 @@ class Holding:
         self._places: Shares[Place] = Shares()
         self._throughput = Throughput()
         self._is_looking = False
+        runner.expect_probes(lambda: len(self._places) > 0)
 
     @property
     def held(self) -> int:

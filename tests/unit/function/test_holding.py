@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,11 +20,14 @@ from likewise.types import Session
 @pytest.fixture
 def bench() -> SimpleNamespace:
     """A crowded model, and accounts with 100 tokens each, unless a test says otherwise."""
-    runner: Any = SimpleNamespace(queued=3, patience_s=10.0, takes_probes=lambda account: account != "full")
+    expected: list[Callable[[], bool]] = []
+    runner: Any = SimpleNamespace(
+        queued=3, patience_s=10.0, takes_probes=lambda account: account != "full", expect_probes=expected.append
+    )
     budget = Budget(0.95)
     for account in ("a", "b", "full"):
         budget.ledger(account).tokens = 100.0
-    return SimpleNamespace(runner=runner, budget=budget, holding=Holding(runner, budget))
+    return SimpleNamespace(runner=runner, budget=budget, holding=Holding(runner, budget), expected=expected)
 
 
 def asked(account: str) -> Asked:
@@ -153,6 +157,17 @@ async def test_who_leaves_without_a_decision_lets_the_next_one_be_called(
     bench.holding.leave(places[1])
     bench.holding.leave(places[0])
     assert set(await called(places)) == {places[0], places[2]}
+
+
+async def test_the_model_is_told_to_expect_probes_while_somebody_waits(bench: SimpleNamespace) -> None:
+    """Who is called is decided by the tokens of the last probe, and may be the next one."""
+    (expected,) = bench.expected
+    assert not expected()
+    tie_up(bench, "a")
+    place = bench.holding.take(asked("a"))
+    assert expected()
+    bench.holding.leave(place)
+    assert not expected()
 
 
 async def test_one_that_finds_the_tokens_taken_is_called_again(bench: SimpleNamespace) -> None:
