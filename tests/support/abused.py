@@ -99,6 +99,9 @@ class WorldRunner:
     def takes_probes(self, account: str) -> bool:
         return True
 
+    def expect_probes(self, expected: Callable[[], bool]) -> None:
+        pass
+
     def overloaded(self, why: str) -> Overloaded:
         return Overloaded(why)
 

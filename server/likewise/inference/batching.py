@@ -99,6 +99,11 @@ class Batcher:
         self._probes = Lane(queue_limit, queue_bytes)
         self._probes_soon = max(2, self._batch_max)
         self._yielded = 0
+        self._probing = 0
+        self._moment: asyncio.TimerHandle | None = None
+        self._had_moment = False
+        self.expects_probe: Callable[[], bool] = lambda: False
+        """Says whether a probe may come in a moment, since requests wait that are decided once the last is settled."""
         self._calm = CALM
         self._timer: asyncio.TimerHandle | None = None
         self.is_waiting = False
@@ -160,7 +165,7 @@ class Batcher:
         now = loop.time()
         job = Job(
             value, size, account, loop.create_future(), now + self.queue_timeout_s,
-            math.inf if probe else now + within_s,
+            math.inf if probe else now + within_s, probe,
         )  # fmt: skip
         lane.put(job)
         self.start()
@@ -189,17 +194,42 @@ class Batcher:
             if not self._workers.free:
                 self._workers.wait(self)
                 return
+            if self._leaves_room():
+                return
             batch = self._take()
             if not batch:
                 return
             if not self._running:
                 self._throughput.begin(perf_counter())
             self._running += 1
+            self._probing += sum(job.probe for job in batch)
             self._workers.free -= 1
             self._workers.run(self._work, batch, asyncio.get_running_loop())
 
+    def _leaves_room(self) -> bool:
+        """Say whether users' inputs wait for a moment, for a probe that is about to come.
+
+        Behind them it would take twice as long, and until it is settled its account answers hardly anything. They wait
+        no longer than one of them takes, and not at all once half of their `PATIENCE` is over.
+        """
+        if self._had_moment or self._probes or self._probing or self._yielded >= PATIENCE // 2:
+            return False
+        if not self.expects_probe():
+            return False
+        if self._moment is None:
+            moment_s = min(self.mean_cost_s, BRISK_S)
+            self._moment = asyncio.get_running_loop().call_later(moment_s, self._end_moment)
+        return True
+
+    def _end_moment(self) -> None:
+        self._moment, self._had_moment = None, True
+        self.start()
+
     def _take(self) -> list[Job]:
         """Take the next batch: probes first, but users before them once they let `PATIENCE` batches go ahead."""
+        if self._moment is not None:
+            self._moment.cancel()
+        self._moment, self._had_moment = None, False
         batch: list[Job] = []
         users_first = self._yielded >= PATIENCE
         now = asyncio.get_running_loop().time()
@@ -286,6 +316,7 @@ class Batcher:
 
     def _finish(self, batch: Sequence[Job], done: Done) -> None:
         self._running -= 1
+        self._probing -= sum(job.probe for job in batch)
         self._throughput.served(perf_counter(), len(batch))
         if isinstance(done, BaseException):
             for job in batch:
