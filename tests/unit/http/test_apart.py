@@ -9,7 +9,7 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from likewise.errors import BadRequest, InvalidValue, TooLarge
@@ -84,6 +84,7 @@ async def test_what_is_no_base64_is_refused_wherever_it_stands(at: int, wrong: b
         await bytes_of(memoryview(bytes(text)), "f", Pace())
 
 
+@settings(max_examples=50, deadline=None)
 @given(VALUES, st.lists(st.sampled_from([10, 1 << 15, 100_000]), min_size=1, max_size=4), st.booleans())
 async def test_long_texts_are_cut_out_and_nothing_else(value: Any, lengths: list[int], plain: bool) -> None:
     """What is left has a mark in the place of each, whatever stands around."""
