@@ -13,9 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from time import perf_counter
 
 import numpy as np
@@ -23,7 +21,7 @@ import numpy as np
 from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overloaded
 from likewise.inference.lane import Job, Lane
 from likewise.inference.run_limit import RUN_LIMIT
-from likewise.inference.threads import Threads
+from likewise.inference.workers import Workers
 from likewise.ports import Model
 from likewise.throughput import TIMELY, Throughput
 from likewise.types import Halfway, Input, Tensor
@@ -35,37 +33,11 @@ CALM = 8
 """Batches without a probe after which they may take as long as they like again."""
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
+HOPELESS = 3.0
+"""Limits for runs after which a batch, which should have been ended within two, is given up with its thread."""
 AT_ONCE = 2
 """Answers of a batch that are handed over in one round of the loop: each is followed by a third of a millisecond of
 learning, keeping and sending, and hits that came meanwhile need not wait for all of them."""
-
-
-class Workers:
-    """How many batches may run at once, over all functions of a server."""
-
-    def __init__(self, executor: Executor, limit: int) -> None:
-        self.executor = executor
-        self.free = limit
-        self._waiting: deque[Batcher] = deque()
-
-    def run(self, work: Callable[..., None], *args: object) -> None:
-        """Have work done on one of the threads, which says by itself when it is."""
-        executor = self.executor
-        executor.run(work, *args) if isinstance(executor, Threads) else executor.submit(work, *args)
-
-    def wait(self, batcher: Batcher) -> None:
-        """Remember a batcher that has work and found no free worker."""
-        if not batcher.is_waiting:
-            batcher.is_waiting = True
-            self._waiting.append(batcher)
-
-    def release(self) -> None:
-        """Give a worker back, and start the batcher that has waited longest."""
-        self.free += 1
-        while self.free and self._waiting:
-            batcher = self._waiting.popleft()
-            batcher.is_waiting = False
-            batcher.start()
 
 
 Done = tuple[list[list[Tensor] | LikewiseError], float] | BaseException
@@ -111,6 +83,8 @@ class Batcher:
         """Moving average of the seconds that one input takes."""
         self._throughput = Throughput()
         self._running = 0
+        self._given_up: dict[int, asyncio.TimerHandle] = {}
+        self._lost: list[Sequence[Job]] = []
         self._batches = 0
         self.inferences = 0
         """Inputs computed so far."""
@@ -204,7 +178,10 @@ class Batcher:
             self._running += 1
             self._probing += sum(job.probe for job in batch)
             self._workers.free -= 1
-            self._workers.run(self._work, batch, asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            self._workers.run(self._work, batch, loop)
+            if RUN_LIMIT.seconds < math.inf:
+                self._given_up[id(batch)] = loop.call_later(HOPELESS * RUN_LIMIT.seconds, self._give_up, batch)
 
     def _leaves_room(self) -> bool:
         """Say whether users' inputs wait for a moment, for a probe that is about to come.
@@ -314,14 +291,36 @@ class Batcher:
             return each
         return [[output[row] for output in outputs] for row in range(len(tensors))]
 
+    def _give_up(self, batch: Sequence[Job]) -> None:
+        """Go on without a batch whose run cannot be ended: one operator that takes for ever."""
+        self._lost.append(batch)
+        self._settle(
+            batch, ModelFailed("The model does not end for this input, nor can it be ended; send another one.")
+        )
+        self._workers.replace()
+
     def _finish(self, batch: Sequence[Job], done: Done) -> None:
+        if (timer := self._given_up.pop(id(batch), None)) is not None:
+            timer.cancel()
+        if batch in self._lost:  # it ended after all
+            self._lost.remove(batch)
+            self._workers.lost -= 1
+            return
+        self._settle(batch, done)
+        self._workers.release()
+        self.start()
+
+    def _settle(self, batch: Sequence[Job], done: Done) -> None:
         self._running -= 1
         self._probing -= sum(job.probe for job in batch)
         self._throughput.served(perf_counter(), len(batch))
         if isinstance(done, BaseException):
+            raised = (
+                done if isinstance(done, ModelFailed) else ModelFailed(f"the inference worker raised: {done!r}"[:300])
+            )
             for job in batch:
                 if not job.future.done():
-                    job.future.set_exception(ModelFailed(f"the inference worker raised: {done!r}"[:300]))
+                    job.future.set_exception(raised)
         else:
             answers, seconds = done
             cost_s = seconds / len(batch)
@@ -329,8 +328,6 @@ class Batcher:
             self.mean_cost_s += max(0.1, 1.0 / self._batches) * (cost_s - self.mean_cost_s)
             self.inferences += len(batch)
             self._hand_over(list(zip(batch, answers, strict=True)), cost_s)
-        self._workers.release()
-        self.start()
 
     def _hand_over(self, answered: list[tuple[Job, list[Tensor] | LikewiseError]], cost_s: float) -> None:
         """Wake those who wait for answers, a few in each round of the loop."""
