@@ -16,9 +16,8 @@ import math
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
-import numpy as np
-
 from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overloaded
+from likewise.inference.batch import Computed, Output, compute
 from likewise.inference.lane import Job, Lane
 from likewise.inference.run_limit import RUN_LIMIT
 from likewise.inference.workers import Workers
@@ -40,8 +39,8 @@ AT_ONCE = 2
 learning, keeping and sending, and hits that came meanwhile need not wait for all of them."""
 
 
-Done = tuple[list[list[Tensor] | LikewiseError], float] | BaseException
-"""What a worker brings back: an answer for each input and the seconds for all, or what went wrong with the batch."""
+Done = Computed | BaseException
+"""What a worker brings back, or what went wrong with the batch."""
 
 
 class Batcher:
@@ -248,48 +247,11 @@ class Batcher:
     def _work(self, batch: Sequence[Job], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""
         try:
-            done: Done = self._compute([job.value for job in batch])
+            done: Done = compute(self._model, self._prepare, [job.value for job in batch])
         except BaseException as error:
             done = error
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             loop.call_soon_threadsafe(self._finish, batch, done)
-
-    def _compute(self, values: Sequence[Input | Halfway]) -> tuple[list[list[Tensor] | LikewiseError], float]:
-        """Run a batch; one input that cannot be prepared or computed does not spoil the others."""
-        started = perf_counter()
-        answers: list[list[Tensor] | LikewiseError] = []
-        tensors: list[Tensor] = []
-        places: list[int] = []
-        for place, value in enumerate(values):
-            try:
-                tensors.append(self._prepare(value))
-            except LikewiseError as error:
-                answers.append(error)
-            else:
-                answers.append([])
-                places.append(place)
-        for group in _by_shape(tensors):
-            for i, answer in zip(group, self._run([tensors[i] for i in group]), strict=True):
-                answers[places[i]] = answer
-        return answers, perf_counter() - started
-
-    def _run(self, tensors: Sequence[Tensor]) -> list[list[Tensor] | LikewiseError]:
-        """Return what the model makes of tensors of one shape; each by itself where it raises for all together.
-
-        All of it takes twice the limit for runs at most: what ends in time together does so in its share by itself.
-        """
-        try:
-            with RUN_LIMIT.within(1.0):
-                outputs = self._model.run(tensors[0][None] if len(tensors) == 1 else np.stack(tensors))
-        except LikewiseError as error:
-            if len(tensors) == 1:
-                return [error]
-            each: list[list[Tensor] | LikewiseError] = []
-            for tensor in tensors:
-                with RUN_LIMIT.within(1.0 / len(tensors)):
-                    each += self._run([tensor])
-            return each
-        return [[output[row] for output in outputs] for row in range(len(tensors))]
 
     def _give_up(self, batch: Sequence[Job]) -> None:
         """Go on without a batch whose run cannot be ended: one operator that takes for ever."""
@@ -304,7 +266,7 @@ class Batcher:
             timer.cancel()
         if batch in self._lost:  # it ended after all
             self._lost.remove(batch)
-            self._workers.lost -= 1
+            self._workers.found()
             return
         self._settle(batch, done)
         self._workers.release()
@@ -329,7 +291,7 @@ class Batcher:
             self.inferences += len(batch)
             self._hand_over(list(zip(batch, answers, strict=True)), cost_s)
 
-    def _hand_over(self, answered: list[tuple[Job, list[Tensor] | LikewiseError]], cost_s: float) -> None:
+    def _hand_over(self, answered: list[tuple[Job, Output]], cost_s: float) -> None:
         """Wake those who wait for answers, a few in each round of the loop."""
         for job, answer in answered[:AT_ONCE]:
             if job.future.done():
@@ -349,11 +311,3 @@ class Batcher:
 
 def _late() -> DeadlineExceeded:
     return DeadlineExceeded("The time in Request-Timeout passed before the model had room; give more, or come back.")
-
-
-def _by_shape(tensors: Sequence[Tensor]) -> list[list[int]]:
-    """Return the positions of the tensors grouped by shape: only equal shapes stack."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, tensor in enumerate(tensors):
-        groups.setdefault(tensor.shape, []).append(i)
-    return list(groups.values())

@@ -48,6 +48,12 @@ class Workers:
             self.executor.replace()
             self.release()
 
+    def found(self) -> None:
+        """Take back a thread that was lost, and is done after all."""
+        self.lost -= 1
+        if self.lost >= MOST_LOST:  # one of those that were not replaced
+            self.release()
+
     def wait(self, batcher: Starter) -> None:
         """Remember a batcher that has work and found no free worker."""
         if not batcher.is_waiting:
