@@ -18,7 +18,7 @@ from likewise.function.preparing import Prepared, prepared
 from likewise.function.result_spec import ResultSpec, check_labels
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec
 from likewise.function.spec_text import decode_text, read_file
-from likewise.function.trial import check_key, check_outputs, check_scores, outputs_of
+from likewise.function.trial import check_key, check_outputs, check_scores, is_quick, outputs_of
 from likewise.function.variant_spec import VariantSpec
 from likewise.inference.model import OnnxModel
 from likewise.inference.onnx_file import external_paths
@@ -137,7 +137,7 @@ class Parts:
     def key_type(self, key: KeySpec, function: str) -> KeyType:
         """Return a key type. function: `name@version`, for messages."""
         options: dict[str, Any] = {}
-        kind = self.spec.input.kind
+        kind, quick = self.spec.input.kind, True
         if key.extractor == "onnx":
             model = self._load(key, str(key.file), 1, first_output=True)
             made = prepared(kind, key, model, self.origin)
@@ -148,7 +148,9 @@ class Parts:
                     "its free axes; export it with a fixed shape"
                 )
             dimension = check_key(model, outputs[0], self.origin)
-            options = {"run": model.run_one(), "prepare": made.prepare, "dimension": dimension}
+            run = model.run_one()
+            quick = is_quick(model, run, made.trial)
+            options = {"run": run, "prepare": made.prepare, "dimension": dimension}
         elif key.extractor == "layer":
             assert self.spec.model is not None
             trunk = self._begin(self.spec.model, key, 1)
@@ -156,7 +158,7 @@ class Parts:
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
-        return KeyType(key.label, extractor, extractor.dimension, key.metric, function)
+        return KeyType(key.label, extractor, extractor.dimension, key.metric, function, quick)
 
     def variant(self, table: VariantSpec, threads: int, dimension: int) -> Computation:
         """Return a variant of the function's model, checked against it where that was made before.

@@ -14,7 +14,8 @@ import orjson
 from numpy.typing import NDArray
 
 from likewise.captures import Recorded
-from likewise.evaluation.own import Read, Subject, keys_of
+from likewise.evaluation.own import Subject, keys_of
+from likewise.evaluation.read import Read
 from likewise.features.make import KINDS
 from likewise.files import PUBLIC, write_atomic
 from likewise.function.spec import KeySpec
