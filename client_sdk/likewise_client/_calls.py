@@ -250,12 +250,14 @@ def report(function: str, lease: str, answered: int, repeats: int, done: bool) -
 
 
 def warm_up(
-    function: str, entries: int, max_bytes: int, place: str, keys: str | None
+    function: str, entries: int, max_bytes: int, place: str, keys: str | None, projection: str
 ) -> Call[tuple[dict[str, Any], list[Packed]]]:
-    """POST .../warm-up: the entries that promise a device most."""
+    """POST .../warm-up: the entries that promise a device most. projection: digest of its file; empty: none."""
     wanted = {"entries": entries, "bytes": max_bytes, "place": place, "keys": keys}
     body = encode_json({name: value for name, value in wanted.items() if value is not None})
     path, headers = path_of(function, "warm-up"), {"Content-Type": JSON}
+    if projection:
+        headers["Likewise-Projection"] = projection
     return Call("POST", path, read_packed, body, headers, function, operation="warm_up")
 
 

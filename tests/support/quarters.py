@@ -18,8 +18,8 @@ def sound(place: int) -> np.ndarray:
     return value + RNG.normal(0, 0.02, 16).astype(np.float32)
 
 
-def make_quarters(root: Path) -> Path:
-    """Write the function into a folder of functions, and return that."""
+def make_quarters(root: Path, projection: str = "") -> Path:
+    """Write the function into a folder of functions, and return that. projection: what its file holds, if any."""
     from onnx import helper
     from tests.conftest import _save  # the makers of small models
 
@@ -29,9 +29,12 @@ def make_quarters(root: Path) -> Path:
     nodes = [helper.make_node("MatMul", ["input", "w"], ["logits"])]
     _save(root / "quarters" / "1" / "model.onnx", nodes, {"w": weights}, [16], 4, "logits")
     (root / "quarters" / "1" / "labels.txt").write_text("a\nb\nc\nd\n")
+    named, metric = ("key.json", "cosine") if projection else ("off", "l2")
+    if projection:
+        (root / "quarters" / "1" / named).write_text(projection)
     (root / "quarters" / "function.toml").write_text(
         '[input]\nkind = "array"\n[model]\n[result]\nkind = "label"\nlabels = "labels.txt"\n'
-        '[[keys]]\nextractor = "vector"\ndimension = 16\nmetric = "l2"\nprojection = "off"\n'
+        f'[[keys]]\nextractor = "vector"\ndimension = 16\nmetric = "{metric}"\nprojection = "{named}"\n'
     )
     return root
 

@@ -57,10 +57,10 @@ def save(folder: Path, function: str, header: dict[str, Any], entries: list[Pack
     write(path_of(folder, function), content)
 
 
-def load_file(folder: Path, sha256: str) -> bytes | None:
+def load_file(folder: Path, sha256: str, suffix: str = ".onnx") -> bytes | None:
     """Return a file of that digest; None where it is not there, or is another one by now."""
     try:
-        content = (folder / f"{sha256}.onnx").read_bytes() if _DIGEST.fullmatch(sha256) else b""
+        content = (folder / f"{sha256}{suffix}").read_bytes() if _DIGEST.fullmatch(sha256) else b""
     except OSError:
         return None
     return content if hashlib.sha256(content).hexdigest() == sha256 else None
@@ -84,10 +84,10 @@ def save_document(folder: Path, function: str, document: dict[str, Any]) -> None
     write(path_of(folder, function).with_suffix(".models"), hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
 
 
-def save_file(folder: Path, sha256: str, content: bytes) -> None:
+def save_file(folder: Path, sha256: str, content: bytes, suffix: str = ".onnx") -> None:
     """Keep a file of that digest; a failure is a warning."""
     if _DIGEST.fullmatch(sha256):
-        write(folder / f"{sha256}.onnx", content)
+        write(folder / f"{sha256}{suffix}", content)
 
 
 def write(path: Path, content: bytes) -> None:

@@ -55,6 +55,8 @@ class Terms:
     key: NDArray[np.float32] | None = field(default=None, compare=False)
     prefetched: tuple[Packed, ...] = field(default=(), compare=False)
     """Entries that came with the answer, beside its own."""
+    space: str = ""
+    """Digest of the projection among whose keys the radii are; empty: among keys as they are."""
 
 
 def read_terms(headers: Mapping[str, str]) -> Terms | None:
@@ -94,6 +96,7 @@ def read_terms(headers: Mapping[str, str]) -> Terms | None:
         valid_s,
         _key(headers.get("likewise-key")),
         _prefetched(headers.get("likewise-prefetch")),
+        headers.get("likewise-projection", ""),
     )
 
 

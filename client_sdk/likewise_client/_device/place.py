@@ -20,6 +20,7 @@ from likewise_client._calls import Local
 from likewise_client._device.keys import MakeKey
 from likewise_client._device.lease import Lease, Terms
 from likewise_client._device.pack import Packed
+from likewise_client._device.projection import Projection
 from likewise_client._device.store import Kept, Store
 
 PREFETCH = 8
@@ -49,6 +50,8 @@ class Query:
     """It asks for no lease, since another one does."""
     wants: bool = False
     """It asks for the first lease."""
+    space: str = ""
+    """Digest of the projection among whose keys it asks for radii; empty: among keys as they are."""
 
 
 @dataclass
@@ -65,6 +68,10 @@ class Place:
     """The newest version known, with the origin; -1: none."""
     make_key: MakeKey | None = None
     cosine: bool = False
+    projection: Projection | None = None
+    """By which keys are searched, as the server does; None: as they are."""
+    space: str = ""
+    """Digest of the projection that made the keys in `store`, whose radii are among such keys; empty: none did."""
     described: bool = False
     ask_at: float = -math.inf
     wanting: bool = False
@@ -82,6 +89,19 @@ class Place:
         """The newest version known, as the protocol writes it; empty: none."""
         return f"{self.origin}.{self.number}" if self.number >= 0 else ""
 
+    @property
+    def kept_as(self) -> str:
+        """What `restore` needs beside the entries: version and space. Before there were spaces, such are no version."""
+        return f"{self.version}@{self.space}" if self.space else self.version
+
+    def describe(self, make_key: MakeKey | None, projection: Projection | None, *, cosine: bool) -> None:
+        """Take in how keys are made, and searched: entries in another space than this are dropped."""
+        self.make_key, self.projection, self.cosine, self.described = make_key, projection, cosine, True
+        space = "" if projection is None else projection.sha256
+        if space != self.space:
+            self.store.clear()
+            self.space = space
+
     def find(self, local: Local, query: Query, now: float, coin: Callable[[], float]) -> tuple[Kept, str] | None:
         """Return what answers a request, and why; None: ask the server.
 
@@ -98,9 +118,7 @@ class Place:
             lease.repeats += 1
             self.repeated += 1
             return kept, "exact"
-        if query.key is None:
-            return None
-        kept = self.store.nearest(query.key, now)
+        kept = self._nearest(query, now)
         if kept is None or not _fresh(kept, local, now):
             return None
         toss = lease.toss(coin, background=self.background and not local.lookup)
@@ -115,15 +133,14 @@ class Place:
     def spare(self, query: Query, now: float) -> Kept | None:
         """Return what could answer without any lease."""
         kept = self.store.exact(query.digest, now)
-        if kept is None and query.key is not None:
-            kept = self.store.nearest(query.key, now)
-        return kept
+        return self._nearest(query, now) if kept is None else kept
 
     def wish(self, query: Query, now: float) -> str:
         """Return the Likewise-Lease header of a request that is sent now."""
         lease = self.lease
         self.sent += 1
         query.number, query.sent_at, query.lease = self.sent, now, lease.id
+        query.space = self.space if self.described else ""
         query.watch = not lease.id and self.wanting
         query.wants = not (lease.id or query.watch)
         self.wanting = self.wanting or query.wants
@@ -164,9 +181,11 @@ class Place:
         if not query.watch:
             lease.take(terms, query.sent_at, query.number)
         if current:
-            self._put(terms.prefetched, now)
+            self._put(terms.prefetched, terms.space, now)
         if current and answer.found:
             self._keep(query, answer, terms, now)
+        if terms.space != query.space == self.space:
+            self.described = False  # any more: whoever answered has no such projection
 
     def change(self, terms: Terms) -> int:
         """Take in that entries were taken out; return how many of them were here."""
@@ -182,21 +201,45 @@ class Place:
 
     def load(self, header: dict[str, Any], packed: list[Packed], now: float) -> int:
         """Take entries in that are as new as what is known, the best of them last, so that they stay longest."""
-        origin, _, text = str(header.get("version", "")).partition(".")
+        if not self._newest(str(header.get("version", ""))):
+            return 0
+        return self._put(packed, str(header.get("projection", "")), now)
+
+    def restore(self, header: dict[str, Any], packed: list[Packed], now: float) -> None:
+        """Take entries in as this device kept them, by their keys as they are searched, before anything else."""
+        version, _, self.space = str(header.get("version", "")).partition("@")
+        for each in reversed(packed) if self._newest(version) else ():
+            self.store.put(each.key, each.radius, _kept(each, now))
+
+    def _nearest(self, query: Query, now: float) -> Kept | None:
+        if query.key is None or not self.described:
+            return None  # what was kept may be in a space that is not known yet
+        return self.store.nearest(self._searched(query.key), now)
+
+    def _searched(self, key: Key) -> Key:
+        return key if self.projection is None else self.projection.one(key)
+
+    def _takes(self, key: Key | None, space: str) -> bool:
+        """Say whether an entry can be kept: radii of one space say nothing of keys in another."""
+        return key is not None and space == self.space and (self.described or not space)
+
+    def _put(self, packed: Sequence[Packed], space: str, now: float) -> int:
+        taken = [each for each in packed if self._takes(each.key, space)]
+        for each in reversed(taken):
+            self.store.put(self._searched(each.key), each.radius, _kept(each, now))
+        return len(taken)
+
+    def _newest(self, version: str) -> bool:
+        """Return whether entries of a version are as new as what is known; those of another origin replace it."""
+        origin, _, text = version.partition(".")
         number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 15 else -1
         if number < 0 or (origin == self.origin and number < self.number):
-            return 0
+            return False
         if origin != self.origin:
             self.store.clear()
             self.lease.end()
             self.origin, self.number = origin, number
-        self._put(packed, now)
-        return len(packed)
-
-    def _put(self, packed: Sequence[Packed], now: float) -> None:
-        for each in reversed(packed):
-            kept = Kept(each.entry, each.body, each.media_type, now - each.age_s, now + each.ttl_s)
-            self.store.put(each.key, each.radius, kept)
+        return True
 
     def _follow(self, terms: Terms) -> bool:
         """Drop what was taken out; return whether the answer is as new as what is known."""
@@ -221,9 +264,13 @@ class Place:
         if terms.exact:
             self.store.remember(query.digest, kept)
         key = terms.key if terms.key is not None else query.key
-        if answer.entry is not None and key is not None:
-            self.store.put(key, terms.radius, kept)
+        if answer.entry is not None and key is not None and self._takes(key, terms.space):
+            self.store.put(self._searched(key), terms.radius, kept)
             self.unsaved += 1
+
+
+def _kept(each: Packed, now: float) -> Kept:
+    return Kept(each.entry, each.body, each.media_type, now - each.age_s, now + each.ttl_s)
 
 
 def _fresh(kept: Kept, local: Local, now: float) -> bool:

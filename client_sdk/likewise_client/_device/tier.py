@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import threading
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from likewise_client import _calls as calls
 from likewise_client._answer import Answer
 from likewise_client._calls import Call, Local
-from likewise_client._device import disk, onnx
+from likewise_client._device import disk
 from likewise_client._device.cache import DeviceCache, DeviceCacheInfo
-from likewise_client._device.keys import key_maker, scaled
+from likewise_client._device.description import UNFIT, described
+from likewise_client._device.keys import scaled
 from likewise_client._device.lease import Terms, read_terms, terms_of
 from likewise_client._device.place import Key, Place, Query
 from likewise_client._device.store import Kept, Store
@@ -36,10 +36,6 @@ ASK_AGAIN_S = 30.0
 """Seconds after which a server that did not describe a function is asked again."""
 SAVE_EVERY = 256
 """Entries that come in between two times that the tier is kept on disk."""
-
-
-_UNFIT = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
-"""What a document raises that is not what the protocol says."""
 
 
 class Exchange(Protocol):
@@ -165,10 +161,13 @@ class Tier:
     def warm_up(self, exchange: Exchange, function: str, entries: int | None, where: str) -> Steps[int]:
         """Take in what the server thinks worth having; return how many entries came."""
         place = self._place(function)
+        if not place.described:
+            yield from self._describe(exchange, place, None)
         with self._lock:
+            space = place.space if place.described else ""
             keys = text_of(b"".join(encode_key(key) for key in place.keys)) if place.keys else None
         wanted = min(entries or self._cache.max_entries, self._cache.max_entries)
-        call = calls.warm_up(function, wanted, self._cache.max_bytes, where, keys)
+        call = calls.warm_up(function, wanted, self._cache.max_bytes, where, keys, space)
         header, packed = yield from exchange.run(call)
         with self._lock:
             return place.load(header, packed, self._clock())
@@ -181,7 +180,7 @@ class Tier:
             return 0
         try:
             terms = terms_of(change)
-        except _UNFIT as error:
+        except UNFIT as error:
             raise MalformedAnswer(f"a change of {function} that the protocol does not know: {error!r}") from error
         with self._lock:
             return place.change(terms)
@@ -238,6 +237,8 @@ class Tier:
         """Return the call with what the server is to know of the lease, and a reader of what it says of it."""
         with self._lock:
             headers = {**call.headers, "Likewise-Lease": place.wish(query, self._clock())}
+            if query.space:
+                headers["Likewise-Projection"] = query.space
         read = call.read
 
         def reading(response: Any, node: str) -> tuple[Answer, Terms | None]:
@@ -257,39 +258,12 @@ class Tier:
                 return
             place.ask_at = self._clock() + ASK_AGAIN_S
         try:
-            description = yield from exchange.run(calls.describe(place.function), patient=False, node=node)
-            primary, kind = description["keys"][0], str(description.get("input", {}).get("kind", ""))
-            made = yield from self._network(exchange, place, kind, primary, node)
-            extractor, metric, dimension = str(primary["extractor"]), str(primary["metric"]), int(primary["dimension"])
-            make_key = key_maker(extractor, metric, dimension, kind, made)
-        except (LikewiseClientError, *_UNFIT) as error:
+            found = yield from described(exchange, place.function, self._folder, node)
+        except (LikewiseClientError, *UNFIT) as error:
             log.debug("%s is not described, its keys are not made here: %r", place.function, error)
             return
         with self._lock:
-            place.make_key, place.cosine, place.described = make_key, metric == "cosine", True
-
-    def _network(
-        self, exchange: Exchange, place: Place, kind: str, primary: dict[str, Any], node: str | None
-    ) -> Steps[Callable[[Any], Key] | None]:
-        """Return what makes keys by the function's own file, fetched once; None where there is none for this device."""
-        file = primary.get("file")
-        if primary.get("extractor") != "onnx" or not file or not onnx.available():
-            return None
-        sha256 = str(file["sha256"])
-        content = None if self._folder is None else disk.load_file(self._folder, sha256)
-        if content is None:
-            if not 0 < int(file["bytes"]) <= onnx.MOST_BYTES:
-                return None
-            content = yield from exchange.run(calls.file(place.function, sha256), patient=False, node=node)
-            if hashlib.sha256(content).hexdigest() != sha256:
-                raise ValueError("the file that makes keys is not the one that was named")
-            if self._folder is not None:
-                disk.save_file(self._folder, sha256, content)
-        try:
-            return onnx.network(content, kind, primary.get("prepare") or {})
-        except Exception as error:  # ONNX Runtime's errors are no closed list
-            log.debug("%s: the file that makes keys cannot be used here: %s", place.function, error)
-            return None
+            place.describe(found.make_key, found.projection, cosine=found.cosine)
 
     def _place(self, function: str) -> Place:
         with self._lock:
@@ -299,7 +273,7 @@ class Tier:
                 self._places[function] = place
                 if self._folder is not None:
                     header, packed = disk.load(self._folder, function, self._cache.max_bytes)
-                    place.load(header, packed, self._clock())
+                    place.restore(header, packed, self._clock())
             return place
 
     def _save(self, place: Place) -> None:
@@ -308,7 +282,7 @@ class Tier:
             if self._folder is None or not place.version:
                 return
             entries = list(place.store.entries(self._clock()))
-            disk.save(self._folder, place.function, {"version": place.version}, entries, place.store.dimension)
+            disk.save(self._folder, place.function, {"version": place.kept_as}, entries, place.store.dimension)
 
 
 def tier_of(cache: DeviceCache | None, clock: Callable[[], float]) -> Tier | None:

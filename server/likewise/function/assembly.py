@@ -28,7 +28,7 @@ from likewise.function.paging import Pager
 from likewise.function.parts import Computation, Limits, Parts
 from likewise.function.reader import Normalize, Reader, as_it_is
 from likewise.function.reading import ReadingQueue
-from likewise.function.sharing import key_file, sharing_of
+from likewise.function.sharing import key_file, projection_file, sharing_of
 from likewise.function.spec import FunctionSpec
 from likewise.function.spec_text import read_spec
 from likewise.function.streams import Streams, unit_of
@@ -292,6 +292,7 @@ class Assembler:
             per_account=defaults.max_account_leases,
         )
         spec = parts.spec
+        projected = namespace.projections.get(key_type) is not None
         return Leasing(
             leases,
             namespace,
@@ -301,6 +302,7 @@ class Assembler:
             monotonic,
             exact=spec.model.deterministic if spec.model else False,
             key_file=key_file(spec.keys[0], parts),
+            projection_file=projection_file(spec.keys[0], parts) if projected else None,
             prefetch=defaults.lease_prefetch,
         )
 

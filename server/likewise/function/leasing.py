@@ -16,6 +16,7 @@ from likewise.decision.radius import lean, safe_radius
 from likewise.function.changes import Changes
 from likewise.function.prefetching import Prefetch
 from likewise.lookup.namespace import Namespace
+from likewise.ports import Projection
 from likewise.types import Clock, Key, Neighbors, Result
 
 SCALED_BY = 40
@@ -42,7 +43,7 @@ Confident = Callable[[Neighbors, Ledger | None], bool]
 
 
 class KeyFile(NamedTuple):
-    """The ONNX file that makes a function's keys, for devices that make them, too."""
+    """A file by which devices make a function's keys, or search them, as the server does."""
 
     path: Path
     sha256: str
@@ -60,6 +61,8 @@ class Reach(NamedTuple):
     """Ids of the entries nearest to it."""
     signature: str = ""
     """Type and shape of its input, where a function takes several."""
+    searched: float = 0.0
+    """The radius among keys as the server searches them: the same but where that is by a projection."""
 
 
 class Grant(NamedTuple):
@@ -86,13 +89,16 @@ class Leasing:
         *,
         exact: bool,
         key_file: KeyFile | None = None,
+        projection_file: KeyFile | None = None,
         prefetch: int = 0,
     ) -> None:
         """Set up. key_type: the primary one; clock: monotonic seconds; exact: whether the model is deterministic.
 
-        key_file: what makes its keys, where that is a file. prefetch: entries that an answer brings beside its own.
+        key_file: what makes its keys, where that is a file. projection_file: that of the projection by which they are
+        searched, where it never changes. prefetch: entries that an answer brings beside its own.
         """
         self.key_file = key_file
+        self.projection_file = projection_file
         self.leases = leases
         self.changes = Changes()
         self.exact = exact
@@ -128,6 +134,11 @@ class Leasing:
         label = self._given.get(entry_id, -1) if slot < 0 else self._namespace.label_of(slot)
         return self.leases.claim(lease, label)
 
+    def projection(self, sha256: str) -> Projection | None:
+        """Return the projection that the server searches by, where a device has it by the file of this digest."""
+        file = self.projection_file
+        return None if file is None or file.sha256 != sha256 else self._namespace.projections[self._key_type]
+
     def reach(self, entry_id: int, ledger: Ledger | None = None, fresh_s: float = FRESH_S) -> Reach | None:
         """Return an entry as a device may keep it, which is remembered; None where it is gone.
 
@@ -150,33 +161,39 @@ class Leasing:
         )
         label = self._namespace.label_of(slot)
         towards = lean(len(key) if projection is None else projection.dimension)
-        radius = safe_radius(around, label, lambda neighbors: self._confident(neighbors, ledger), towards)
+        radius = searched = safe_radius(around, label, lambda neighbors: self._confident(neighbors, ledger), towards)
         if radius > 0.0 and projection is not None:
             radius *= self._stretch(key, others, label)
         self._given[entry_id] = label
         self._given.move_to_end(entry_id)
         if len(self._given) > REMEMBERED:
             self._given.popitem(last=False)
-        reach = Reach(key, radius, tuple(map(self._namespace.entry_id, around.slots)), entry.signature)
+        reach = Reach(key, radius, tuple(map(self._namespace.entry_id, around.slots)), entry.signature, searched)
         self._reaches[entry_id] = now, reach
         self._reaches.move_to_end(entry_id)
         if len(self._reaches) > MEASURED:
             self._reaches.popitem(last=False)
         return reach
 
-    def grant(self, entry_id: int) -> Grant | None:
-        """Return an entry for a device to keep; None where it is gone, or may be reused nowhere."""
+    def grant(self, entry_id: int, projected: bool = False) -> Grant | None:
+        """Return an entry for a device to keep; None where it is gone, or may be reused nowhere.
+
+        projected: whether the radius is to be that among keys as the server searches them.
+        """
         reach = self.reach(entry_id, fresh_s=SENT_FRESH_S)
         slot = self._namespace.slot_of(entry_id)
+        if reach is not None and projected:
+            reach = reach._replace(radius=reach.searched)
         if reach is None or reach.radius <= 0.0:
             return None
         space = self._namespace
         return Grant(entry_id, reach, space.result(slot), space.ttl_s(slot), space.age_s(slot))
 
-    def prefetch(self, lease: Lease, entry_id: int, wanted: int) -> list[Grant]:
+    def prefetch(self, lease: Lease, entry_id: int, wanted: int, projected: bool = False) -> list[Grant]:
         """Return entries that a device was not sent yet, to go with an answer.
 
         entry_id: that of the answer, or -1; half may be near to it. wanted: most that the device takes.
+        projected: as in `grant`.
         """
         wanted, room = min(wanted, self._most), PREFETCH_BYTES
         found: list[Grant] = []
@@ -191,7 +208,7 @@ class Leasing:
             for id in self._prefetch.unsent(lease.purse, ids, TRIED * wanted):
                 if len(found) == most:
                     break
-                granted = self.grant(id)
+                granted = self.grant(id, projected)
                 if granted is not None and granted.reach.signature != signature:
                     continue  # of another type or shape, which a device cannot tell
                 size = 0 if granted is None else granted.reach.key.nbytes + granted.result.size_bytes

@@ -197,9 +197,9 @@ class Parts:
 
     def projection(self, key: KeySpec, dimension: int) -> Projection | None:
         """Return what lookups by a key type of this dimension go by from the start; None: the keys as they are."""
-        if key.projection_file is None:
+        path = self.projection_path(key)
+        if path is None:
             return None
-        path = self._files / key.projection_file
         try:
             state = orjson.loads(read_file(path, "check file and permissions"))
         except orjson.JSONDecodeError as error:
@@ -222,6 +222,10 @@ class Parts:
                 "make it anew from such keys"
             )
         return projection
+
+    def projection_path(self, key: KeySpec) -> Path | None:
+        """Return the file of a key type's projection; None: it has none."""
+        return None if key.projection_file is None else self._files / key.projection_file
 
     def _load(
         self, table: Preparation | None, file: str, threads: int, *, first_output: bool, outputs: Sequence[str] = ()

@@ -123,12 +123,16 @@ def _with(policy: PolicyStatistics, beyond: Counters) -> float:
 
 
 def _made_by(fn: Function, key: KeySpec) -> dict[str, object]:
-    """Return how a device makes the primary key by the function's own file, where it may."""
-    file = fn.leasing.key_file if fn.leasing is not None else None
-    if file is None:
+    """Return by which files of the function a device makes the primary key, and searches by it, where it may."""
+    if fn.leasing is None:
         return {}
-    prepare = key.model_dump(include=set(Preparation.model_fields), exclude_defaults=True)
-    return {"file": {"sha256": file.sha256, "bytes": file.size_bytes}, "prepare": prepare}
+    made: dict[str, object] = {}
+    if (file := fn.leasing.key_file) is not None:
+        prepare = key.model_dump(include=set(Preparation.model_fields), exclude_defaults=True)
+        made = {"file": {"sha256": file.sha256, "bytes": file.size_bytes}, "prepare": prepare}
+    if (file := fn.leasing.projection_file) is not None:
+        made["projection"] = {"sha256": file.sha256, "bytes": file.size_bytes}
+    return made
 
 
 def _sizes(spec: FunctionSpec) -> list[tuple[int, int]] | None:

@@ -140,4 +140,14 @@ def key_file(key: KeySpec, parts: Parts) -> KeyFile | None:
     files = parts.files.get(key.file or "", ()) if key.extractor == "onnx" else ()
     if len(files) != 1:
         return None
-    return KeyFile(files[0], file_digest(files[0]), files[0].stat().st_size)
+    return _named(files[0])
+
+
+def projection_file(key: KeySpec, parts: Parts) -> KeyFile | None:
+    """Return the file of the projection that keys are searched by from the start, if any."""
+    path = parts.projection_path(key)
+    return None if path is None else _named(path)
+
+
+def _named(path: Path) -> KeyFile:
+    return KeyFile(path, file_digest(path), path.stat().st_size)

@@ -19,6 +19,7 @@ from likewise.function.warming import worth_having
 from likewise.http import wire
 from likewise.http.admission import fields_of
 from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs, refuse_unknown, validated
+from likewise.http.leased import PROJECTION
 from likewise.http.listeners import Listener, Listeners
 from likewise.http.pace import Pace
 from likewise.http.pack import MEDIA_TYPE, packed_entries
@@ -101,12 +102,13 @@ async def changes(
     return _Listening(edge.listeners, listener, _events(fn, leasing, listener, since, events), headers)
 
 
-@router.get("/files/{sha256}", dependencies=[Depends(needs("infer"))], summary="The file that makes keys")
+@router.get("/files/{sha256}", dependencies=[Depends(needs("infer"))], summary="A file that makes or projects keys")
 async def file(name: str, sha256: str, request: Request) -> Response:
-    """Return the ONNX file that makes a function's keys, named by its digest."""
+    """Return the ONNX file that makes a function's keys, or that of their projection, named by its digest."""
     fn = edge_of(request).registry.get(name)
-    known = fn.leasing.key_file if fn.leasing is not None else None
-    if known is None or known.sha256 != sha256:
+    files = (fn.leasing.key_file, fn.leasing.projection_file) if fn.leasing is not None else ()
+    known = next((each for each in files if each is not None and each.sha256 == sha256), None)
+    if known is None:
         raise NotFound(f"`{fn.id}` has no file {sha256[:64]!r} for devices; its description names those there are.")
     try:
         opened = await asyncio.to_thread(known.path.open, "rb")
@@ -134,14 +136,22 @@ async def warm_up(name: str, request: Request) -> Response:
         wire.from_base64(wanted.keys, "keys"), MOST_ASKED
     )  # fmt: skip
     limit = min(wanted.bytes or edge.warm_up_bytes, edge.warm_up_bytes)
-    account = edge.admit(fields_of(request.scope["headers"]), "infer").account
+    fields = fields_of(request.scope["headers"])
+    account = edge.admit(fields, "infer").account
+    projection = fields.get(PROJECTION, b"").decode("latin-1")
     async with edge.warm_ups.turn(account):
-        content = await _pack(fn, leasing, wanted, asked, limit)
+        content = await _pack(fn, leasing, wanted, asked, limit, projection)
     return Response(content, headers=BYPASS, media_type=MEDIA_TYPE)
 
 
-async def _pack(fn: Function, leasing: Leasing, wanted: WarmUp, asked: Keys | None, limit: int) -> bytes:
-    """Return the pack of what is worth having, of at most so many bytes of keys and results."""
+async def _pack(
+    fn: Function, leasing: Leasing, wanted: WarmUp, asked: Keys | None, limit: int, projection: str
+) -> bytes:
+    """Return the pack of what is worth having, of at most so many bytes of keys and results.
+
+    projection: digest of the file of one that the device has; empty: none.
+    """
+    projected = leasing.projection(projection) is not None
     pace, space, version = Pace(), fn.namespace, leasing.changes.version
     dimension = fn.key_types[fn.key_type].dimension
     rows: list[Grant] = []
@@ -152,12 +162,14 @@ async def _pack(fn: Function, leasing: Leasing, wanted: WarmUp, asked: Keys | No
         slot = space.slot_of(id)
         if slot < 0 or 4 * dimension + space.result(slot).size_bytes > room:
             continue  # before it is measured, which takes longer
-        granted = leasing.grant(id)
+        granted = leasing.grant(id, projected)
         if granted is None:
             continue
         room -= granted.reach.key.nbytes + granted.result.size_bytes
         rows.append(granted)
     header: dict[str, object] = {"function": fn.id, "fingerprint": fn.fingerprint, "version": version}
+    if projected:
+        header["projection"] = projection
     return await asyncio.to_thread(packed_entries, header, rows, dimension)
 
 

@@ -114,7 +114,7 @@ class Hot:
             body = await read_body(receive, fields.get(b"content-length", b""), limit)
             now = perf_counter()
             asker = Asker(wire.after(control, now - scope.get(CAME, now)), session)
-            tenant = lessee(fn, fields.get(FIELD), None if control.no_store else asker.session, self._pipeline)
+            tenant = lessee(fn, fields, None if control.no_store else asker.session, self._pipeline)
             relayed = self._relayed(fn, media_type, body, asker, principal) if infers and tenant is None else None
             if relayed is not None:
                 status, content, headers = await relayed

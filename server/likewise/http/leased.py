@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from likewise.decision.leases import Claim, Lease
@@ -18,6 +19,8 @@ from likewise.requests import Answer, Control, Outcome, Ticket
 from likewise.types import Session
 
 FIELD = b"likewise-lease"
+PROJECTION = b"likewise-projection"
+"""Digest of the file by which a device projects keys; in an answer: the radii in it are among keys projected so."""
 FIELD_BYTES = 512
 MOST_COUNTED = 1 << 40
 MOST_KEY_BYTES = 8192
@@ -31,7 +34,7 @@ _WANT, _WATCH = "want", "watch"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a Likewise-Lease header of a request says."""
+    """What a request says in its Likewise-Lease header, and in Likewise-Projection."""
 
     id: str = ""
     """The lease that the device holds, or held last; empty: none."""
@@ -53,10 +56,12 @@ class Wish:
     """The device cannot make keys: send that of the entry."""
     prefetch: int = 0
     """Entries beside that of the answer for which the device has room."""
+    projection: str = ""
+    """Digest of the file by which the device projects keys; empty: it compares them as they are."""
 
 
-def parse_wish(field: bytes) -> Wish:
-    """Return what a header says. Raises BadRequest."""
+def parse_wish(field: bytes, projection: str = "") -> Wish:
+    """Return what the headers say. Raises BadRequest."""
     if len(field) > FIELD_BYTES:
         raise BadRequest(f"Likewise-Lease has {len(field)} bytes, the limit is {FIELD_BYTES}; send less.")
     id, *parameters = (part.strip() for part in field.decode("latin-1").split(";"))
@@ -77,7 +82,7 @@ def parse_wish(field: bytes) -> Wish:
             found[parameter] = True
         else:
             raise BadRequest(f"Likewise-Lease: `{parameter[:40]}` is not understood; see docs/protocol.md.")
-    return Wish("" if id in (_WANT, _WATCH) else id, id == _WATCH, **found)  # type: ignore[arg-type]
+    return Wish("" if id in (_WANT, _WATCH) else id, id == _WATCH, projection=projection, **found)  # type: ignore[arg-type]
 
 
 class Lessee:
@@ -86,6 +91,7 @@ class Lessee:
     def __init__(self, fn: Function, leasing: Leasing, wish: Wish, session: Session, pipeline: Pipeline) -> None:
         """Take the device's word, and give it a lease if there is one to be had."""
         self._leasing, self._wish, self._session = leasing, wish, session
+        self._projection = leasing.projection(wish.projection)
         self._lease: Lease | None = None
         self.claim: Claim | None = None
         if wish.watch:
@@ -114,10 +120,13 @@ class Lessee:
     def headers(self, answer: Answer | Ticket) -> Headers:
         """Return the headers that go with an answer."""
         headers = [(FIELD, self._state().encode())]
+        projected = self._projection is not None
+        if projected:
+            headers.append((PROJECTION, self._wish.projection.encode()))
         if self._wish.prefetch and self._lease is not None and self._lease.live:
             entry_id = -1 if isinstance(answer, Ticket) else answer.entry_id
-            if more := self._leasing.prefetch(self._lease, entry_id, self._wish.prefetch):
-                headers.append((b"likewise-prefetch", b64encode(small_pack(more))))
+            if more := self._leasing.prefetch(self._lease, entry_id, self._wish.prefetch, projected):
+                headers.append((b"likewise-prefetch", b64encode(small_pack(more, self._projection))))
         if isinstance(answer, Ticket):
             return headers
         exact = self._leasing.exact and answer.outcome in (Outcome.MISS, Outcome.PROBE, Outcome.EXACT)
@@ -127,7 +136,8 @@ class Lessee:
         ledger = self._lease.ledger if self._lease is not None else None
         reach = self._leasing.reach(answer.entry_id, ledger) if answer.entry_id >= 0 else None
         if reach is not None:
-            reuse.append(f"radius={math.floor(reach.radius * 1e6) / 1e6:.6f}")
+            radius = reach.searched if projected else reach.radius
+            reuse.append(f"radius={math.floor(radius * 1e6) / 1e6:.6f}")
             own = answer.stored and answer.outcome in (Outcome.MISS, Outcome.PROBE)
             if self._wish.key or not own:
                 encoded = reach.key.astype("<f4").tobytes()
@@ -157,14 +167,17 @@ class Lessee:
         return "; ".join(parts)
 
 
-def lessee(fn: Function, field: bytes | None, session: Session | None, pipeline: Pipeline) -> Lessee | None:
+def lessee(fn: Function, fields: Mapping[bytes, bytes], session: Session | None, pipeline: Pipeline) -> Lessee | None:
     """Return who asks for a lease; None for a request that does not, or a function that gives none.
+
+    fields: the headers of the request.
 
     Raises BadRequest for a header that is not understood.
     """
+    field = fields.get(FIELD)
     if field is None:
         return None
-    wish = parse_wish(field)
+    wish = parse_wish(field, fields.get(PROJECTION, b"").decode("latin-1"))
     if session is None or fn.leasing is None:
         return None
     return Lessee(fn, fn.leasing, wish, session, pipeline)

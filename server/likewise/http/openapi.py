@@ -112,6 +112,12 @@ _LEASE = {
     "description": "`want`, or the lease that the device holds, with its reports; see docs/protocol.md",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,32}$"},
 }
+_PROJECTION = {
+    "name": "Likewise-Projection",
+    "in": "header",
+    "description": "Digest of the file by which the device projects keys: radii are among such keys, where it is known",
+    "schema": {"type": "string"},
+}
 _KEY_TYPE = {
     "name": "key_type",
     "in": "query",
@@ -124,7 +130,7 @@ _INFER = {
     "tags": ["hot"],
     "operationId": "infer",
     "summary": "Return the result for a raw input, from reuse or from the model",
-    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _STREAM, _TIMEOUT, _BROUGHT, _LEASE],
+    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _STREAM, _TIMEOUT, _BROUGHT, _LEASE, _PROJECTION],
     "requestBody": {"required": True, "content": {**_EVERY_INPUT, JSON: {"schema": NUMBERS}}},
     "responses": {
         "200": {"description": "The result", "headers": _HEADERS, "content": {"*/*": {}}},
@@ -135,7 +141,7 @@ _LOOKUP = {
     "tags": ["hot"],
     "operationId": "lookup",
     "summary": "Return what is safe to reuse for one or many keys, or a raw input; never computes",
-    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _KEY_TYPE, _LEASE],
+    "parameters": [_ADDRESS, _CONTROL, _DEVICE, _KEY_TYPE, _LEASE, _PROJECTION],
     "requestBody": {
         "required": True,
         "content": {
@@ -243,6 +249,7 @@ _OPERATIONS |= {
         }
     },
     (f"{FUNCTION}/warm-up", "post"): {
+        "parameters": [_ADDRESS, _PROJECTION],
         "requestBody": {"required": False, "content": {JSON: {"schema": WarmUp.model_json_schema()}}},
         "responses": {
             "200": {"description": "Entries, best first", "content": {PACK: _binary()}},

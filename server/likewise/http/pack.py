@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from likewise.function.leasing import Grant, Reach
 from likewise.http import wire
+from likewise.ports import Projection
 
 MAGIC = b"LIKEWISE-PACK-1\n"
 MEDIA_TYPE = "application/vnd.likewise.pack"
@@ -55,18 +56,19 @@ def packed_entries(header: Mapping[str, object], entries: Sequence[Grant], dimen
     return packed({**header, "media_types": list(kinds)}, arrays)
 
 
-def small_pack(entries: Sequence[Grant]) -> bytes:
+def small_pack(entries: Sequence[Grant], projection: Projection | None = None) -> bytes:
     """Return a compressed pack of a few entries, at least one, for a header.
 
     Keys are rounded to half precision where they allow it, which compresses to little more than half, and radii are
-    shortened by as much.
+    shortened by as much. projection: where radii are among projected keys, by which.
     """
-    rounded = [each._replace(reach=_rounded(each.reach)) for each in entries]
+    rounded = [each._replace(reach=_rounded(each.reach, projection)) for each in entries]
     return zlib.compress(packed_entries({}, rounded, len(entries[0].reach.key)), 6)
 
 
-def _rounded(reach: Reach) -> Reach:
-    with np.errstate(over="ignore"):
+def _rounded(reach: Reach, projection: Projection | None) -> Reach:
+    with np.errstate(over="ignore", invalid="ignore"):
         key = reach.key.astype(np.float16).astype(np.float32)
-    off = float(np.linalg.norm(key - reach.key))
+        apart = key - reach.key if projection is None else projection.one(key) - projection.one(reach.key)
+    off = float(np.linalg.norm(apart))
     return Reach(key, reach.radius - off) if off < 0.05 * reach.radius else reach

@@ -74,6 +74,7 @@ VALUE = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
     max_leaves=6,
 )
+PROJECTION = b'{"mean": [0, 0], "matrix": [[1, 0, 3], [0, 1, 2]]}'
 DESCRIPTION = st.one_of(
     VALUE,
     st.fixed_dictionaries(
@@ -87,6 +88,11 @@ DESCRIPTION = st.one_of(
                         "dimension": st.one_of(st.integers(-1, 5), st.just(2), VALUE),
                         "file": st.one_of(VALUE, st.fixed_dictionaries({"sha256": VALUE, "bytes": VALUE})),
                         "prepare": VALUE,
+                        "projection": st.one_of(
+                            VALUE,
+                            st.fixed_dictionaries({"sha256": VALUE, "bytes": VALUE}),
+                            st.just({"sha256": sha256(PROJECTION).hexdigest(), "bytes": len(PROJECTION)}),
+                        ),
                     }
                 ),
                 max_size=2,
@@ -109,7 +115,7 @@ def hostile(data: st.DataObject) -> httpx.MockTransport:
                     200, text=data.draw(st.sampled_from([f"data: {line}", f"data: {json.dumps(said)}"]))
                 )
             if "/files/" in request.url.path:
-                return httpx.Response(200, content=data.draw(st.binary(max_size=30)))
+                return httpx.Response(200, content=data.draw(st.one_of(st.just(PROJECTION), st.binary(max_size=30))))
             return httpx.Response(200, content=json.dumps(data.draw(DESCRIPTION)).encode())
         if request.url.path.endswith("warm-up"):
             content = bytearray(write_pack({"version": "00000000.1"}, [], 2)[:-32])
@@ -130,6 +136,9 @@ def hostile(data: st.DataObject) -> httpx.MockTransport:
                 headers.append((name, data.draw(field).encode("latin-1", "replace")))
         if data.draw(st.booleans()):
             headers.append((b"likewise-prefetch", data.draw(PREFETCH)))
+        if data.draw(st.booleans()):
+            named = st.one_of(st.just(request.headers.get("likewise-projection", "")), FIELD)
+            headers.append((b"likewise-projection", data.draw(named).encode("latin-1", "replace")))
         return httpx.Response(200, headers=headers, content=b'{"label": "a"}')
 
     return httpx.MockTransport(answer)

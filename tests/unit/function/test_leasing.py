@@ -80,6 +80,11 @@ def test_an_entry_reaches_no_rival_that_only_a_projection_brings_apart() -> None
     reach = stage.leasing.reach(1)
     assert reach is not None
     assert 0.05 < reach.radius < 0.5
+    assert reach.searched > 4 * reach.radius  # among keys as the server searches them, the rivals are far
+    granted, told = stage.leasing.grant(1), stage.leasing.grant(1, projected=True)
+    assert granted is not None
+    assert told is not None
+    assert (granted.reach.radius, told.reach.radius) == (reach.radius, reach.searched)
     assert set(reach.near) == set(range(2, 12))
 
 

@@ -13,6 +13,7 @@ from likewise.decision.leases import Lease, Leases, Purse
 from likewise.function.leasing import PREFETCH_BYTES, Grant, Leasing, Reach
 from likewise.function.prefetching import RANKED, RANKED_S, Prefetch
 from likewise.http.pack import small_pack
+from likewise.learning.lda import Projection as Linear
 from likewise.lookup.namespace import Namespace
 from likewise.types import Entry, Neighbors, Result
 
@@ -160,6 +161,17 @@ def test_rounded_keys_reach_no_farther_than_they_did() -> None:
         sent, radius = arrays["keys"][0], float(arrays["radii"][0])
         assert 0.9 * 0.2 * scale < radius <= 0.2 * scale
         assert radius + float(np.linalg.norm(sent.astype(np.float64) - key)) <= 0.2 * scale * (1 + 1e-9)
+
+
+def test_rounded_keys_reach_no_farther_where_they_are_projected() -> None:
+    """What lies between the keys as they are says nothing of that."""
+    rng = np.random.default_rng(4)
+    projection = Linear(np.zeros(40, np.float32), (rng.normal(size=(40, 6)) * 50).astype(np.float32))
+    for _ in range(20):
+        key = rng.normal(size=40).astype(np.float32)
+        arrays = unpacked(small_pack([Grant(5, Reach(key, 0.2), Result(b"{}"), 9.0, 1.0)], projection))
+        off = float(np.linalg.norm(projection.one(arrays["keys"][0]) - projection.one(key)))
+        assert 0.19 <= float(arrays["radii"][0]) <= (0.2 - off) * (1 + 1e-6)
 
 
 def test_a_small_pack_is_small() -> None:
