@@ -190,6 +190,34 @@ def test_a_server_that_no_longer_searches_so_is_believed(projected):
         assert (place.described, place.space, place.store.dimension) == (True, "", 16)
 
 
+def blended(rng):
+    """Return an input between two kinds, often close to where one becomes the other, and its right answer."""
+    one, other = rng.choice(4, 2, replace=False)
+    share = rng.uniform(0.4, 1.0)
+    value = np.zeros((4, 4), np.float32)
+    value[one], value[other] = share, 1.0 - share
+    value += rng.normal(0, 0.05, (4, 4))
+    return value.ravel().astype(np.float32), "abcd"[int(value.sum(axis=1).argmax())]
+
+
+def test_both_tiers_together_keep_the_promise_where_radii_are_among_projected_keys(projected):
+    """Real devices with real coins and hard inputs: no more false answers than 5 % and the slack allow, and chance."""
+    rng = np.random.default_rng(8)
+    phones = [make(projected, coin=rng.random, background=False) for _ in range(4)]
+    false = near = 0
+    for at in range(800):
+        value, right = blended(rng)
+        answer = phones[at % 4].infer("quarters", value)
+        false += answer.result["label"] != right
+        near += answer.detail == "near"
+    assert {place_of(phone).space for phone in phones} == {digest(projected)}
+    for phone in phones:
+        phone.close()
+    bound = 0.05 * (150 + 800) + 3.0
+    assert near > 80
+    assert false <= bound + 4.0 * bound**0.5
+
+
 def radii(server):
     """Return what becomes of the server's measurements, by entry."""
     found = collections.defaultdict(list)
