@@ -27,8 +27,8 @@ from likewise.workloads.speech import find_recordings
 
 FILE = FUNCTIONS / "speech" / "1" / "key.json"
 RATE = 8000
-SHARPNESS = 5.0
-"""Of the softmax over cosines when keys are searched: with one as far as can be from another, e^10 to 1."""
+SHARPNESS = 4.25
+"""Of the softmax over cosines when keys are searched: a cosine of 1 weighs e^8.5 times as much as one of -1."""
 WEIGHT = 1.0
 """Of certain beliefs, beside MFCCs of length 1."""
 TRAINED_AT, MARGIN = 12.0, 0.1

@@ -30,11 +30,11 @@ from likewise.http.api import make_api
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
 from likewise.http.limits import connection_limits
-from likewise.inference.batching import Workers
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import limit_memory
 from likewise.inference.run_limit import RUN_LIMIT
 from likewise.inference.threads import Threads
+from likewise.inference.workers import Workers
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline

@@ -20,7 +20,7 @@ from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
 from likewise.function.registry import Registry
 from likewise.index.projected import ProjectedIndex
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.pipeline import Pipeline

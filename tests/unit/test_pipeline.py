@@ -17,8 +17,9 @@ import pytest
 from likewise.errors import DeadlineExceeded, LikewiseError, Overloaded
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import Batcher
 from likewise.inference.runner import ModelRunner
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket

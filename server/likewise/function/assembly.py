@@ -35,9 +35,10 @@ from likewise.function.streams import Streams, unit_of
 from likewise.function.trunks import Trunks
 from likewise.function.variant_spec import VariantSpec
 from likewise.function.variants import Variants, variants_of
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import Batcher
 from likewise.inference.model import OnnxModel
 from likewise.inference.runner import ModelRunner
+from likewise.inference.workers import Workers
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy

@@ -17,8 +17,8 @@ from typing import Any
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.governor import CostLimits
 from likewise.function.spec_text import read_spec
-from likewise.inference.batching import Workers
 from likewise.inference.model import limit_memory
+from likewise.inference.workers import Workers
 from likewise.priority import WORK, give_way
 from likewise.processes import answer, ask
 

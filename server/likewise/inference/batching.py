@@ -13,17 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from time import perf_counter
 
-import numpy as np
-
 from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overloaded
+from likewise.inference.batch import Computed, Output, compute
 from likewise.inference.lane import Job, Lane
 from likewise.inference.run_limit import RUN_LIMIT
-from likewise.inference.threads import Threads
+from likewise.inference.workers import Workers
 from likewise.ports import Model
 from likewise.throughput import TIMELY, Throughput
 from likewise.types import Halfway, Input, Tensor
@@ -35,41 +32,15 @@ CALM = 8
 """Batches without a probe after which they may take as long as they like again."""
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
+HOPELESS = 3.0
+"""Limits for runs after which a batch, which should have been ended within two, is given up with its thread."""
 AT_ONCE = 2
 """Answers of a batch that are handed over in one round of the loop: each is followed by a third of a millisecond of
 learning, keeping and sending, and hits that came meanwhile need not wait for all of them."""
 
 
-class Workers:
-    """How many batches may run at once, over all functions of a server."""
-
-    def __init__(self, executor: Executor, limit: int) -> None:
-        self.executor = executor
-        self.free = limit
-        self._waiting: deque[Batcher] = deque()
-
-    def run(self, work: Callable[..., None], *args: object) -> None:
-        """Have work done on one of the threads, which says by itself when it is."""
-        executor = self.executor
-        executor.run(work, *args) if isinstance(executor, Threads) else executor.submit(work, *args)
-
-    def wait(self, batcher: Batcher) -> None:
-        """Remember a batcher that has work and found no free worker."""
-        if not batcher.is_waiting:
-            batcher.is_waiting = True
-            self._waiting.append(batcher)
-
-    def release(self) -> None:
-        """Give a worker back, and start the batcher that has waited longest."""
-        self.free += 1
-        while self.free and self._waiting:
-            batcher = self._waiting.popleft()
-            batcher.is_waiting = False
-            batcher.start()
-
-
-Done = tuple[list[list[Tensor] | LikewiseError], float] | BaseException
-"""What a worker brings back: an answer for each input and the seconds for all, or what went wrong with the batch."""
+Done = Computed | BaseException
+"""What a worker brings back, or what went wrong with the batch."""
 
 
 class Batcher:
@@ -111,6 +82,8 @@ class Batcher:
         """Moving average of the seconds that one input takes."""
         self._throughput = Throughput()
         self._running = 0
+        self._given_up: dict[int, asyncio.TimerHandle] = {}
+        self._lost: list[Sequence[Job]] = []
         self._batches = 0
         self.inferences = 0
         """Inputs computed so far."""
@@ -204,7 +177,10 @@ class Batcher:
             self._running += 1
             self._probing += sum(job.probe for job in batch)
             self._workers.free -= 1
-            self._workers.run(self._work, batch, asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            self._workers.run(self._work, batch, loop)
+            if RUN_LIMIT.seconds < math.inf:
+                self._given_up[id(batch)] = loop.call_later(HOPELESS * RUN_LIMIT.seconds, self._give_up, batch)
 
     def _leaves_room(self) -> bool:
         """Say whether users' inputs wait for a moment, for a probe that is about to come.
@@ -271,57 +247,42 @@ class Batcher:
     def _work(self, batch: Sequence[Job], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""
         try:
-            done: Done = self._compute([job.value for job in batch])
+            done: Done = compute(self._model, self._prepare, [job.value for job in batch])
         except BaseException as error:
             done = error
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             loop.call_soon_threadsafe(self._finish, batch, done)
 
-    def _compute(self, values: Sequence[Input | Halfway]) -> tuple[list[list[Tensor] | LikewiseError], float]:
-        """Run a batch; one input that cannot be prepared or computed does not spoil the others."""
-        started = perf_counter()
-        answers: list[list[Tensor] | LikewiseError] = []
-        tensors: list[Tensor] = []
-        places: list[int] = []
-        for place, value in enumerate(values):
-            try:
-                tensors.append(self._prepare(value))
-            except LikewiseError as error:
-                answers.append(error)
-            else:
-                answers.append([])
-                places.append(place)
-        for group in _by_shape(tensors):
-            for i, answer in zip(group, self._run([tensors[i] for i in group]), strict=True):
-                answers[places[i]] = answer
-        return answers, perf_counter() - started
-
-    def _run(self, tensors: Sequence[Tensor]) -> list[list[Tensor] | LikewiseError]:
-        """Return what the model makes of tensors of one shape; each by itself where it raises for all together.
-
-        All of it takes twice the limit for runs at most: what ends in time together does so in its share by itself.
-        """
-        try:
-            with RUN_LIMIT.within(1.0):
-                outputs = self._model.run(tensors[0][None] if len(tensors) == 1 else np.stack(tensors))
-        except LikewiseError as error:
-            if len(tensors) == 1:
-                return [error]
-            each: list[list[Tensor] | LikewiseError] = []
-            for tensor in tensors:
-                with RUN_LIMIT.within(1.0 / len(tensors)):
-                    each += self._run([tensor])
-            return each
-        return [[output[row] for output in outputs] for row in range(len(tensors))]
+    def _give_up(self, batch: Sequence[Job]) -> None:
+        """Go on without a batch whose run cannot be ended: one operator that takes for ever."""
+        self._lost.append(batch)
+        self._settle(
+            batch, ModelFailed("The model does not end for this input, nor can it be ended; send another one.")
+        )
+        self._workers.replace()
 
     def _finish(self, batch: Sequence[Job], done: Done) -> None:
+        if (timer := self._given_up.pop(id(batch), None)) is not None:
+            timer.cancel()
+        if batch in self._lost:  # it ended after all
+            self._lost.remove(batch)
+            self._workers.found()
+            return
+        self._settle(batch, done)
+        self._workers.release()
+        self.start()
+
+    def _settle(self, batch: Sequence[Job], done: Done) -> None:
         self._running -= 1
         self._probing -= sum(job.probe for job in batch)
         self._throughput.served(perf_counter(), len(batch))
         if isinstance(done, BaseException):
+            raised = (
+                done if isinstance(done, ModelFailed) else ModelFailed(f"the inference worker raised: {done!r}"[:300])
+            )
             for job in batch:
                 if not job.future.done():
-                    job.future.set_exception(ModelFailed(f"the inference worker raised: {done!r}"[:300]))
+                    job.future.set_exception(raised)
         else:
             answers, seconds = done
             cost_s = seconds / len(batch)
@@ -329,10 +290,8 @@ class Batcher:
             self.mean_cost_s += max(0.1, 1.0 / self._batches) * (cost_s - self.mean_cost_s)
             self.inferences += len(batch)
             self._hand_over(list(zip(batch, answers, strict=True)), cost_s)
-        self._workers.release()
-        self.start()
 
-    def _hand_over(self, answered: list[tuple[Job, list[Tensor] | LikewiseError]], cost_s: float) -> None:
+    def _hand_over(self, answered: list[tuple[Job, Output]], cost_s: float) -> None:
         """Wake those who wait for answers, a few in each round of the loop."""
         for job, answer in answered[:AT_ONCE]:
             if job.future.done():
@@ -352,11 +311,3 @@ class Batcher:
 
 def _late() -> DeadlineExceeded:
     return DeadlineExceeded("The time in Request-Timeout passed before the model had room; give more, or come back.")
-
-
-def _by_shape(tensors: Sequence[Tensor]) -> list[list[int]]:
-    """Return the positions of the tensors grouped by shape: only equal shapes stack."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, tensor in enumerate(tensors):
-        groups.setdefault(tensor.shape, []).append(i)
-    return list(groups.values())

@@ -17,7 +17,7 @@ from likewise.function.assembly import Assembler, Defaults
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.records import Registered, Unregistered
 
 SPEC = """

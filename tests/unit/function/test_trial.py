@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from likewise.errors import InvalidFunction
 from likewise.function.assembly import Assembler, Defaults
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 
 NODE = helper.make_node
 ARRAY = '[input]\nkind = "array"\n[[keys]]\nextractor = "vector"\ndimension = 2\n[model]\n'

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from likewise.errors import DeadlineExceeded, InvalidValue, ModelFailed, Overloaded
-from likewise.inference.batching import AT_ONCE, Batcher, Workers
+from likewise.inference.batching import AT_ONCE, Batcher
+from likewise.inference.workers import Workers
 from likewise.types import Array
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
 from models import looping
 
 from likewise.errors import ModelFailed
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import Batcher
 from likewise.inference.graphs import Piece
 from likewise.inference.model import OnnxModel
 from likewise.inference.run_limit import RUN_LIMIT, RunLimit
+from likewise.inference.threads import Threads
+from likewise.inference.workers import Workers
 from likewise.types import Array
 
 ENDLESS, BRIEF = np.array([[1e18, 1.0]], np.float32), np.array([[3.0, 1.0]], np.float32)
@@ -57,6 +60,44 @@ async def test_others_of_a_batch_are_computed(limit, path):
         assert [isinstance(each, ModelFailed) for each in found] == [False, True, False, False, True]
         outputs, _ = await queue.infer(Array(BRIEF[0]))
         np.testing.assert_array_equal(outputs[0], [6.0, 4.0])
+
+
+async def test_a_run_that_cannot_be_ended_costs_a_thread_and_no_more():
+    """Its requests are told, the next input is computed on another thread; one that ends after all is forgotten."""
+    done = Event()
+
+    class Hopeless:
+        dynamic_batch = True
+
+        def run(self, batch):
+            if batch[0, 0] > 1e17:
+                assert done.wait(60)
+            return [batch]
+
+    RUN_LIMIT.set(0.1)
+    threads = Threads(1, "hopeless")
+    try:
+        workers = Workers(threads, 1)
+        queue = Batcher(Hopeless(), lambda value: value.values, workers)
+        lost = [asyncio.create_task(queue.infer(Array(ENDLESS[0]))) for _ in range(2)]
+        for each in lost:
+            with pytest.raises(ModelFailed, match="nor can it be ended"):
+                await asyncio.wait_for(each, 60)
+        RUN_LIMIT.set(1e6)
+        for _ in range(3):
+            outputs, _ = await asyncio.wait_for(queue.infer(Array(BRIEF[0])), 60)
+            np.testing.assert_array_equal(outputs[0], BRIEF[0])
+        assert workers.lost == 2
+        assert workers.free == 1
+        done.set()
+        while workers.lost:
+            await asyncio.sleep(0.001)
+        assert workers.free == 1
+        await queue.infer(Array(BRIEF[0]))
+    finally:
+        done.set()
+        RUN_LIMIT.set(1e6)
+        threads.shutdown()
 
 
 async def test_a_batch_is_no_larger_than_what_ends_in_time(limit):
