@@ -77,10 +77,11 @@ class Controller:
             self._coarser()
 
     def rest(self) -> None:
-        """Take in a frame that was computed in full, as the exact level has nothing to reuse: it ends some day."""
-        self._right += 1
-        if not self.level and self._right >= MOST_PATIENCE:
-            self._coarser()
+        """Take in a frame that was computed in full: the exact level may have nothing to reuse, and ends some day."""
+        if not self.level:
+            self._right += 1
+            if self._right >= MOST_PATIENCE:
+                self._coarser()
 
     def learn(self, wrong: bool) -> None:
         """Take in a checked answer."""

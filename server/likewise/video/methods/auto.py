@@ -115,11 +115,11 @@ class Auto:
         last, thresholds = self._last, self.thresholds
         if last.frame is None:
             return self._whole(given)
+        if self._controller.refresh:
+            return self._refresh(given) if self._current else self._whole(given)
         dirty = self._change.find(given, last.frame, thresholds)
         if not dirty and not self._change.drift:
             return last.again(dirty, same=True)
-        if self._controller.refresh:
-            return self._refresh(given) if self._current else self._whole(given)
         light = self._change.drift > thresholds.drift
         passed = thresholds.skip * (IN_PART if self._current else 1.0)
         if dirty <= passed and not light and last.since < self._refresh_every:
