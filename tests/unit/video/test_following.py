@@ -269,6 +269,17 @@ def test_a_sudden_change_is_answered_by_a_full_run(model: VideoModel) -> None:
     assert method.frame(frame) is None
 
 
+def test_after_a_sudden_change_answers_are_doubted(model: VideoModel) -> None:
+    """Also where nothing was computed in part: what was checked before was another picture."""
+    frame, method = scene(), Auto(model)
+    answered(method, frame)
+    for _ in range(15):
+        method.learn(False)
+    before = method.risk
+    assert method.frame(1.0 - frame) is None
+    assert method.risk > before
+
+
 def test_levels_get_coarser() -> None:
     """In all that says how much of a change is overlooked."""
     for finer, coarser in pairwise(LEVELS):

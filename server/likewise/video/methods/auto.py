@@ -136,11 +136,11 @@ class Auto:
     def _fresh(self, given: Floats, dirty: float) -> Frame | None:
         """Compute a frame in full, with the state where the last frames were alike; leave it where they are not."""
         if dirty > BREAK_EVEN:
+            if self._looks % LONGEST_LOOK == 0:
+                self._controller.cut()
             self._calm = 0
             self._looks += 1
             self._wait = min(self._looks, LONGEST_LOOK)
-            if self._looks % LONGEST_LOOK == 0:
-                self._controller.cut()
             self._last.forget()
             return None
         self._looks = 0
