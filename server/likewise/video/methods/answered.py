@@ -24,7 +24,7 @@ class Answered:
         return (self.frame.nbytes if self.frame is not None else 0) + sum(each.nbytes for each in self.outputs)
 
     def keep(self, frame: Floats, outputs: tuple[Tensor, ...]) -> None:
-        """Take over a frame and its answer, neither of which is written again but together."""
+        """Take over a frame and its answer; whoever writes to the frame brings another answer."""
         self.frame, self.outputs, self.since = frame, outputs, 0
 
     def forget(self) -> None:
