@@ -115,8 +115,8 @@ def _overload(load: Any, served: Served, request: Request, runs: int, quick: boo
 def main() -> None:
     """Print inferences a second of CPU time by batch size: FOLDER SIZES SECONDS."""
     from likewise.function.assembly import Assembler, Defaults
-    from likewise.inference.batching import Workers
     from likewise.inference.runner import ModelRunner
+    from likewise.inference.workers import Workers
 
     with tempfile.TemporaryDirectory():
         assembler = Assembler(Defaults(), Workers(None, 1), None, lambda: 0.0, lambda: 0.5)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from likewise.access import AccessControl
 from likewise.captures.files import CaptureWriter, worker_path
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.governor import CostLimits
+from likewise.function.proving import prover
 from likewise.function.reading import reading_threads
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
@@ -29,10 +30,11 @@ from likewise.http.api import make_api
 from likewise.http.edge import Edge, Readiness
 from likewise.http.hot import Hot
 from likewise.http.limits import connection_limits
-from likewise.inference.batching import Workers
 from likewise.inference.memory import available_bytes
 from likewise.inference.model import limit_memory
+from likewise.inference.run_limit import RUN_LIMIT
 from likewise.inference.threads import Threads
+from likewise.inference.workers import Workers
 from likewise.journal.make import open_journal
 from likewise.naming import kept_name
 from likewise.pipeline import Pipeline
@@ -57,50 +59,52 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     slots, threads = inference_shape(settings)
     model_bytes = settings.model_memory_bytes or available_bytes() // 2
     limit_memory(model_bytes)
+    RUN_LIMIT.set(settings.inference_timeout_s)
     runners = Threads(slots, "likewise-infer", partial(give_way, WORK))
     # a seeded coin can be foreseen: for tests alone
     coin = system_coin() if settings.seed < 0 else random.Random(settings.seed).random
     recorder = _recorder(settings, place)
-    assembler = Assembler(
-        Defaults(
-            accuracy_target=settings.accuracy_target,
-            capacity_entries=settings.capacity_entries,
-            capacity_bytes=settings.capacity_bytes,
-            ttl_s=settings.ttl_s,
-            account_entries_share=settings.account_entries_share,
-            inference_threads=threads,
-            batch_max=settings.batch_max,
-            queue_limit=settings.queue_limit,
-            queue_bytes=settings.queue_bytes,
-            queue_timeout_s=settings.queue_timeout_s,
-            max_body_bytes=settings.max_body_bytes,
-            max_pixels=settings.max_pixels,
-            max_audio_s=settings.max_audio_s,
-            max_elements=settings.max_elements,
-            inline_bytes=settings.inline_bytes,
-            inline_values=settings.inline_values,
-            seen_bytes=settings.seen_bytes,
-            invalidated_tags=settings.invalidated_tags,
-            max_devices=settings.max_devices,
-            stream_bytes=settings.stream_bytes,
-            costs=CostLimits(
-                settings.inference_budget,
-                settings.power_budget_w,
-                settings.inference_w,
-                settings.latency_ms / 1000.0,
-                settings.emergency_target,
-            ),
-            account_inference=settings.account_budget,
-            trunk_bytes=settings.trunk_bytes,
-            variant_bytes=settings.variant_memory_bytes or model_bytes // 4,
-            lease_s=settings.lease_s,
-            lease_tokens=settings.lease_tokens,
-            lease_most_tokens=settings.lease_most_tokens,
-            lease_prefetch=settings.lease_prefetch,
-            max_leases=settings.max_leases,
-            max_account_leases=settings.max_account_leases,
-            ticket_prefix=place.prefix if place else "",
+    defaults = Defaults(
+        accuracy_target=settings.accuracy_target,
+        capacity_entries=settings.capacity_entries,
+        capacity_bytes=settings.capacity_bytes,
+        ttl_s=settings.ttl_s,
+        account_entries_share=settings.account_entries_share,
+        inference_threads=threads,
+        batch_max=settings.batch_max,
+        queue_limit=settings.queue_limit,
+        queue_bytes=settings.queue_bytes,
+        queue_timeout_s=settings.queue_timeout_s,
+        max_body_bytes=settings.max_body_bytes,
+        max_pixels=settings.max_pixels,
+        max_audio_s=settings.max_audio_s,
+        max_elements=settings.max_elements,
+        inline_bytes=settings.inline_bytes,
+        inline_values=settings.inline_values,
+        seen_bytes=settings.seen_bytes,
+        invalidated_tags=settings.invalidated_tags,
+        max_devices=settings.max_devices,
+        stream_bytes=settings.stream_bytes,
+        costs=CostLimits(
+            settings.inference_budget,
+            settings.power_budget_w,
+            settings.inference_w,
+            settings.latency_ms / 1000.0,
+            settings.emergency_target,
         ),
+        account_inference=settings.account_budget,
+        trunk_bytes=settings.trunk_bytes,
+        variant_bytes=settings.variant_memory_bytes or model_bytes // 4,
+        lease_s=settings.lease_s,
+        lease_tokens=settings.lease_tokens,
+        lease_most_tokens=settings.lease_most_tokens,
+        lease_prefetch=settings.lease_prefetch,
+        max_leases=settings.max_leases,
+        max_account_leases=settings.max_account_leases,
+        ticket_prefix=place.prefix if place else "",
+    )
+    assembler = Assembler(
+        defaults,
         Workers(runners, slots),
         readers,
         clock,
@@ -121,7 +125,9 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     pipeline = Pipeline(journal, clock, settings.max_result_bytes)
     readiness = Readiness({"journal": "not replayed yet"})
     registrations = Registrations(
-        RegistrationFolder(settings.data_dir / "functions", assembler),
+        RegistrationFolder(
+            settings.data_dir / "functions", assembler, prover(defaults, model_bytes, settings.registration_timeout_s)
+        ),
         registry,
         journal,
         lambda function: pipeline.invalidate(function, everything=True),

@@ -33,9 +33,11 @@ class Climber(Steps):
     async def _hold(self, fn: Function, asked: Asked, holding: Holding, place: Place, outcome: Outcome) -> Answer:
         """Let a request wait for probes, then decide."""
         try:
-            while not (place.leaves or holding.limit(asked.account)):
-                holding.wait(place)
-                await self._wait(fn, asked, place.called)
+            with fn.reader.waits(asked):
+                while not (place.leaves or holding.limit(asked.account)):
+                    holding.wait(place)
+                    await self._wait(fn, asked, place.called)
+            await fn.reader.again(asked)
             asked.neighbors = None  # entries came and went while this waited
             found = self._decide(fn, asked, outcome, held=True)
         finally:
@@ -70,9 +72,12 @@ class Climber(Steps):
             self._charge(fn, asked)
         if said is not None and not verdict.probe:
             return self._answer_said(fn, asked, verdict, said)
-        while said is None and (same := fn.in_flight.same(asked.body)) is not None:  # it was begun meanwhile
-            if (answer := await self._wait(fn, asked, same.done)) is not None:
+        while said is None and (same := fn.in_flight.same(asked.identity)) is not None:  # it was begun meanwhile
+            with fn.reader.waits(asked):
+                answer = await self._wait(fn, asked, same.done)
+            if answer is not None:
                 return self._share(fn, asked, answer)
+            await fn.reader.again(asked)
         return await self._compute_now(fn, asked, verdict, nearest_id)
 
     @staticmethod

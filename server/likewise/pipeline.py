@@ -129,26 +129,23 @@ class Pipeline(Climber):
             return self._ask_variants(fn, variants, asked, verdict)
         if control.only_if_cached:
             if verdict.probe:  # the coin has fallen: the check is owed, even if nobody waits for it
-                leader = fn.in_flight.lead(asked.body, asked.key)
+                leader = fn.in_flight.lead(asked.identity, asked.key)
                 self._run(self._compute(fn, asked, verdict, leader, fn.nearest_id(verdict)))
             raise NotCached(f"Nothing that `{fn.id}` has is safe to reuse for this input; ask without only-if-cached.")
         return self._compute_now(fn, asked, verdict)
 
-    def _promising(self, fn: Function, asked: Asked) -> Leader | None:
-        """Return the inference in flight that is worth waiting for, if there is one."""
-        same = fn.in_flight.same(asked.body)
-        return same or fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
-
     async def _join(self, fn: Function, asked: Asked) -> Answer:
         """Wait for an inference in flight where that promises an answer, then decide as ever."""
         outcome = _HIT
-        while (same := fn.in_flight.same(asked.body)) is not None:
-            if (answer := await self._wait(fn, asked, same.done)) is not None:
+        while (leader := fn.in_flight.same(asked.identity) or self._near(fn, asked, outcome)) is not None:
+            same = leader is fn.in_flight.same(asked.identity)
+            with fn.reader.waits(asked):
+                answer = await self._wait(fn, asked, leader.done)
+            if same and answer is not None:
                 return self._share(fn, asked, answer)
-        near = fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
-        if near is not None:
-            await self._wait(fn, asked, near.done)
-            outcome, asked.neighbors = Outcome.COALESCED, None  # entries came and went while this waited
+            if not same:
+                outcome, asked.neighbors = Outcome.COALESCED, None  # entries came and went while this waited
+            await fn.reader.again(asked)
         found = self._decide(fn, asked, outcome)
         return found if isinstance(found, Answer) else await found
 
@@ -275,7 +272,7 @@ class Pipeline(Climber):
         if fn.governor is not None and not verdict.probe and asked.offered is None:
             fn.governor.admit(asked.account)
         nearest_id = fn.nearest_id(verdict) if nearest_id is None else nearest_id
-        leader = fn.in_flight.lead(asked.body, asked.key)
+        leader = fn.in_flight.lead(asked.identity, asked.key)
         work = self._answer_computed(fn, asked, verdict, leader, nearest_id)
         leader.hold(work, lambda: fn.abandon(verdict))
         return work

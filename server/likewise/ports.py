@@ -159,6 +159,9 @@ class Runner(Protocol):
     def takes_probes(self, account: str) -> bool:
         """Say whether one more probe of an account would be settled soon; if not, it should begin none."""
 
+    def expect_probes(self, expected: Callable[[], bool]) -> None:
+        """Take note of what says whether a probe may be about to come, which it would be well to have room for."""
+
     @property
     def patience_s(self) -> float:
         """How long a request should wait at most."""

@@ -115,6 +115,8 @@ class Asked:
     """Decodes the body again."""
     large: bool = field(default=False, init=False)
     """Whether it was read off the event loop: whatever else takes the input has to stay off it, too."""
+    body_digest: bytes = field(default=b"", init=False)
+    """SHA-256 of a large body, which would take long to be hashed on the event loop."""
     others: dict[str, Key] | None = field(default=None, init=False)
     """Its keys of other types than the primary one, by name, of a large input; None: not made yet."""
     halfway: Halfway | None = field(default=None, init=False)
@@ -138,6 +140,11 @@ class Asked:
     def account(self) -> str:
         """Whose budgets it spends; empty: those that all without an access key share."""
         return "" if self.session is None else self.session.account
+
+    @property
+    def identity(self) -> bytes:
+        """Stands for the very bytes that were sent."""
+        return self.body_digest or self.body
 
     def decoded(self) -> Input:
         """Return the decoded input of a request that has one."""

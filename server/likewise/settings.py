@@ -85,6 +85,13 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
         Path("likewise-data"), "Folder for what is kept: access keys, the journal, functions registered over HTTP."
     )
     allow_registration: bool = row(True, "Functions may be registered, replaced and removed over HTTP (scope admin).")
+    registration_timeout_s: float = row(
+        60.0,
+        "A function that is registered has to be loaded and tried within this, in a process of its own.",
+        unit="seconds",
+        minimum=1,
+        maximum=3600,
+    )
 
     log_level: str = row(
         "info", "Least severe message to log.", choices=("debug", "info", "warning", "error"), group="What it tells"
@@ -155,6 +162,13 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
         "Memory for all models of a worker together, weights and what they compute; 0: half of what there is.",
         unit="bytes",
         minimum=0,
+    )
+    inference_timeout_s: float = row(
+        30.0,
+        "A batch that takes longer is ended, and its inputs once more one by one, each in its share of that.",
+        unit="seconds",
+        minimum=0.1,
+        maximum=86_400,
     )
     batch_max: int = row(16, "Inputs in one batch, where the model's batch axis is dynamic.", minimum=1, maximum=1024)
     queue_limit: int = row(

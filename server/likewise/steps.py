@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from likewise.errors import DeadlineExceeded, TooLarge
+from likewise.function.coalescing import Leader
 from likewise.function.function import Function
 from likewise.ports import Journal
 from likewise.randomness import system_ids
@@ -103,6 +104,17 @@ class Steps:
         self._background.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has it; where nobody did, the budget was told
+
+    def _promising(self, fn: Function, asked: Asked) -> Leader | None:
+        """Return the inference in flight that is worth waiting for, if there is one."""
+        return fn.in_flight.same(asked.identity) or self._near(fn, asked, Outcome.HIT)
+
+    @staticmethod
+    def _near(fn: Function, asked: Asked, outcome: Outcome) -> Leader | None:
+        """Return one with another input that is worth waiting for, once."""
+        if outcome is Outcome.COALESCED:
+            return None
+        return fn.in_flight.near(asked.key, fn.neighbors.look_up(asked), fn.confident)
 
     async def _wait(self, fn: Function, asked: Asked, work: asyncio.Future[T]) -> T:
         """Wait for what others need, too, as long as a request waits for inference.

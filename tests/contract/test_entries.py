@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import numpy as np
 import pytest
@@ -212,3 +213,34 @@ def test_what_is_too_much_or_no_number_is_refused_in_a_few_words(server, more: d
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
     assert len(answer.content) < 1000
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        pytest.param({"key": [1, 0, 0, 0], "result": 1, "tags": ["x" * 70_000]}, "tag", id="tag"),
+        pytest.param({"key": [1, 0, 0, 0], "result": 1, "ticket": "x" * 70_000}, "short one", id="ticket"),
+        pytest.param({"key": "A" * 70_000, "result": 1}, "base64|bytes|short one", id="key"),
+        pytest.param({"key": [1, 0, 0, 0], "result_base64": "!" * 70_000, "media_type": "a/b"}, "base64", id="result"),
+        pytest.param({"key": [1, 0, 0, 0], "result": 1, "x" * 70_000: 1}, "has no", id="name"),
+    ],
+)
+def test_long_texts_where_none_belong_are_refused(server, entry, says):
+    """They are cut out before the rest is parsed, and nothing of them is taken."""
+    answer = server.http.post("/v1/functions/devices/entries", json=entry)
+    assert answer.status_code in (400, 413, 422), answer.text
+    assert re.search(says, answer.json()["detail"])
+    assert len(answer.text) < 2000
+
+
+def test_long_results_are_kept_as_they_are(server):
+    """A text, and bytes in base64."""
+    text, blob = 'a"b/\u00fc\n' * 20_000, bytes(range(256)) * 1000
+    entries = [
+        {"key": [1, 0, 0, 0], "result": text},
+        {"key": [0, 1, 0, 0], "result_base64": base64.b64encode(blob).decode(), "media_type": "image/x"},
+    ]
+    answer = server.http.post("/v1/functions/devices/entries", json={"entries": entries})
+    assert answer.status_code == 201, answer.text
+    assert lookup(server, key(1, 0, 0, 0)).json() == text
+    assert lookup(server, key(0, 1, 0, 0)).content == blob

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from models import folds_for_minutes
 
 SPEC = """
 description = "registered"
@@ -57,6 +58,16 @@ def test_a_function_is_registered_with_its_model_used_and_removed(server, toys, 
     assert server.http.delete("/v1/functions/mine").status_code == 204
     assert server.http.get("/v1/functions/mine").status_code == 404
     assert server.http.delete("/v1/functions/mine").status_code == 404
+
+
+def test_a_model_that_takes_minutes_to_load_is_refused_in_time(live):
+    """It is built in a process of its own first, which is ended."""
+    server = live(registration_timeout_s=2.0)
+    spec = '[input]\nkind = "array"\n[model]\n[result]\nkind = "tensors"\n[[keys]]\nextractor = "pool"\n'
+    answer = put(server, "slow", spec, {"model.onnx": ("model.onnx", folds_for_minutes())})
+    assert answer.status_code == 422, answer.text
+    assert "slow: was not done in 2 s" in answer.json()["detail"]
+    assert server.http.get("/v1/functions/slow").status_code == 404
 
 
 def test_a_registered_function_outlives_a_restart(live, tmp_path, files, toys):

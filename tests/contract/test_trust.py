@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 
 import pytest
 
@@ -77,3 +78,26 @@ def test_no_store_is_no_way_around_the_budget_of_an_access_key(live, toys, tmp_p
     assert ask(greedy) == 200
     assert ask(greedy) == 503
     assert ask(modest) == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        pytest.param(b"GET /v1/functions HTTP/1.1", 400, id="no host"),
+        pytest.param(b"GET /livez HTTP/1.0", 200, id="no host, 1.0"),
+        pytest.param(b"GET /v1/functions HTTP/1.1\r\nHost: localhost", 200, id="own host"),
+        pytest.param(b"GET /v1/functions HTTP/1.1\r\nHost: [::1]:8080", 200, id="own address"),
+        pytest.param(b"GET /v1/functions HTTP/1.1\r\nHost: localhost@evil.example", 400, id="no host name"),
+        pytest.param(b"GET http://localhost/v1/functions HTTP/1.1\r\nHost: evil.example", 200, id="own target"),
+        pytest.param(b"GET http://evil.example/v1/functions HTTP/1.1\r\nHost: localhost", 403, id="foreign target"),
+        pytest.param(b"GET http://evil.example?/v1 HTTP/1.1\r\nHost: localhost", 404, id="target without path"),
+        pytest.param(b"GET http://localhost/livez HTTP/1.1\r\nHost: a\r\nHost: b", 400, id="target and two hosts"),
+        pytest.param(b"GET /v1/functions/devices%2Flookup HTTP/1.1\r\nHost: localhost", 404, id="slash in a name"),
+        pytest.param(b"GET /v1/functions/%64evices HTTP/1.1\r\nHost: localhost", 200, id="encoded name"),
+    ],
+)
+def test_host_and_target_are_read_as_the_rfc_says(server, head, status):
+    """What a target names counts, whatever Host says; what is no host, or encoded to look like a path, is refused."""
+    with socket.create_connection(("127.0.0.1", server.port), 20) as wire:
+        wire.sendall(head + b"\r\n\r\n")
+        assert wire.recv(12).split()[1] == b"%d" % status

@@ -20,7 +20,7 @@ from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
 from likewise.function.registry import Registry
 from likewise.index.projected import ProjectedIndex
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.journal.sqlite.journal import SqliteJournal
 from likewise.pipeline import Pipeline
@@ -42,12 +42,13 @@ def build(tmp_path: Path) -> Iterator[Build]:
             Defaults(accuracy_target=0.9), Workers(executor, 1), executor, time.time, random.Random(7).random
         )
 
-        def make(keys: str = "", reuse: str = "") -> Function:
+        def make(keys: str = "", reuse: str = "", metric: str = "l2") -> Function:
             folder = tmp_path / "vectors"
             folder.mkdir(exist_ok=True)
             (folder / "function.toml").write_text(
                 '[input]\nkind = "array"\n'
-                f'[[keys]]\nname = "v"\nextractor = "vector"\ndimension = {DIMENSION}\nmetric = "l2"\n{keys}\n{reuse}\n'
+                f'[[keys]]\nname = "v"\nextractor = "vector"\ndimension = {DIMENSION}\nmetric = "{metric}"\n'
+                f"{keys}\n{reuse}\n"
             )
             return assembler.build(folder)
 
@@ -167,6 +168,26 @@ def test_one_from_a_file_holds_from_the_first_lookup(build: Build, tmp_path: Pat
     assert fn.namespace.newest("v", 2)[0][0] == pytest.approx(near)
 
 
+def test_one_from_a_file_may_be_a_network_beside_the_keys(build: Build, tmp_path: Path) -> None:
+    """Of two keys that are as near, the one that it believes to be of the same class is nearer."""
+    matrix = np.zeros((DIMENSION, 2))
+    matrix[:3] = [[1, 0], [1, 0], [0, 1]]
+    state = {"mean": [0.0] * DIMENSION, "layers": [{"matrix": matrix.tolist(), "bias": [0, 0]}], "weight": 0.5}
+    write_projection(tmp_path).write_text(json.dumps(state | {"directions": [[20, 0], [0, 20]]}))
+    with pytest.raises(InvalidFunction, match=r"first\.json: has `layers`.* metric l2; give it metric cosine"):
+        build('projection = "first.json"')
+    fn = build('projection = "first.json"', metric="cosine")
+    assert fn.statistics()["projections"] == {"v": DIMENSION + 2}
+    alike, other, query = np.eye(DIMENSION, dtype=np.float32)[[1, 2, 0]]
+    for number, key in enumerate((other, alike)):
+        fn.namespace.insert(Entry(number, {"v": key}, Result(b"{}"), 0.01, time.time(), time.time() + 60), number)
+    settle(fn)
+    found = neighbors(fn, query)
+    assert found.labels == [1, 0]
+    assert found.distances == pytest.approx([1.6**0.5, 2**0.5], abs=1e-3)
+    assert fn.namespace.newest("v", 2)[0][1] == pytest.approx(alike)
+
+
 def test_one_from_a_file_is_not_for_policies_with_thresholds(build: Build, tmp_path: Path) -> None:
     """Their distances are those of the keys as they are."""
     write_projection(tmp_path)
@@ -181,6 +202,7 @@ def test_one_from_a_file_is_not_for_policies_with_thresholds(build: Build, tmp_p
         pytest.param("[1]", "holds no projection", id="no object"),
         pytest.param('{"mean": [0, 0], "matrix": [[1], [1e30]]}', "holds no projection", id="too large"),
         pytest.param('{"mean": [0, 0], "matrix": [[], []]}', "holds no projection", id="to nothing"),
+        pytest.param('{"layers": []}', "holds no projection, a network needs `mean`", id="half a network"),
         pytest.param('{"mean": [0, 0], "matrix": [[1], [1]]}', "takes keys of 2 numbers, .* has 40", id="other keys"),
     ],
 )

@@ -153,6 +153,23 @@ async def test_a_file_that_is_no_database_is_moved_aside_and_a_new_one_begun(tmp
     await journal.close()
 
 
+@pytest.mark.parametrize("first", range(1, 13))
+async def test_whichever_page_is_damaged_the_journal_starts(tmp_path: Path, first: int) -> None:
+    """Each table has its root among the first pages; what is in one that cannot be read is given up."""
+    path = tmp_path / "journal.sqlite"
+    await filled(path)
+    with path.open("r+b") as file:
+        file.seek(first * 4096)
+        file.write(b"\xff" * 4096)
+    journal = await opened(path)
+    before = (await rebuild(journal.replay())).ids
+    journal.append(Inserted(FUNCTION, make_entry(9999)))
+    await journal.close()
+    journal = await opened(path)
+    assert (await rebuild(journal.replay())).ids == [*before, 9999]
+    await journal.close()
+
+
 async def test_what_can_be_read_of_a_damaged_file_is_carried_over(tmp_path: Path) -> None:
     """Pages in the middle are overwritten: the entries of the others are there, and invalidated ones stay out."""
     path = tmp_path / "journal.sqlite"

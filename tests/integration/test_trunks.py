@@ -17,7 +17,7 @@ from graphs import GraphBuilder
 
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import Control

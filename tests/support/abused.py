@@ -24,7 +24,7 @@ from likewise.function.function import Function
 from likewise.function.holding import Holding
 from likewise.function.variants import Said, Variants
 from likewise.http.leased import Lessee, Wish
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Asked, Outcome
@@ -98,6 +98,9 @@ class WorldRunner:
 
     def takes_probes(self, account: str) -> bool:
         return True
+
+    def expect_probes(self, expected: Callable[[], bool]) -> None:
+        pass
 
     def overloaded(self, why: str) -> Overloaded:
         return Overloaded(why)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from likewise.function.assembly import Assembler, Defaults
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Control

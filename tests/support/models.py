@@ -31,6 +31,36 @@ def scores(classes: int = 3, inputs: int = 2, seed: int = 0) -> bytes:
     return onnx_model([("y", FLOAT, [classes])], [inputs], [helper.make_node("MatMul", ["x", "w"], ["y"])], weights)
 
 
+def folds_for_minutes() -> bytes:
+    """Return a model of 1 kB that adds a number to two: folding its constants takes 2.6e12 multiply-adds."""
+    one = numpy_helper.from_array(np.array([1e-3], np.float32))
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["c0"], value=one)]
+    nodes += [helper.make_node("MatMul", [f"c{i}", f"c{i}"], [f"c{i + 1}"]) for i in range(40)]
+    nodes += [helper.make_node("ReduceMean", ["c40"], ["mean"], keepdims=0)]
+    nodes += [helper.make_node("Add", ["x", "mean"], ["y"])]
+    return onnx_model([("y", FLOAT, [2])], [2], nodes, {"shape": np.array([4000, 4000], np.int64)})
+
+
+def looping() -> bytes:
+    """Return a model that counts to the first number of its input, and adds as much to all of it."""
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["v", "one"], ["w"]),
+            helper.make_node("Identity", ["on"], ["still"]),
+        ],
+        "body",
+        [info("i", TensorProto.INT64, []), info("on", TensorProto.BOOL, []), info("v", FLOAT, None)],
+        [info("still", TensorProto.BOOL, []), info("w", FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Cast", ["largest"], ["most"], to=TensorProto.INT64),
+        helper.make_node("Loop", ["most", "true", "x"], ["y"], body=body),
+    ]
+    return onnx_model([("y", FLOAT, [2])], [2], nodes, {"one": np.float32(1), "true": np.array(True)})
+
+
 def with_external(location: str) -> bytes:
     """Return `scores()` with its weights in another file, of 24 bytes."""
     model = onnx.ModelProto.FromString(scores())

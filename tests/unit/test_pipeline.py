@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,11 +17,12 @@ import pytest
 from likewise.errors import DeadlineExceeded, LikewiseError, Overloaded
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import Batcher
 from likewise.inference.runner import ModelRunner
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
-from likewise.requests import NO_CONTROL, Answer, Control, Outcome, Ticket
+from likewise.requests import NO_CONTROL, Answer, Asked, Control, Outcome, Ticket
 from likewise.types import Result, Session
 
 FUNCTION = """
@@ -207,6 +209,44 @@ async def test_a_follower_takes_over_when_the_leader_leaves(bench: SimpleNamespa
     answers = await asyncio.gather(running, *followers)
     assert len({answer.result for answer in answers[1:]}) == 1
     assert bench.gate.batches.count([2.0]) == 1
+
+
+@pytest.mark.parametrize("room", [0, 4, 1 << 20])
+async def test_inputs_that_wait_for_others_are_held_within_bounds(
+    bench: SimpleNamespace, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond wait without their decoded input, and have it again where they have to compute."""
+    reader, decoded, waiting = bench.fn.reader, [], []
+    reader.inline_bytes, reader._room, decode, waits = 0, room, reader._decode, reader.waits
+
+    def counted(media_type: str, content: bytes) -> object:
+        decoded.append(content)
+        return decode(media_type, content)
+
+    @contextmanager
+    def noted(asked: Asked) -> Iterator[None]:
+        with waits(asked):
+            waiting.append(asked.value)
+            yield
+
+    monkeypatch.setattr(reader, "_decode", counted)
+    monkeypatch.setattr(reader, "waits", noted)
+    bench.gate.open.clear()
+    leader = asyncio.create_task(ask(bench, 2.0))
+    await until(lambda: bench.fn.runner._batcher._running)
+    followers = [asyncio.create_task(ask(bench, 2.0)) for _ in range(3)]
+    await until(lambda: len(waiting) == 3)
+    held = [value.size_bytes for value in waiting if value is not None]
+    assert len(held) == {0: 0, 4: 1, 1 << 20: 3}[room]
+    assert sum(held) <= room
+    leader.cancel()
+    await asyncio.wait([leader])
+    bench.gate.open.set()
+    answers = await asyncio.gather(*followers)
+    assert len({answer.result.body for answer in answers}) == 1
+    assert bench.gate.batches == [[2.0], [2.0]]
+    assert (len(decoded) > 4) == (room < 1 << 20)
+    assert reader._room == room
 
 
 async def test_requests_that_arrive_together_share_one_inference(bench: SimpleNamespace) -> None:

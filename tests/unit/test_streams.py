@@ -28,7 +28,7 @@ from likewise.function.function import Function
 from likewise.function.preparation_spec import Preparation
 from likewise.function.streams import unit_of
 from likewise.http import wire
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome, StreamTag

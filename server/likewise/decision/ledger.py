@@ -151,6 +151,11 @@ class Ledger:
         return self._reserved
 
     @property
+    def held(self) -> float:
+        """Tokens that probes hold which are computed here."""
+        return self._reserved - self._deferred
+
+    @property
     def limit_of_one(self) -> float:
         """The tokens that one more probe should hold where it has to wait to be computed here: a part of them.
 
@@ -160,7 +165,7 @@ class Ledger:
         tokens = self.tokens
         if AT_ONCE * tokens >= AT_HAND:
             return AT_ONCE * tokens
-        return 0.0 if tokens < AT_HAND and self._reserved - self._deferred > tokens else math.inf
+        return 0.0 if tokens < AT_HAND and self.held > tokens else math.inf
 
     def floor(self) -> float:
         """Return the least probability with which a would-be hit may be probed now: 1 / (1 + tokens)."""

@@ -18,9 +18,10 @@ from likewise.decision import POLICIES
 from likewise.errors import InvalidValue, SettingsError
 from likewise.evaluation import video
 from likewise.evaluation.console import names, progress, targets, wide
-from likewise.evaluation.own import Subject, as_recorded, own_stream
+from likewise.evaluation.own import Subject, own_stream
 from likewise.evaluation.page import write_page
 from likewise.evaluation.plot import draw
+from likewise.evaluation.read import as_recorded
 from likewise.evaluation.replay import LADDERS, Run, parse_policy
 from likewise.evaluation.replay import replay as play_stream
 from likewise.evaluation.streams import TRUTHS, Stream, load_stream

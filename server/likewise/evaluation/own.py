@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from likewise.captures import Recorded
 from likewise.errors import InvalidFunction, InvalidValue, LikewiseError
 from likewise.evaluation.panel import Panel, Variant, key_cost
-from likewise.evaluation.replay import Run
+from likewise.evaluation.read import COMPUTED, Read, given_away, timed
 from likewise.evaluation.streams import MAX_PIXELS, MAX_SECONDS, MAX_VALUES, Stream, key_spec
 from likewise.features.decode import decoder
 from likewise.features.identity import digest
@@ -24,48 +23,14 @@ from likewise.function.key_type import KeyType
 from likewise.function.parts import Computation, Parts
 from likewise.function.spec import SPEC_FILE, KeySpec
 from likewise.function.spec_text import read_spec
-from likewise.requests import Outcome
 from likewise.results.labels import Labels
 from likewise.types import Input, Key, Keys, Tensor
 from likewise.workloads.inputs import Inputs
 
 BATCH = 32
-GIVEN_AWAY = 0.9
-"""Share of requests whose sub-folder alone says the result: beyond, it is no device but the answer."""
 _MOST_BYTES = 1 << 28
-_COMPUTED = (Outcome.MISS, Outcome.PROBE)
-_REUSED = (Outcome.HIT, Outcome.EXACT, Outcome.COALESCED, Outcome.VARIANT)
 
 Advance = Callable[[int], None]
-
-
-@dataclass(slots=True)
-class Read:
-    """The requests that could be read, and their results; lists of one length."""
-
-    labels: list[int] = field(default_factory=list)
-    """Of `Labels`: what makes results equal is the function's own."""
-    devices: list[int] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    signatures: list[str] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    """When each came, in seconds."""
-    computed_s: list[float] = field(default_factory=list)
-    """How long each took that was computed when it was recorded; NaN for others."""
-    took_s: list[float] = field(default_factory=list)
-    """How long each took when it was recorded; 0 where it was not."""
-    served: list[int] = field(default_factory=list)
-    """The labels of what was answered when it was recorded; -1 where nothing was."""
-    outcomes: list[str] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    """Which of the requests each is, as `Inputs` yields them."""
-    known: Labels | None = None
-    """What tells results apart, which gave the labels their ids."""
-    keys: dict[int, Key] = field(default_factory=dict)
-    """By place: keys that came instead of inputs."""
-    notes: list[str] = field(default_factory=list)
-    anonymous: bool = False
-    """Whether devices are to be ignored: their sub-folders would give the results away."""
 
 
 class Subject:
@@ -132,7 +97,7 @@ class Subject:
             found.took_s.append(record.took_s)
             found.outcomes.append(record.outcome)
             found.served.append(-1 if record.result is None else labels.label(record.result))
-            found.computed_s.append(record.took_s if record.outcome in _COMPUTED and record.took_s else math.nan)
+            found.computed_s.append(record.took_s if record.outcome in COMPUTED and record.took_s else math.nan)
 
         size = 0
         recorded = 0
@@ -167,7 +132,7 @@ class Subject:
         if len(found.labels) < 2:
             said = " ".join([*inputs.notes, *found.notes])
             raise InvalidValue(f"{inputs.path} has too few requests to play; two are the least. {said}".rstrip())
-        if inputs.by_folder and _given_away(found):
+        if inputs.by_folder and given_away(found):
             found.anonymous = True
             found.notes.append("The sub-folders tell the results, so they are not taken for devices.")
         return found
@@ -233,7 +198,7 @@ def own_stream(
         table.may_be_projected,
         read.digests,
         read.signatures,
-        *_timed(read),
+        *timed(read),
         anonymous=read.anonymous,
         prior=subject.parts.projection(table, keys.shape[1]),
         key_cost=cost,
@@ -285,61 +250,3 @@ def keys_of(subject: Subject, inputs: Inputs, read: Read, key_type: str, extract
     if len(sizes) != 1:
         raise InvalidValue(f"{inputs.path} has keys of several lengths for key type `{key_type}`; capture inputs.")
     return np.ascontiguousarray(keys, np.float32)
-
-
-def as_recorded(stream: Stream, read: Read, target: float, first: int) -> Run | None:
-    """Return what came of the requests when they were recorded; None where that is not known.
-
-    A request was an opportunity where its result had been computed before it came, or was reused rightly.
-    """
-    if not any(outcome in _REUSED for outcome in read.outcomes):
-        return None
-    computed: list[tuple[float, int]] = sorted(
-        (at + took, label)
-        for at, took, label, outcome in zip(read.times, read.took_s, read.labels, read.outcomes, strict=True)
-        if outcome in _COMPUTED
-    )
-    known: set[int] = set()
-    done = correct = hits = opportunities = 0
-    course, first_harvest = [], 0.0
-    for place, (at, label, served, outcome) in enumerate(
-        zip(read.times, read.labels, read.served, read.outcomes, strict=True), 1
-    ):
-        while done < len(computed) and computed[done][0] <= at:
-            known.add(computed[done][1])
-            done += 1
-        right = outcome in _REUSED and served == label
-        hits += outcome in _REUSED
-        correct += right
-        opportunities += right or label in known
-        course.append(1.0 - (hits - correct) / place)
-        if place <= first:
-            first_harvest = correct / max(1, opportunities)
-    count = len(read.labels)
-    return Run(
-        stream.workload, "as recorded", target, 0, count, opportunities, correct / max(1, opportunities), course[-1],
-        first_harvest, 1.0 - (hits - correct) / max(1, hits), hits, read.outcomes.count(Outcome.EXACT),
-        read.outcomes.count(Outcome.PROBE), count - hits, 0.0, 0.0, 0.0, stream.keys.shape[1],
-        tuple(course[min(count - 1, round((point + 1) * count / 100))] for point in range(100)),
-    )  # fmt: skip
-
-
-def _timed(read: Read) -> tuple[list[float], list[float]]:
-    """Return when each request comes and what it would take to compute; two empty lists where that was not recorded.
-
-    What was not computed would have taken what the quickest tenth did: it made no queue longer.
-    """
-    took = np.array(read.computed_s)
-    if np.isnan(took).all():
-        return [], []
-    return read.times, np.where(np.isnan(took), np.nanquantile(took, 0.1), took).tolist()
-
-
-def _given_away(read: Read) -> bool:
-    """Say whether the device alone says what is answered: sub-folders that are classes rather than devices."""
-    by_device: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    for device, label in zip(read.devices, read.labels, strict=True):
-        by_device[device][label] += 1
-    most = max(Counter(read.labels).values()) / len(read.labels)
-    told = sum(max(labels.values()) for labels in by_device.values()) / len(read.labels)
-    return told > GIVEN_AWAY and told - most > 0.2

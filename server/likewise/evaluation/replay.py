@@ -50,7 +50,7 @@ class Run:
     opportunities: int
     """Requests whose right label was among the cached entries."""
     harvest: float
-    """Correct hits ÷ opportunities."""
+    """Correct hits from the cache ÷ opportunities; what variants answer counts in `accuracy` and `sources`."""
     accuracy: float
     """1 - false hits ÷ requests."""
     first_harvest: float
@@ -58,6 +58,7 @@ class Run:
     hit_accuracy: float
     """1 - false hits ÷ hits; 1 without hits."""
     hits: int
+    """Requests that the full model was not run for, answers of variants among them."""
     exact: int
     """Hits for the very input that was computed before."""
     probes: int
@@ -246,9 +247,9 @@ def replay(
             else:
                 sources["cache"] += 1
                 space.touch(verdict.slot)
+                correct += verdict.label == truth
                 if repeat is None:
                     hit_ns.append(took)
-            correct += verdict.label == truth
             false_hits += verdict.label != truth
             return
         probes += verdict.probe

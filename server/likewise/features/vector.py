@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.errors import InvalidFunction, InvalidValue
-from likewise.types import Array, Input, Key, Tensor
+from likewise.types import Array, Input, Key, Keys, Tensor
 
 
 def unit(key: Key) -> Key:
@@ -21,6 +23,12 @@ def unit(key: Key) -> Key:
 def scaled(key: Key, norm_sq: float) -> Key:
     """Return the key at Euclidean norm 1, given its squared norm, as `unit` does."""
     return key * np.float32(1.0 / sqrt(norm_sq)) if norm_sq > 1e-24 else np.zeros_like(key)
+
+
+def units(keys: NDArray[np.floating[Any]]) -> Keys:
+    """Return keys, shape (n, d), each at Euclidean norm 1, float32, C-contiguous; zero rows stay zero."""
+    norms = np.sqrt(np.einsum("ij,ij->i", keys, keys))
+    return np.ascontiguousarray(keys / np.where(norms > 1e-12, norms, np.inf)[:, None], np.float32)
 
 
 MAX_NORM_SQ = 1e30

@@ -35,9 +35,10 @@ from likewise.function.streams import Streams, unit_of
 from likewise.function.trunks import Trunks
 from likewise.function.variant_spec import VariantSpec
 from likewise.function.variants import Variants, variants_of
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import Batcher
 from likewise.inference.model import OnnxModel
 from likewise.inference.runner import ModelRunner
+from likewise.inference.workers import Workers
 from likewise.learning.projections import Projector, learning_executor
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy
@@ -195,7 +196,9 @@ class Assembler:
                 inline_bytes=defaults.inline_bytes,
                 inline_values=defaults.inline_values,
                 seen_bytes=defaults.seen_bytes,
+                waiting_bytes=defaults.queue_bytes,
                 begin=layer.begin if isinstance(layer, LayerExtractor) else None,
+                quick=all(each.quick for each in key_types),
                 others={each.name: each for each in key_types[1:]},
             ),
             namespace=namespace,

@@ -192,11 +192,16 @@ class Function:
         if not computed and holding is not None:
             wait_s = min(wait_s, holding.wait_s("" if session is None else session.account))
         within_s = min(control.timeout_s, runner.patience_s)
-        if wait_s <= TIMELY * within_s or self.in_flight.same(body) or self.reader.knows(media_type, body):
+        if wait_s <= TIMELY * within_s or self._is_repeat(media_type, body):
             return
         if control.timeout_s <= runner.patience_s:
             raise DeadlineExceeded(f"It would wait for about {wait_s:.2g} s, longer than Request-Timeout; come back.")
         raise runner.overloaded(f"It would wait for about {wait_s:.0f} s")
+
+    def _is_repeat(self, media_type: str, body: bytes) -> bool:
+        """Say whether the very same bytes came lately; of large ones nothing is known before they are read."""
+        small = len(body) <= self.reader.inline_bytes
+        return small and (self.in_flight.same(body) is not None or self.reader.knows(media_type, body))
 
     def keys(self, asked: Asked) -> dict[str, Key]:
         """Return one key for each key type of a raw input; the primary one is at hand already."""

@@ -4,6 +4,10 @@ A probe holds tokens until its result is there: while others wait for the model,
 all where that is little. Where hardly any are left, hardly anything is answered but by the full model; a request is
 answered sooner then, and computes less, if it waits for the probe, which goes first. So it is who spends an account's
 tokens that waits for them: other accounts have their own, and those who wait have shares of the room by account, too.
+
+Once some wait, one probe after another is taken, each by all tokens that there are: few inferences for many answers.
+Several at once would each be taken by a part of them, so one of four answers would be a probe, say, instead of one of
+twenty; and what has to be computed in full has to wait for all of these.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ from likewise.throughput import STANDING_S, TIMELY, Throughput
 
 MOST = 256
 """Requests that wait so at once; others are computed for certain."""
+
+AWAITED = 0.25
+"""A probe that holds more than such a part of what is left is worth waiting for, where others wait already."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +53,7 @@ class Holding:
         self._places: Shares[Place] = Shares()
         self._throughput = Throughput()
         self._is_looking = False
+        runner.expect_probes(lambda: len(self._places) > 0)
 
     @property
     def held(self) -> int:
@@ -55,13 +63,17 @@ class Holding:
     def limit(self, account: str) -> float:
         """Return the tokens that one more probe of an account may hold; infinite: all, 0: its requests had better wait.
 
-        Where nothing waits for the model, the result of a probe is as near as any.
+        Where nothing waits for the model, nor for probes of this account, the result of a probe is as near as any.
         """
-        if not self._runner.queued:
+        others_wait = self._places.of(account) > 0
+        if not (self._runner.queued or others_wait):
             return math.inf
         if not self._runner.takes_probes(account):
             return 0.0
-        return self._budget.ledger(account).limit_of_one
+        ledger = self._budget.ledger(account)
+        if others_wait:
+            return 0.0 if ledger.held > AWAITED * ledger.tokens else math.inf
+        return ledger.limit_of_one
 
     def wait_s(self, account: str) -> float:
         """Return the seconds for which one more request of an account would wait here, by the pace of late."""

@@ -29,6 +29,8 @@ class KeyType:
     metric: Literal["cosine", "l2"]
     function: str = ""
     """`name@version` of the function, for messages."""
+    quick: bool = True
+    """Whether making a key takes about a millisecond at most, whatever the input."""
 
     def __str__(self) -> str:
         return f"key type `{self.name}`" + (f" of `{self.function}`" if self.function else "")

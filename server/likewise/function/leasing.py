@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -17,6 +17,9 @@ from likewise.function.changes import Changes
 from likewise.function.prefetching import Prefetch
 from likewise.lookup.namespace import Namespace
 from likewise.types import Clock, Key, Neighbors, Result
+
+SCALED_BY = 40
+"""Entries nearest to one, at least, from which it is told how far a projection brings rivals apart."""
 
 REMEMBERED = 65_536
 """Entries given to devices whose label is known after they went."""
@@ -138,15 +141,18 @@ class Leasing:
             return known[1]
         entry = self._namespace.entry(slot)
         key = entry.keys[self._key_type]
-        found = self._namespace.lookup(self._key_type, key, self._neighbors + 1, entry.signature)
-        others = [each for each in zip(*found, strict=True) if each[2] != slot]
-        around = Neighbors(*map(list, zip(*others, strict=True))) if others else Neighbors([], [], [])
-        label = self._namespace.label_of(slot)
         projection = self._namespace.projections.get(self._key_type)
+        looked_at = self._neighbors if projection is None else max(self._neighbors, SCALED_BY)
+        found = self._namespace.lookup(self._key_type, key, looked_at + 1, entry.signature)
+        others = [each for each in zip(*found, strict=True) if each[2] != slot]
+        around = (
+            Neighbors(*map(list, zip(*others[: self._neighbors], strict=True))) if others else Neighbors([], [], [])
+        )
+        label = self._namespace.label_of(slot)
         towards = lean(len(key) if projection is None else projection.dimension)
         radius = safe_radius(around, label, lambda neighbors: self._confident(neighbors, ledger), towards)
         if radius > 0.0 and projection is not None:
-            radius *= self._stretch(key, around, label)
+            radius *= self._stretch(key, others, label)
         self._given[entry_id] = label
         self._given.move_to_end(entry_id)
         if len(self._given) > REMEMBERED:
@@ -197,19 +203,27 @@ class Leasing:
                 self._prefetch.note(lease.purse, id)
         return found
 
-    def _stretch(self, key: Key, around: Neighbors, label: int) -> float:
+    def _stretch(self, key: Key, others: Sequence[tuple[float, int, int]], label: int) -> float:
         """Return how many times longer distances between keys as they are than as they are searched, around an entry.
 
-        Neighbors are searched by a projection of their keys, which a device does not know. How much it shrinks what
-        lies between an entry and its like is measured on those; where none are near, on whatever is: the median.
+        others: (searched distance, label, slot) of what is near, nearest first. Neighbors are searched by a projection
+        of their keys, which a device does not know. How much it shrinks what lies between an entry and its like is
+        measured on those among the neighbors; where none are near, on whatever is: the median. It counts as no more
+        than what lies between the entry and its nearest rivals of either kind, which a projection may bring apart.
         """
-        allies = [each for each in zip(*around, strict=True) if each[1] == label]
-        ratios = [
-            float(np.linalg.norm(self._namespace.entry(slot).keys[self._key_type] - key)) / far
-            for far, _, slot in allies or zip(*around, strict=True)
+        space, name = self._namespace, self._key_type
+        lengths = [
+            (far, float(np.linalg.norm(space.entry(slot).keys[name] - key)), other)
+            for far, other, slot in others
             if far > 1e-6
         ]
-        return median(ratios) if ratios else 0.0
+        if not lengths:
+            return 0.0
+        nearest = lengths[: self._neighbors]
+        allies = [each for each in nearest if each[2] == label] or nearest
+        rivals = [each for each in lengths if each[2] != label] or lengths[-1:]
+        between = min(as_it_is for _, as_it_is, _ in rivals) / rivals[0][0]
+        return min(median(as_it_is / far for far, as_it_is, _ in allies), between)
 
     def tend(self) -> None:
         """End the leases that nobody spoke for in time; call it now and then."""

@@ -18,13 +18,14 @@ from likewise.function.preparing import Prepared, prepared
 from likewise.function.result_spec import ResultSpec, check_labels
 from likewise.function.spec import SPEC_FILE, FunctionSpec, KeySpec, ModelSpec
 from likewise.function.spec_text import decode_text, read_file
-from likewise.function.trial import check_key, check_outputs, check_scores, outputs_of
+from likewise.function.trial import check_key, check_outputs, check_scores, is_quick, outputs_of
 from likewise.function.variant_spec import VariantSpec
 from likewise.inference.model import OnnxModel
 from likewise.inference.onnx_file import external_paths
 from likewise.inference.windows import WindowedModel
-from likewise.learning.lda import Projection
-from likewise.ports import Model
+from likewise.learning.beside import Beside
+from likewise.learning.lda import Projection as Linear
+from likewise.ports import Model, Projection
 from likewise.results.encode import Encode, read_labels
 from likewise.results.make import KINDS
 from likewise.results.sequences import read_alphabet
@@ -136,7 +137,7 @@ class Parts:
     def key_type(self, key: KeySpec, function: str) -> KeyType:
         """Return a key type. function: `name@version`, for messages."""
         options: dict[str, Any] = {}
-        kind = self.spec.input.kind
+        kind, quick = self.spec.input.kind, True
         if key.extractor == "onnx":
             model = self._load(key, str(key.file), 1, first_output=True)
             made = prepared(kind, key, model, self.origin)
@@ -147,7 +148,9 @@ class Parts:
                     "its free axes; export it with a fixed shape"
                 )
             dimension = check_key(model, outputs[0], self.origin)
-            options = {"run": model.run_one(), "prepare": made.prepare, "dimension": dimension}
+            run = model.run_one()
+            quick = is_quick(model, run, made.trial)
+            options = {"run": run, "prepare": made.prepare, "dimension": dimension}
         elif key.extractor == "layer":
             assert self.spec.model is not None
             trunk = self._begin(self.spec.model, key, 1)
@@ -155,7 +158,7 @@ class Parts:
         elif key.extractor == "vector":
             options = {"dimension": key.dimension}
         extractor = make_extractor(key.extractor, kind, key.metric, **options)
-        return KeyType(key.label, extractor, extractor.dimension, key.metric, function)
+        return KeyType(key.label, extractor, extractor.dimension, key.metric, function, quick)
 
     def variant(self, table: VariantSpec, threads: int, dimension: int) -> Computation:
         """Return a variant of the function's model, checked against it where that was made before.
@@ -198,9 +201,21 @@ class Parts:
             return None
         path = self._files / key.projection_file
         try:
-            projection = Projection.restored(orjson.loads(read_file(path, "check file and permissions")))
-        except (InvalidValue, orjson.JSONDecodeError) as error:
-            raise InvalidFunction(f"{path}: holds no projection, `mean` and `matrix`; make it anew") from error
+            state = orjson.loads(read_file(path, "check file and permissions"))
+        except orjson.JSONDecodeError as error:
+            raise InvalidFunction(f"{path}: holds no projection, it is not JSON; make it anew") from error
+        projection: Linear | Beside
+        try:
+            network = isinstance(state, dict) and "layers" in state
+            projection = Beside.restored(state) if network else Linear.restored(state)
+        except InvalidValue as error:
+            wanted = str(error) if network else "`mean` and `matrix`"
+            raise InvalidFunction(f"{path}: holds no projection, {wanted}; make it anew") from error
+        if network and key.metric != "cosine":
+            raise InvalidFunction(
+                f"{path}: has `layers`, which take keys at norm 1, and key type `{key.label}` has metric "
+                f"{key.metric}; give it metric cosine, or a projection without layers"
+            )
         if len(projection.mean) != dimension:
             raise InvalidFunction(
                 f"{path}: takes keys of {len(projection.mean)} numbers, key type `{key.label}` has {dimension}; "

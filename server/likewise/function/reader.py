@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
 from time import perf_counter
 from types import MappingProxyType
 
@@ -42,17 +44,21 @@ class Reader:
         inline_bytes: int = 16 << 10,
         inline_values: int = 1 << 18,
         seen_bytes: int = 4 << 20,
+        waiting_bytes: int = 256 << 20,
         begin: Begin | None = None,
+        quick: bool = True,
         others: Mapping[str, KeyType] = MappingProxyType({}),
     ) -> None:
         """Set up. key_type: the primary one. queue: where what is too large for the event loop is read.
 
         dtype: of the arrays that a model takes, empty where there is none: what devices may send without loss.
         begin: makes the key by a part of the model, and says how far that came; never on the event loop.
+        quick: whether making all keys takes about a millisecond at most; if not, never on the event loop.
         others: the other key types, by name, whose keys large inputs need as well.
 
         deterministic: whether equal inputs have equal results, so that a repeat may be told by its digest.
         inline_bytes, inline_values: largest body, and most decoded numbers, that are read on the event loop.
+        waiting_bytes: of decoded inputs that may wait for others' results; beyond, they are decoded again.
         seen_bytes: memory for what was read from the latest of those, which is known when the same bytes come again.
         """
         self._kind = kind
@@ -66,13 +72,16 @@ class Reader:
         self.inline_bytes = inline_bytes
         self._inline_values = inline_values
         self._begin = begin
+        self._on_loop = quick and begin is None
         self._others = others
-        self._seen = Seen(seen_bytes, key_type.dimension) if seen_bytes and begin is None else None
+        self._room = waiting_bytes
+        known = seen_bytes and begin is None and (quick or not others)
+        self._seen = Seen(seen_bytes, key_type.dimension) if known else None
 
     def is_small(self, media_type: str, body: bytes) -> bool:
         """Say whether a body is read on the event loop: by what it decodes to, too, not by its length alone."""
         return (
-            self._begin is None
+            self._on_loop
             and len(body) <= self.inline_bytes
             and decoded_size(self._kind, media_type, body) <= self._inline_values
         )
@@ -98,11 +107,42 @@ class Reader:
             within_s=control.timeout_s,
         )  # fmt: skip
         asked.started = came
+        seen = self._seen
+        if seen is not None and len(body) <= self.inline_bytes and not control.no_store and control.stream is None:
+            seen.put(seen.name(media_type, body), Read(asked.key, asked.signature, asked.digest))
         return asked
+
+    @contextmanager
+    def waits(self, asked: Asked) -> Iterator[None]:
+        """Let a request wait in the block, without its decoded input where there is no room for it; see `again`."""
+        found = asked.halfway or asked.value
+        size = 0 if found is None else found.size_bytes
+        if kept := size <= self._room:
+            self._room -= size
+        else:
+            asked.value = asked.halfway = None
+            asked.decode = self._value
+        try:
+            yield
+        finally:
+            if kept:
+                self._room += size
+
+    async def again(self, asked: Asked) -> None:
+        """Decode a large input again, where there was no room for it. Raises as `read` does."""
+        if not asked.large or asked.value is not None:
+            return
+        found = await self._queue.run(
+            self.read_now, asked.media_type, asked.body,
+            size=decoded_size(self._kind, asked.media_type, asked.body),
+            account=asked.account,
+            within_s=asked.left_s,
+        )  # fmt: skip
+        asked.value, asked.halfway = found.value, found.halfway
 
     def _read_large(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked:
         asked = self.read_now(media_type, body, control, session)
-        asked.large = True
+        asked.large, asked.body_digest = True, sha256(body, usedforsecurity=False).digest()
         if self._others:
             value = asked.decoded()
             asked.others = {name: key_type.extract(value) for name, key_type in self._others.items()}

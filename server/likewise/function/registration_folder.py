@@ -18,6 +18,7 @@ from likewise.errors import InvalidFunction, LikewiseError
 from likewise.files import sync_folder, write_synced
 from likewise.function.assembly import Assembler
 from likewise.function.function import Function
+from likewise.function.proving import Prove
 from likewise.function.spec import SPEC_FILE
 from likewise.function.spec_table import NAME
 from likewise.function.spec_text import read_spec
@@ -53,10 +54,11 @@ class RegistrationFolder:
     Several workers may have one folder: `alone` keeps the others away while one looks and changes.
     """
 
-    def __init__(self, folder: Path, assembler: Assembler) -> None:
-        """Set up. folder: made when it is needed."""
+    def __init__(self, folder: Path, assembler: Assembler, prove: Prove) -> None:
+        """Set up. folder: made when it is needed. prove: what a function has to pass before it is built here."""
         self._folder = folder
         self._assembler = assembler
+        self._prove = prove
         self._lock = threading.RLock()
 
     @contextmanager
@@ -128,6 +130,7 @@ class RegistrationFolder:
             sync_folder(built / str(version))
             sync_folder(built)
             try:
+                self._prove(built)
                 function = self._assembler.build(built, version, manifest.generation)
                 check(function)
             except LikewiseError as error:

@@ -21,7 +21,17 @@ MAX_BYTES = 1 << 20
 _MOST_FAULTS = 10
 MOST_PARTS = 16
 """Parts of a dotted key. Reading one takes memory that grows with the square of them."""
-_LONG_KEY = re.compile(r"""(?:(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""")
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\[^\n])*+(?:"|\Z|(?=[\\\n]))|'[^'\n]*+(?:'|\Z|(?=\n)))"""
+_DOT = r"[ \t]*+\.[ \t]*+"
+_TOKENS = re.compile(
+    r"#[^\n]*+"
+    r'|"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}+|\\?\Z)'
+    r"|'''(?:[^']|'(?!''))*+(?:'{3,5}+|\Z)"
+    rf"|(?P<long>{_PART}(?:{_DOT}{_PART}){{{MOST_PARTS}}})|{_PART}(?:{_DOT}{_PART})*+",
+    re.DOTALL,
+)
+"""Comments, strings of several lines, and what keys and strings of one line look like; what does not end reaches to the
+end of its line, or of the text, so that no place is looked at twice."""
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -84,8 +94,9 @@ def _path(place: tuple[int | str, ...]) -> str:
 def parse_toml(text: str, origin: str) -> FunctionSpec:
     """Return the spec in a TOML text. Raises InvalidFunction, for the syntax too."""
     _check_length(text, origin)
-    if found := _LONG_KEY.search(text):
-        line = text.count("\n", 0, found.start()) + 1
+    long = next((found.start() for found in _TOKENS.finditer(text) if found["long"]), None)
+    if long is not None:
+        line = text.count("\n", 0, long) + 1
         raise InvalidFunction(
             f"{origin}: line {line}: a key has over {MOST_PARTS} parts with dots between; a spec has tables in tables, "
             "and no more"

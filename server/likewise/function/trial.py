@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import thread_time
 
 import numpy as np
 
 from likewise.errors import InvalidFunction, LikewiseError
 from likewise.inference.graphs import ending_after
 from likewise.inference.model import OnnxModel
+from likewise.inference.onnx_graph import describe
 from likewise.results.encode import Encode
 from likewise.types import Tensor
 
@@ -17,6 +19,10 @@ GUESSES = (8, 32, 64, 128, 224, 16_000, 1)
 """Lengths tried for the axes of a model's input that may have any; 1 last, since an axis of one hides in an output."""
 TRIAL_S = 60.0
 """Time that a trial may take."""
+QUICK_S = 0.001
+"""Processor time of a key model that is run on the event loop at most."""
+REPEATED = frozenset({"Loop", "Scan", "SequenceMap"})
+"""Operators that take as long as an input says."""
 MAX_DIMENSION = 4096
 """Numbers of a key."""
 
@@ -55,6 +61,25 @@ def outputs_of(
     if failed is not None and len(shapes) == 1:
         raise InvalidFunction(f"{origin}: the model cannot compute: {failed.detail}") from failed
     return None
+
+
+def is_quick(model: OnnxModel, run: Callable[[Tensor], Tensor], shape: Sequence[int] | None) -> bool:
+    """Say whether a key model takes so little, for any input, that others may wait for it.
+
+    run: the model for one input; shape: of that, None where it may be any.
+    """
+    if REPEATED & {name.rpartition("::")[2] for name in describe(model.path).operators}:
+        return False
+    zeros = np.zeros(shape if shape is not None else [axis or GUESSES[1] for axis in model.shape], model.dtype)
+    least = math.inf
+    try:
+        for _ in range(5):
+            started = thread_time()
+            run(zeros)
+            least = min(least, thread_time() - started)
+    except LikewiseError:  # no length that suits it is known
+        return False
+    return least <= QUICK_S
 
 
 def _guesses(shape: Sequence[int | None]) -> list[tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -11,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from likewise.errors import BadRequest, InvalidValue, TooLarge
 from likewise.function.function import Function
 from likewise.http import wire
+from likewise.http.apart import bytes_of, taken_apart, unexpected
 from likewise.http.edge import Edge
 from likewise.http.guards import body_of, edge_of, json_response, needs, refuse_unknown, validated
 from likewise.http.lookups import INLINE_BYTES, NUMBER_BYTES, elements_of
 from likewise.http.pace import Pace
 from likewise.requests import NO_CONTROL
 from likewise.results.check import MEDIA_TYPE, MEDIA_TYPE_LENGTH, check_json, check_result, is_json
-from likewise.results.json_scan import WINDOW_BYTES, Scanner
 from likewise.types import Entry, Key, Result, Session
 
 MAX_TAGS = 16
@@ -25,6 +26,11 @@ TAG_LENGTH = 64
 TAG_BYTES = MAX_TAGS * TAG_LENGTH
 MOST_KEYS = 64
 """Keys of one entry that are looked at; no function has as many key types."""
+ESCAPED = 6
+"""Bytes that a byte of a text takes in JSON at most, as an escape."""
+
+Cut = dict[str, memoryview]
+"""Long texts of an entry, by the mark in their place; those that were used are taken out."""
 
 _SEVERAL = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"entries"[ \t\r\n]*:[ \t\r\n]*\[')
 
@@ -77,8 +83,11 @@ async def insert(name: str, request: Request, durable: bool = False) -> Response
     bodies = await _parse(body, fn, edge, pace)
     # everything is checked before anything is kept: a request is inserted whole or not at all
     ready = []
-    for each in bodies:
-        ready.append((*await _keys(fn, each, account), _result(fn, each, edge), each))
+    for each, cut in bodies:
+        result = await _result(fn, each, cut, edge, pace)
+        ready.append((*await _keys(fn, each, cut, account, pace), result, each))
+        if cut:
+            raise unexpected(cut)
         await pace.rest()
     answers = []
     for keys, signature, result, each in ready:
@@ -150,8 +159,11 @@ async def _insert(edge: Edge, fn: Function, entry: Entry, ticket: str | None, ac
     return edge.pipeline.insert(fn, entry, ticket, account)
 
 
-async def _parse(body: bytes, fn: Function, edge: Edge, pace: Pace) -> list[EntryBody]:
-    """Return the entries in a body; a long one is taken apart first, so that no step takes long."""
+async def _parse(body: bytes, fn: Function, edge: Edge, pace: Pace) -> list[tuple[EntryBody, Cut]]:
+    """Return the entries in a body, with the texts that were cut out of each.
+
+    A long body is taken apart first, so that no step takes long.
+    """
     if len(body) > INLINE_BYTES and (several := _SEVERAL.match(body, 0, 1024)):
         places = await elements_of(body, several.end(), edge.max_entries_per_insert, "entries", pace)
     elif len(body) > INLINE_BYTES:
@@ -159,40 +171,28 @@ async def _parse(body: bytes, fn: Function, edge: Edge, pace: Pace) -> list[Entr
     else:
         document = wire.parse_json(body)
         if not isinstance(document, dict) or "entries" not in document:
-            return [_validated(document, body)]
+            return [(_validated(document, body), {})]
         check_json(body)
         rows = document["entries"]
         if len(document) > 1 or not isinstance(rows, list) or not rows:
             raise InvalidValue('Several entries come as {"entries": [entry, ...]}, at least one, and nothing else.')
         if len(rows) > edge.max_entries_per_insert:
             raise TooLarge(f"There are over {edge.max_entries_per_insert} entries in one request; send fewer.")
-        return [_validated(each) for each in rows]
+        return [(_validated(each), {}) for each in rows]
     if not places:
         raise InvalidValue("`entries` is empty; send at least one.")
     limit = 4096 + edge.max_result_bytes + NUMBER_BYTES * fn.numbers
-    entries = []
+    entries: list[tuple[EntryBody, Cut]] = []
     for begin, end in places:
-        text = body[begin:end]
-        outline = await _outline(text, limit, pace) if len(text) > INLINE_BYTES else text
-        entries.append(_validated(wire.parse_json(text), outline))
+        text = memoryview(body)[begin:end]
+        if len(text) > INLINE_BYTES:
+            apart = await taken_apart(text, limit, limit + ESCAPED * edge.max_result_bytes, pace)
+            entries.append((_validated(wire.parse_json(apart.text), apart.outline), apart.cut))
+        else:
+            short = bytes(text)
+            entries.append((_validated(wire.parse_json(short), short), {}))
         await pace.rest()
     return entries
-
-
-async def _outline(text: bytes, limit: int, pace: Pace) -> bytes:
-    """Return an entry's JSON with empty strings: nesting and numbers, all that takes long to parse and to check.
-
-    Raises TooLarge where that is too much.
-    """
-    scanner, pieces, size = Scanner(), [], 0
-    for at in range(0, len(text), WINDOW_BYTES):
-        marks = scanner.scan(text[at : at + WINDOW_BYTES])
-        pieces.append(marks.window[marks.outside].tobytes())  # of a string, its closing quote
-        size += len(pieces[-1])
-        if size > limit:
-            raise TooLarge(f"An entry has over {limit} bytes of numbers and structure, the limit here; send less.")
-        await pace.rest()
-    return b"".join(pieces).replace(b'"', b'""')
 
 
 def _validated(document: object, text: bytes = b"") -> EntryBody:
@@ -207,12 +207,22 @@ def _validated(document: object, text: bytes = b"") -> EntryBody:
     return validated(EntryBody, document, "The entry")
 
 
-async def _keys(fn: Function, body: EntryBody, account: str) -> tuple[dict[str, Key], str]:
+async def _bytes(text: str, field: str, cut: Cut, pace: Pace) -> bytes:
+    """Return the bytes of base64, which may have been cut out."""
+    if (long := cut.pop(text, None)) is not None:
+        return await bytes_of(long, field, pace)
+    return wire.from_base64(text, field)
+
+
+async def _keys(fn: Function, body: EntryBody, cut: Cut, account: str, pace: Pace) -> tuple[dict[str, Key], str]:
     """Return the keys of an entry, and the signature of its input where that is known. account: who brings it."""
     if body.input_base64 is not None:
-        raw = wire.from_base64(body.input_base64, "input_base64")
+        length = len(cut.get(body.input_base64, body.input_base64)) * 3 // 4
+        if length > ESCAPED * fn.max_body_bytes:
+            raise _too_large(fn, length)
+        raw = await _bytes(body.input_base64, "input_base64", cut, pace)
         if len(raw) > fn.max_body_bytes:
-            raise TooLarge(f"The input has {len(raw)} bytes, the limit of `{fn.id}` is {fn.max_body_bytes}; send less.")
+            raise _too_large(fn, len(raw))
         media_type = wire.media_type((body.input_media_type or "").encode("latin-1", "replace"))
         asked = await fn.reader.read(media_type, raw, NO_CONTROL, Session(account=account))
         return fn.keys(asked), asked.signature
@@ -223,16 +233,29 @@ async def _keys(fn: Function, body: EntryBody, account: str) -> tuple[dict[str, 
     return {each: fn.key_types[each].from_value(value) for each, value in given.items()}, ""
 
 
-def _result(fn: Function, body: EntryBody, edge: Edge) -> Result:
+def _too_large(fn: Function, length: int) -> TooLarge:
+    return TooLarge(f"The input has {length} bytes, the limit of `{fn.id}` is {fn.max_body_bytes}; send less.")
+
+
+async def _result(fn: Function, body: EntryBody, cut: Cut, edge: Edge, pace: Pace) -> Result:
     """Return the result of an entry, fit to be kept and handed on. Raises InvalidValue, TooLarge."""
+    limit = min(edge.max_result_bytes, fn.namespace.capacity_bytes - 4 * fn.numbers - TAG_BYTES)
     if body.result_base64 is not None:
-        result = Result(wire.from_base64(body.result_base64, "result_base64"), body.media_type or "")
+        result = Result(await _bytes(body.result_base64, "result_base64", cut, pace), body.media_type or "")
     else:
-        result = Result(wire.dumps(body.result), body.media_type or wire.JSON)
+        said = body.result
+        if isinstance(said, str) and (long := cut.pop(said, None)) is not None:
+            if len(long) > ESCAPED * limit:
+                raise TooLarge(f"The result has {len(long)} bytes, the limit of `{fn.id}` is {limit}; send less.")
+            said = wire.parse_json(b'"%b"' % bytes(long))
+        result = Result(wire.dumps(said), body.media_type or wire.JSON)
         if not is_json(result.media_type):
             raise InvalidValue("`result` is JSON, `media_type` says otherwise; leave it out, or send `result_base64`.")
-    limit = min(edge.max_result_bytes, fn.namespace.capacity_bytes - 4 * fn.numbers - TAG_BYTES)
     if result.size_bytes > limit:
         raise TooLarge(f"The result has {result.size_bytes} bytes, the limit of `{fn.id}` is {limit}; send less.")
-    check_result(result)
+    await pace.rest()
+    if result.size_bytes > INLINE_BYTES:
+        await asyncio.to_thread(check_result, result)
+    else:
+        check_result(result)
     return result

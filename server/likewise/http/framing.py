@@ -22,6 +22,8 @@ LINE_BYTES = 4096
 """Longest line between chunks."""
 
 _LONE_LF = re.compile(rb"(?<!\r)\n")
+_SLASH = re.compile("%2f", re.IGNORECASE)
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,64}\]|[A-Za-z0-9._~%!$&'()*+,;=-]{0,255})(?::[0-9]{0,5})?")
 _START = re.compile(rb"[A-Z][A-Z-]{0,31}(?: |\Z)")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\0]*)?\r\n")
 _TIMEOUT = re.compile(rb"\r\nrequest-timeout:[ \t]*([0-9]{1,9}(?:\.[0-9]{1,9})?)[ \t]*\r\n", re.IGNORECASE)
@@ -46,8 +48,8 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path, percent-decoded."""
-        return unquote(self.raw_path.decode("ascii"))
+        """The path, percent-decoded; an encoded slash stays as it is, for it parts nothing."""
+        return unquote(_SLASH.sub("%252F", self.raw_path.decode("ascii")))
 
 
 class _Reader:
@@ -87,6 +89,9 @@ def read_head(data: bytes) -> Request:
         raw_path.decode("ascii")
     except (httptools.HttpParserError, UnicodeDecodeError):
         raise BadRequest("The request's target is no path; send one such as /v1/functions.") from None
+    if url.schema:  # it counts, whatever Host says; source: RFC 9112, section 3.2.2
+        named = reader.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+        reader.headers = [(name, named if name == b"host" else value) for name, value in reader.headers]
     connection: list[bytes] = []
     length, hosts, expects = 0, 0, False
     for name, value in reader.headers:
@@ -100,12 +105,16 @@ def read_head(data: bytes) -> Request:
             connection += [token.strip() for token in value.lower().split(b",")]
         elif name == b"host":
             hosts += 1
+            if not _HOST.fullmatch(value):
+                raise BadRequest("The request's host is none; send `Host: NAME`, or `Host: NAME:PORT`.")
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise ExpectationFailed("Nothing can be expected here but `100-continue`; leave Expect out.")
             expects = version == "1.1"
     if hosts > 1:
         raise BadRequest("The request names two hosts; send one Host line.")
+    if not hosts and version == "1.1":
+        raise BadRequest("The request names no host; send a Host line, as HTTP/1.1 wants it.")
     keep_alive = version == "1.1" and b"close" not in connection
     method = parser.get_method().decode("ascii")
     return Request(method, raw_path, url.query or b"", version, reader.headers, length, keep_alive, expects)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from likewise.errors import BadRequest, InvalidFunction, TooLarge, UnsupportedMediaType
 from likewise.http import wire
+from likewise.http.admission import fields_of
 from likewise.http.edge import Edge
-from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs
+from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs, pieces_of
 
 TOML = "application/toml"
 
@@ -58,23 +57,20 @@ async def delete(name: str, request: Request) -> Response:
 async def _upload(request: Request, edge: Edge) -> tuple[bytes, str, dict[str, bytes]]:
     """Return spec, its media type, and the files by name."""
     limit = edge.max_upload_bytes
-    body, fields = await body_of(request, limit)
-    media_type = wire.media_type(fields.get(b"content-type", b""))
+    media_type = wire.media_type(fields_of(request.scope["headers"]).get(b"content-type", b""))
     if media_type in (wire.JSON, TOML):
-        return body, media_type, {}
+        return (await body_of(request, limit))[0], media_type, {}
+    pieces = pieces_of(request, limit)
     if media_type != "multipart/form-data":
         raise UnsupportedMediaType(
             f"A function comes as multipart/form-data with `spec` and its files, or as {TOML} or {wire.JSON} alone."
         )
 
-    async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
-
     files: dict[str, bytes] = {}
     spec: bytes | None = None
     spec_type = TOML
     try:
-        form = await MultiPartParser(request.headers, whole(), max_files=32, max_fields=32, max_part_size=limit).parse()
+        form = await MultiPartParser(request.headers, pieces, max_files=32, max_fields=32, max_part_size=limit).parse()
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
         raise BadRequest(f"The multipart form cannot be read: {error}.") from None
     try:

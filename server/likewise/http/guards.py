@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
-from likewise.errors import InvalidValue, UnsupportedMediaType
+from likewise.errors import BadRequest, InvalidValue, UnsupportedMediaType
 from likewise.http import wire
 from likewise.http.admission import Fields, fields_of
 from likewise.http.edge import Edge
-from likewise.http.hot import read_body
+from likewise.http.hot import check_length, read_body
+from likewise.http.pace import Pace
 
 BYPASS = {"cache-status": "likewise; fwd=bypass", "age": "0"}
 """Headers of an answer that never comes from the cache."""
+PIECE_BYTES = 1 << 16
+"""Of a long body, looked at in one go."""
 MOST_FAULTS = 5
 """Faults of a body that are told."""
 
@@ -42,10 +45,31 @@ async def body_of(request: Request, limit: int) -> tuple[bytes, Fields]:
 
     Raises TooLarge, before reading where its length says so, and UnsupportedMediaType for a compressed body.
     """
+    fields = _fields_of(request)
+    return await read_body(request.receive, fields.get(b"content-length", b""), limit), fields
+
+
+async def pieces_of(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """Yield a long body as it comes, in pieces that take little to look at; it is never in one. Raises as `body_of`."""
+    check_length(int(_fields_of(request).get(b"content-length", b"") or 0), limit)
+    pace, size, more = Pace(), 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("The connection ended before the body did.")
+        body, more = message.get("body", b""), message.get("more_body", False)
+        size += len(body)
+        check_length(size, limit)
+        for at in range(0, len(body), PIECE_BYTES):
+            yield body[at : at + PIECE_BYTES]
+            await pace.rest()
+
+
+def _fields_of(request: Request) -> Fields:
     fields = fields_of(request.scope["headers"])
     if fields.get(b"content-encoding", b"identity") not in (b"", b"identity"):
         raise UnsupportedMediaType("Content-Encoding is not supported here; send the body as it is.")
-    return await read_body(request.receive, fields.get(b"content-length", b""), limit), fields
+    return fields
 
 
 def refuse_unknown(kind: type[BaseModel], document: Mapping[str, Any], what: str) -> None:

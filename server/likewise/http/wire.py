@@ -178,7 +178,12 @@ def from_base64(text: object, field: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)  # type: ignore[arg-type]
     except (binascii.Error, ValueError, TypeError):
-        raise InvalidValue(f"`{field}` is not base64; encode the bytes with the standard alphabet.") from None
+        raise not_base64(field) from None
+
+
+def not_base64(field: str) -> InvalidValue:
+    """Return the error for a text that is not base64."""
+    return InvalidValue(f"`{field}` is not base64; encode the bytes with the standard alphabet.")
 
 
 def parse_json(body: bytes) -> Any:

@@ -13,16 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from time import perf_counter
 
-import numpy as np
-
 from likewise.errors import DeadlineExceeded, LikewiseError, ModelFailed, Overloaded
+from likewise.inference.batch import Computed, Output, compute
 from likewise.inference.lane import Job, Lane
-from likewise.inference.threads import Threads
+from likewise.inference.run_limit import RUN_LIMIT
+from likewise.inference.workers import Workers
 from likewise.ports import Model
 from likewise.throughput import TIMELY, Throughput
 from likewise.types import Halfway, Input, Tensor
@@ -34,41 +32,15 @@ CALM = 8
 """Batches without a probe after which they may take as long as they like again."""
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
+HOPELESS = 3.0
+"""Limits for runs after which a batch, which should have been ended within two, is given up with its thread."""
 AT_ONCE = 2
 """Answers of a batch that are handed over in one round of the loop: each is followed by a third of a millisecond of
 learning, keeping and sending, and hits that came meanwhile need not wait for all of them."""
 
 
-class Workers:
-    """How many batches may run at once, over all functions of a server."""
-
-    def __init__(self, executor: Executor, limit: int) -> None:
-        self.executor = executor
-        self.free = limit
-        self._waiting: deque[Batcher] = deque()
-
-    def run(self, work: Callable[..., None], *args: object) -> None:
-        """Have work done on one of the threads, which says by itself when it is."""
-        executor = self.executor
-        executor.run(work, *args) if isinstance(executor, Threads) else executor.submit(work, *args)
-
-    def wait(self, batcher: Batcher) -> None:
-        """Remember a batcher that has work and found no free worker."""
-        if not batcher.is_waiting:
-            batcher.is_waiting = True
-            self._waiting.append(batcher)
-
-    def release(self) -> None:
-        """Give a worker back, and start the batcher that has waited longest."""
-        self.free += 1
-        while self.free and self._waiting:
-            batcher = self._waiting.popleft()
-            batcher.is_waiting = False
-            batcher.start()
-
-
-Done = tuple[list[list[Tensor] | LikewiseError], float] | BaseException
-"""What a worker brings back: an answer for each input and the seconds for all, or what went wrong with the batch."""
+Done = Computed | BaseException
+"""What a worker brings back, or what went wrong with the batch."""
 
 
 class Batcher:
@@ -98,6 +70,11 @@ class Batcher:
         self._probes = Lane(queue_limit, queue_bytes)
         self._probes_soon = max(2, self._batch_max)
         self._yielded = 0
+        self._probing = 0
+        self._moment: asyncio.TimerHandle | None = None
+        self._had_moment = False
+        self.expects_probe: Callable[[], bool] = lambda: False
+        """Says whether a probe may come in a moment, since requests wait that are decided once the last is settled."""
         self._calm = CALM
         self._timer: asyncio.TimerHandle | None = None
         self.is_waiting = False
@@ -105,6 +82,8 @@ class Batcher:
         """Moving average of the seconds that one input takes."""
         self._throughput = Throughput()
         self._running = 0
+        self._given_up: dict[int, asyncio.TimerHandle] = {}
+        self._lost: list[Sequence[Job]] = []
         self._batches = 0
         self.inferences = 0
         """Inputs computed so far."""
@@ -159,7 +138,7 @@ class Batcher:
         now = loop.time()
         job = Job(
             value, size, account, loop.create_future(), now + self.queue_timeout_s,
-            math.inf if probe else now + within_s,
+            math.inf if probe else now + within_s, probe,
         )  # fmt: skip
         lane.put(job)
         self.start()
@@ -188,22 +167,51 @@ class Batcher:
             if not self._workers.free:
                 self._workers.wait(self)
                 return
+            if self._leaves_room():
+                return
             batch = self._take()
             if not batch:
                 return
             if not self._running:
                 self._throughput.begin(perf_counter())
             self._running += 1
+            self._probing += sum(job.probe for job in batch)
             self._workers.free -= 1
-            self._workers.run(self._work, batch, asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            self._workers.run(self._work, batch, loop)
+            if RUN_LIMIT.seconds < math.inf:
+                self._given_up[id(batch)] = loop.call_later(HOPELESS * RUN_LIMIT.seconds, self._give_up, batch)
+
+    def _leaves_room(self) -> bool:
+        """Say whether users' inputs wait for a moment, for a probe that is about to come.
+
+        Behind them it would take twice as long, and until it is settled its account answers hardly anything. They wait
+        no longer than one of them takes, and not at all once half of their `PATIENCE` is over.
+        """
+        if self._had_moment or self._probes or self._probing or self._yielded >= PATIENCE // 2:
+            return False
+        if not self.expects_probe():
+            return False
+        if self._moment is None:
+            moment_s = min(self.mean_cost_s, BRISK_S)
+            self._moment = asyncio.get_running_loop().call_later(moment_s, self._end_moment)
+        return True
+
+    def _end_moment(self) -> None:
+        self._moment, self._had_moment = None, True
+        self.start()
 
     def _take(self) -> list[Job]:
         """Take the next batch: probes first, but users before them once they let `PATIENCE` batches go ahead."""
+        if self._moment is not None:
+            self._moment.cancel()
+        self._moment, self._had_moment = None, False
         batch: list[Job] = []
         users_first = self._yielded >= PATIENCE
         now = asyncio.get_running_loop().time()
         self._calm = 0 if self._probes else self._calm + 1
-        most = self._batch_max
+        # a batch of inputs that take long has to end within the limit for runs, too
+        most = max(1, int(min(self._batch_max, 0.5 * RUN_LIMIT.seconds / max(self.mean_cost_s, 1e-6))))
         if self._calm < CALM:
             most = max(1, min(most, int(BRISK_S / max(self.mean_cost_s, 1e-6))))
         lanes = (self._users, self._probes) if users_first else (self._probes, self._users)
@@ -239,46 +247,42 @@ class Batcher:
     def _work(self, batch: Sequence[Job], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch on a worker's thread and bring its answers to the loop; asyncio's futures do it at more cost."""
         try:
-            done: Done = self._compute([job.value for job in batch])
+            done: Done = compute(self._model, self._prepare, [job.value for job in batch])
         except BaseException as error:
             done = error
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             loop.call_soon_threadsafe(self._finish, batch, done)
 
-    def _compute(self, values: Sequence[Input | Halfway]) -> tuple[list[list[Tensor] | LikewiseError], float]:
-        """Run a batch; one input that cannot be prepared or computed does not spoil the others."""
-        started = perf_counter()
-        answers: list[list[Tensor] | LikewiseError] = []
-        tensors: list[Tensor] = []
-        places: list[int] = []
-        for place, value in enumerate(values):
-            try:
-                tensors.append(self._prepare(value))
-            except LikewiseError as error:
-                answers.append(error)
-            else:
-                answers.append([])
-                places.append(place)
-        for group in _by_shape(tensors):
-            for i, answer in zip(group, self._run([tensors[i] for i in group]), strict=True):
-                answers[places[i]] = answer
-        return answers, perf_counter() - started
-
-    def _run(self, tensors: Sequence[Tensor]) -> list[list[Tensor] | LikewiseError]:
-        """Return what the model makes of tensors of one shape; each by itself where it raises for all together."""
-        try:
-            outputs = self._model.run(tensors[0][None] if len(tensors) == 1 else np.stack(tensors))
-        except LikewiseError as error:
-            return [error] if len(tensors) == 1 else [self._run([tensor])[0] for tensor in tensors]
-        return [[output[row] for output in outputs] for row in range(len(tensors))]
+    def _give_up(self, batch: Sequence[Job]) -> None:
+        """Go on without a batch whose run cannot be ended: one operator that takes for ever."""
+        self._lost.append(batch)
+        self._settle(
+            batch, ModelFailed("The model does not end for this input, nor can it be ended; send another one.")
+        )
+        self._workers.replace()
 
     def _finish(self, batch: Sequence[Job], done: Done) -> None:
+        if (timer := self._given_up.pop(id(batch), None)) is not None:
+            timer.cancel()
+        if batch in self._lost:  # it ended after all
+            self._lost.remove(batch)
+            self._workers.found()
+            return
+        self._settle(batch, done)
+        self._workers.release()
+        self.start()
+
+    def _settle(self, batch: Sequence[Job], done: Done) -> None:
         self._running -= 1
+        self._probing -= sum(job.probe for job in batch)
         self._throughput.served(perf_counter(), len(batch))
         if isinstance(done, BaseException):
+            raised = (
+                done if isinstance(done, ModelFailed) else ModelFailed(f"the inference worker raised: {done!r}"[:300])
+            )
             for job in batch:
                 if not job.future.done():
-                    job.future.set_exception(ModelFailed(f"the inference worker raised: {done!r}"[:300]))
+                    job.future.set_exception(raised)
         else:
             answers, seconds = done
             cost_s = seconds / len(batch)
@@ -286,10 +290,8 @@ class Batcher:
             self.mean_cost_s += max(0.1, 1.0 / self._batches) * (cost_s - self.mean_cost_s)
             self.inferences += len(batch)
             self._hand_over(list(zip(batch, answers, strict=True)), cost_s)
-        self._workers.release()
-        self.start()
 
-    def _hand_over(self, answered: list[tuple[Job, list[Tensor] | LikewiseError]], cost_s: float) -> None:
+    def _hand_over(self, answered: list[tuple[Job, Output]], cost_s: float) -> None:
         """Wake those who wait for answers, a few in each round of the loop."""
         for job, answer in answered[:AT_ONCE]:
             if job.future.done():
@@ -309,11 +311,3 @@ class Batcher:
 
 def _late() -> DeadlineExceeded:
     return DeadlineExceeded("The time in Request-Timeout passed before the model had room; give more, or come back.")
-
-
-def _by_shape(tensors: Sequence[Tensor]) -> list[list[int]]:
-    """Return the positions of the tensors grouped by shape: only equal shapes stack."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, tensor in enumerate(tensors):
-        groups.setdefault(tensor.shape, []).append(i)
-    return list(groups.values())

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import onnxruntime
 
 from likewise.errors import InvalidFunction, ModelFailed
 from likewise.inference.model import first_line, session_options
+from likewise.inference.run_limit import RUN_LIMIT
 from likewise.types import Tensor
 
 
@@ -67,7 +69,9 @@ class Piece:
     def run(self, inputs: Mapping[str, Tensor], outputs: Sequence[str] | None = None) -> list[Tensor]:
         """Return the outputs, those named or all. Raises ModelFailed."""
         try:
-            return list(self._session.run(None if outputs is None else list(outputs), dict(inputs)))
+            return list(
+                RUN_LIMIT.run(partial(self._session.run, None if outputs is None else list(outputs), dict(inputs)))
+            )
         except Exception as error:  # as above
             raise ModelFailed(f"A part of a model raised: {first_line(error)}") from error
 

@@ -22,6 +22,7 @@ class Job:
     """When a user's is refused, by the loop's clock."""
     deadline: float
     """When nobody waits for a user's any more, by the same clock."""
+    probe: bool = False
 
 
 class Lane:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from likewise.errors import InvalidFunction, ModelFailed
 from likewise.inference.fixed import Fixed
 from likewise.inference.onnx_file import external_paths
 from likewise.inference.onnx_graph import describe, foreign_operators
+from likewise.inference.run_limit import ENDED, RUN_LIMIT
 from likewise.priority import WORK, give_way
 from likewise.types import Tensor
 
@@ -44,7 +46,6 @@ Batch = Literal["both", "input", "none"]
 
 Bound = tuple[onnxruntime.IOBinding, Tensor, list[Tensor]]
 """A binding with the buffers that it reads its input from and writes its outputs to, without the batch axis."""
-
 
 _SOURCE = re.compile(r"/onnxruntime_src/[^ ]{1,200}:\d{1,6} [^()]{0,500}\([^()]{0,2000}\) ")
 """Where in its source ONNX Runtime found a fault, which comes before what the fault is."""
@@ -192,13 +193,14 @@ class OnnxModel:
     def run(self, batch: Tensor, options: onnxruntime.RunOptions | None = None) -> Sequence[Tensor]:
         """Return the outputs for a batch, each with the batch as its first axis. Blocks; may be called from any thread.
 
-        batch: shape (n, ...), converted to the model's dtype; n is 1 unless `dynamic_batch`. options: see `graphs`.
-        Raises ModelFailed where the model raises, or an output has no batch axis of n.
+        batch: shape (n, ...), converted to the model's dtype; n is 1 unless `dynamic_batch`. options: of the run, which
+        has no limit then. Raises ModelFailed where it raises or is ended, or an output has no batch axis of n.
         """
         given = batch[0] if self.batch == "none" else batch
         try:
             feed = {self._input_name: np.ascontiguousarray(given, self.dtype), **self._fixed}
-            outputs = self._session.run(self._fetched, feed, options)
+            run = partial(self._session.run, self._fetched, feed)
+            outputs = RUN_LIMIT.run(run) if options is None else run(options)
         except Exception as error:  # ONNX Runtime raises a family without a common base
             raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
         if self.batch != "both":
@@ -278,7 +280,7 @@ class OnnxModel:
             binding, given, taken = bound
             try:
                 given[...] = one
-                session.run_with_iobinding(binding)
+                RUN_LIMIT.run(partial(session.run_with_iobinding, binding))
             except Exception as error:  # as above
                 raise ModelFailed(f"{self.path.name} raised: {first_line(error)}") from error
             return [each.copy() for each in taken]
@@ -340,7 +342,9 @@ def _input(path: Path, inputs: Sequence[Any], name: str) -> Any:
 
 def first_line(error: Exception) -> str:
     """Return what an error of ONNX Runtime says, in a line, or the remedy where a model may not take more memory."""
-    if "Available memory of" in str(error):
+    if any(word in str(error) for word in ("Available memory of", "bad_alloc", "bad allocation")):
         return "it wants more memory than is left of model_memory_bytes; raise that, or let it take less"
+    if ENDED in str(error):
+        return f"it took over its share of {RUN_LIMIT.seconds:g} s; send another input, or raise inference_timeout_s"
     said = _SOURCE.sub("", str(error)).strip()
     return (said.splitlines() or [type(error).__name__])[0][:300]

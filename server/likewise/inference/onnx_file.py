@@ -15,24 +15,33 @@ from typing import Final
 
 from likewise.errors import InvalidFunction
 from likewise.inference.onnx_graph import largest_claim, parse
-from likewise.inference.protobuf import BYTES, Span, fields, numbers
+from likewise.inference.protobuf import BYTES, Span, add_axes, fields, numbers
 
 _MODEL, _GRAPH, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _FUNCTION, _TRAINING = range(8)
+_PAIR, _VALUE, _TYPE, _TENSOR_TYPE, _SHAPE, _AXIS = range(8, 14)
 
 _CHILDREN: Final = {
-    _MODEL: {7: _GRAPH, 20: _TRAINING, 25: _FUNCTION},
-    _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
+    _MODEL: {7: _GRAPH, 8: _PAIR, 14: _PAIR, 20: _TRAINING, 25: _FUNCTION},
+    _GRAPH: {1: _NODE, 5: _TENSOR, 11: _VALUE, 12: _VALUE, 15: _SPARSE},
     _NODE: {5: _ATTRIBUTE},
     _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE},
     _SPARSE: {1: _TENSOR, 2: _TENSOR},
     _FUNCTION: {7: _NODE, 11: _ATTRIBUTE},
     _TRAINING: {1: _GRAPH, 2: _GRAPH},
+    _PAIR: {},
+    _VALUE: {2: _TYPE},
+    _TYPE: {1: _TENSOR_TYPE},
+    _TENSOR_TYPE: {2: _SHAPE},
+    _SHAPE: {1: _AXIS},
+    _AXIS: {},
 }
-"""By message: the fields that lead to tensors, and what message each holds."""
+"""By message: the fields that lead to tensors, or that `parse` reads, and what message each holds."""
 
 _DIMS, _EXTERNAL_DATA, _SPARSE_DIMS = 1, 13, 3
 _ELEMENTS_PER_BYTE = 2
 """The smallest elements of a tensor have 4 bits."""
+MAX_FIELDS = 1 << 21
+"""Fields of all messages that are looked at: each takes about two microseconds, and most of a file is in few."""
 MAX_DENSE = 1 << 28
 """Elements that a sparse tensor may have, written out, or a tensor that a node fills."""
 
@@ -46,20 +55,20 @@ def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> dict[s
     found: dict[str, int] = {}
     with memoryview(content) as view:
         try:
-            graphs = 0
+            graphs, walk = 0, _Walk(view)
             todo: list[tuple[int, Span]] = [(_MODEL, (0, len(view)))]
             while todo:
                 message, span = todo.pop()
                 if message == _TENSOR:
-                    for location, end in _tensor(view, span):
+                    for location, end in _tensor(walk, span):
                         found[location] = max(end, found.get(location, 0))
                     continue
                 graphs += message == _GRAPH
                 children = _CHILDREN[message]
                 dense: list[int] = []
-                for field, kind, value in fields(view, span):
+                for field, kind, value in walk.fields(span):
                     if message == _SPARSE and field == _SPARSE_DIMS:
-                        dense += numbers(view, kind, value)
+                        add_axes(dense, numbers(view, kind, value))
                     elif field in children:
                         if kind != BYTES:
                             raise ValueError(f"field {field} is no message")
@@ -77,16 +86,31 @@ def external_files(content: bytes | memoryview | mmap.mmap, name: str) -> dict[s
     return found
 
 
-def _tensor(view: memoryview, span: Span) -> Iterator[tuple[str, int]]:
+class _Walk:
+    """Reads fields, and counts them. Raises ValueError for more than `MAX_FIELDS`."""
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        self._left = MAX_FIELDS
+
+    def fields(self, span: Span) -> Iterator[tuple[int, int, Span]]:
+        for each in fields(self.view, span):
+            self._left -= 1
+            if self._left < 0:
+                raise ValueError(f"it has over {MAX_FIELDS} fields")
+            yield each
+
+
+def _tensor(walk: _Walk, span: Span) -> Iterator[tuple[str, int]]:
     """Yield where a tensor's data lie outside the file, and up to which byte; check that others fill its shape."""
     dims: list[int] = []
     locations: list[bytes] = []
     end = 0
-    for field, kind, value in fields(view, span):
+    for field, kind, value in walk.fields(span):
         if field == _DIMS:
-            dims += numbers(view, kind, value)
+            add_axes(dims, numbers(walk.view, kind, value))
         elif field == _EXTERNAL_DATA and kind == BYTES:
-            entry = {at: bytes(view[slice(*text)]) for at, wire, text in fields(view, value) if wire == BYTES}
+            entry = {at: bytes(walk.view[slice(*text)]) for at, wire, text in walk.fields(value) if wire == BYTES}
             key, text = entry.get(1, b""), entry.get(2, b"")
             if key == b"location":
                 locations.append(text)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from likewise.errors import InvalidFunction
-from likewise.inference.protobuf import BYTES, VARINT, Span, fields, numbers
+from likewise.inference.protobuf import BYTES, VARINT, Span, add_axes, fields, numbers
 
 ELEMENT_TYPES: Mapping[int, str] = {
     1: "float32",
@@ -248,7 +248,7 @@ def _initializer(view: memoryview, span: Span, graph: Graph, constant: str = "")
     name, content = constant, list[int]()
     for number, kind, value in fields(view, span):
         if number == 1:
-            dims += numbers(view, kind, value)
+            add_axes(dims, numbers(view, kind, value))
         elif number == 2 and kind == VARINT:
             kind_of = value[0]
         elif number == 8 and kind == BYTES and not constant:

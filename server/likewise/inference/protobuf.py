@@ -6,12 +6,16 @@ Source: https://protobuf.dev/programming-guides/encoding/.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 VARINT: Final = 0
 FIXED64: Final = 1
 BYTES: Final = 2
 FIXED32: Final = 5
+
+MAX_AXES = 64
+"""Axes of a tensor."""
 
 Span = tuple[int, int]
 """Begin and end of a field's bytes; for a varint its value, and 0."""
@@ -61,3 +65,10 @@ def numbers(view: memoryview, kind: int, value: Span) -> Iterator[int]:
     while at < end:
         number, at = varint(view, at, end)
         yield number - 2**64 if number >= 2**63 else number
+
+
+def add_axes(axes: list[int], more: Iterator[int]) -> None:
+    """Add to the lengths of a tensor's axes. Raises ValueError for more than `MAX_AXES` of them."""
+    axes += islice(more, MAX_AXES + 1)
+    if len(axes) > MAX_AXES:
+        raise ValueError(f"a tensor has over {MAX_AXES} axes")

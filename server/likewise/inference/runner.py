@@ -33,6 +33,10 @@ class ModelRunner:
         """Say whether one more probe of an account would be settled soon."""
         return self._batcher.takes_probes(account)
 
+    def expect_probes(self, expected: Callable[[], bool]) -> None:
+        """Have users' inputs wait for a moment where `expected` says that a probe may be about to come."""
+        self._batcher.expects_probe = expected
+
     @property
     def patience_s(self) -> float:
         """How long a request waits at most."""

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any
+
+LAST_S = 60.0
+"""Threads that are not done this long after the end are left alone."""
 
 Work = tuple[Callable[..., object], tuple[Any, ...], "Future[Any] | None"]
 
@@ -51,6 +55,10 @@ class Threads(Executor):
             raise RuntimeError("no work is taken after shutdown")
         self._queue.put(work)
 
+    def replace(self) -> None:
+        """Have one thread more, for one that is lost in work that does not end."""
+        self._limit += 1
+
     def _start(self) -> None:
         with self._starting:
             if len(self._threads) < self._limit and not self._over:
@@ -87,5 +95,6 @@ class Threads(Executor):
             self._queue.put(None)
         if wait:
             atexit.unregister(self.shutdown)
+            until = monotonic() + LAST_S
             for thread in self._threads:
-                thread.join()
+                thread.join(max(0.0, until - monotonic()))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
-from likewise.features.vector import unit
+from likewise.features.vector import unit, units
 from likewise.types import Key, Keys
 
 Labels = Sequence[int] | NDArray[np.int64]
@@ -43,9 +43,7 @@ class Projection:
 
     def many(self, keys: Keys) -> Keys:
         """Return projected keys, shape (n, dimension), unit norm, zero rows kept zero."""
-        projected = (keys - self.mean) @ self.matrix
-        norms = np.sqrt(np.einsum("ij,ij->i", projected, projected))
-        return np.ascontiguousarray(projected / np.where(norms > 1e-12, norms, np.inf)[:, None], np.float32)
+        return units((keys - self.mean) @ self.matrix)
 
     def state(self) -> dict[str, Any]:
         """Return all of it as lists of numbers, for the journal."""

@@ -22,10 +22,11 @@ from likewise.inference.onnx_file import external_paths
 from likewise.inference.onnx_graph import Graph, Value, describe, foreign_operators
 from likewise.onboarding import choices, outcomes, preparations
 from likewise.onboarding.draft import Draft, Origin, given
-from likewise.onboarding.process import ask
+from likewise.processes import ask
 from likewise.workloads.folder import InputFile, files_in, of_kind, spread
 
 MODEL_FILE = "model.onnx"
+TRIALS = "likewise.onboarding.trials"
 _STAGED = ".adding-"
 _SAYS_NOTHING = ("model", "net", "network", "saved_model")
 
@@ -100,7 +101,7 @@ def add(wanted: Wanted, *, write: bool = True) -> Added:
         _write(made, draft.text(head), path, external, draft, names)
         request = {"do": "attempt", "folder": str(made), **_common(wanted, kind, inputs)}
         try:
-            attempt = ask(request, str(path), wanted.timeout_s)
+            attempt = _asked(request, path, wanted)
         except InvalidFunction as error:  # what is staged is gone when somebody reads of it
             raise InvalidFunction(error.detail.replace(str(made), str(folder))) from error
         if not attempt["steady"]:
@@ -181,7 +182,12 @@ def _probe(
         "outputs": outputs,
         **_common(wanted, kind, inputs),
     }
-    return {**ask(request, str(wanted.model), wanted.timeout_s), "candidates": found}
+    return {**_asked(request, wanted.model, wanted), "candidates": found}
+
+
+def _asked(request: Mapping[str, Any], path: Path, wanted: Wanted) -> dict[str, Any]:
+    late = "raise --timeout, or give fewer inputs with --most"
+    return ask(TRIALS, request, str(path), wanted.timeout_s, late=late, memory="--max-memory")
 
 
 def _head(path: Path, graph: Graph, external: Sequence[Path]) -> str:

@@ -1,18 +1,16 @@
 """What is done with a model before anybody trusts it, in a process of its own: probed, and tried on real inputs.
 
-Started by `process.py`: a request as JSON on standard input, the answer as JSON in the last line of standard output.
+See `processes`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import orjson
 
 from likewise.errors import InvalidFunction, LikewiseError, ModelFailed
 from likewise.features.decode import Decoder, Kind, decoder
@@ -23,13 +21,9 @@ from likewise.function.spec_text import read_spec
 from likewise.inference.model import OnnxModel
 from likewise.onboarding.measures import information, little_changes, shares
 from likewise.onboarding.operations import multiply_adds
+from likewise.processes import answer
 from likewise.results.labels import Labels
 from likewise.types import Array, Audio, Image, Input, Tensor
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None  # type: ignore[assignment]
 
 MAX_CHANGED = 32
 """Pictures that are changed a little, to see how steady a preparation makes the model."""
@@ -37,29 +31,9 @@ MAX_REFUSED = 3
 """Inputs that cannot be read of which the reason is kept."""
 
 
-def main() -> int:
-    """Do what standard input asks for."""
-    request = orjson.loads(sys.stdin.buffer.read())
-    _limit_memory(request["max_memory"])
-    limits = Limits(**request["limits"])
-    try:
-        done = {"probe": _probe, "attempt": _attempt}[request["do"]](request, limits)
-    except LikewiseError as error:
-        done = {"error": error.detail}
-    except MemoryError:
-        done = {"error": "the model needs more memory than --max-memory allows; raise it, or export a smaller model"}
-    sys.stdout.buffer.write(b"\n" + orjson.dumps(done, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
-    return 0
-
-
-def _limit_memory(most: int) -> None:
-    """Bound what is allocated from now on, where the system lets it be known and bounded."""
-    if resource is None or not sys.platform.startswith("linux"):
-        return
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + most
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+def done(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what a request asks for. Raises LikewiseError."""
+    return {"probe": _probe, "attempt": _attempt}[request["do"]](request, Limits(**request["limits"]))
 
 
 class _Inputs:
@@ -330,4 +304,4 @@ def _nothing(kind: Kind, shape: Sequence[int | None]) -> Input:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    answer(done, "--max-memory")

@@ -14,11 +14,13 @@ import orjson
 from numpy.typing import NDArray
 
 from likewise.captures import Recorded
-from likewise.evaluation.own import Read, Subject, keys_of
+from likewise.evaluation.own import Subject, keys_of
+from likewise.evaluation.read import Read
 from likewise.features.make import KINDS
 from likewise.files import PUBLIC, write_atomic
 from likewise.function.spec import KeySpec
-from likewise.learning.lda import Projection
+from likewise.learning.lda import Projection as Linear
+from likewise.ports import Projection
 from likewise.tuning.fits import Fitted, Source, best_fit
 from likewise.tuning.play import Judge
 from likewise.tuning.split import Split
@@ -134,7 +136,7 @@ def _as_it_is(table: KeySpec, _: Path) -> Mapping[str, Any]:
     return table.model_dump(exclude_unset=True)
 
 
-def _with_projection(table: KeySpec, projection: Projection, folder: Path) -> Mapping[str, Any]:
+def _with_projection(table: KeySpec, projection: Linear, folder: Path) -> Mapping[str, Any]:
     rounded = {name: np.round(np.array(value), 6).tolist() for name, value in projection.state().items()}
     content = orjson.dumps(rounded)
     name = f"projection-{hashlib.sha256(content).hexdigest()[:12]}.json"

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.evaluation.own import Read, Subject
+from likewise.evaluation.own import Subject
+from likewise.evaluation.read import Read
 from likewise.evaluation.replay import Run, replay
 from likewise.evaluation.streams import Stream
 from likewise.ports import Projection

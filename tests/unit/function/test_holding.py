@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,11 +20,14 @@ from likewise.types import Session
 @pytest.fixture
 def bench() -> SimpleNamespace:
     """A crowded model, and accounts with 100 tokens each, unless a test says otherwise."""
-    runner: Any = SimpleNamespace(queued=3, patience_s=10.0, takes_probes=lambda account: account != "full")
+    expected: list[Callable[[], bool]] = []
+    runner: Any = SimpleNamespace(
+        queued=3, patience_s=10.0, takes_probes=lambda account: account != "full", expect_probes=expected.append
+    )
     budget = Budget(0.95)
     for account in ("a", "b", "full"):
         budget.ledger(account).tokens = 100.0
-    return SimpleNamespace(runner=runner, budget=budget, holding=Holding(runner, budget))
+    return SimpleNamespace(runner=runner, budget=budget, holding=Holding(runner, budget), expected=expected)
 
 
 def asked(account: str) -> Asked:
@@ -43,7 +47,7 @@ async def called(places: list[Place]) -> list[Place]:
     return [place for place in places if place.called.done()]
 
 
-def test_probes_share_the_tokens_while_others_wait(bench: SimpleNamespace) -> None:
+def test_probes_share_the_tokens_while_the_model_is_crowded(bench: SimpleNamespace) -> None:
     """Each holds half of what is left, until that serves hardly a hit: the last one holds it all, and the next waits.
 
     So hits go on beside several probes under way, whose charges the ledger has in hand at all times.
@@ -55,6 +59,24 @@ def test_probes_share_the_tokens_while_others_wait(bench: SimpleNamespace) -> No
     assert limits == pytest.approx([50.0, 25.0, 12.5, 6.25, 3.125, 3.125])
     ledger.release(limits[-1])
     assert bench.holding.limit("a") == math.inf
+
+
+async def test_once_others_wait_one_probe_after_another_is_taken_by_all_tokens(bench: SimpleNamespace) -> None:
+    """The fewest inferences for the most answers; one that holds little is not waited for, nor another account's."""
+    ledger = bench.budget.ledger("a")
+    both = [ledger.reserve(1.0 / (1.0 + tokens)) for tokens in (50.0, 26.0)]
+    assert bench.holding.take(asked("a")) is not None
+    assert bench.holding.limit("a") == 0.0
+    ledger.release(both.pop())
+    assert bench.holding.limit("a") == 0.0  # though half of all tokens are left
+    ledger.release(both.pop())
+    assert bench.holding.limit("a") == math.inf
+    ledger.reserve(1.0 / (1.0 + 10.0))
+    assert bench.holding.limit("a") == math.inf
+    assert bench.holding.limit("b") == 50.0
+    bench.runner.queued = 0
+    ledger.reserve(1.0 / (1.0 + 50.0))
+    assert bench.holding.limit("a") == 0.0  # even where the probe is at the model itself, and nothing is behind it
 
 
 def test_with_nothing_in_front_of_the_model_a_probe_holds_all(bench: SimpleNamespace) -> None:
@@ -131,6 +153,17 @@ async def test_who_leaves_without_a_decision_lets_the_next_one_be_called(
     bench.holding.leave(places[1])
     bench.holding.leave(places[0])
     assert set(await called(places)) == {places[0], places[2]}
+
+
+async def test_the_model_is_told_to_expect_probes_while_somebody_waits(bench: SimpleNamespace) -> None:
+    """Who is called is decided by the tokens of the last probe, and may be the next one."""
+    (expected,) = bench.expected
+    assert not expected()
+    tie_up(bench, "a")
+    place = bench.holding.take(asked("a"))
+    assert expected()
+    bench.holding.leave(place)
+    assert not expected()
 
 
 async def test_one_that_finds_the_tokens_taken_is_called_again(bench: SimpleNamespace) -> None:

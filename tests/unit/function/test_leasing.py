@@ -56,6 +56,33 @@ def test_an_entry_reaches_as_far_as_its_rival_lets_it() -> None:
     assert math.log(rival / near) == pytest.approx(MARGIN, rel=1e-2)
 
 
+class Apart:
+    """A projection that makes the second number ten times as large, in which labels differ."""
+
+    dimension = 2
+
+    def one(self, key: np.ndarray) -> np.ndarray:
+        return key * np.array([1, 10], np.float32)
+
+    many = one
+
+
+def test_an_entry_reaches_no_rival_that_only_a_projection_brings_apart() -> None:
+    """Devices compare keys as they are: there the rival is no farther than the like entries, and lies in between."""
+    stage = Stage()
+    stage.put(1, (0.0, 0.0), 0)
+    for id in range(2, 16):  # so many that no rival is among the neighbors
+        stage.put(id, (1.0 + id / 100, 0.0), 0)
+    stage.put(20, (0.0, 1.0), 1)
+    stage.put(21, (0.0, 0.9), 1)
+    stage.space.project("v", Apart())
+    stage.space.settle()
+    reach = stage.leasing.reach(1)
+    assert reach is not None
+    assert 0.05 < reach.radius < 0.5
+    assert set(reach.near) == set(range(2, 12))
+
+
 def test_a_reach_is_measured_anew_when_it_is_old() -> None:
     stage = Stage()
     stage.put(1, (0.0, 0.0), 0)

@@ -19,7 +19,7 @@ from likewise.function.fingerprint import fingerprint
 from likewise.function.preparation_spec import FIELDS_OF, OF_ALL, Preparation
 from likewise.function.result_spec import ResultSpec
 from likewise.function.spec_text import parse_spec, parse_toml
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 
 NODE = helper.make_node
 IMAGE = {"input": {"kind": "image"}, "keys": [{"extractor": "gray"}]}

@@ -17,7 +17,7 @@ from likewise.function.assembly import Assembler, Defaults
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
 from likewise.function.registry import Registry
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.records import Registered, Unregistered
 
 SPEC = """
@@ -39,13 +39,13 @@ def start(tmp_path):
     """Start a node over a folder, as often as one likes."""
     with ThreadPoolExecutor(1) as executor:
 
-        def make(name="functions", at=100.0, allowed=True):
+        def make(name="functions", at=100.0, allowed=True, prove=lambda folder: None):
             now = [at]
             assembler = Assembler(Defaults(), Workers(executor, 1), executor, lambda: now[0], random.Random(1).random)
             records, withdrawn, registry, degraded = [], [], Registry(), {}
             journal = SimpleNamespace(append=records.append, expect=lambda _: None)
             made = Registrations(
-                RegistrationFolder(tmp_path / name, assembler),
+                RegistrationFolder(tmp_path / name, assembler, prove),
                 registry,
                 journal,
                 lambda fn: withdrawn.append((fn.journal_id, fn.retired)),

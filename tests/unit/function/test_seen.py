@@ -14,7 +14,7 @@ from likewise.errors import UndecodableInput
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.function import Function
 from likewise.function.seen import Read, Seen
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 from likewise.journal.memory import MemoryJournal
 from likewise.pipeline import Pipeline
 from likewise.requests import NO_CONTROL, Answer, Control, Outcome, StreamTag

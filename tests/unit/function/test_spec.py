@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from time import process_time
 
 import pytest
+import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -147,6 +150,45 @@ def test_a_key_with_too_many_parts_is_named_with_its_line():
         parse_toml('description = "v. 1.2.3"\n' + "input." * 17 + "kind = 1", "spec")
     with pytest.raises(InvalidFunction, match=r"field `x\.y`|field `x`"):
         parse_toml("x.y.z.a.b.c.d = 1", "spec")
+
+
+DOTS = "a." * 40 + "a"
+QUOTE = "'" * 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f'"{DOTS}"',
+        f"'{DOTS}'",
+        f'"\\"{DOTS}\\\\"  # {DOTS}',
+        f"'it.is\"' # it's {DOTS}",
+        f'"""{DOTS}\n""{DOTS}\\""" {DOTS}"""""',
+        f"{QUOTE}{DOTS}\n''\"{DOTS}\\{QUOTE}''",
+    ],
+)
+def test_dots_in_texts_and_comments_are_no_parts_of_a_key(value):
+    """Nor does a text hide a key that follows."""
+    document = {**BASE, "description": tomllib.loads(f"x = {value}")["x"]}
+    head = f"description = {value}\n"
+    rest = tomli_w.dumps({name: each for name, each in document.items() if name != "description"})
+    assert parse_toml(head + rest, "spec").description == document["description"]
+    with pytest.raises(InvalidFunction, match=r"line \d+: a key has over 16 parts"):
+        parse_toml(f"{head}{DOTS} = 1\n", "spec")
+    with pytest.raises(InvalidFunction, match=r"line \d+: a key has over 16 parts"):
+        parse_toml(f"x = [{value.partition('  #')[0].partition(' #')[0]}, {{{DOTS} = 1}}]\n", "spec")
+
+
+@pytest.mark.parametrize(
+    "piece", ['"', "'", '\\"', '"\\', '"""', QUOTE, '""', '"""\\', "a.", '"a".', "'a' . ", "#", '"#\n', "a'"]
+)
+def test_looking_for_long_keys_takes_time_in_proportion_to_the_text(piece):
+    """Also where nothing ends."""
+    for end in ("", "x", "=", '"'):
+        started = process_time()
+        with pytest.raises(InvalidFunction):
+            parse_toml("x = " + piece * (900_000 // len(piece)) + end, "spec")
+        assert process_time() - started < 10
 
 
 @pytest.mark.parametrize("text", ['{"a":' * 900 + "1" + "}" * 900, "[" * 5_000, "[1]", "3", "{", '{"a": 1e999}'])

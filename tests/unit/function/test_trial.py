@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from models import FLOAT, onnx_model, scores
+from models import FLOAT, looping, onnx_model, scores
 from onnx import TensorProto, helper
 
 from likewise.errors import InvalidFunction
 from likewise.function.assembly import Assembler, Defaults
-from likewise.inference.batching import Workers
+from likewise.inference.workers import Workers
 
 NODE = helper.make_node
 ARRAY = '[input]\nkind = "array"\n[[keys]]\nextractor = "vector"\ndimension = 2\n[model]\n'
@@ -168,3 +168,30 @@ def test_a_model_that_does_not_end_is_refused(build, monkeypatch):
     monkeypatch.setattr("likewise.function.trial.TRIAL_S", 0.2)
     with pytest.raises(InvalidFunction, match=r"model\.onnx does not end within 0\.2 s"):
         build(f"{ARRAY}[result]\nkind = 'tensors'\n", model=endless())
+
+
+def products():
+    """A model from two numbers to two that takes 216 million multiply-adds."""
+    nodes = [
+        NODE("ReduceMean", ["x"], ["mean"], keepdims=0),
+        NODE("Add", ["c", "mean"], ["d"]),
+        NODE("MatMul", ["d", "c"], ["e"]),
+        NODE("ReduceMean", ["e"], ["f"], keepdims=0),
+        NODE("Add", ["x", "f"], ["y"]),
+    ]
+    return onnx_model([("y", FLOAT, [2])], [2], nodes, {"c": np.ones((600, 600), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("model", "quick"),
+    [
+        pytest.param(double([4]), True, id="small"),
+        pytest.param(looping(), False, id="loop"),
+        pytest.param(products(), False, id="large"),
+    ],
+)
+def test_a_key_that_takes_long_is_made_off_the_event_loop(build, model, quick):
+    """All others would wait for it; a loop may take long with other inputs."""
+    fn = build('[input]\nkind = "array"\n[[keys]]\nextractor = "onnx"\nfile = "key.onnx"\n', key=model)
+    assert fn.key_types["onnx"].quick is quick
+    assert fn.reader.is_small("application/json", b"[1, 2, 3, 4]") is quick

@@ -343,12 +343,13 @@ def test_a_length_outside_the_head_teaches_nothing(server, wire) -> None:
     inner = b"\r\ncontent-length: 45\r\n\r\n"
     body = inner + bytes(45 - len(inner))
     start = (
-        b"POST " + LOOKUP.encode() + b" HTTP/1.1\r\nContent-Type: application/octet-stream\r\nContent-Length:45\r\n\r\n"
+        b"POST " + LOOKUP.encode() + b" HTTP/1.1\r\nHost: here\r\n"
+        b"Content-Type: application/octet-stream\r\nContent-Length:45\r\n\r\n"
     )
     assert wire.ask(start + body)[0] == 422
     assert not server.app.heads
     assert wire.ask(head(16, LOOKUP, "X-Strength: 99") + HIT)[0] == 200
-    strong = head(16).replace(b"Host: here", b"X-Strength: 99")
+    strong = head(16).replace(b"Host: here", b"Host: here\r\nX-Strength: 99")
     assert wire.ask(strong + HIT)[0] == 200
     assert len(server.app.heads) == 1
     assert wire.ask(head(16).replace(b": 16", b": +16") + HIT)[0] == 400

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from likewise.errors import DeadlineExceeded, InvalidValue, ModelFailed, Overloaded
-from likewise.inference.batching import AT_ONCE, Batcher, Workers
+from likewise.inference.batching import AT_ONCE, Batcher
+from likewise.inference.workers import Workers
 from likewise.types import Array
 
 
@@ -139,6 +140,36 @@ async def test_users_are_not_starved(model, executor):
     model.gate.set()
     await asyncio.gather(*tasks)
     assert model.batches.index([100]) <= 5
+
+
+async def test_users_leave_room_for_a_probe_that_is_about_to_come(model, executor):
+    """Though a worker is free; where none comes, they go on by themselves."""
+    queue = batcher(model, executor, batch_max=1)
+    queue.expects_probe = lambda: True
+    model.gate.set()
+    await asyncio.gather(queue.infer(value(1)), queue.infer(value(2), probe=True))
+    assert model.batches == [[2], [1]]
+    await queue.infer(value(3))
+    queue.expects_probe = lambda: False
+    await asyncio.gather(queue.infer(value(4)), queue.infer(value(5), probe=True))
+    assert model.batches[2:] == [[3], [4], [5]]
+
+
+@pytest.mark.parametrize(("ahead", "asks"), [(1, True), (2, False)])
+async def test_users_leave_room_only_for_so_long(model, executor, ahead, asks):
+    """Having let some probes go ahead, they do not wait for such as are not there yet."""
+    queue = batcher(model, executor, batch_max=1)
+    asked = []
+    queue.expects_probe = lambda: bool(asked.append(len(model.batches))) or True
+    tasks = [asyncio.create_task(queue.infer(value(0), probe=True))]
+    await settled(queue, 0)
+    tasks.append(asyncio.create_task(queue.infer(value(100))))
+    tasks += [asyncio.create_task(queue.infer(value(i), probe=True)) for i in range(1, 1 + ahead)]
+    await settled(queue, 1 + ahead)
+    model.gate.set()
+    await asyncio.gather(*tasks)
+    assert model.batches[-1] == [100]
+    assert bool(asked) == asks
 
 
 async def test_a_full_queue_refuses_at_once(model, executor):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from likewise.errors import DeadlineExceeded
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import Batcher
+from likewise.inference.workers import Workers
 from likewise.types import Array
 
 

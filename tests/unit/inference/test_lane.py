@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from likewise.errors import Overloaded
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import Batcher
 from likewise.inference.lane import Job, Lane
+from likewise.inference.workers import Workers
 from likewise.types import Array
 
 

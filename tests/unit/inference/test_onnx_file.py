@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from time import process_time
 
 import numpy as np
 import onnx
@@ -129,6 +130,38 @@ def test_a_tensor_that_claims_more_than_it_has_is_refused(dims):
         graph = bytes([5 << 3 | 2, len(tensor)]) + tensor
         with pytest.raises(InvalidFunction, match="claims"):
             external_files(content + bytes([7 << 3 | 2, len(graph)]) + graph, "m")
+
+
+def field(number, content):
+    """Return a field of bytes, encoded."""
+    size, length = len(content), b""
+    while size > 0x7F:
+        length, size = length + bytes([size & 0x7F | 0x80]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+MANY = b"\x0a\x00" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(field(7, MANY), "fields", id="nodes"),
+        pytest.param(field(7, field(1, MANY)), "fields", id="inputs of a node"),
+        pytest.param(field(7, field(11, field(2, field(1, field(2, MANY))))), "fields", id="axes of an input"),
+        pytest.param(b"\x72\x00" * 3_000_000, "fields", id="metadata"),
+        pytest.param(field(7, field(5, b"\x6a\x00" * 3_000_000)), "fields", id="external data"),
+        pytest.param(field(7, field(5, b"\x08\x01" * 3_000_000)), "over 64 axes", id="axes"),
+        pytest.param(field(7, field(5, field(1, b"\x7f" * 6_000_000))), "over 64 axes", id="packed axes"),
+        pytest.param(field(7, field(15, field(3, b"\x7f" * 6_000_000))), "over 64 axes", id="axes of a sparse tensor"),
+    ],
+)
+def test_a_file_of_very_many_fields_is_refused(content, says):
+    """Reading each takes time, while nobody else is answered."""
+    started = process_time()
+    with pytest.raises(InvalidFunction, match=says):
+        external_files(content, "m")
+    assert process_time() - started < 30
 
 
 def test_a_sparse_tensor_that_is_large_written_out_is_refused():

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from likewise.inference.batching import Batcher, Workers
+from likewise.inference.batching import Batcher
 from likewise.inference.runner import ModelRunner
+from likewise.inference.workers import Workers
 from likewise.types import Array, Halfway, Input, Result, Tensor
 
 VALUE = Array(np.full(2, 3.0, np.float32))

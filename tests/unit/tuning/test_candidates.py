@@ -9,7 +9,8 @@ import networks
 import numpy as np
 import pytest
 
-from likewise.evaluation.own import Read, Subject, own_stream
+from likewise.evaluation.own import Subject, own_stream
+from likewise.evaluation.read import Read
 from likewise.tuning.candidates import Candidate, Material, extractors, sample_inputs
 from likewise.tuning.filters import NAME, filtered
 from likewise.tuning.play import Judge

@@ -99,10 +99,9 @@ class SqliteJournal:
 
     async def start(self) -> None:
         """Open the file, or begin one; a damaged one is moved aside first. Raises JournalError with a remedy."""
-        database = await asyncio.to_thread(self._open)
-        self._quarantined = database.quarantined()
+        await asyncio.to_thread(self._open)
         self._writer.sealed_position = self._sealed.position if self._sealed else 0
-        self._writer.start(database)
+        self._writer.start()
 
     def append(self, record: Record) -> None:
         """Buffer one record for writing. Raises JournalError only for a record that the codec refuses.
@@ -244,7 +243,7 @@ class SqliteJournal:
         if ended:
             self._lock.release()
 
-    def _open(self) -> Database:
+    def _open(self) -> None:
         try:
             self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
             self._lock.acquire()
@@ -252,22 +251,31 @@ class SqliteJournal:
             raise self._unusable(error.strerror or str(error)) from error
         try:
             try:
-                database = Database(self.path)
+                self._begin()
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
                 rescue(self.path)
                 self._rescued_at_start += 1
-                database = Database(self.path)
-            self._sealed = self._snapshot_of(database)
-            self._buffer.last_position = max(database.last_position, self._sealed.position if self._sealed else 0)
+                self._begin()
         except sqlite3.Error as error:
             self._lock.release()
             raise self._unusable(str(error)) from error
         except JournalError:
             self._lock.release()
             raise
-        return database
+
+    def _begin(self) -> None:
+        """Open the file, and read all of it that a start needs."""
+        database = Database(self.path)
+        try:
+            self._quarantined = database.quarantined()
+            self._sealed = self._snapshot_of(database)
+            self._buffer.last_position = max(database.last_position, self._sealed.position if self._sealed else 0)
+            self._writer.take_over(database)
+        except BaseException:
+            database.close()
+            raise
 
     def _unusable(self, reason: str) -> JournalError:
         return JournalError(

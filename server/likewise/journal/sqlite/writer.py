@@ -87,11 +87,14 @@ class Writer:
         """Whether there is a thread that writes."""
         return self._thread is not None and self._thread.is_alive() and not self._stopping.is_set()
 
-    def start(self, database: Database) -> None:
-        """Take over an open database and begin to write."""
-        self._database = database
+    def take_over(self, database: Database) -> None:
+        """Take over an open database, before the start. Blocks. Raises sqlite3.Error."""
         self._invalidations = len(database.invalidations())
         self.file_bytes = database.used_bytes()[0]
+        self._database = database
+
+    def start(self) -> None:
+        """Begin to write."""
         self._syncer.start()
         self._thread = threading.Thread(target=self._run, name="likewise-journal", daemon=True)
         self._thread.start()
