@@ -97,7 +97,7 @@ def read_keys(path: Path) -> tuple[AccessKey, ...]:
         raise SettingsError(
             f"Access keys {path}: cannot be read ({error.strerror}). The server's user has to own it."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SettingsError(
             f"Access keys {path}: is not what `likewise keys` writes. Restore it, or remove it and add the keys again."
         ) from error

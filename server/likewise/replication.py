@@ -164,7 +164,7 @@ class Keeper:
             return  # a key type that is gone, or is projected no more
         try:
             learner.restore(record.state)
-        except (LikewiseError, KeyError, TypeError, ValueError) as error:
+        except (LikewiseError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             log.warning("what %s learned cannot be used and is learned anew: %s", fn.id, error)
 
     async def _replay_and_follow(self) -> None:

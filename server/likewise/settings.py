@@ -86,7 +86,7 @@ class Settings(LeaseSettings, BudgetSettings, JournalSettings):
     )
     allow_registration: bool = row(True, "Functions may be registered, replaced and removed over HTTP (scope admin).")
     registration_timeout_s: float = row(
-        60.0,
+        20.0,
         "A function that is registered has to be loaded and tried within this, in a process of its own.",
         unit="seconds",
         minimum=1,

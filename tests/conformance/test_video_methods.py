@@ -15,7 +15,7 @@ SHAPE = (3, 48, 64)
 
 
 @pytest.fixture(scope="module")
-def model() -> VideoModel:
+def built() -> VideoModel:
     net = GraphBuilder(5, *SHAPE)
     x = net.add("Relu", [net.conv("x", 8, 3, 1)], (8, 48, 64))
     x = net.pool(x, "MaxPool", 2, 2)
@@ -24,8 +24,13 @@ def model() -> VideoModel:
     content = net.model([net.conv(x, 2, 1, 1)])
     model = VideoModel(content, SHAPE, [net.nodes[-1].output[0]])
     model.warm()
-    model.plain_s = 10.0  # so small a model would always be computed in full
     return model
+
+
+@pytest.fixture
+def model(built: VideoModel) -> VideoModel:
+    built.plain_s = 10.0  # so small a model would always be computed in full
+    return built
 
 
 def played(method: Method, given: np.ndarray) -> Frame | None:

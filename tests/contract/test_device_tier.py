@@ -47,11 +47,14 @@ def test_what_others_asked_for_is_answered_by_a_device_that_never_did(live, quar
 def test_the_very_same_bytes_are_answered_again(warm):
     with make(warm) as client:
         value = sound(1)
-        answers = [client.infer("quarters", value) for _ in range(3)]
-        assert not answers[0].from_device
-        assert answers[-1].result == answers[0].result
-        if answers[0].outcome in ("miss", "probe"):
-            assert answers[-1].detail == "exact"
+        computed = client.infer("quarters", value, cache="no-cache")
+        known = client.infer("quarters", value)
+        assert (known.detail, known.from_device) == ("exact", False)
+        assert known.result["label"] == computed.result["label"]
+        for _ in range(3):
+            answer = client.infer("quarters", value)
+            assert (answer.detail, answer.from_device, answer.result) == ("exact", True, known.result)
+        assert client.cache_on_device("quarters").hits == 0
 
 
 def test_a_coin_that_falls_is_a_probe_which_the_server_confirms(warm):

@@ -92,6 +92,7 @@ def test_keys_added_at_once_are_all_kept(path: Path) -> None:
         "[]",
         "null",
         '{"keys": 5}',
+        "[" * 100_000,
         '{"keys": [{"name": "x"}]}',
         '{"keys": [{"name": "x", "scopes": ["fly"], "sha256": "00", "created_at": ""}]}',
         '{"keys": [{"name": "x", "scopes": ["admin"], "sha256": "", "created_at": ""}]}',

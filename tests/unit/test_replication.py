@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import numpy as np
@@ -81,6 +82,19 @@ def test_what_does_not_fit_is_left_out(keeper):
     ]  # fmt: skip
     assert keeper.apply(records) == 1
     assert len(keeper.fn.namespace) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"since": float("inf")}, {"scale": 10**400}, {"budget": {"accounts": {}, "forgotten": [1]}}, {"counters": []}],
+)
+def test_what_cannot_have_been_learned_is_left_out_and_the_rest_goes_on(keeper, change):
+    """Another node's bytes are not believed; nothing of it is taken over."""
+    policy = keeper.fn.policies["v"]
+    before = json.dumps(policy.state())
+    records = [Learned("f@1", "v", {**json.loads(before), **change}), Inserted("f@1", entry(7))]
+    assert keeper.apply(records) == 1
+    assert json.dumps(policy.state()) == before
 
 
 def test_what_a_policy_learned_is_journaled_when_it_changed(keeper):

@@ -255,7 +255,7 @@ async def test_a_probe_is_computed_in_full_and_settles_the_budget(cameras: Camer
     assert policy._budget.ledger().reserved == 0.0
 
 
-@given(seed=st.integers(0, 2**16), counts=st.lists(st.integers(3, 6), min_size=16, max_size=16))
+@given(seed=st.integers(0, 2**16), counts=st.lists(st.integers(5, 8), min_size=16, max_size=16))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_streams_do_not_mix(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int, counts: list[int]) -> None:
     """Sixteen cameras at once, each with a scene of its own: every answer is about its own frame, at threshold 0."""
@@ -301,7 +301,7 @@ async def test_state_is_bounded_and_a_lost_stream_starts_anew(folder: Path) -> N
     """Over the limit the stream not used for longest goes; its next frame is computed in full."""
     for cameras in _cameras(folder, stream_bytes=60_000):
         for name in ("a", "b", "c", "d"):
-            for frame in video(4, 3):
+            for frame in video(4, 6):
                 await cameras.send(frame, name)
         store = cameras.fn.streams._store  # type: ignore[union-attr]
         assert store.evictions

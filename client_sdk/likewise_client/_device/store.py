@@ -108,9 +108,14 @@ class Store:
         return kept
 
     def put(self, key: NDArray[np.float32], radius: float, kept: Kept) -> None:
-        """Keep an entry by its key, shape (d,), in place of its older one; a radius of 0 takes it out."""
+        """Keep an entry by its key, shape (d,), in place of its older one; a radius of 0 takes it out.
+
+        What is known by bytes of it stays: that is the model's result whatever the radius.
+        """
         assert kept.entry is not None
-        self.remove(kept.entry)
+        row = self._rows.get(kept.entry)
+        if row is not None:
+            self._drop(row)
         size = key.nbytes + len(kept.body) + OVERHEAD
         if not radius > 0.0 or size > self._max_bytes or not key.size:
             return

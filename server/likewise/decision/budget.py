@@ -124,16 +124,19 @@ class Budget:
         """
         try:
             accounts = dict(state["accounts"])
-            forgotten = state.get("forgotten")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            forgotten = dict(state.get("forgotten") or {})
+            left_behind = float(forgotten.get("tokens", self._left_behind))
+            if left_behind != left_behind:
+                raise ValueError("no number of tokens")
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidValue(f"The budget's state is unusable ({error!r}); start without it.") from error
         restored: dict[str, Ledger] = {}
         for account, each in accounts.items():
             restored[str(account)] = ledger = Ledger(*self._options)
             ledger.restore(each)
-        if forgotten is not None:
+        if forgotten:
             self._forgotten.restore({**forgotten, "tokens": 0.0})
-            self._left_behind = float(forgotten["tokens"])
+            self._left_behind = left_behind
         for account, ledger in restored.items():
             kept = self._ledgers.get(account)
             if kept is None:

@@ -114,7 +114,7 @@ class Counting:
             if state["policy"] != self.name:
                 raise ValueError(state["policy"])
             self._counters.restore(state["counters"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise unusable(self.name, error) from error
 
 

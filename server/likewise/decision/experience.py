@@ -170,7 +170,7 @@ class Experience:
             calibration.restore(state["calibration"])
             prior.restore(state["repeats"])
             check.restore(state["charge_check"], calibration.clock)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise unusable(self._name, error) from error
         if self._budget is not None:
             self._budget.restore(state.get("budget") or {})

@@ -340,7 +340,7 @@ class Ladder:
                     new.answers = int(kept["answers"])
                     if not (0.0 <= new.going_on < 100.0 and 0.0 <= new.taken <= 1.0 and new.answers >= 0):
                         raise ValueError(f"variant {rung.step.name}: going_on {new.going_on}, taken {new.taken}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise unusable("ladder", error) from error
         self._counters, self._charge_check, self._rungs = counters, check, restored
         self._clock, self._entering, self._typical = clock, entering, typical

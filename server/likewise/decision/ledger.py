@@ -160,12 +160,12 @@ class Ledger:
         """The tokens that one more probe should hold where it has to wait to be computed here: a part of them.
 
         Infinite: all that are left, since a part would serve hardly a hit; 0: none, since probes that are computed
-        here hold most of them.
+        here hold most of them, and few are left.
         """
         tokens = self.tokens
-        if self.held > tokens:
-            return 0.0
-        return AT_ONCE * tokens if AT_ONCE * tokens >= AT_HAND else math.inf
+        if AT_ONCE * tokens >= AT_HAND:
+            return AT_ONCE * tokens
+        return 0.0 if tokens < AT_HAND and self.held > tokens else math.inf
 
     def floor(self) -> float:
         """Return the least probability with which a would-be hit may be probed now: 1 / (1 + tokens)."""

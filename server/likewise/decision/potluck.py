@@ -85,6 +85,6 @@ class Potluck:
             if state["policy"] != "potluck" or not math.isfinite(threshold) or threshold < 0.0 or computed < 0:
                 raise ValueError(f"{state['policy']}, {threshold}, {computed}")
             self._counters.restore(state["counters"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise unusable("potluck", error) from error
         self._threshold, self._computed = threshold, computed

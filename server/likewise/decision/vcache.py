@@ -128,7 +128,7 @@ class Vcache:
             if state["policy"] != "vcache":
                 raise ValueError(state["policy"])
             self._counters.restore(state["counters"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise unusable("vcache", error) from error
 
 

@@ -1,10 +1,9 @@
 """Requests that are not decided yet, since the tokens that their answers would be given by are tied up in probes.
 
 A probe holds tokens until its result is there: while others wait for the model, half of what its account has left, and
-all where that is little. Where probes hold most of them, hardly anything is answered but by the full model; a request
-is answered sooner then, and computes less, if it waits for the probe, which goes first. So it is who spends an
-account's tokens that waits for them: other accounts have their own, and those who wait have shares of the room by
-account, too.
+all where that is little. Where hardly any are left, hardly anything is answered but by the full model; a request is
+answered sooner then, and computes less, if it waits for the probe, which goes first. So it is who spends an account's
+tokens that waits for them: other accounts have their own, and those who wait have shares of the room by account, too.
 
 Once some wait, one probe after another is taken, each by all tokens that there are: few inferences for many answers.
 Several at once would each be taken by a part of them, so one of four answers would be a probe, say, instead of one of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -101,6 +102,8 @@ class RegistrationFolder:
         if manifest is None:
             raise InvalidFunction(f"{folder}: is damaged, {_MANIFEST} cannot be read")
         for path, digest in (manifest.digests or {}).items():
+            if (folder / path).exists() and not (folder / path).is_file():
+                raise InvalidFunction(f"{folder / path}: is damaged, it is no file")  # a pipe may never be read
             try:
                 content = (folder / path).read_bytes()
             except OSError as error:
@@ -143,7 +146,7 @@ class RegistrationFolder:
 
     def _replace(self, name: str, built: Path, staging: Path) -> None:
         final = self._folder / name
-        if final.exists():
+        if os.path.lexists(final):
             final.rename(staging / "old")  # between this and the next line, `recover` finishes what a crash interrupts
         built.rename(final)
         sync_folder(self._folder)
@@ -151,7 +154,7 @@ class RegistrationFolder:
     def forget(self, name: str) -> None:
         """Remove what is kept under a name, if anything is: at once, whole, and for good."""
         final = self._folder / name
-        if not NAME.fullmatch(name) or not final.exists():
+        if not NAME.fullmatch(name) or not os.path.lexists(final):
             return
         gone = Path(tempfile.mkdtemp(prefix=_REMOVED, dir=self._folder))
         final.rename(gone / name)
@@ -164,7 +167,11 @@ class RegistrationFolder:
             return
         for left in sorted(self._folder.glob(f"{_STAGED}*")):
             for built in left.iterdir() if (left / "old").exists() else ():
-                if NAME.fullmatch(built.name) and built.name != "old" and not (self._folder / built.name).exists():
+                if (
+                    NAME.fullmatch(built.name)
+                    and built.name != "old"
+                    and not os.path.lexists(self._folder / built.name)
+                ):
                     log.warning("finishing the registration of %s, which was interrupted", built.name)
                     built.rename(self._folder / built.name)
                     sync_folder(self._folder)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Sequence
 from time import perf_counter
@@ -25,6 +26,8 @@ from likewise.ports import Model
 from likewise.throughput import TIMELY, Throughput
 from likewise.types import Halfway, Input, Tensor
 
+log = logging.getLogger("likewise.inference")
+
 BRISK_S = 0.005
 """Seconds that a batch should take at most, if it has more than one input, while there are probes: so soon the next one
 may have its turn, and until it is settled hardly a hit is served."""
@@ -32,6 +35,8 @@ CALM = 8
 """Batches without a probe after which they may take as long as they like again."""
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
+LATE_S, LATE = 2.0, 20.0
+"""Seconds, and times of what its inputs usually take, after which a batch is worked on beside others."""
 HOPELESS = 3.0
 """Limits for runs after which a batch, which should have been ended within two, is given up with its thread."""
 AT_ONCE = 2
@@ -82,7 +87,8 @@ class Batcher:
         """Moving average of the seconds that one input takes."""
         self._throughput = Throughput()
         self._running = 0
-        self._given_up: dict[int, asyncio.TimerHandle] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._lent: list[Sequence[Job]] = []
         self._lost: list[Sequence[Job]] = []
         self._batches = 0
         self.inferences = 0
@@ -180,7 +186,8 @@ class Batcher:
             loop = asyncio.get_running_loop()
             self._workers.run(self._work, batch, loop)
             if RUN_LIMIT.seconds < math.inf:
-                self._given_up[id(batch)] = loop.call_later(HOPELESS * RUN_LIMIT.seconds, self._give_up, batch)
+                late_s = max(LATE_S, LATE * self.mean_cost_s * len(batch))
+                self._timers[id(batch)] = loop.call_later(late_s, self._make_way, batch)
 
     def _leaves_room(self) -> bool:
         """Say whether users' inputs wait for a moment, for a probe that is about to come.
@@ -253,23 +260,34 @@ class Batcher:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             loop.call_soon_threadsafe(self._finish, batch, done)
 
+    def _make_way(self, batch: Sequence[Job]) -> None:
+        """Let others go on beside a batch that takes long, and end all hope for it in time."""
+        if self._workers.lend():
+            self._lent.append(batch)
+        later_s = HOPELESS * RUN_LIMIT.seconds
+        self._timers[id(batch)] = asyncio.get_running_loop().call_later(later_s, self._give_up, batch)
+
     def _give_up(self, batch: Sequence[Job]) -> None:
         """Go on without a batch whose run cannot be ended: one operator that takes for ever."""
+        log.error("an inference does not end, nor can it be ended; its thread is lost")
         self._lost.append(batch)
         self._settle(
             batch, ModelFailed("The model does not end for this input, nor can it be ended; send another one.")
         )
-        self._workers.replace()
+        self.start()
 
     def _finish(self, batch: Sequence[Job], done: Done) -> None:
-        if (timer := self._given_up.pop(id(batch), None)) is not None:
+        if (timer := self._timers.pop(id(batch), None)) is not None:
             timer.cancel()
         if batch in self._lost:  # it ended after all
             self._lost.remove(batch)
-            self._workers.found()
-            return
-        self._settle(batch, done)
-        self._workers.release()
+        else:
+            self._settle(batch, done)
+        if batch in self._lent:
+            self._lent.remove(batch)
+            self._workers.lent -= 1
+        else:
+            self._workers.release()
         self.start()
 
     def _settle(self, batch: Sequence[Job], done: Done) -> None:

@@ -55,9 +55,9 @@ class Threads(Executor):
             raise RuntimeError("no work is taken after shutdown")
         self._queue.put(work)
 
-    def replace(self) -> None:
-        """Have one thread more, for one that is lost in work that does not end."""
-        self._limit += 1
+    def extend(self, limit: int) -> None:
+        """Have so many threads at least, where there is work for them."""
+        self._limit = max(self._limit, limit)
 
     def _start(self) -> None:
         with self._starting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -10,10 +9,8 @@ from typing import Protocol
 
 from likewise.inference.threads import Threads
 
-MOST_LOST = 8
-"""Threads that are replaced when they are lost; a server that loses more has to be started again."""
-
-log = logging.getLogger("likewise.inference")
+MOST_LENT = 8
+"""Threads beyond the limit at most."""
 
 
 class Starter(Protocol):
@@ -30,9 +27,9 @@ class Workers:
 
     def __init__(self, executor: Executor, limit: int) -> None:
         self.executor = executor
-        self.free = limit
-        self.lost = 0
-        """Threads that are lost in models that do not end."""
+        self.limit = self.free = limit
+        self.lent = 0
+        """Threads beyond the limit, for as long as others are in models that take long, or do not end."""
         self._waiting: deque[Starter] = deque()
 
     def run(self, work: Callable[..., None], *args: object) -> None:
@@ -40,19 +37,14 @@ class Workers:
         executor = self.executor
         executor.run(work, *args) if isinstance(executor, Threads) else executor.submit(work, *args)
 
-    def replace(self) -> None:
-        """Go on without a thread that is lost, on another one."""
-        self.lost += 1
-        log.error("an inference does not end; %d threads are lost so, of %d that are replaced", self.lost, MOST_LOST)
-        if isinstance(self.executor, Threads) and self.lost <= MOST_LOST:
-            self.executor.replace()
-            self.release()
-
-    def found(self) -> None:
-        """Take back a thread that was lost, and is done after all."""
-        self.lost -= 1
-        if self.lost >= MOST_LOST:  # one of those that were not replaced
-            self.release()
+    def lend(self) -> bool:
+        """Go on beside a batch that takes long, on a thread more; return whether there is one."""
+        if self.lent >= MOST_LENT or not isinstance(self.executor, Threads):
+            return False
+        self.lent += 1
+        self.executor.extend(self.limit + self.lent)
+        self.release()
+        return True
 
     def wait(self, batcher: Starter) -> None:
         """Remember a batcher that has work and found no free worker."""

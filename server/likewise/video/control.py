@@ -6,12 +6,12 @@ from likewise.video.method import EXACT, Thresholds
 
 LEVELS: tuple[Thresholds, ...] = (
     EXACT,
-    Thresholds(0.02, 6.0, 4, 2.0, 2.0),
-    Thresholds(0.03, 6.0, 4, 2.0, 3.0),
-    Thresholds(0.03, 10.0, 4, 3.0, 3.0, 0.01),
-    Thresholds(0.03, 15.0, 4, 8.0, 3.0, 0.02),
-    Thresholds(0.04, 15.0, 4, 12.0, 3.5, 0.02),
-    Thresholds(0.04, 25.0, 8, 16.0, 5.0, 0.02),
+    Thresholds(0.02, 6.0, 4, 8.0, 2.0, 0.02, 1.2),
+    Thresholds(0.03, 8.0, 4, 8.0, 3.0, 0.02, 1.2),
+    Thresholds(0.03, 10.0, 4, 8.0, 3.0, 0.02, 1.6),
+    Thresholds(0.03, 15.0, 4, 12.0, 3.0, 0.02, 2.5),
+    Thresholds(0.04, 15.0, 4, 12.0, 3.5, 0.03, 3.0),
+    Thresholds(0.04, 25.0, 8, 16.0, 5.0, 0.04, 4.0),
 )
 """From exact to coarse."""
 START = 1
@@ -77,10 +77,11 @@ class Controller:
             self._coarser()
 
     def rest(self) -> None:
-        """Take in a frame that was computed in full, as the exact level has nothing to reuse: it ends some day."""
-        self._right += 1
-        if not self.level and self._right >= MOST_PATIENCE:
-            self._coarser()
+        """Take in a frame that was computed in full: the exact level may have nothing to reuse, and ends some day."""
+        if not self.level:
+            self._right += 1
+            if self._right >= MOST_PATIENCE:
+                self._coarser()
 
     def learn(self, wrong: bool) -> None:
         """Take in a checked answer."""

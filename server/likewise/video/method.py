@@ -23,9 +23,11 @@ class Thresholds(NamedTuple):
     """Of an activation that is not computed yet: what is expected of it, in `alpha`; 0: all are computed."""
     skip: float = 0.0
     """Of a frame: share of blocks that may have changed since what is stored, for the last answer to do once more."""
+    drift: float = 2.0
+    """Of the means of all other blocks together, in gray levels: where the light changed, all is computed."""
 
 
-EXACT = Thresholds(0.0, 0.0, 1, 0.0)
+EXACT = Thresholds(0.0, 0.0, 1, 0.0, drift=0.0)
 
 
 class Frame(NamedTuple):

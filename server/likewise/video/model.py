@@ -59,8 +59,9 @@ class VideoModel:
             full = lambda batch: piece.run({self.plan.input: batch}, self.outputs)  # noqa: E731
         self._full = full
         self.plain_s = 0.0
-        """What a full run takes; measured by `warm`, and kept up to date by `refreshed`."""
-        self._refresh = 1.0  # what a refresh takes, in full runs
+        """What a full run takes; measured by `warm`, and kept up to date by `took`."""
+        self.refresh_runs = 1.0
+        """What a refresh takes, in full runs."""
 
     @cached_property
     def cut(self) -> str | None:
@@ -103,7 +104,7 @@ class VideoModel:
             times.append(between - started)
             refreshes.append(self.clock() - between)
         self.plain_s = min(times)
-        self._refresh = max(min(refreshes) / max(self.plain_s, 1e-9), 1.0)
+        self.refresh_runs = max(min(refreshes) / max(self.plain_s, 1e-9), 1.0)
         name = self.plan.input
         other = zeros.copy()
         other[:, 0, :9] = 1.0
@@ -114,9 +115,9 @@ class VideoModel:
         self.network.step(state, places, WRITE_ALL)
         return state
 
-    def refreshed(self, seconds: float) -> None:
-        """Take in what a refresh took: full runs take longer, too, where the machine is busy."""
-        self.plain_s += RATE * (seconds / self._refresh - self.plain_s)
+    def took(self, seconds: float, runs: float = 1.0) -> None:
+        """Take in what as much as so many full runs took: they take longer where the machine is busy."""
+        self.plain_s += RATE * (seconds / runs - self.plain_s)
 
     def run(self, given: Floats) -> tuple[Tensor, ...]:
         """Return the outputs of a full run, with their batch axis."""

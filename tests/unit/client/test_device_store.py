@@ -84,6 +84,18 @@ def test_what_was_not_used_for_longest_goes_first():
     assert store.nearest(np.full(2, 10, np.float32), 0.0) is None
 
 
+@pytest.mark.parametrize("radius", [1.0, 0.0])
+def test_what_is_known_by_bytes_stays_when_its_entry_is_kept_anew_and_goes_with_it(radius):
+    store, key = Store(10, 1 << 20), np.ones(3, np.float32)
+    store.remember(b"digest", kept(1))
+    store.put(key, radius, kept(1))
+    store.put(key, radius, kept(1))
+    assert store.exact(b"digest", 0.0) is not None
+    store.remove(f"{1:016x}")
+    assert store.exact(b"digest", 0.0) is None
+    assert store.bytes == 0
+
+
 def test_what_expired_is_not_answered():
     store = Store(3, 1 << 20)
     store.put(np.zeros(2, np.float32), 1.0, kept(1, expires_at=5.0))

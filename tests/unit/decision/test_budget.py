@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 
 import pytest
@@ -96,7 +97,19 @@ def test_all_accounts_are_kept_over_a_restart() -> None:
     assert again.state() == budget.state()
 
 
-@pytest.mark.parametrize("state", [{}, {"accounts": 3}, {"accounts": {"a": {"tokens": -1.0}}}, {"accounts": {"a": []}}])
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"accounts": 3},
+        {"accounts": {"a": {"tokens": -1.0}}},
+        {"accounts": {"a": []}},
+        {"accounts": {}, "forgotten": [1, 2]},
+        {"accounts": {}, "forgotten": "x"},
+        {"accounts": {}, "forgotten": {"tokens": 10**400}},
+        {"accounts": {}, "forgotten": {"tokens": math.nan}},
+    ],
+)
 def test_an_unusable_state_is_refused_as_a_whole(state: dict[str, object]) -> None:
     """Naming the remedy."""
     budget = Budget(0.95)

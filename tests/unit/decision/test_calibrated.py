@@ -275,13 +275,15 @@ def test_a_restored_policy_decides_like_the_first(name: str, world: World) -> No
     [
         {"policy": "fixed"},
         {"scale": -1.0},
+        {"scale": 10**400},
+        {"since": math.inf},
         {"charge_check": {"expected": 0.0, "charged": 0.0, "factor": 0.5}},
         {"repeats": {"pairs": 1, "repeats": 2, "counts": []}},
         {"calibration": {}},
         {"counters": {"requests": -1}},
         {"budget": {"tokens": -1}},
     ],
-    ids=["other", "scale", "charge_check", "repeats", "calibration", "counters", "budget"],
+    ids=["other", "scale", "large scale", "since", "charge_check", "repeats", "calibration", "counters", "budget"],
 )
 def test_an_unusable_state_is_refused(change: dict[str, object], world: World) -> None:
     """With words that say what to do instead."""

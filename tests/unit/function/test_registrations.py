@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -176,7 +177,11 @@ async def test_only_what_is_there_is_removed(start):
         pytest.param("1/model.onnx", lambda path: path.write_bytes(scores(seed=1)), id="another model"),
         pytest.param("1/labels.txt", lambda path: path.write_bytes(b"a\nb\nd\n"), id="another label"),
         pytest.param("1/labels.txt", lambda path: (path.unlink(), path.mkdir()), id="a folder for a file"),
+        pytest.param("1/labels.txt", lambda path: (path.unlink(), os.mkfifo(path)), id="a pipe for a file"),
         pytest.param("1", shutil.rmtree, id="no files"),
+        pytest.param("", lambda path: (shutil.rmtree(path), path.symlink_to("absent")), id="a link to nowhere"),
+        pytest.param("", lambda path: (shutil.rmtree(path), path.symlink_to(path)), id="a link to itself"),
+        pytest.param("", lambda path: (shutil.rmtree(path), path.write_text("")), id="a file for all of it"),
         pytest.param(".registered", lambda path: path.write_text("{"), id="no manifest"),
     ],
 )

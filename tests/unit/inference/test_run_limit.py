@@ -62,42 +62,76 @@ async def test_others_of_a_batch_are_computed(limit, path):
         np.testing.assert_array_equal(outputs[0], [6.0, 4.0])
 
 
-async def test_a_run_that_cannot_be_ended_costs_a_thread_and_no_more():
-    """Its requests are told, the next input is computed on another thread; one that ends after all is forgotten."""
-    done = Event()
+class Hopeless:
+    """Does not end for large numbers, until it is told to."""
 
-    class Hopeless:
-        dynamic_batch = True
+    dynamic_batch = True
 
-        def run(self, batch):
-            if batch[0, 0] > 1e17:
-                assert done.wait(60)
-            return [batch]
+    def __init__(self):
+        self.done = Event()
 
+    def run(self, batch):
+        if batch[0, 0] > 1e17:
+            assert self.done.wait(60)
+        return [batch]
+
+
+@pytest.fixture
+def hopeless(monkeypatch):
+    """Yield such a model, and a queue in front of it, which is impatient, with its workers: one thread."""
+    monkeypatch.setattr("likewise.inference.batching.LATE_S", 0.05)
+    monkeypatch.setattr("likewise.inference.batching.LATE", 0.0)
+    threads, model = Threads(1, "hopeless"), Hopeless()
+    workers = Workers(threads, 1)
+    yield model, Batcher(model, lambda value: value.values, workers, batch_max=1), workers
+    model.done.set()
+    RUN_LIMIT.set(1e6)
+    threads.shutdown()
+
+
+async def test_others_go_on_beside_a_run_that_takes_long(hopeless):
+    """On threads more, within bounds, for as long as it takes; its own requests are answered in the end."""
+    model, queue, workers = hopeless
+    RUN_LIMIT.set(1e6)
+    slow = [asyncio.create_task(queue.infer(Array(ENDLESS[0]))) for _ in range(3)]
+    outputs, _ = await asyncio.wait_for(queue.infer(Array(BRIEF[0])), 60)
+    np.testing.assert_array_equal(outputs[0], BRIEF[0])
+    assert workers.lent == 3
+    model.done.set()
+    for outputs, _ in await asyncio.gather(*slow):
+        np.testing.assert_array_equal(outputs[0], ENDLESS[0])
+    assert (workers.lent, workers.free) == (0, 1)
+
+
+async def test_no_more_threads_are_lent_than_a_few(hopeless, monkeypatch):
+    """Then others wait."""
+    monkeypatch.setattr("likewise.inference.workers.MOST_LENT", 2)
+    model, queue, workers = hopeless
+    RUN_LIMIT.set(1e6)
+    slow = [asyncio.create_task(queue.infer(Array(ENDLESS[0]))) for _ in range(4)]
+    while workers.lent < 2:
+        await asyncio.sleep(0.001)
+    assert queue.queued == 1
+    assert workers.free == 0
+    model.done.set()
+    await asyncio.gather(*slow)
+    assert (workers.lent, workers.free) == (0, 1)
+
+
+async def test_a_run_that_cannot_be_ended_costs_a_thread_and_no_more(hopeless):
+    """Its requests are told, and the next input is computed; one that ends after all is forgotten."""
+    model, queue, workers = hopeless
     RUN_LIMIT.set(0.1)
-    threads = Threads(1, "hopeless")
-    try:
-        workers = Workers(threads, 1)
-        queue = Batcher(Hopeless(), lambda value: value.values, workers)
-        lost = [asyncio.create_task(queue.infer(Array(ENDLESS[0]))) for _ in range(2)]
-        for each in lost:
-            with pytest.raises(ModelFailed, match="nor can it be ended"):
-                await asyncio.wait_for(each, 60)
-        RUN_LIMIT.set(1e6)
-        for _ in range(3):
-            outputs, _ = await asyncio.wait_for(queue.infer(Array(BRIEF[0])), 60)
-            np.testing.assert_array_equal(outputs[0], BRIEF[0])
-        assert workers.lost == 2
-        assert workers.free == 1
-        done.set()
-        while workers.lost:
-            await asyncio.sleep(0.001)
-        assert workers.free == 1
-        await queue.infer(Array(BRIEF[0]))
-    finally:
-        done.set()
-        RUN_LIMIT.set(1e6)
-        threads.shutdown()
+    for each in [asyncio.create_task(queue.infer(Array(ENDLESS[0]))) for _ in range(2)]:
+        with pytest.raises(ModelFailed, match="nor can it be ended"):
+            await asyncio.wait_for(each, 60)
+    outputs, _ = await asyncio.wait_for(queue.infer(Array(BRIEF[0])), 60)
+    np.testing.assert_array_equal(outputs[0], BRIEF[0])
+    assert workers.lent == 2
+    model.done.set()
+    while workers.lent:
+        await asyncio.sleep(0.001)
+    assert workers.free == 1
 
 
 async def test_a_batch_is_no_larger_than_what_ends_in_time(limit):

@@ -10,7 +10,7 @@ from graphs import GraphBuilder
 
 from likewise.types import Result
 from likewise.video.control import ENOUGH, LEVELS, START, Controller
-from likewise.video.method import Thresholds
+from likewise.video.method import Frame, Thresholds
 from likewise.video.methods.auto import Auto
 from likewise.video.model import VideoModel
 from likewise.video.novelty import RATIO, Novelty
@@ -118,47 +118,166 @@ def test_what_pays_goes_on() -> None:
 
 
 @pytest.fixture(scope="module")
-def model() -> VideoModel:
+def built() -> VideoModel:
     net = GraphBuilder(5, *SHAPE)
     x = net.add("Relu", [net.conv("x", 8, 3, 1)], (8, 48, 64))
     model = VideoModel(net.model([net.conv(x, 2, 1, 1)]), SHAPE, [net.nodes[-1].output[0]])
     model.warm()
-    model.plain_s = 10.0  # so small a model would always be computed in full
     return model
 
 
-def test_small_changes_may_be_let_pass_until_they_are_many(model: VideoModel) -> None:
-    """A level says how many blocks; what was let pass is computed with the change that is one too many."""
-    method = Auto(model, fixed=Thresholds(0.01, 6.0, 2, 1.0, 0.0, skip=0.05))
-    rng = np.random.default_rng(0)
-    frame = rng.random(SHAPE).astype(np.float32)
-    for _ in range(3):
-        method.frame(frame)
-    works = []
-    for at in range(4):  # of 48 blocks one more changes each time
-        frame = frame.copy()
-        frame[:, :8, 8 * at : 8 * at + 8] = rng.random((3, 8, 8))
-        found = method.frame(frame)
-        assert found is not None
-        works.append(found.work)
-    assert works[:2] == [0.0, 0.0]
-    assert works[2] > 0.0
-    assert works[3] == 0.0
-    (wanted,) = model.run(frame)
-    assert np.abs(found.outputs[0] - wanted)[..., :8, :16].max() < 0.05 * np.abs(wanted).max()
+@pytest.fixture
+def model(built: VideoModel) -> VideoModel:
+    built.plain_s = 10.0  # so small a model would always be computed in full
+    return built
 
 
-def test_a_sudden_change_is_answered_by_one_refresh(model: VideoModel) -> None:
-    """And what it says is the full run's; a second one at once is left to full runs."""
-    method, rng = Auto(model), np.random.default_rng(1)
-    frame = rng.random(SHAPE).astype(np.float32)
-    for _ in range(12):
-        method.frame(frame)
-    found = method.frame(1.0 - frame)
+def scene() -> np.ndarray:
+    return np.random.default_rng(0).random(SHAPE).astype(np.float32)
+
+
+def changed(frame: np.ndarray, blocks: range) -> np.ndarray:
+    """Return a frame with another top in these of its 48 blocks."""
+    other = frame.copy()
+    for at in blocks:
+        y, x = 8 * (at // 8), 8 * (at % 8)
+        other[:, y : y + 8, x : x + 8] = 1.0 - frame[:, y : y + 8, x : x + 8]
+    return other
+
+
+def answered(method: Auto, given: np.ndarray) -> Frame:
+    """Return what a method makes of a frame, which it is not to leave to others."""
+    assert not method.passes()
+    found = method.frame(given)
     assert found is not None
+    return found
+
+
+LEVEL = Thresholds(0.01, 6.0, 2, 8.0, 0.0, skip=0.05, drift=1.0)
+
+
+def following(model: VideoModel, frame: np.ndarray, level: Thresholds = LEVEL) -> Auto:
+    """Return a method that computes in part: frames were much like each other, and not enough so for one answer."""
+    method = Auto(model, fixed=level)
+    for given in (frame, changed(frame, range(20, 25)), frame):
+        assert answered(method, given).full
+    return method
+
+
+def test_small_changes_may_be_let_pass_until_they_are_many(model: VideoModel) -> None:
+    """As many as the level says, since the frame that was answered; to save a full run more than part of one."""
+    frame = scene()
+    method = Auto(model, fixed=LEVEL)
+    assert answered(method, frame).full
+    works = [answered(method, changed(frame, range(at))).work for at in (0, 1, 2)]
+    assert works == [0.0, 0.0, 0.0]
+    assert answered(method, changed(frame, range(3))).full
+    assert 0.0 < answered(following(model, frame), changed(frame, range(1))).work < 1.0
+
+
+def test_what_is_computed_in_part_is_nearly_the_full_run(model: VideoModel) -> None:
+    """Where a tenth of the blocks changed."""
+    frame = scene()
+    method = following(model, frame)
+    given = changed(frame, range(4, 9))
+    found = answered(method, given)
+    assert 0.0 < found.work < 1.0
+    (wanted,) = model.run(given)
+    assert np.abs(found.outputs[0] - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_frames_that_are_alike_need_no_state(model: VideoModel) -> None:
+    """A camera at rest keeps one picture with its answer, and no activations."""
+    frame = scene()
+    method = Auto(model)
+    outputs = answered(method, frame).outputs
+    for _ in range(100):
+        found = answered(method, frame)
+        assert found.work == 0.0
+        assert found.outputs is outputs
+    assert method.nbytes == frame.nbytes + outputs[0].nbytes
+
+
+def test_other_light_is_computed_in_full(model: VideoModel) -> None:
+    """By little in every block: no block has changed by itself, and all of the picture has."""
+    frame = scene()
+    for method in (Auto(model, fixed=LEVEL), following(model, frame)):
+        answered(method, frame)
+        assert answered(method, frame + np.float32(0.7 / 255)).work == 0.0
+        found = answered(method, frame + np.float32(1.5 / 255))
+        assert found.full
+        assert answered(method, frame + np.float32(2.0 / 255)).work == 0.0
+
+
+def test_the_same_answer_is_not_given_for_ever(model: VideoModel) -> None:
+    """Where the frame is not the very same."""
+    frame = scene()
+    method = Auto(model, fixed=LEVEL, refresh_every=5)
+    answered(method, frame)
+    assert [answered(method, changed(frame, range(1))).full for _ in range(6)] == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_after_a_wrong_answer_all_is_computed(model: VideoModel, moving: bool) -> None:
+    """Whatever the next frame shows, were it the very one that is stored: what was computed in part may be wrong."""
+    frame = scene()
+    method = following(model, frame) if moving else Auto(model, fixed=LEVEL)
+    given = changed(frame, range(4))
+    assert answered(method, given).full != moving
+    assert answered(method, given).work == 0.0
+    method.learn(True)
+    found = answered(method, given)
+    assert found.full
+    assert np.abs(found.outputs[0] - model.run(given)[0]).max() < 1e-4
+    assert answered(method, given).work == 0.0
+
+
+def test_full_runs_are_no_reason_to_look_more_coarsely() -> None:
+    """Only answers that were checked are, but for the exact level."""
+    controller = Controller(0.05)
+    for _ in range(1000):
+        controller.rest()
+    controller.learn(False)
+    assert controller.level == START
+
+
+def test_a_stretch_that_was_not_worth_it_is_tried_again_later(model: VideoModel) -> None:
+    """After two calm frames at first, then after four in a row, and eight."""
+    frame = scene()
+    method = Auto(model, fixed=LEVEL)
+    frames = [changed(frame, range(5)), changed(frame, range(5, 10))]
+    answered(method, frame)
+    waited = []
+    for _ in range(3):
+        full = 0
+        while answered(method, frames[(full + 1) % 2]).full:
+            full += 1
+        waited.append(full)
+        frames = [each + np.float32(2.0 / 255) for each in frames]
+        assert answered(method, frames[0]).full
+    assert waited == [2, 4, 8]
+
+
+def test_a_sudden_change_is_answered_by_a_full_run(model: VideoModel) -> None:
+    """And what it says is the full run's; a second one at once is left to full runs."""
+    frame = scene()
+    method = following(model, frame)
+    answered(method, frame)
+    found = answered(method, 1.0 - frame)
     assert found.full
     assert np.abs(found.outputs[0] - model.run(1.0 - frame)[0]).max() < 1e-4
     assert method.frame(frame) is None
+
+
+def test_after_a_sudden_change_answers_are_doubted(model: VideoModel) -> None:
+    """Also where nothing was computed in part: what was checked before was another picture."""
+    frame, method = scene(), Auto(model)
+    answered(method, frame)
+    for _ in range(15):
+        method.learn(False)
+    before = method.risk
+    assert method.frame(1.0 - frame) is None
+    assert method.risk > before
 
 
 def test_levels_get_coarser() -> None:
@@ -169,3 +288,4 @@ def test_levels_get_coarser() -> None:
         assert finer.pixels <= coarser.pixels or finer.pixel < coarser.pixel
         assert finer.mean <= coarser.mean
         assert finer.skip <= coarser.skip
+        assert finer.drift <= coarser.drift

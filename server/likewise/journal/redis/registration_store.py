@@ -137,6 +137,7 @@ def _name(change: Change) -> str:
 
 def _moment(raw: bytes | None) -> float:
     try:
-        return float(raw or b"")
+        at = float(raw or b"")
     except ValueError:
         return -math.inf
+    return at if math.isfinite(at) else -math.inf  # nothing would ever be newer

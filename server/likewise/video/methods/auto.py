@@ -1,4 +1,4 @@
-"""The executor with everything around it: thresholds that follow checked answers, refreshes, and a way out."""
+"""Frames answered once more, computed in part or in full, as changes allow and as it pays."""
 
 from __future__ import annotations
 
@@ -10,31 +10,30 @@ from likewise.video.control import Controller
 from likewise.video.incremental import State
 from likewise.video.layers import Floats
 from likewise.video.method import Frame, Thresholds
+from likewise.video.methods.answered import Answered
 from likewise.video.model import VideoModel
 from likewise.video.worth import Worth
 
 BREAK_EVEN = 0.4
 """Share of changed blocks above which a full run is cheaper, whatever the model."""
-WORTH = 0.95
-"""Frames are computed incrementally while that takes less than so much of a full run, in the mean of the last few."""
 LONGEST = 3.0
 """Full runs that a frame is taken to cost at most: what took longer was held up by something else."""
 CALM = 0.25
-"""Share of changed blocks, from one frame to the next, below which it is worth to begin."""
-LONGEST_WAIT = 64
+"""Share of changed blocks, from one computed frame to the next, below which frames may be worth computing in part."""
+GOOD = 0.45
+"""Full runs that a frame of a stretch costs at most, in the mean, with its refresh, for another to follow at once."""
+WORTH = 0.95
+"""The same, for a stretch to go on."""
+ENOUGH = 4
+"""Frames of a stretch before that is asked."""
+LONGEST_CALM = 16
+"""Calm frames that are waited for, at most: 2, and twice as many each time when a stretch was not worth it."""
 LONGEST_LOOK = 6
 """Frames between two looks at whether frames are alike, while they are not."""
-STEADY = 30
-"""Frames in a row after which beginning was no mistake."""
-RARE = 6
-"""Frames between two sudden changes for the second to be computed anew at once, rather than waited for what comes."""
-LONGEST_CALM = 16
-"""Frames that have to be alike before it begins again, at most: twice as many each time when that was a mistake."""
+IN_PART = 0.15
+"""Of the changed blocks that may be let pass to save a full run, the share for what is cheaper: computing in part."""
 REFRESH_EVERY = 60
-DRIFT = 2.0
-"""Gray levels that what counts as unchanged may be off in the mean, before all is computed anew."""
-SOONEST = 10
-"""Frames between two refreshes for that reason."""
+"""Frames computed in part after which all is computed anew, and frames that may have the same answer."""
 
 
 class Auto:
@@ -46,25 +45,22 @@ class Auto:
         epsilon: float = 0.05,
         fixed: Thresholds | None = None,
         refresh_every: int = REFRESH_EVERY,
-        drift: float = DRIFT,
     ) -> None:
         """Set up. fixed: thresholds that stay; None: a controller sets them. refresh_every: frames."""
         self._model = model
         self._controller = Controller(epsilon)
         self._fixed = fixed
         self._refresh_every = refresh_every
-        self._drift = drift
         self._change = Change(model.shape, model.unit, model.kernels)
+        self._last = Answered(model)
         self._state: State | None = None
-        self._previous: Floats | None = None
-        self._active = False
+        self._current = False  # whether the state is that of the last answer
         self._worth = Worth()
-        self._failures = self._looks = 0
-        self._wait = 0  # frames not looked at
-        self._calm = 0  # looks in a row that saw about the same
-        self._frames = 0  # since the last refresh, that had changed
-        self._steady = 0  # since it began, or all changed at once
-        self._pace = 0.0  # mean seconds of the last frames
+        self._looks = self._wait = 0  # frames that were not alike; frames not looked at
+        self._calm = 0  # computed frames in a row that were much like the one before
+        self._failures = 0  # stretches that were not worth it
+        self._frames = 0  # of this stretch, that were computed in part
+        self._cost = 0.0  # of this stretch, in full runs
 
     @property
     def thresholds(self) -> Thresholds:
@@ -79,7 +75,7 @@ class Auto:
     @property
     def nbytes(self) -> int:
         """See `Method.nbytes`."""
-        return (self._state.nbytes if self._state else 0) + (self._previous.nbytes if self._previous is not None else 0)
+        return (self._state.nbytes if self._state else 0) + (0 if self._current else self._last.nbytes)
 
     def learn(self, wrong: bool) -> None:
         """See `Method.learn`."""
@@ -92,101 +88,114 @@ class Auto:
 
     def passes(self) -> bool:
         """See `Method.passes`."""
-        if self._active or not (self._wait or not self._worth.pays):
+        if not self._wait and self._worth.pays:
             return False
         self._controller.rest()
         self._worth.frame(1.0)
         self._wait = max(0, self._wait - 1)
-        self._previous = None
+        self._current = False
+        self._last.forget()
         return True
 
     def frame(self, given: Floats) -> Frame | None:
         """See `Method.frame`."""
-        if not self._active:
-            self._controller.rest()
-            self._worth.frame(1.0)
-            return self._idle(given)
         started = self._model.clock()
         found = self._next(given)
-        full_s = self._model.plain_s
-        self._worth.frame((self._took_s(started) / full_s if full_s else 0.0) + (found is None))
+        if found is None or found.full:
+            self._controller.rest()
+        self._worth.frame(self._runs(started) + (found is None))
         return found
 
-    def _took_s(self, started: float) -> float:
-        """Return the seconds since then that a frame is taken to cost."""
-        took_s = self._model.clock() - started
-        return min(took_s, LONGEST * self._model.plain_s) if self._model.plain_s else took_s
+    def _runs(self, started: float) -> float:
+        """Return how many full runs what was done since then is taken to cost."""
+        full_s = self._model.plain_s
+        return min((self._model.clock() - started) / full_s, LONGEST) if full_s else 0.0
 
-    def _idle(self, given: Floats) -> Frame | None:
-        """Wait for frames that are much like one before them, as many as it takes."""
-        if self._previous is None:
-            self._previous, self._calm = given, 0
-            return None
-        share = self._change.find(given, self._previous, self.thresholds)
-        if share >= CALM:
-            self._previous, self._calm = given, 0
-            self._looks += 1
-            self._wait = min(self._looks, LONGEST_LOOK)
+    def _next(self, given: Floats) -> Frame | None:
+        last, thresholds = self._last, self.thresholds
+        if last.frame is None:
+            return self._whole(given)
+        if self._controller.refresh:
+            return self._refresh(given) if self._current else self._whole(given)
+        dirty = self._change.find(given, last.frame, thresholds)
+        if not dirty and not self._change.drift:
+            return last.again(dirty, same=True)
+        light = self._change.drift > thresholds.drift
+        passed = thresholds.skip * (IN_PART if self._current else 1.0)
+        if dirty <= passed and not light and last.since < self._refresh_every:
+            self._looks = 0
+            return last.again(dirty)
+        if not self._current:
+            return self._fresh(given, dirty)
+        if dirty > BREAK_EVEN:
+            self._controller.cut()
+        if light or dirty > BREAK_EVEN or self._frames >= self._refresh_every:
+            return self._renew(given)
+        return self._part(given, dirty)
+
+    def _fresh(self, given: Floats, dirty: float) -> Frame | None:
+        """Compute a frame in full, with the state where the last frames were alike; leave it where they are not."""
+        if dirty > BREAK_EVEN:
             if self._looks % LONGEST_LOOK == 0:
                 self._controller.cut()
-            return None
-        self._calm += 1
-        if self._calm < min(1 << self._failures, LONGEST_CALM):
+            self._calm = 0
+            self._looks += 1
+            self._wait = min(self._looks, LONGEST_LOOK)
+            self._last.forget()
             return None
         self._looks = 0
-        self._previous = None
-        self._active, self._steady = True, 0
+        steady = self._change.drift <= 0.5 * self.thresholds.drift
+        self._calm = self._calm + 1 if dirty < CALM and steady else 0
+        if self._calm < min(2 << self._failures, LONGEST_CALM):
+            return self._whole(given)
         return self._refresh(given)
+
+    def _renew(self, given: Floats) -> Frame:
+        """End a stretch of frames computed in part, and begin another if it was good."""
+        if self._cost <= GOOD * (1 + self._frames):
+            self._failures = 0
+            return self._refresh(given)
+        self._failures += 1
+        return self._whole(given)
+
+    def _whole(self, given: Floats) -> Frame:
+        self._current, self._controller.refresh = False, False
+        model, started = self._model, self._model.clock()
+        found = self._last.whole(given)
+        model.took(model.clock() - started)
+        self._change.blocks[:] = 1
+        return found
 
     def _refresh(self, given: Floats) -> Frame:
         model = self._model
         if self._state is None:
-            if not model.plain_s:
-                self._state = model.warm()
-            else:
-                self._state = model.network.state()
+            self._state = model.network.state() if model.plain_s else model.warm()
         started = model.clock()
         model.network.refresh(self._state, given)
-        model.refreshed(model.clock() - started)
-        self._frames, self._controller.refresh = 0, False
+        model.took(model.clock() - started, model.refresh_runs)
+        self._frames, self._calm, self._cost = 0, 0, model.refresh_runs
+        self._current, self._controller.refresh = True, False
         self._change.blocks[:] = 1
         return self._answer(self._state, 1.0, 1.0, full=True)
 
-    def _next(self, given: Floats) -> Frame | None:
-        model, state = self._model, self._state
+    def _part(self, given: Floats, dirty: float) -> Frame:
+        model, state, thresholds = self._model, self._state, self.thresholds
         assert state is not None
-        self._steady += 1
-        if self._steady == STEADY:
-            self._failures = 0
-        thresholds = self.thresholds
-        started = model.clock()
-        dirty = self._change.find(given, state.frame, thresholds)
-        self._frames += dirty > 0
-        drifted = self._change.drift > self._drift and self._frames >= SOONEST
-        if drifted or self._frames >= self._refresh_every or self._controller.refresh:
-            return self._refresh(given)
-        if dirty <= thresholds.skip:
-            return self._answer(state, 0.0, dirty)
-        sudden = dirty > BREAK_EVEN
-        if sudden:
-            self._controller.cut()
-            if self._steady > RARE and self._worth.pays:
-                self._steady = 0
-                return self._refresh(given)
-        if sudden or self._pace > WORTH * model.plain_s > 0.0 or not self._worth.pays:
-            self._active, self._looks = False, 0
-            self._failures += 1
-            self._wait = 0 if sudden else min(1 << self._failures, LONGEST_WAIT) - 2
-            self._pace, self._previous, self._calm = 0.0, given, 0
-            return None
-        name = model.plan.input
+        started, name = model.clock(), model.plan.input
         places = self._change.take_over(given, state.frame, state.kept[name], model.network.pads[name])
         work = model.network.step(state, places, thresholds.alpha, care=thresholds.care) / max(model.plan.work, 1)
-        self._pace += 0.2 * (self._took_s(started) - self._pace)
-        return self._answer(state, work, dirty)
+        self._frames += 1
+        self._cost += self._runs(started)
+        found = self._answer(state, work, dirty)
+        if self._frames >= ENOUGH and self._cost > WORTH * (1 + self._frames):
+            self._current = False
+            self._failures += 1
+        return found
 
     def _answer(self, state: State, work: float, dirty: float, full: bool = False) -> Frame:
         outputs = tuple(state.outputs[name] for name in self._model.plan.outputs)
+        self._last.keep(state.frame, outputs)
         if work and not all(np.isfinite(each).all() for each in outputs if each.dtype.kind == "f"):
-            self._active, self._state = False, None  # what overflowed once would stay so
+            self._current, self._state = False, None  # what overflowed once would stay so
+            self._last.forget()
         return Frame(outputs, work, dirty, full)

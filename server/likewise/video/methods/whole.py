@@ -8,6 +8,7 @@ import numpy as np
 from likewise.types import Tensor
 from likewise.video.layers import Floats
 from likewise.video.method import Frame, Thresholds
+from likewise.video.methods.answered import Answered
 from likewise.video.methods.base import Checked
 from likewise.video.model import VideoModel
 
@@ -20,37 +21,29 @@ KEY_EVERY = 2
 DETECT = Thresholds(0.0, 15.0, 4, float("inf"))
 
 
-class _Whole(Checked):
-    """What both keep: the last frame that was computed, and what came out."""
+class Skip(Checked):
+    """The last answer once more, where little has changed since it was computed."""
 
     def __init__(self, model: VideoModel, epsilon: float = 0.05) -> None:
         super().__init__(model, epsilon)
-        self.last: Floats | None = None
-        self.outputs: tuple[Tensor, ...] = ()
-        self.since = 0
+        self._last = Answered(model)
 
     @property
     def nbytes(self) -> int:
         """See `Method.nbytes`."""
-        return (self.last.nbytes if self.last is not None else 0) + sum(each.nbytes for each in self.outputs)
-
-
-class Skip(_Whole):
-    """The last answer once more, where little has changed since it was computed."""
+        return self._last.nbytes
 
     def frame(self, given: Floats) -> Frame | None:
         """See `Method.frame`."""
-        if self.last is not None and self.since < SKIP_MOST:
-            dirty = self.change.find(given, self.last, DETECT)
+        last = self._last
+        if last.frame is not None and last.since < SKIP_MOST:
+            dirty = self.change.find(given, last.frame, DETECT)
             if dirty <= SKIP_SHARE:
-                self.since += 1
-                return Frame(self.outputs, 0.0, dirty)
-        self.last, self.since = given, 0
-        self.outputs = self.model.run(given)
-        return Frame(self.outputs, 1.0, 1.0, full=True)
+                return last.again(dirty)
+        return last.whole(given)
 
 
-class KeyFrame(_Whole):
+class KeyFrame(Checked):
     """Features of key frames, moved along the optical flow; the rest of the model runs on them.
 
     Source: Zhu et al., Deep Feature Flow, CVPR 2017, with the flow of Kroeger et al. (DIS) in place of a network's.
@@ -58,6 +51,7 @@ class KeyFrame(_Whole):
 
     def __init__(self, model: VideoModel, epsilon: float = 0.05) -> None:
         super().__init__(model, epsilon)
+        self._last = Answered(model)
         self._cut = model.cut
         self._halves = None if self._cut is None else model.halves(self._cut)
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
@@ -78,23 +72,24 @@ class KeyFrame(_Whole):
     @property
     def nbytes(self) -> int:
         """See `Method.nbytes`."""
-        return super().nbytes + (self._features.nbytes if self._features is not None else 0)
+        return self._last.nbytes + (self._features.nbytes if self._features is not None else 0)
 
     def frame(self, given: Floats) -> Frame | None:
         """See `Method.frame`."""
         if self._halves is None:
             return None
         first, second = self._halves
-        if self.last is None or self._features is None or self.since + 1 >= KEY_EVERY:
+        last = self._last
+        if last.frame is None or self._features is None or last.since + 1 >= KEY_EVERY:
             *outputs, features = first.run({self.model.plan.input: given[None]})
-            self.last, self.since = given, 0
-            self.outputs, self._features = tuple(outputs), features
-            return Frame(self.outputs, 1.0, 1.0, full=True)
-        self.since += 1
-        dirty = self.change.find(given, self.last, DETECT)
+            last.keep(given, tuple(outputs))
+            self._features = features
+            return Frame(last.outputs, 1.0, 1.0, full=True)
+        dirty = self.change.find(given, last.frame, DETECT)
+        found = last.again(dirty)
         if not dirty:
-            return Frame(self.outputs, 0.0, 0.0)
-        flow = self._flow.calc(self._gray(given), self._gray(self.last), None)  # type: ignore[call-overload]
+            return found
+        flow = self._flow.calc(self._gray(given), self._gray(last.frame), None)  # type: ignore[call-overload]
         _, _, height, width = self._features.shape
         small = cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA)
         x = np.arange(width, dtype=np.float32)[None] + small[..., 0] * np.float32(width / given.shape[2])
