@@ -245,7 +245,11 @@ def test_a_client_that_ends_its_sending_side_is_answered(strict, wires, toys) ->
         pytest.param(GET[:30], id="head"),
         pytest.param(LOOKUP, id="lookup"),
         pytest.param(CHUNKED + b"ff\r\nabc", id="chunk"),
-        pytest.param(b"PUT /v1/functions/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\na", id="upload"),
+        pytest.param(
+            b"PUT /v1/functions/x HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"Content-Length: 5\r\n\r\n-",
+            id="upload",
+        ),
     ],
 )
 def test_what_was_begun_behind_a_request_is_not_waited_for(process, wires, toys, begun: bytes) -> None:

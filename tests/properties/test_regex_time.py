@@ -7,6 +7,7 @@ it repeats, and then the text ends so that nothing matches.
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import re
 import re._constants as codes  # type: ignore[import-untyped]  # how `re` itself reads patterns; it has no public name
@@ -38,6 +39,16 @@ def calls_of_re(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
                 yield node, node.func.attr
 
 
+def constants(tree: ast.Module) -> dict[str, Any]:
+    """Return what a module's names stand for, where literals and names before them say so."""
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(Exception):
+                found[node.targets[0].id] = eval(ast.unparse(node.value), {"__builtins__": {}}, found)
+    return found
+
+
 def patterns() -> dict[str, tuple[re.Pattern[Any], bool]]:
     """Return every pattern of the sources by where it stands, and whether it is searched for."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
@@ -48,6 +59,7 @@ def patterns() -> dict[str, tuple[re.Pattern[Any], bool]]:
             used.setdefault(name, set()).add(node.attr)
     found = {}
     for path, tree in trees.items():
+        known = constants(tree)
         names = {
             id(node.value): target.id
             for node in ast.walk(tree)
@@ -58,9 +70,9 @@ def patterns() -> dict[str, tuple[re.Pattern[Any], bool]]:
         for call, how in calls_of_re(tree):
             where = f"{path.relative_to(ROOT)}:{call.lineno}"
             try:
-                source = ast.literal_eval(call.args[0])
-            except ValueError:
-                pytest.fail(f"{where}: write the pattern as one literal, so that it can be tested here")
+                source = eval(ast.unparse(call.args[0]), {"__builtins__": {}}, known)
+            except NameError:
+                pytest.fail(f"{where}: write the pattern as literals and constants, so that it can be tested here")
             flags = [eval(ast.unparse(each), {"re": re}) for each in call.args[1:] if how == "compile"]
             flags += [eval(ast.unparse(each.value), {"re": re}) for each in call.keywords if each.arg == "flags"]
             methods = used.get(names.get(id(call), ""), set(DIRECT)) if how == "compile" else {how}
