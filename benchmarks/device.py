@@ -57,6 +57,7 @@ def measure(runs: int, seconds: float) -> tuple[list[float], list[float], list[f
     keys /= np.linalg.norm(keys, axis=1, keepdims=True)
     tier = Tier(DeviceCache(max_entries=ENTRIES))
     place = tier._place("bench")
+    place.describe(None, None, cosine=True)
     place.lease = Lease("lease", 1e-9, float("inf"))
     for at, key in enumerate(keys):
         kept = Kept(f"{at:016x}", b'{"label":"seven","confidence":0.98}', "application/json", 0.0, float("inf"))
