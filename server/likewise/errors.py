@@ -28,6 +28,9 @@ LikewiseError
 
 from __future__ import annotations
 
+UNFIT = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
+"""What comes of reading a document, such as a state that was kept or sent, that is not what it should be."""
+
 
 class LikewiseError(Exception):
     """Base of everything this server raises on purpose.

@@ -204,6 +204,11 @@ def test_one_from_a_file_is_not_for_policies_with_thresholds(build: Build, tmp_p
         pytest.param('{"mean": [0, 0], "matrix": [[], []]}', "holds no projection", id="to nothing"),
         pytest.param('{"layers": []}', "holds no projection, a network needs `mean`", id="half a network"),
         pytest.param('{"mean": [0, 0], "matrix": [[1], [1]]}', "takes keys of 2 numbers, .* has 40", id="other keys"),
+        pytest.param(
+            json.dumps({"mean": [0] * 40, "matrix": [[0] * 26_215] * 40}),
+            "takes 1048600 multiply-adds for a key, the limit is 1048576",
+            id="much work",
+        ),
     ],
 )
 def test_a_file_that_holds_none_stops_the_start(build: Build, tmp_path: Path, content: str, message: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.decision.ledger import DEFERRED_SHARE, AccuracyOf, Ledger, bound
-from likewise.errors import InvalidValue
+from likewise.errors import UNFIT, InvalidValue
 
 SHARED = ""
 """The account of whoever has none of its own."""
@@ -128,7 +128,7 @@ class Budget:
             left_behind = float(forgotten.get("tokens", self._left_behind))
             if left_behind != left_behind:
                 raise ValueError("no number of tokens")
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        except UNFIT as error:
             raise InvalidValue(f"The budget's state is unusable ({error!r}); start without it.") from error
         restored: dict[str, Ledger] = {}
         for account, each in accounts.items():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from likewise.errors import InvalidValue
+from likewise.errors import UNFIT, InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Verdict
 
 # At hand: reading a member of an enumeration takes as long as a call.
@@ -114,7 +114,7 @@ class Counting:
             if state["policy"] != self.name:
                 raise ValueError(state["policy"])
             self._counters.restore(state["counters"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except UNFIT as error:
             raise unusable(self.name, error) from error
 
 

@@ -14,7 +14,7 @@ from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.decision.prices import FIRST_PRICE, PRUDENCE, highest_acceptable_error, price_after
 from likewise.decision.repeats import RepeatPrior
-from likewise.errors import InvalidValue
+from likewise.errors import UNFIT, InvalidValue
 from likewise.types import PolicyStatistics, Session, Verdict
 
 FAIR = 2.0
@@ -170,7 +170,7 @@ class Experience:
             calibration.restore(state["calibration"])
             prior.restore(state["repeats"])
             check.restore(state["charge_check"], calibration.clock)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except UNFIT as error:
             raise unusable(self._name, error) from error
         if self._budget is not None:
             self._budget.restore(state.get("budget") or {})

@@ -21,7 +21,7 @@ from likewise.decision.counters import Coin, Counters, unusable
 from likewise.decision.ledger import Ledger
 from likewise.decision.opinions import Opinion, OpinionCalibration
 from likewise.decision.prices import MAX_ERROR, PRUDENCE, highest_acceptable_error, variant_price_after
-from likewise.errors import InvalidValue
+from likewise.errors import UNFIT, InvalidValue
 from likewise.types import Lesson, Reason, Source, Verdict
 
 REFIT_EVERY = 8
@@ -340,7 +340,7 @@ class Ladder:
                     new.answers = int(kept["answers"])
                     if not (0.0 <= new.going_on < 100.0 and 0.0 <= new.taken <= 1.0 and new.answers >= 0):
                         raise ValueError(f"variant {rung.step.name}: going_on {new.going_on}, taken {new.taken}")
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        except UNFIT as error:
             raise unusable("ladder", error) from error
         self._counters, self._charge_check, self._rungs = counters, check, restored
         self._clock, self._entering, self._typical = clock, entering, typical

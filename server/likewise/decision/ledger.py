@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from likewise.errors import InvalidValue
+from likewise.errors import UNFIT, InvalidValue
 
 AccuracyOf = Literal["answers", "reused"]
 """What the accuracy target is a share of: all answers given, or those that were reused."""
@@ -271,7 +271,7 @@ class Ledger:
             spent, largest = float(state["spent"]), float(state["largest"])
             sums = [float(total) for total in state["sums"]]
             epsilon = float(state.get("epsilon", 0.0))
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        except UNFIT as error:
             raise InvalidValue(f"The ledger's state is unusable ({error!r}); start without it.") from error
         if not (
             0 <= computed <= requests

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.decision.counters import Coin, Counters, nearest_within, unusable
-from likewise.errors import InvalidValue
+from likewise.errors import UNFIT, InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Verdict
 
 
@@ -85,6 +85,6 @@ class Potluck:
             if state["policy"] != "potluck" or not math.isfinite(threshold) or threshold < 0.0 or computed < 0:
                 raise ValueError(f"{state['policy']}, {threshold}, {computed}")
             self._counters.restore(state["counters"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except UNFIT as error:
             raise unusable("potluck", error) from error
         self._threshold, self._computed = threshold, computed

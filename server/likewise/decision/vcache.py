@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.decision.counters import Coin, Counters, unusable
-from likewise.errors import InvalidValue
+from likewise.errors import UNFIT, InvalidValue
 from likewise.types import Lesson, Neighbors, PolicyStatistics, Reason, Source, Verdict
 
 _KNOWN = ((0.0, 0.0), (1.0, 1.0))
@@ -128,7 +128,7 @@ class Vcache:
             if state["policy"] != "vcache":
                 raise ValueError(state["policy"])
             self._counters.restore(state["counters"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except UNFIT as error:
             raise unusable("vcache", error) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from likewise.errors import InvalidValue, SettingsError
+from likewise.errors import UNFIT, InvalidValue, SettingsError
 from likewise.estimation.cost import Costs
 from likewise.files import PUBLIC, write_atomic
 
@@ -106,7 +106,7 @@ def parsed(content: bytes, name: str) -> Profile:
             bool(found["estimated"]),
             str(found.get("about", ""))[:300], [str(each)[:500] for each in found.get("sources", [])][:50],
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except UNFIT as error:
         raise InvalidValue(
             f"{name}: is no profile ({type(error).__name__}: {error}); make one with --save-profile."
         ) from error

@@ -32,6 +32,9 @@ from likewise.results.sequences import read_alphabet
 from likewise.results.windows import over_windows
 from likewise.types import Halfway, Input, Tensor
 
+MOST_PROJECTED = 1 << 20
+"""Multiply-adds of a projection for a key, at most: lookups do it on the event loop, in less than a millisecond."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -220,6 +223,11 @@ class Parts:
             raise InvalidFunction(
                 f"{path}: takes keys of {len(projection.mean)} numbers, key type `{key.label}` has {dimension}; "
                 "make it anew from such keys"
+            )
+        if projection.work > MOST_PROJECTED:
+            raise InvalidFunction(
+                f"{path}: takes {projection.work} multiply-adds for a key, the limit is {MOST_PROJECTED}, as lookups "
+                "make them on the event loop; make a smaller one"
             )
         return projection
 

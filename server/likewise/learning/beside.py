@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.errors import InvalidValue
+from likewise.errors import UNFIT, InvalidValue
 from likewise.features.vector import unit, units
 from likewise.types import Key, Keys
 
@@ -45,6 +45,11 @@ class Beside:
     def dimension(self) -> int:
         """Length of a projected key."""
         return len(self.mean) + int(self.directions.shape[1])
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds for one key."""
+        return sum(matrix.size for matrix, _ in self.layers) + self.directions.size
 
     def one(self, key: Key) -> Key:
         """Return one projected key, shape (dimension,), unit norm. About 11 us for 104 to 128 to 32 to 10."""
@@ -87,7 +92,7 @@ class Beside:
                 for each in state["layers"]
             )
             weight = float(state["weight"])
-        except (KeyError, TypeError, ValueError) as error:
+        except UNFIT as error:
             raise InvalidValue(
                 "a network needs `mean`, `layers` of `matrix` and `bias`, `directions` and `weight`"
             ) from error

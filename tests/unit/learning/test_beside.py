@@ -34,7 +34,7 @@ def test_beliefs_are_beside_the_key_at_their_weight() -> None:
     beliefs = np.exp(made / np.linalg.norm(made, axis=1, keepdims=True) @ np.array(STATE["directions"]))
     wanted = np.hstack([keys - STATE["mean"], 0.5 * beliefs / beliefs.sum(axis=1, keepdims=True)])
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
-    assert found.dimension == 9
+    assert (found.dimension, found.work) == (9, 6 * 9 + 9 * 4 + 4 * 3)
     np.testing.assert_allclose(found.many(keys), wanted, atol=1e-5)
     np.testing.assert_allclose([found.one(key) for key in keys], wanted, atol=1e-5)
     assert found.many(keys).dtype == found.one(keys[0]).dtype == np.float32
