@@ -137,13 +137,12 @@ class Pipeline(Climber):
     async def _join(self, fn: Function, asked: Asked) -> Answer:
         """Wait for an inference in flight where that promises an answer, then decide as ever."""
         outcome = _HIT
-        while (leader := fn.in_flight.same(asked.identity) or self._near(fn, asked, outcome)) is not None:
-            same = leader is fn.in_flight.same(asked.identity)
+        while (leader := (same := fn.in_flight.same(asked.identity)) or self._near(fn, asked, outcome)) is not None:
             with fn.reader.waits(asked):
                 answer = await self._wait(fn, asked, leader.done)
-            if same and answer is not None:
+            if same is not None and answer is not None:
                 return self._share(fn, asked, answer)
-            if not same:
+            if same is None:
                 outcome, asked.neighbors = Outcome.COALESCED, None  # entries came and went while this waited
             await fn.reader.again(asked)
         found = self._decide(fn, asked, outcome)

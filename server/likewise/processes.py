@@ -82,13 +82,17 @@ def answer(work: Callable[[dict[str, Any]], Mapping[str, Any]], memory: str) -> 
     sys.stdout.buffer.write(b"\n" + orjson.dumps(done, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
 
 
+def taken_bytes() -> int:
+    """Return the address space that this process takes. Raises OSError or ValueError where the system does not tell."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _limit(most: int, seconds: float) -> None:
     """Bound what is allocated from now on, where the system lets it be known and bounded, and processor time."""
     if resource is None or not sys.platform.startswith("linux"):
         return
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
     for what, limit in (
-        (resource.RLIMIT_AS, pages * resource.getpagesize() + most),
+        (resource.RLIMIT_AS, taken_bytes() + most),
         (resource.RLIMIT_CPU, math.ceil(seconds) * (os.cpu_count() or 1)),
     ):
         hard = resource.getrlimit(what)[1]

@@ -5,7 +5,6 @@ The request comes as JSON on standard input, the answer goes as JSON to standard
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any
 import orjson
 
 from likewise.errors import LikewiseError
+from likewise.processes import taken_bytes
 
 SPARE_BYTES = 1 << 30
 """Address space that following a graph may take beyond"""
@@ -41,8 +41,7 @@ def answer(request: dict[str, Any]) -> Any:
 def _settle(most_bytes: int, graph_bytes: int) -> None:
     """Bound the memory by what a graph takes: a small one may claim constants of many gigabytes."""
     with suppress(OSError, ValueError):  # where the system does not tell
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        _limit(min(most_bytes, taken + SPARE_BYTES + COPIES * graph_bytes))
+        _limit(min(most_bytes, taken_bytes() + SPARE_BYTES + COPIES * graph_bytes))
 
 
 def main() -> None:

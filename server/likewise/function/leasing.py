@@ -50,6 +50,10 @@ class KeyFile(NamedTuple):
     """In hexadecimal."""
     size_bytes: int
 
+    def named(self) -> dict[str, object]:
+        """Return what a device is told of it, to ask for it by."""
+        return {"sha256": self.sha256, "bytes": self.size_bytes}
+
 
 class Reach(NamedTuple):
     """An entry, as a device may keep it."""

@@ -107,10 +107,18 @@ class Reader:
             within_s=control.timeout_s,
         )  # fmt: skip
         asked.started = came
-        seen = self._seen
-        if seen is not None and len(body) <= self.inline_bytes and not control.no_store and control.stream is None:
+        if (seen := self._seen_by(body, control)) is not None:
             seen.put(seen.name(media_type, body), Read(asked.key, asked.signature, asked.digest))
         return asked
+
+    def _seen_by(self, body: bytes, control: Control) -> Seen | None:
+        """Return where it is kept what was read from small bodies; None where a request is not to know, nor be known.
+
+        A request that is to leave no trace leaves none there, and a frame of a stream is looked at itself.
+        """
+        if len(body) > self.inline_bytes or control.no_store or control.stream is not None:
+            return None
+        return self._seen
 
     @contextmanager
     def waits(self, asked: Asked) -> Iterator[None]:
@@ -149,12 +157,9 @@ class Reader:
         return asked
 
     def read_small(self, media_type: str, body: bytes, control: Control, session: Session | None) -> Asked | None:
-        """Return what `read` does where the input is small, else None. Of bytes that came lately nothing is decoded.
-
-        A request that is to leave no trace leaves none here, and a frame of a stream is looked at itself.
-        """
-        seen = self._seen
-        if seen is None or len(body) > self.inline_bytes or control.no_store or control.stream is not None:
+        """Return what `read` does where the input is small, else None. Of bytes that came lately nothing is decoded."""
+        seen = self._seen_by(body, control)
+        if seen is None:
             return self.read_now(media_type, body, control, session) if self.is_small(media_type, body) else None
         started = perf_counter()
         name = seen.name(media_type, body)

@@ -129,9 +129,9 @@ def _made_by(fn: Function, key: KeySpec) -> dict[str, object]:
     made: dict[str, object] = {}
     if (file := fn.leasing.key_file) is not None:
         prepare = key.model_dump(include=set(Preparation.model_fields), exclude_defaults=True)
-        made = {"file": {"sha256": file.sha256, "bytes": file.size_bytes}, "prepare": prepare}
+        made = {"file": file.named(), "prepare": prepare}
     if (file := fn.leasing.projection_file) is not None:
-        made["projection"] = {"sha256": file.sha256, "bytes": file.size_bytes}
+        made["projection"] = file.named()
     return made
 
 
