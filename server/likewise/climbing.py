@@ -30,6 +30,13 @@ class Climber(Steps):
     ) -> Answer | Coroutine[Any, Any, Answer]:
         """Return the answer of the first rung that gives one, or what computes it. held: whether it has waited."""
 
+    @staticmethod
+    def _place(fn: Function, asked: Asked, holding: Holding) -> Place | None:
+        """Return where a request waits for probes; None where it need not, and may be probed, or cannot."""
+        if fn.neighbors.is_near_certain(asked):
+            asked.limit = holding.limit_of_near_certain(asked.account)
+        return None if asked.limit else holding.take(asked)
+
     async def _hold(self, fn: Function, asked: Asked, holding: Holding, place: Place, outcome: Outcome) -> Answer:
         """Let a request wait for probes, then decide."""
         try:

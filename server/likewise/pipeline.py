@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -94,8 +95,9 @@ class Pipeline(Climber):
             if (
                 holding is not None
                 and rung is fn.neighbors
-                and not (asked.limit or held or control.no_cache or asked.offered)
-                and (place := holding.take(asked)) is not None
+                and asked.limit < inf
+                and not (held or control.no_cache or asked.offered)
+                and (place := self._place(fn, asked, holding)) is not None
             ):
                 return self._hold(fn, asked, holding, place, outcome)
             offer = rung.offer(asked)

@@ -121,6 +121,17 @@ class LearnsFromPeers(Protocol):
         """Take in another node's samples; spends nothing. Raises InvalidValue for what cannot be a sample."""
 
 
+@runtime_checkable
+class ForeseesErrors(Protocol):
+    """What a policy has besides, that knows how likely reuse is wrong."""
+
+    def foreseen_error(self, neighbors: Neighbors, session: Session | None = None) -> float:
+        """Return the probability that the result which would be reused is wrong, without accounting for anything.
+
+        session: that of the device that asks. 1 where nothing would be reused.
+        """
+
+
 class Extractor(Protocol):
     """Turns a decoded input into a key."""
 

@@ -167,6 +167,16 @@ class Calibrated(Experience):
         least = (1.0 + self._prudence * sqrt(error / self._epsilon)) / (1.0 + tokens)
         return error <= highest_acceptable_error(self._epsilon, tokens, self._price) and least < 1.0
 
+    def foreseen_error(self, neighbors: Neighbors, session: Session | None = None) -> float:
+        """Return the probability that reuse is wrong, by the odds; 1 below the bar."""
+        calibration = self._calibration
+        if not neighbors.labels or calibration.bar == math.inf:
+            return 1.0
+        _, _, _, z = self._judge(neighbors, -1 if session is None else session.last)
+        if z < calibration.bar:
+            return 1.0
+        return min(1.0, self._charge_check.factor * calibration.ratio / (1.0 + exp(min(z, 12.0))))
+
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""
         neighbors, evidence = verdict.neighbors, verdict.evidence

@@ -8,6 +8,9 @@ tokens that waits for them: other accounts have their own, and those who wait ha
 Once some wait, one probe after another is taken, each by all tokens that there are: few inferences for many answers.
 Several at once would each be taken by a part of them, so one of four answers would be a probe, say, instead of one of
 twenty; and what has to be computed in full has to wait for all of these.
+
+In a flood of one account some requests may leave hardly a doubt: those of devices that go on asking for what was seen
+often. For them such probes leave a part of the tokens, and they need not wait.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from likewise.decision.budget import Budget
+from likewise.decision.ledger import AT_HAND, AT_ONCE, Ledger
 from likewise.ports import Runner
 from likewise.requests import Asked
 from likewise.shares import Shares
@@ -28,6 +32,27 @@ MOST = 256
 
 AWAITED = 0.25
 """A probe that holds more than such a part of what is left is worth waiting for, where others wait already."""
+
+ENOUGH = 0.5
+"""Part of what is not set aside for those with hardly a doubt that has to be left for one more probe of the others."""
+
+SET_ASIDE = 0.4
+"""Part of an account's tokens that is set aside where the first with hardly a doubt comes beside a probe."""
+
+MOST_SET_ASIDE = 0.75
+"""Part of them that is set aside at most."""
+
+LATELY_S = 1.0
+"""Seconds after the last one with hardly a doubt for which they stay set aside."""
+
+
+@dataclass(slots=True, eq=False)
+class Reserve:
+    """What is set aside of an account's tokens for those of its requests whose neighbors leave hardly a doubt."""
+
+    tokens: float
+    until: float
+    """When it ends, by perf_counter, unless one comes before."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +78,7 @@ class Holding:
         self._places: Shares[Place] = Shares()
         self._throughput = Throughput()
         self._is_looking = False
+        self._reserves: dict[str, Reserve] = {}
         runner.expect_probes(lambda: len(self._places) > 0)
 
     @property
@@ -64,16 +90,45 @@ class Holding:
         """Return the tokens that one more probe of an account may hold; infinite: all, 0: its requests had better wait.
 
         Where nothing waits for the model, nor for probes of this account, the result of a probe is as near as any.
+        Where it is finite, others wait or are under way, and `limit_of_near_certain` has more for who is near certain.
         """
-        others_wait = self._places.of(account) > 0
-        if not (self._runner.queued or others_wait):
-            return math.inf
-        if not self._runner.takes_probes(account):
-            return 0.0
+        waiting, queued = self._places.of(account) > 0, self._runner.queued > 0
         ledger = self._budget.ledger(account)
-        if others_wait:
+        if not (waiting or queued):
+            if not ledger.held:
+                return math.inf
+        elif not self._runner.takes_probes(account):
+            return 0.0
+        if self._reserves and (set_aside := self._set_aside(account, ledger)):
+            left = ledger.tokens - set_aside
+            return left if left > ENOUGH * (left + ledger.held) else 0.0
+        if waiting:
             return 0.0 if ledger.held > AWAITED * ledger.tokens else math.inf
-        return ledger.limit_of_one
+        return ledger.limit_of_one if queued else ledger.cap
+
+    def limit_of_near_certain(self, account: str) -> float:
+        """Return what `limit` does for a request whose neighbors leave hardly a doubt, and account for it."""
+        ledger = self._budget.ledger(account)
+        now, reserve = perf_counter(), self._reserves.get(account)
+        if reserve is None or reserve.until < now:
+            self._reserves[account] = Reserve(SET_ASIDE * (ledger.tokens + ledger.held), now + LATELY_S)
+        else:
+            reserve.tokens += ledger.epsilon
+            reserve.until = now + LATELY_S
+        if ledger.tokens < AT_HAND or not self._runner.takes_probes(account):
+            return 0.0
+        return max(AT_HAND, AT_ONCE * ledger.tokens)
+
+    def _set_aside(self, account: str, ledger: Ledger) -> float:
+        """Return the tokens that are set aside now; 0: none, or so few that they are of no use."""
+        reserve = self._reserves.get(account)
+        if reserve is None:
+            return 0.0
+        if reserve.until < perf_counter():
+            del self._reserves[account]
+            return 0.0
+        reserve.tokens = min(reserve.tokens, MOST_SET_ASIDE * (ledger.tokens + ledger.held))
+        return reserve.tokens if reserve.tokens >= AT_HAND else 0.0
 
     def wait_s(self, account: str) -> float:
         """Return the seconds for which one more request of an account would wait here, by the pace of late."""

@@ -8,9 +8,12 @@ from time import perf_counter
 
 from likewise.decision import Budget
 from likewise.lookup.namespace import Namespace
-from likewise.ports import Policy
+from likewise.ports import ForeseesErrors, Policy
 from likewise.requests import Asked
 from likewise.types import Keys, Neighbors, Reason, Source, Verdict
+
+NEAR_CERTAIN = 0.1
+"""Share of 1 - accuracy target up to which a foreseen error leaves hardly a doubt."""
 
 
 class ExactRepeats:
@@ -56,6 +59,9 @@ class NearNeighbors:
         self._budget = budget
         self._k = k
         self._decide = {name: policy.decide for name, policy in policies.items()}
+        self._foresee = {
+            name: policy.foreseen_error for name, policy in policies.items() if isinstance(policy, ForeseesErrors)
+        }
 
     def look_up(self, asked: Asked) -> Neighbors:
         """Return the nearest live entries, which the next `offer` for the same request will judge."""
@@ -67,6 +73,14 @@ class NearNeighbors:
     def look_up_many(self, key_type: str, keys: Keys) -> list[Neighbors]:
         """Return the nearest live entries of each key; keys has shape (n, d)."""
         return self._namespace.lookup_many(key_type, keys, self._k)
+
+    def is_near_certain(self, asked: Asked) -> bool:
+        """Say whether the neighbors leave hardly a doubt, without accounting for anything."""
+        foresee = self._foresee.get(asked.key_type)
+        if foresee is None or self._budget is None:
+            return False
+        neighbors = asked.neighbors or self.look_up(asked)
+        return foresee(neighbors, asked.session) <= NEAR_CERTAIN * self._budget.ledger(asked.account).epsilon
 
     def offer(self, asked: Asked) -> Verdict:
         """Return the policy's verdict on the neighbors."""

@@ -32,7 +32,10 @@ BRISK_S = 0.005
 """Seconds that a batch should take at most, if it has more than one input, while there are probes: so soon the next one
 may have its turn, and until it is settled hardly a hit is served."""
 CALM = 8
-"""Batches without a probe after which they may take as long as they like again."""
+"""Batches without a probe after which they may take longer again."""
+LATELY_S, MODERATE_S = 1.0, 0.03
+"""Seconds after a probe until they may take as long as they like, and what they should take at most until then: the
+next probe may come right after one began."""
 PATIENCE = 4
 """Batches of probes that waiting users let go ahead of them."""
 LATE_S, LATE = 2.0, 20.0
@@ -80,7 +83,7 @@ class Batcher:
         self._had_moment = False
         self.expects_probe: Callable[[], bool] = lambda: False
         """Says whether a probe may come in a moment, since requests wait that are decided once the last is settled."""
-        self._calm = CALM
+        self._calm, self._probed = CALM, -math.inf
         self._timer: asyncio.TimerHandle | None = None
         self.is_waiting = False
         self.mean_cost_s = 0.05
@@ -216,11 +219,15 @@ class Batcher:
         batch: list[Job] = []
         users_first = self._yielded >= PATIENCE
         now = asyncio.get_running_loop().time()
-        self._calm = 0 if self._probes else self._calm + 1
+        if self._probes:
+            self._calm, self._probed = 0, now
+        else:
+            self._calm += 1
         # a batch of inputs that take long has to end within the limit for runs, too
-        most = max(1, int(min(self._batch_max, 0.5 * RUN_LIMIT.seconds / max(self.mean_cost_s, 1e-6))))
-        if self._calm < CALM:
-            most = max(1, min(most, int(BRISK_S / max(self.mean_cost_s, 1e-6))))
+        longest_s = 0.5 * RUN_LIMIT.seconds
+        if now < self._probed + LATELY_S:
+            longest_s = min(longest_s, BRISK_S if self._calm < CALM else MODERATE_S)
+        most = max(1, int(min(self._batch_max, longest_s / max(self.mean_cost_s, 1e-6))))
         lanes = (self._users, self._probes) if users_first else (self._probes, self._users)
         self._yielded = 0 if users_first or not (self._users and self._probes) else self._yielded + 1
         for lane in lanes:

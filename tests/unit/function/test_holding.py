@@ -83,8 +83,39 @@ def test_with_nothing_in_front_of_the_model_a_probe_holds_all(bench: SimpleNames
     """Its result is as near as any, so it need not leave anything to others; fewer probes are needed so."""
     bench.runner.queued = 0
     assert bench.holding.limit("a") == math.inf
+    ledger = bench.budget.ledger("a")
+    ledger.reserve(1.0 / (1.0 + 40.0))
+    assert bench.holding.limit("a") == ledger.cap  # which is all
+
+
+def test_those_with_hardly_a_doubt_have_tokens_that_the_others_do_not_touch(
+    bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first one that comes beside a probe on, until a second after the last; each adds what it earns.
+
+    A probe of the others that proves wrong spends a quarter of the rest at most; and one of theirs holds half of what
+    is at hand, so that the next is answered at once, too.
+    """
+    now = 1000.0
+    monkeypatch.setattr(module, "perf_counter", lambda: now)
+    ledger, holding = bench.budget.ledger("a"), bench.holding
+    assert holding.limit_of_near_certain("a") == 50.0
+    for left in (40.0, 30.0, 22.5):
+        ledger.spend(ledger.reserve(1.0 / (1.0 + holding.limit("a"))))
+        assert ledger.tokens == pytest.approx(left)
+    assert holding.limit_of_near_certain("a") == pytest.approx(11.25)
+    ledger.tokens = 100.0
+    assert holding.limit("a") == pytest.approx(100.0 - 22.5 - 0.05)
+    now += 1.5
+    assert holding.limit("a") == 50.0  # as where nobody else asks
+
+
+async def test_they_wait_where_hardly_any_tokens_are_at_hand(bench: SimpleNamespace) -> None:
+    """A probe that is taken by few of them would come too often, and so it is where the lane of probes is full."""
     tie_up(bench, "a")
-    assert bench.holding.limit("a") == math.inf
+    assert bench.holding.limit_of_near_certain("a") == 0.0
+    assert bench.holding.limit_of_near_certain("full") == 0.0
+    assert bench.holding.limit_of_near_certain("b") == 50.0
 
 
 def test_nobody_waits_for_the_probes_of_another_account(bench: SimpleNamespace) -> None:
