@@ -191,6 +191,11 @@ class RedisJournal:
         """Follow the stream of a function from its start, also before anybody put anything into it."""
         self._follower.expect(function)
 
+    @property
+    def damage(self) -> str:
+        """Nothing: this node keeps no files of it."""
+        return ""
+
     def statistics(self) -> Mapping[str, float]:
         """Return counters and gauges: `up` is 0 while Redis does not answer; `bytes` is what was sent so far."""
         streams = self._follower.streams.values()
