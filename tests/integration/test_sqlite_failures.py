@@ -543,3 +543,27 @@ def test_an_operator_sees_what_was_damaged_and_entries_are_reused_all_the_same(l
     third = live(journal="sqlite")
     assert third.http.get("/readyz").json()["degraded"] == {}
     assert third.http.get("/v1/functions/quadrants").json()["entries"] >= entries
+
+
+PLACES = (
+    "journal.sqlite.snapshot",
+    "journal.sqlite.snapshot.indexes",
+    "journal.sqlite.snapshot.invalidated",
+    "functions/.lock",
+    "functions/quadrants/function.toml",
+)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_start_waits_for_no_pipe(live, toys, tmp_path: Path, place: str, kind: str) -> None:
+    """Whatever stands in the place of a file that the server keeps: it serves."""
+    path = tmp_path / "data" / place
+    path.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    server = live(journal="sqlite")
+    png = {"content-type": "image/png"}
+    assert server.http.post("/v1/functions/quadrants/infer", content=toys.picture(0), headers=png).status_code == 200

@@ -68,7 +68,9 @@ class RegistrationFolder:
         with self._lock, ExitStack() as stack:
             with suppress(OSError):  # where nothing can be written, nobody else writes either
                 self._folder.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context((self._folder / ".lock").open("w"))
+                # a pipe of that name is no reason to wait, either: it can be locked as well
+                lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o644)
+                file = stack.enter_context(os.fdopen(lock, "rb", buffering=0))
                 if fcntl is not None:
                     fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -202,7 +202,7 @@ class RedisJournal:
         return {
             "appended": self._buffer.appended,
             "written": self._publisher.written,
-            "dropped": self._buffer.dropped,
+            "dropped": self._buffer.dropped + self._publisher.refused,
             "pending": len(self._buffer) + len(self._publisher.in_flight) + self._registration_store.pending,
             "pending_bytes": self._buffer.pending_bytes,
             "bytes": self._publisher.written_bytes,

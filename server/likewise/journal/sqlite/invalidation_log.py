@@ -27,7 +27,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from likewise.errors import JournalError
-from likewise.files import write_atomic
+from likewise.files import read_regular, write_atomic
 from likewise.journal import codec
 from likewise.records import Invalidated
 
@@ -122,13 +122,13 @@ class InvalidationLog:
 def read_log(path: Path) -> Since | None:
     """Return what the file says; None where there is none, or it is damaged."""
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
-            return None
-        content = path.read_bytes()
+        content = read_regular(path, MAX_BYTES)
         magic, epoch, position = _HEAD.unpack_from(content)
         if magic != _MAGIC or _CHECK.unpack_from(content, _HEAD.size) != (crc32(content[: _HEAD.size]),):
             raise ValueError("its head is damaged")
         return Since(epoch.decode("ascii"), position, list(_invalidations(content, _HEAD.size + _CHECK.size)))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, struct.error, JournalError) as error:
         _log.warning("%s cannot be used: %s", path, error)
         return None
