@@ -101,6 +101,14 @@ def test_room_that_is_no_number_is_refused(warm, toys, parameter):
     assert infer(warm, toys.picture(1, 1), likewise_lease=f"want; {parameter}").status_code == 400
 
 
+@pytest.mark.parametrize(
+    "twice", ["answered=1; answered=2", "probe=0123456789abcdef; probe=0123456789abcde0", "idle; idle"]
+)
+def test_a_parameter_that_comes_twice_is_refused(warm, toys, twice):
+    """Nobody can tell which one was meant."""
+    assert infer(warm, toys.picture(1, 1), likewise_lease=f"want; {twice}").status_code == 400
+
+
 def test_a_probe_is_computed_and_confirmed(warm, toys):
     """The lease goes on under its name."""
     lease, entry = granted(warm, toys)
