@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.errors import Conflict, Forbidden, InvalidValue, NotFound, SettingsError, Unauthorized
-from likewise.files import write_atomic
+from likewise.files import read_regular, write_atomic
 
 SCOPES = ("infer", "insert", "admin")
 """infer: infer, lookup, read; insert: bring entries; admin: everything, such as invalidating entries."""
@@ -31,6 +31,10 @@ SCOPES = ("infer", "insert", "admin")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _PREFIX = "lw_"
 _VERIFIED_LIMIT = 1024
+_VERIFIED_BYTES = 256
+"""Longest Authorization header that is remembered."""
+MAX_FILE_BYTES = 8 << 20
+"""Longest file of access keys: it is read on the event loop."""
 _LOOK_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -89,7 +93,7 @@ def read_keys(path: Path) -> tuple[AccessKey, ...]:
     Raises SettingsError, naming the file and the remedy, where it cannot be read or is not what `add_key` writes.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_regular(path, MAX_FILE_BYTES))
         return tuple(_parsed(each) for each in document["keys"])
     except FileNotFoundError:
         return ()
@@ -106,11 +110,15 @@ def read_keys(path: Path) -> tuple[AccessKey, ...]:
 def _parsed(each: Any) -> AccessKey:
     scopes, digest = frozenset(each["scopes"]), bytes.fromhex(each["sha256"])
     group = each.get("group", "")
-    if not (isinstance(each["name"], str) and isinstance(group, str) and scopes.issubset(SCOPES)):
+    if not (_usable(each["name"]) and (group == "" or _usable(group)) and scopes.issubset(SCOPES)):
         raise ValueError
     if len(digest) != hashlib.sha256().digest_size:
         raise ValueError
     return AccessKey(each["name"], scopes, digest, str(each["created_at"]), group)
+
+
+def _usable(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None and name != ANONYMOUS.name
 
 
 def add_key(path: Path, name: str, scopes: Sequence[str], group: str = "") -> str:
@@ -153,7 +161,7 @@ def _store(path: Path, name: str, scopes: Sequence[str], key: str, group: str = 
     if unknown or not scopes:
         raise InvalidValue(f"Scope {', '.join(unknown) or 'missing'}: give one or more of {', '.join(SCOPES)}.")
     for each in (name, group) if group else (name,):
-        if not _NAME.fullmatch(each) or each == ANONYMOUS.name:
+        if not _usable(each):
             raise InvalidValue(f"The name {each!r} cannot be used. Take up to 64 letters, digits, dots, dashes and _.")
     with _locked(path):
         keys = read_keys(path)
@@ -195,6 +203,10 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def _by_digest(keys: Sequence[AccessKey]) -> dict[bytes, AccessKey]:
+    return {key.digest: key for key in keys}
+
+
 class AccessControl:
     """Checks the access key of each request. Belongs to one event loop."""
 
@@ -208,9 +220,9 @@ class AccessControl:
         self._monotonic = monotonic
         self._stamp = self._look()
         self._next_look_at = monotonic() + _LOOK_EVERY_S if keys_file else float("inf")
-        self._keys = read_keys(keys_file) if keys_file else ()
-        # Looking a header up in a dict is not constant in time, but what it could tell is a hash seeded at random
-        # for each process, compared as a whole; the key itself is compared once, below, in constant time.
+        # Neither lookup is constant in time, but what they could tell is a hash seeded at random for each process, of a
+        # digest that nobody can choose; that a digest is the same is found in constant time, below.
+        self._keys = _by_digest(read_keys(keys_file) if keys_file else ())
         self._verified: dict[bytes | str, Principal] = {}
 
     def check(self, authorization: bytes | str | None, scope: str) -> Principal:
@@ -237,16 +249,15 @@ class AccessControl:
         if scheme.lower() != b"bearer" or not token.strip():
             raise Unauthorized("The Authorization header has to read `Bearer KEY`.")
         digest = _digest(token.strip())
-        found = None
-        for key in self._keys:  # to the end, so that the time does not tell which one matched
-            if hmac.compare_digest(key.digest, digest):
-                found = key
-        if found is None:
+        found = self._keys.get(digest)
+        if found is None or not hmac.compare_digest(found.digest, digest):
             raise Unauthorized("This access key is not known here. It may have been removed; ask for a new one.")
         if len(self._verified) >= _VERIFIED_LIMIT:
             self._verified.clear()
-        self._verified[authorization] = found.principal
-        return self._verified[authorization]
+        principal = found.principal
+        if len(authorization) <= _VERIFIED_BYTES:
+            self._verified[authorization] = principal
+        return principal
 
     def _look(self) -> tuple[int, int, int] | None:
         try:
@@ -264,9 +275,9 @@ class AccessControl:
         self._stamp = stamp
         self._verified.clear()
         try:
-            self._keys = read_keys(self._path)
+            self._keys = _by_digest(read_keys(self._path))
         except SettingsError as error:
-            self._keys = ()
+            self._keys = {}
             log.error("%s Until then every access key is refused.", error.detail)
         else:
             log.info("Access keys: %d in %s.", len(self._keys), self._path)

@@ -149,7 +149,7 @@ def create_app(settings: Settings, node: str | None = None, place: Place | None 
     if place is not None:
         workers = WorkerLink(
             place,
-            lambda function, ticket, result: pipeline.redeem(registry.get(function), ticket, result),
+            lambda function, *given: pipeline.redeem(registry.get(function), *given),
             lambda what: operations.report(edge, what),
             max_result_bytes=settings.max_body_bytes,
         )

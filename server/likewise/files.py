@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
+from io import BufferedReader
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -44,6 +47,30 @@ def write_synced(path: Path, content: bytes, mode: int = PUBLIC) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading. Raises OSError for anything else: a pipe would be waited for, a device never ends."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Return what a file holds. Raises OSError for anything else, and for one that is longer."""
+    with open_regular(path) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it has over {most_bytes} bytes", str(path))
+    return content
 
 
 def sync_folder(folder: Path) -> None:

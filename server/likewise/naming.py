@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from likewise.errors import SettingsError
-from likewise.files import create_atomic
+from likewise.files import create_atomic, read_regular
 
 log = logging.getLogger("likewise")
 
@@ -25,7 +25,7 @@ def kept_name(folder: Path) -> str:
     try:
         if not path.exists():
             create_atomic(path, secrets.token_hex(6).encode() + b"\n")
-        name = path.read_text(encoding="utf-8").strip()
+        name = read_regular(path, 16 * LONGEST).decode().strip()
     except OSError as error:
         log.warning(
             "No name can be kept in %s (%s): what this node learns is not found again. Set node.", folder, error

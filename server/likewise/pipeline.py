@@ -51,7 +51,7 @@ class Pipeline(Climber):
         """
         asked = await (fn.reader if ticket else fn).read(media_type, body, control, session)
         if ticket and not (control.no_store or control.only_if_cached or control.stream):
-            pending = fn.tickets.redeem(ticket)
+            pending = fn.tickets.redeem(ticket, asked.account)
             if pending is not None:
                 return await self._answer_ticket(fn, asked, pending)
         if control.stream and fn.streams and not control.no_store:
@@ -225,7 +225,7 @@ class Pipeline(Climber):
         Without a ticket there was no verdict that it could confirm or contradict: it is kept, and nothing is learned.
         """
         self._check_size(entry.result)
-        pending = fn.tickets.redeem(ticket) if ticket else None
+        pending = fn.tickets.redeem(ticket, account) if ticket else None
         if pending is None:
             self._keep(fn, entry, fn.labels.label(entry.result), account)
             return entry.id
@@ -235,12 +235,12 @@ class Pipeline(Climber):
         self._keep(fn, entry, label, account)
         return entry.id
 
-    def redeem(self, fn: Function, ticket: str, result: Result) -> bool | None:
+    def redeem(self, fn: Function, ticket: str, result: Result, account: str) -> bool | None:
         """Learn from a result that another worker was brought for a ticket of this one.
 
-        Returns whether it is worth keeping there; None where the ticket is unknown, used or expired.
+        Returns whether it is worth keeping there; None where the ticket is unknown, used, expired or another account's.
         """
-        pending = fn.tickets.redeem(ticket)
+        pending = fn.tickets.redeem(ticket, account)
         if pending is None:
             return None
         lesson, _ = self._learn(fn, pending.key_type, pending.verdict, pending.nearest_id, result)

@@ -266,6 +266,10 @@ class Journal(Protocol):
     def expect(self, function: str) -> None:
         """Say that this node serves a function from now on, `name@version`: all that others have of it is to come."""
 
+    @property
+    def damage(self) -> str:
+        """What was found damaged since the start, and what to do about it, in words; empty: nothing."""
+
     def statistics(self) -> Mapping[str, float]:
         """Return counters and gauges by name: appended, written, dropped, pending, bytes, up (1 or 0), ..."""
 

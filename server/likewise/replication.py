@@ -178,6 +178,7 @@ class Keeper:
         finally:
             for fn in self._registry:
                 release(fn.namespace)
+        self._report_damage()
         self._missing.pop("journal", None)
         log.info("replayed the journal: %d entries in %.1f s", adopted, monotonic() - started)
         if self._left_out:
@@ -201,7 +202,8 @@ class Keeper:
                 adopted += await self._apply_slices(batch)
                 self._missing["journal"] = f"replaying, {adopted} entries so far"
         except JournalError as error:
-            self._degraded["journal"] = error.detail
+            # others' records come again once a shared journal is back; a file is not read a second time
+            self._degraded["journal" if self._journal.shared else "replay"] = error.detail
             log.error("the journal cannot be replayed; starting with what was read: %s", error.detail)
         else:
             self._whole = True
@@ -288,6 +290,7 @@ class Keeper:
         while True:
             await asyncio.sleep(self._period_s)
             self._append_learned()
+            self._report_damage()
             up = self._journal.statistics().get("up", 1.0)
             if up:
                 self._degraded.pop("journal", None)
@@ -295,6 +298,12 @@ class Keeper:
                 self._degraded["journal"] = (
                     "not reachable; requests are answered, sharing and keeping resume by themselves"
                 )
+
+    def _report_damage(self) -> None:
+        if self._journal.damage:
+            self._degraded["damage"] = self._journal.damage
+        else:
+            self._degraded.pop("damage", None)
 
     def _append_learned(self) -> None:
         for fn in self._registry:

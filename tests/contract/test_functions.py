@@ -214,6 +214,15 @@ def test_labels_changed_in_the_folder_begin_anew(live, toys, tmp_path):
     assert answers(third) == {"north-west"}
 
 
+@pytest.mark.parametrize("name", ["old", "con", "infer", "registered", "a.", "f" * 64])
+def test_a_function_of_any_name_is_replaced(live, files, name):
+    """Also one called as a file or a route is, or as what is put aside meanwhile."""
+    server = live()
+    assert [put(server, name, SPEC, files).status_code for _ in range(3)] == [201, 200, 200]
+    assert server.http.delete(f"/v1/functions/{name}").status_code == 204
+    assert put(server, name, SPEC, files).status_code == 201
+
+
 def test_registration_may_be_switched_off(live, files):
     """403 where the operator said so."""
     server = live(allow_registration=False)

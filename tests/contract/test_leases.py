@@ -14,6 +14,8 @@ import httpx
 import numpy as np
 import pytest
 
+from likewise.access import add_key, remove_key
+
 PNG = {"content-type": "image/png"}
 
 
@@ -97,6 +99,14 @@ def test_a_device_with_room_is_sent_more_than_it_asked_for(warm, toys):
 def test_room_that_is_no_number_is_refused(warm, toys, parameter):
     """As everything in the header that is not understood."""
     assert infer(warm, toys.picture(1, 1), likewise_lease=f"want; {parameter}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "twice", ["answered=1; answered=2", "probe=0123456789abcdef; probe=0123456789abcde0", "idle; idle"]
+)
+def test_a_parameter_that_comes_twice_is_refused(warm, toys, twice):
+    """Nobody can tell which one was meant."""
+    assert infer(warm, toys.picture(1, 1), likewise_lease=f"want; {twice}").status_code == 400
 
 
 def test_a_probe_is_computed_and_confirmed(warm, toys):
@@ -339,6 +349,25 @@ def test_changes_come_as_events(warm, toys):
         told = next(line for line in lines if line.startswith("data: "))
         assert entry in told
         assert '"reset":false' in told
+
+
+def test_a_key_that_was_removed_follows_no_changes(live, toys, tmp_path):
+    """Its stream ends before it is told anything more."""
+    keys = tmp_path / "data/access-keys.json"
+    phone = add_key(keys, "phone", ["infer"])
+    admin = {"authorization": f"Bearer {add_key(keys, 'admin', ['admin'])}"}
+    server = live(require_key="always")
+    asked = {"accept": "text/event-stream", "authorization": f"Bearer {phone}"}
+    with server.http.stream("GET", "/v1/functions/quadrants/changes", headers=asked) as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("id: ")
+        remove_key(keys, "phone")
+        with httpx.Client(base_url=server.url, headers=asked) as other:
+            while other.get("/v1/functions/quadrants/changes", headers={"accept": "*/*"}).status_code != 401:
+                continue
+        with httpx.Client(base_url=server.url, headers=admin) as other:
+            other.delete("/v1/functions/quadrants/entries?all=true")
+        assert [line for line in lines if line.startswith("id: ")] == []
 
 
 def test_no_more_devices_follow_changes_than_allowed(live):

@@ -124,6 +124,34 @@ def test_without_the_file_keys_are_compared_as_they_are(projected, harm, monkeyp
             assert is_told(place.store._radii[row], [reach.radius for reach in told[int(entry, 16)]])
 
 
+@pytest.mark.parametrize("harm", ["tampered", "gone"])
+def test_a_file_that_could_not_be_fetched_is_asked_for_again(projected, harm):
+    """After a while, then after twice as long and so on; once it is there the device searches as the server does."""
+    now, asked, fails = [0.0], [], [True]
+    with make(projected, clock=lambda: now[0]) as client:
+        plain, broken = client._send, harmed(client._send, harm)
+        client._send = spied(lambda step: (broken if fails[0] else plain)(step), asked)
+        until_local(client)
+        place = place_of(client)
+        for pause_s in (30.0, 60.0, 120.0):
+            files = sum("/files/" in url for url in asked)
+            now[0] += pause_s - 1.0
+            until_local(client)
+            assert sum("/files/" in url for url in asked) == files, "too early"
+            now[0] += 1.0
+            until_local(client)
+            assert sum("/files/" in url for url in asked) == files + 1
+            assert place.projection is None
+        fails[0] = False
+        now[0] += 240.0
+        assert until_local(client).result["label"] == "a"
+        assert (place.space, place.projection is None) == (digest(projected), False)
+        files = len(asked)
+        now[0] += 7200.0
+        until_local(client)
+        assert not any("/files/" in url for url in asked[files:])
+
+
 @pytest.mark.parametrize("before", ["with it", "without it"])
 def test_what_was_kept_in_another_space_is_dropped(projected, tmp_path, before):
     """The app could fetch the file the one time, and could not the other."""

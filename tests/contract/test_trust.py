@@ -101,3 +101,22 @@ def test_host_and_target_are_read_as_the_rfc_says(server, head, status):
     with socket.create_connection(("127.0.0.1", server.port), 20) as wire:
         wire.sendall(head + b"\r\n\r\n")
         assert wire.recv(12).split()[1] == b"%d" % status
+
+
+def test_a_ticket_is_worth_nothing_to_another_account(live, tmp_path) -> None:
+    """Whoever learns it from a log teaches nothing with it, and its owner still can."""
+    first, second = (
+        {"authorization": f"Bearer {add_key(tmp_path / 'data/access-keys.json', name, ['infer', 'insert'])}"}
+        for name in ("first", "second")
+    )
+    server = live(require_key="always")
+    key = {"key": [1.0, 2.0, 3.0, 4.0]}
+
+    def tickets() -> int:
+        return server.http.get("/v1/stats", headers=first).json()["functions"]["devices@1"]["tickets"]
+
+    ticket = server.http.post("/v1/functions/devices/lookup", json=key, headers=first).json()["ticket"]
+    entry = {**key, "result": {"label": "a"}, "ticket": ticket}
+    for headers, left in ((second, 1), (first, 0)):
+        assert server.http.post("/v1/functions/devices/entries", json=entry, headers=headers).status_code == 201
+        assert tickets() == left

@@ -65,8 +65,12 @@ def cut_off(path: Path, length: int) -> None:
     os.truncate(path, path.stat().st_size - length)
 
 
+def damaged_files(folder: Path) -> list[Path]:
+    return list(folder.glob("*.damaged-*"))
+
+
 def moved_aside(folder: Path) -> int:
-    return len(list(folder.glob("*.damaged-*")))
+    return len(damaged_files(folder))
 
 
 def test_every_acknowledged_record_survives_kill_9(tmp_path: Path) -> None:
@@ -408,3 +412,158 @@ async def test_a_flush_that_outlives_the_writer_ends(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="not open"):
         await journal.flush()
     await until(lambda: journal.statistics()["up"] == 0)
+
+
+def ruin(path: Path, pages: range) -> None:
+    with path.open("r+b") as file:
+        for page in pages:
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+
+
+async def sealed_and_more(path: Path) -> None:
+    """Leave a journal with a snapshot of 500 entries, of which one is invalidated afterwards, and 100 entries more."""
+    journal = await opened(path)
+    entries = [make_entry(i) for i in range(500)]
+    for entry in entries:
+        journal.append(Inserted(FUNCTION, entry))
+    await journal.seal([block_of(FUNCTION, entries)])
+    journal.append(Invalidated(FUNCTION, 2000.0, ids=(3,)))
+    for i in range(500, 600):
+        journal.append(Inserted(FUNCTION, make_entry(i)))
+    await journal.close()
+
+
+async def all_of(journal: SqliteJournal) -> set[int]:
+    ids = {one for block in [block async for block in journal.blocks()] for one in block.ids.tolist()}
+    return ids | set((await rebuild(journal.replay())).ids)
+
+
+@pytest.mark.parametrize("pages", [range(1), *(range(n, n + 1) for n in range(1, 13)), range(13)], ids=str)
+async def test_whichever_page_is_damaged_what_the_snapshot_holds_goes_on(tmp_path: Path, pages: range) -> None:
+    """What was invalidated since stays out; the damaged file is kept aside, and whoever asks is told where."""
+    path = tmp_path / "journal.sqlite"
+    await sealed_and_more(path)
+    ruin(path, pages)
+    journal = await opened(path)
+    found = await all_of(journal)
+    assert set(range(500)) - {3} <= found <= set(range(600)) - {3}
+    if journal.statistics()["rescues"]:
+        (aside,) = {one.name.removesuffix("-wal").removesuffix("-shm") for one in damaged_files(tmp_path)}
+        assert str(tmp_path / aside) in journal.damage
+        assert "its snapshot of 500 is good" in journal.damage
+    journal.append(Inserted(FUNCTION, make_entry(9999)))
+    journal.append(Invalidated(FUNCTION, 2000.0, ids=(4,)))
+    await journal.close()
+    journal = await opened(path)
+    assert journal.damage == ""
+    assert await all_of(journal) == (found | {9999}) - {4}
+    await journal.close()
+
+
+@pytest.mark.parametrize("harm", ["gone", "head", "middle", "torn", "of another journal"])
+async def test_without_all_invalidations_a_snapshot_is_not_believed(tmp_path: Path, harm: str) -> None:
+    """One of its entries may have been taken out since; only an end that was never acknowledged may be missing."""
+    path = tmp_path / "journal.sqlite"
+    await sealed_and_more(path)
+    ruin(path, range(13))
+    log = path.with_name(path.name + ".snapshot.invalidated")
+    whole = log.read_bytes()
+    changed = {
+        "head": b"\xff" + whole[1:],
+        "middle": whole[:60] + b"\xff" + whole[61:],
+        "torn": whole + whole[52:-1],
+        "of another journal": whole[:8] + b"0" * 32 + whole[40:],
+    }
+    if harm == "gone":
+        log.unlink()
+    else:
+        log.write_bytes(changed[harm])
+    journal = await opened(path)
+    assert await all_of(journal) == (set(range(500)) - {3} if harm == "torn" else set())
+    assert "was damaged" in journal.damage
+    await journal.close()
+
+
+async def test_a_snapshot_stays_good_where_the_file_is_damaged_while_it_is_written(tmp_path: Path) -> None:
+    """Also for a start afterwards: the new file is of the same history."""
+    path = tmp_path / "journal.sqlite"
+    await sealed_and_more(path)
+    journal = await opened(path)
+    await all_of(journal)
+    journal.append(Invalidated(FUNCTION, 2000.0, ids=(5,)))
+    await journal.flush()
+    ruin(path, range(13))
+    for i in range(3000, 3100):
+        journal.append(Inserted(FUNCTION, make_entry(i)))
+    await journal.flush()
+    await journal.close()
+    journal = await opened(path)
+    found = await all_of(journal)
+    assert set(range(500)) - {3, 5} <= found
+    assert not found & {3, 5}
+    await journal.close()
+
+
+async def test_where_invalidations_cannot_be_kept_beside_the_snapshot_all_goes_on(tmp_path: Path) -> None:
+    """A folder in their place: the journal works, only a damage would cost the snapshot."""
+    path = tmp_path / "journal.sqlite"
+    path.with_name(path.name + ".snapshot.invalidated").mkdir()
+    await sealed_and_more(path)
+    journal = await opened(path)
+    assert await all_of(journal) == set(range(600)) - {3}
+    assert journal.statistics()["write_failures"] == 0
+    await journal.close()
+
+
+def test_an_operator_sees_what_was_damaged_and_entries_are_reused_all_the_same(live, toys, tmp_path: Path) -> None:
+    """`/readyz` names the file that was moved aside, `/v1/stats` counts it; the snapshot's entries are hits."""
+    png = {"content-type": "image/png"}
+
+    def infer(server, at: int) -> str:
+        answer = server.http.post("/v1/functions/quadrants/infer", content=toys.picture(at % 4, at), headers=png)
+        return answer.headers["cache-status"]
+
+    first = live(journal="sqlite")
+    for at in range(12):
+        infer(first, at)
+    entries = first.http.get("/v1/functions/quadrants").json()["entries"]
+    first.__exit__()
+    path = tmp_path / "data/journal.sqlite"
+    ruin(path, range(13))
+    second = live(journal="sqlite")
+    readiness = second.http.get("/readyz").json()
+    assert readiness["ready"]
+    (aside,) = damaged_files(tmp_path / "data")
+    assert str(aside) in readiness["degraded"]["damage"]
+    assert second.http.get("/v1/stats").json()["journal"]["rescues"] == 1
+    assert second.http.get("/v1/functions/quadrants").json()["entries"] == entries > 0
+    assert "hit" in infer(second, 0)
+    second.__exit__()
+    third = live(journal="sqlite")
+    assert third.http.get("/readyz").json()["degraded"] == {}
+    assert third.http.get("/v1/functions/quadrants").json()["entries"] >= entries
+
+
+PLACES = (
+    "journal.sqlite.snapshot",
+    "journal.sqlite.snapshot.indexes",
+    "journal.sqlite.snapshot.invalidated",
+    "functions/.lock",
+    "functions/quadrants/function.toml",
+)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_start_waits_for_no_pipe(live, toys, tmp_path: Path, place: str, kind: str) -> None:
+    """Whatever stands in the place of a file that the server keeps: it serves."""
+    path = tmp_path / "data" / place
+    path.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    server = live(journal="sqlite")
+    png = {"content-type": "image/png"}
+    assert server.http.post("/v1/functions/quadrants/infer", content=toys.picture(0), headers=png).status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,58 @@ def test_file_that_breaks_while_running_lets_nobody_in(path: Path) -> None:
         path.write_bytes(good)
         clock.now += 1.0
     assert control.check(bearer(key), "infer").name == "cam-1"
+
+
+def test_long_headers_are_not_remembered(path: Path) -> None:
+    """A key among spaces is good, and takes no memory."""
+    key = add_key(path, "cam-1", ["infer"])
+    access = AccessControl(path, required=True)
+    for spaces in range(300, 310):
+        assert access.check(b"Bearer " + b" " * spaces + key.encode(), "infer").name == "cam-1"
+    assert not access._verified
+
+
+@pytest.mark.parametrize("name", ["", "anonymous", "a\nb", "\ud800", "x" * 65])
+@pytest.mark.parametrize("field", ["name", "group"])
+def test_names_that_no_command_makes_are_refused(path: Path, field: str, name: str) -> None:
+    """An account without a name is that of all who have no key."""
+    if field == "group" and not name:
+        return
+    add_key(path, "cam-1", ["infer"])
+    document = json.loads(path.read_text())
+    document["keys"][0][field] = name
+    path.write_text(json.dumps(document))
+    with pytest.raises(SettingsError, match="is not what `likewise keys` writes"):
+        read_keys(path)
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\r\n"])
+def test_a_file_that_an_editor_saved_is_read(path: Path, mark: str) -> None:
+    """With a byte order mark, or other ends of lines."""
+    key = add_key(path, "cam-1", ["infer"])
+    text = path.read_text()
+    path.write_bytes((mark + text if mark == "\ufeff" else text.replace("\n", mark)).encode())
+    assert AccessControl(path, required=True).check(bearer(key), "infer").name == "cam-1"
+
+
+@pytest.mark.parametrize("place", ["pipe", "endless", "huge"])
+def test_what_cannot_be_read_at_once_is_refused_also_while_running(path: Path, place: str) -> None:
+    """Nobody waits for a pipe, and nothing without an end is read, on the event loop least of all."""
+    key, clock = add_key(path, "cam-1", ["infer"]), Clock()
+    access = AccessControl(path, required=True, monotonic=clock)
+    path.unlink()
+    if place == "pipe":
+        os.mkfifo(path)
+    elif place == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_keys(path)
+    clock.now += 2.0
+    with pytest.raises(Unauthorized):
+        access.check(bearer(key), "infer")
 
 
 def test_memory_of_verified_headers_is_bounded(path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from likewise.files import PUBLIC, create_atomic, write_atomic, write_synced
+from likewise.files import PUBLIC, create_atomic, open_regular, read_regular, write_atomic, write_synced
 
 
 def mode(path):
@@ -61,3 +63,32 @@ def test_a_file_of_a_folder_to_come_is_brought_to_disk(tmp_path, monkeypatch):
     write_synced(tmp_path / "file", b"content")
     assert (tmp_path / "file").read_bytes() == b"content"
     assert len(synced) == 1
+
+
+@pytest.mark.parametrize("place", ["pipe", "folder", "endless", "null", "nowhere", "itself", "socket"])
+def test_what_is_no_file_is_not_read(tmp_path, place):
+    """An error at once: nobody waits for whoever writes into a pipe, and a device has no end."""
+    path = tmp_path / "here"
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as bound:
+        if place == "pipe":
+            os.mkfifo(path)
+        elif place == "folder":
+            path.mkdir()
+        elif place == "socket":
+            bound.bind(str(path))
+        else:
+            to = {"endless": "/dev/zero", "null": "/dev/null", "nowhere": tmp_path / "no" / "where", "itself": path}
+            path.symlink_to(to[place])
+        with pytest.raises(OSError):  # noqa: PT011 - which one is the system's
+            read_regular(path, 100)
+        with pytest.raises(OSError):  # noqa: PT011
+            open_regular(path)
+
+
+def test_a_file_is_read_up_to_a_length(tmp_path):
+    """Through a link as well, as those that a cluster mounts are."""
+    (tmp_path / "there").write_bytes(b"x" * 100)
+    (tmp_path / "here").symlink_to(tmp_path / "there")
+    assert read_regular(tmp_path / "here", 100) == b"x" * 100
+    with pytest.raises(OSError, match="over 99 bytes"):
+        read_regular(tmp_path / "here", 99)

@@ -30,16 +30,31 @@ class Described(NamedTuple):
     make_key: MakeKey | None
     cosine: bool
     projection: Projection | None
+    complete: bool
+    """False: its projection could not be fetched this time."""
 
 
-def described(exchange: Exchange, function: str, folder: Path | None, node: str | None) -> Steps[Described]:
-    """Ask how, and fetch the files that it takes, kept in a folder. Raises what UNFIT names, and the SDK's errors."""
+def described(
+    exchange: Exchange, function: str, folder: Path | None, node: str | None, *, again: bool = False
+) -> Steps[Described]:
+    """Ask how, and fetch the files that it takes, kept in a folder. Raises what UNFIT names, and the SDK's errors.
+
+    again: only the projection was missing, so without it there is nothing new, and why is raised.
+    """
     description = yield from exchange.run(calls.describe(function), patient=False, node=node)
     primary, kind = description["keys"][0], str(description.get("input", {}).get("kind", ""))
     extractor, metric, dimension = str(primary["extractor"]), str(primary["metric"]), int(primary["dimension"])
     fetch = _Fetch(exchange, function, folder, node)
+    try:
+        content, complete = (yield from _projection_file(fetch, primary)), True
+    except (LikewiseClientError, *UNFIT) as error:
+        if again:
+            raise
+        log.warning("%s: keys are compared as they are until its projection can be fetched: %s", function, error)
+        content, complete = None, False
     make_key = key_maker(extractor, metric, dimension, kind, (yield from _network(fetch, kind, primary)))
-    return Described(make_key, metric == "cosine", (yield from _projection(fetch, primary, metric, dimension)))
+    searched = None if content is None else _projection(function, content, primary, metric, dimension)
+    return Described(make_key, metric == "cosine", searched, complete)
 
 
 class _Fetch(NamedTuple):
@@ -79,16 +94,18 @@ def _network(fetch: _Fetch, kind: str, primary: Mapping[str, Any]) -> Steps[Call
         return None
 
 
-def _projection(fetch: _Fetch, primary: Mapping[str, Any], metric: str, dimension: int) -> Steps[Projection | None]:
-    """Return what keys are searched by; None where they are compared as they are, which answers less."""
+def _projection_file(fetch: _Fetch, primary: Mapping[str, Any]) -> Steps[bytes | None]:
+    """Return what keys are searched by, as it came; None where there is none for this device."""
     file = primary.get("projection")
-    if not file:
-        return None
+    return (yield from fetch.file(file, projection.MOST_BYTES, ".json")) if file else None
+
+
+def _projection(
+    function: str, content: bytes, primary: Mapping[str, Any], metric: str, dimension: int
+) -> Projection | None:
+    """Return the projection in a file; None, with a warning, where it is of no use: less is answered then."""
     try:
-        content = yield from fetch.file(file, projection.MOST_BYTES, ".json")
-        if content is None:
-            return None
-        return projection.read_projection(content, str(file["sha256"]), dimension, metric)
-    except (LikewiseClientError, *UNFIT) as error:
-        log.warning("%s: keys are compared as they are, since its projection is of no use: %s", fetch.function, error)
+        return projection.read_projection(content, str(primary["projection"]["sha256"]), dimension, metric)
+    except UNFIT as error:
+        log.warning("%s: keys are compared as they are, since its projection is of no use: %s", function, error)
         return None

@@ -73,7 +73,12 @@ class Place:
     space: str = ""
     """Digest of the projection that made the keys in `store`, whose radii are among such keys; empty: none did."""
     described: bool = False
+    complete: bool = True
+    """Whether the projection is there, if there is one for this device."""
     ask_at: float = -math.inf
+    """When the server may be asked for a description again."""
+    wait_s: float = 0.0
+    """How long that was put off the last time."""
     wanting: bool = False
     """A request that asks for the first lease is under way."""
     asked: int = 0
@@ -94,9 +99,12 @@ class Place:
         """What `restore` needs beside the entries: version and space. Before there were spaces, such are no version."""
         return f"{self.version}@{self.space}" if self.space else self.version
 
-    def describe(self, make_key: MakeKey | None, projection: Projection | None, *, cosine: bool) -> None:
+    def describe(
+        self, make_key: MakeKey | None, projection: Projection | None, *, cosine: bool, complete: bool = True
+    ) -> None:
         """Take in how keys are made, and searched: entries in another space than this are dropped."""
         self.make_key, self.projection, self.cosine, self.described = make_key, projection, cosine, True
+        self.complete = complete
         space = "" if projection is None else projection.sha256
         if space != self.space:
             self.store.clear()

@@ -34,6 +34,8 @@ log = logging.getLogger("likewise_client")
 
 ASK_AGAIN_S = 30.0
 """Seconds after which a server that did not describe a function is asked again."""
+MOST_S = 3600.0
+"""Where a projection alone is missing it is asked for after `ASK_AGAIN_S`, then after twice as long, up to this."""
 SAVE_EVERY = 256
 """Entries that come in between two times that the tier is kept on disk."""
 
@@ -88,7 +90,7 @@ class Tier:
         trail: takes down what that costs.
         """
         place = self._place(local.function)
-        if not place.described:
+        if not (place.described and place.complete):
             yield from self._describe(exchange, place, node)
         query = Query(_digest(local), _key(place, local))
         found = self._find(place, local, query)
@@ -161,7 +163,7 @@ class Tier:
     def warm_up(self, exchange: Exchange, function: str, entries: int | None, where: str) -> Steps[int]:
         """Take in what the server thinks worth having; return how many entries came."""
         place = self._place(function)
-        if not place.described:
+        if not (place.described and place.complete):
             yield from self._describe(exchange, place, None)
         with self._lock:
             space = place.space if place.described else ""
@@ -256,14 +258,16 @@ class Tier:
         with self._lock:
             if self._clock() < place.ask_at:
                 return
-            place.ask_at = self._clock() + ASK_AGAIN_S
+            again = place.described
+            place.wait_s = min(2.0 * place.wait_s, MOST_S) if again else ASK_AGAIN_S
+            place.ask_at = self._clock() + place.wait_s
         try:
-            found = yield from described(exchange, place.function, self._folder, node)
+            found = yield from described(exchange, place.function, self._folder, node, again=again)
         except (LikewiseClientError, *UNFIT) as error:
             log.debug("%s is not described, its keys are not made here: %r", place.function, error)
             return
         with self._lock:
-            place.describe(found.make_key, found.projection, cosine=found.cosine)
+            place.describe(found.make_key, found.projection, cosine=found.cosine, complete=found.complete)
 
     def _place(self, function: str) -> Place:
         with self._lock:

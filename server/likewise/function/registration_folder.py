@@ -35,6 +35,8 @@ log = logging.getLogger("likewise.function.registrations")
 _MANIFEST = ".registered"
 """File in a kept function's folder: what was registered, as JSON; earlier versions wrote the time alone."""
 _STAGED, _REMOVED = ".staging-", ".removed-"
+_REPLACED = ".old"
+"""What was kept before, while it is being replaced; no function has such a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class RegistrationFolder:
         with self._lock, ExitStack() as stack:
             with suppress(OSError):  # where nothing can be written, nobody else writes either
                 self._folder.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context((self._folder / ".lock").open("w"))
+                # a pipe of that name is no reason to wait, either: it can be locked as well
+                lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o644)
+                file = stack.enter_context(os.fdopen(lock, "rb", buffering=0))
                 if fcntl is not None:
                     fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -147,7 +151,9 @@ class RegistrationFolder:
     def _replace(self, name: str, built: Path, staging: Path) -> None:
         final = self._folder / name
         if os.path.lexists(final):
-            final.rename(staging / "old")  # between this and the next line, `recover` finishes what a crash interrupts
+            final.rename(
+                staging / _REPLACED
+            )  # between this and the next line, `recover` finishes what a crash interrupts
         built.rename(final)
         sync_folder(self._folder)
 
@@ -166,12 +172,8 @@ class RegistrationFolder:
         if not self._folder.is_dir():
             return
         for left in sorted(self._folder.glob(f"{_STAGED}*")):
-            for built in left.iterdir() if (left / "old").exists() else ():
-                if (
-                    NAME.fullmatch(built.name)
-                    and built.name != "old"
-                    and not os.path.lexists(self._folder / built.name)
-                ):
+            for built in left.iterdir() if (left / _REPLACED).exists() else ():
+                if NAME.fullmatch(built.name) and not os.path.lexists(self._folder / built.name):
                     log.warning("finishing the registration of %s, which was interrupted", built.name)
                     built.rename(self._folder / built.name)
                     sync_folder(self._folder)

@@ -13,6 +13,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from likewise.errors import InvalidFunction
+from likewise.files import read_regular
 from likewise.function.spec import SPEC_FILE, FunctionSpec
 from likewise.function.spec_table import NAME
 
@@ -147,10 +148,14 @@ def decode_text(content: bytes, origin: str) -> str:
         ) from None
 
 
+MAX_FILE_BYTES = 64 << 20
+"""Longest spec, or file of labels, that is read at all."""
+
+
 def read_file(path: Path, what: str) -> bytes:
     """Return a file's content. Raises InvalidFunction with path and remedy; what: how to get one."""
     try:
-        return path.read_bytes()
+        return read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise InvalidFunction(f"{path}: cannot be read ({error.strerror or error}); {what}") from error
 

@@ -117,10 +117,14 @@ class Tickets:
             self._held[place] = self._held.get(place, 0.0) + held
         return ticket
 
-    def redeem(self, ticket: str) -> Pending | None:
-        """Return what the ticket stands for, once; None where it is unknown, used or expired."""
+    def redeem(self, ticket: str, account: str = "") -> Pending | None:
+        """Return what the ticket stands for, once; None where it is unknown, used, expired or of another account.
+
+        One who learned a ticket of somebody else, from a proxy's log for one, neither teaches nor takes it.
+        """
         self.sweep()
-        if ticket not in self._pending:
+        known = self._pending.get(ticket)
+        if known is None or known.session.account != account:
             return None
         pending = self._take(ticket)
         conduct = pending.session.conduct

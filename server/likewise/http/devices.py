@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import BinaryIO, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,13 +12,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
-from likewise.errors import InvalidValue, NotFound
+from likewise.errors import InvalidValue, LikewiseError, NotFound
 from likewise.function.changes import Change
 from likewise.function.function import Function
 from likewise.function.leasing import Grant, Leasing
 from likewise.function.warming import worth_having
 from likewise.http import wire
-from likewise.http.admission import fields_of
+from likewise.http.admission import Fields, fields_of
+from likewise.http.edge import Edge
 from likewise.http.guards import BYPASS, body_of, edge_of, json_response, needs, refuse_unknown, validated
 from likewise.http.leased import PROJECTION
 from likewise.http.listeners import Listener, Listeners
@@ -99,7 +101,8 @@ async def changes(
     listener = edge.listeners.join(edge.admit(fields, "infer").account, edge.max_change_listeners)
     since = fields.get(b"last-event-id", b"").decode("latin-1")[:32] or since
     headers = {**BYPASS, "cache-control": "no-store"}
-    return _Listening(edge.listeners, listener, _events(fn, leasing, listener, since, events), headers)
+    told = _while_admitted(_events(fn, leasing, listener, since, events), edge, fields)
+    return _Listening(edge.listeners, listener, told, headers)
 
 
 @router.get("/files/{sha256}", dependencies=[Depends(needs("infer"))], summary="A file that makes or projects keys")
@@ -205,7 +208,9 @@ class _Listening(StreamingResponse):
             self._listeners.leave(self._listener)
 
 
-async def _events(fn: Function, leasing: Leasing, listener: Listener, since: str, most: int) -> AsyncIterator[bytes]:
+async def _events(
+    fn: Function, leasing: Leasing, listener: Listener, since: str, most: int
+) -> AsyncGenerator[bytes, None]:
     """Yield what goes as events: first what went since a version, then what goes from now on.
 
     most: events; 0: no end.
@@ -236,6 +241,17 @@ async def _events(fn: Function, leasing: Leasing, listener: Listener, since: str
             listener.news.clear()
     finally:
         leasing.changes.listeners.discard(hear)
+
+
+async def _while_admitted(events: AsyncGenerator[bytes, None], edge: Edge, fields: Fields) -> AsyncIterator[bytes]:
+    """Yield events for as long as the access key that asked for them is good."""
+    async with aclosing(events):
+        async for event in events:
+            try:
+                edge.admit(fields, "infer")
+            except LikewiseError:
+                return
+            yield event
 
 
 async def _document(request: Request, kind: type[T]) -> T:

@@ -154,7 +154,7 @@ async def invalidate(
 async def _insert(edge: Edge, fn: Function, entry: Entry, ticket: str | None, account: str) -> int:
     """Keep an entry and learn from it, in the worker that issued its ticket; return its id, or -1 if not kept."""
     if ticket and edge.workers is not None and edge.workers.owner(ticket) is not None:
-        keep = await edge.workers.redeem(fn.id, ticket, entry.result)
+        keep = await edge.workers.redeem(fn.id, ticket, entry.result, account)
         return -1 if keep is False else edge.pipeline.insert(fn, entry, None, account)
     return edge.pipeline.insert(fn, entry, ticket, account)
 

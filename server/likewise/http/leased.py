@@ -70,6 +70,8 @@ def parse_wish(field: bytes, projection: str = "") -> Wish:
     found: dict[str, object] = {}
     for parameter in parameters:
         name, _, text = parameter.partition("=")
+        if name in found:
+            raise BadRequest(f"Likewise-Lease: `{name[:40]}` comes twice; send it once.")
         if name in ("answered", "repeats") and text.isascii() and text.isdecimal() and len(text) <= 13:
             found[name] = min(int(text), MOST_COUNTED)
         elif name == "version" and _VERSION.fullmatch(text):

@@ -28,6 +28,7 @@ import orjson
 from numpy.typing import NDArray
 
 from likewise.errors import InvalidValue
+from likewise.files import open_regular
 
 VERSION = 1
 _MAGIC = b"likewise-near\0" + struct.pack("<H", VERSION)
@@ -127,7 +128,7 @@ class SavedIndex:
             raise InvalidValue(f"column `{name}` is of type {column['type']}")
         left, crc = column["length"], 0
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 file.seek(column["offset"])
                 while left:
                     part: NDArray[Any] = np.empty(min(left, ROWS), kind)
@@ -162,7 +163,7 @@ def open_saved(path: Path, digest: str) -> list[SavedIndex]:
     Raises InvalidValue where it is damaged, of another version, or belongs to another snapshot.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size < len(_MAGIC) + _TRAILER.size or file.read(len(_MAGIC)) != _MAGIC:
                 raise InvalidValue("it is no such file of this version")

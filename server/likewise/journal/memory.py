@@ -107,6 +107,11 @@ class MemoryJournal:
     def expect(self, function: str) -> None:
         """Do nothing: what is followed is the log of all functions."""
 
+    @property
+    def damage(self) -> str:
+        """Nothing: this node keeps no files of it."""
+        return ""
+
     def statistics(self) -> Mapping[str, float]:
         """Return the counters that every journal has."""
         return {

@@ -29,7 +29,7 @@ TIMEOUT_S = 2.0
 CONNECTIONS = 4
 """Connections that one worker takes from each of the others; more are closed."""
 
-Learn = Callable[[str, str, Result], bool | None]
+Learn = Callable[[str, str, Result, str], bool | None]
 """Takes a function's `name@version`, a ticket, and the result that was computed for it.
 
 Returns whether the result is worth keeping; None: the ticket is not known.
@@ -112,12 +112,13 @@ class WorkerLink:
         other = int(number) if dot and number.isascii() and number.isdecimal() and len(number) < 5 else -1
         return other if other in self._others else None
 
-    async def redeem(self, function: str, ticket: str, result: Result) -> bool | None:
+    async def redeem(self, function: str, ticket: str, result: Result, account: str) -> bool | None:
         """Have the owner of a ticket learn from a result; return whether to keep it, None for an unknown ticket."""
         owner = self.owner(ticket)
         if owner is None:
             return None
-        header = {"what": "redeem", "function": function, "ticket": ticket, "media_type": result.media_type}
+        header = {"what": "redeem", "function": function, "ticket": ticket, "account": account}
+        header["media_type"] = result.media_type
         answer = await self._others[owner].ask(header, result.body)
         keep = answer[0].get("keep") if answer else None
         return keep if isinstance(keep, bool) else None
@@ -166,7 +167,8 @@ class WorkerLink:
         if header.get("what") == "redeem":
             result = Result(body, str(header.get("media_type")))
             try:
-                keep = self._learn(str(header.get("function")), str(header.get("ticket")), result)
+                function, ticket, account = (str(header.get(each)) for each in ("function", "ticket", "account"))
+                keep = self._learn(function, ticket, result, account)
             except LikewiseError:  # the function is served here no more, or not yet
                 keep = None
             return frame({"keep": keep})

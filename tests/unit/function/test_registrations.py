@@ -229,7 +229,7 @@ async def test_a_crash_while_replacing_loses_nothing(start, tmp_path, moved):
     staging.mkdir()
     shutil.copytree(folder / "g", staging / "f")
     if moved:
-        (folder / "f").rename(staging / "old")
+        (folder / "f").rename(staging / ".old")
     again = start()
     assert again.registry.get("f").spec.description == ("new" if moved else "")
     assert not staging.exists()

@@ -38,6 +38,15 @@ def proven(tickets: Tickets, times: int = 1) -> Session:
     return session
 
 
+def test_a_ticket_is_good_for_the_account_that_got_it_alone(clock):
+    """Another one learns nothing by it, and takes it from nobody."""
+    tickets = Tickets(clock, lambda pending: None)
+    ticket = tickets.issue("v", miss(), 3, Session(account="a"))
+    assert tickets.redeem(ticket, "b") is None
+    assert tickets.redeem(ticket) is None
+    assert tickets.redeem(ticket, "a") is not None
+
+
 def test_a_ticket_is_good_once(clock):
     """The second insert with it teaches nothing."""
     abandoned = []
@@ -203,6 +212,6 @@ def test_an_account_with_many_tickets_crowds_out_its_own_alone(clock):
     tickets.sweep()
     assert len(tickets) == 10
     assert {pending.session.account for pending in abandoned} == {"loud"}
-    assert tickets.redeem(kept) is not None
-    assert [tickets.redeem(each) is not None for each in given] == [False] * 91 + [True] * 9
+    assert tickets.redeem(kept, "quiet") is not None
+    assert [tickets.redeem(each, "loud") is not None for each in given] == [False] * 91 + [True] * 9
     assert len(tickets._shares) == 0

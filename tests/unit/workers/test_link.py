@@ -31,7 +31,8 @@ class Worker:
             timeout_s=timeout_s,
         )
 
-    def learn(self, function: str, ticket: str, result: Result) -> bool | None:
+    def learn(self, function: str, ticket: str, result: Result, account: str) -> bool | None:
+        assert account == "a"
         if function != "f@1":
             raise UnknownFunction("No such function.")
         self.learned.append((function, ticket, result))
@@ -52,10 +53,10 @@ async def test_a_ticket_is_redeemed_once_by_its_owner(workers: list[Worker]) -> 
     """Who issued it learns, and says whether the result is worth keeping."""
     first, second = workers
     result = Result(b'{"label":"a"}')
-    assert await first.link.redeem("f@1", "1.a", result) is True
-    assert await first.link.redeem("f@1", "1.b", result) is False
-    assert await first.link.redeem("f@1", "1.a", result) is None
-    assert await first.link.redeem("g@1", "1.a", result) is None
+    assert await first.link.redeem("f@1", "1.a", result, "a") is True
+    assert await first.link.redeem("f@1", "1.b", result, "a") is False
+    assert await first.link.redeem("f@1", "1.a", result, "a") is None
+    assert await first.link.redeem("g@1", "1.a", result, "a") is None
     assert second.learned[0] == ("f@1", "1.a", result)
     assert first.learned == []
 
@@ -68,7 +69,7 @@ def test_other_tickets_belong_to_no_other_worker(tmp_path: Path, ticket: str) ->
 
 async def test_a_worker_that_is_away_does_not_answer(workers: list[Worker]) -> None:
     """Its tickets count as unknown, and its report is missing."""
-    assert await workers[0].link.redeem("f@1", "2.a", Result(b"1")) is None
+    assert await workers[0].link.redeem("f@1", "2.a", Result(b"1"), "a") is None
     assert await workers[0].link.collect("stats") == {1: b"stats of 1"}
 
 
@@ -79,7 +80,7 @@ async def test_a_worker_that_hangs_is_given_up(tmp_path: Path) -> None:
     server = await asyncio.start_unix_server(lambda _, writer: hanging.append(writer), place.socket(1))
     worker = Worker(tmp_path, 0, timeout_s=0.05)
     async with worker.link.running():
-        assert await worker.link.redeem("f@1", "1.a", Result(b"1")) is None
+        assert await worker.link.redeem("f@1", "1.a", Result(b"1"), "a") is None
     server.close()
     for each in hanging:
         each.close()
@@ -91,17 +92,17 @@ async def test_a_worker_that_came_back_is_reached_over_another_connection(
     """The kept connection is of the one before."""
     again = Worker(tmp_path, 2)
     async with again.link.running():
-        assert await workers[0].link.redeem("f@1", "2.a", Result(b"1")) is True
+        assert await workers[0].link.redeem("f@1", "2.a", Result(b"1"), "a") is True
     again = Worker(tmp_path, 2)
     async with again.link.running():
-        assert await workers[0].link.redeem("f@1", "2.b", Result(b"1")) is False
+        assert await workers[0].link.redeem("f@1", "2.b", Result(b"1"), "a") is False
 
 
 async def test_many_at_once_get_their_own_answers(workers: list[Worker]) -> None:
     """Requests take turns on one connection."""
     tickets = {f"1.{number}": bool(number % 2) for number in range(200)}
     workers[1].tickets = dict(tickets)
-    kept = await asyncio.gather(*(workers[0].link.redeem("f@1", ticket, Result(b"1")) for ticket in tickets))
+    kept = await asyncio.gather(*(workers[0].link.redeem("f@1", ticket, Result(b"1"), "a") for ticket in tickets))
     assert kept == list(tickets.values())
 
 

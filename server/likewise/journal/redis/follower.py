@@ -11,6 +11,9 @@ How a node finds its way back, per function:
   One node begins, the others wait a random moment, so that most entries are sent once. A duplicate does no
   harm: an id that is known already is ignored.
 
+- *Taken*: somebody put something else at its key. The function is left alone, the others go on; once the key is gone,
+  the stream counts as lost.
+
 In every case an entry that was invalidated by its id stays out for good, and one that was created before an
 invalidation by tag or of everything stays out however late it arrives.
 """
@@ -22,26 +25,22 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer, Item
 from likewise.journal.redis.publisher import Publisher
+from likewise.journal.redis.reads import Reads, cancelled
+from likewise.journal.redis.refusals import CommandRefused, understood
 from likewise.journal.redis.registration_store import RegistrationStore
-from likewise.journal.redis.streams import START, Link, Names, Stream, StreamEntry, StreamId, StreamStatus
+from likewise.journal.redis.streams import START, Amount, Link, Names, Stream, StreamEntry, StreamId, StreamStatus
 from likewise.journal.withdrawals import Withdrawals
 from likewise.records import Inserted, Invalidated, Record
 from likewise.types import Clock, Entry
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 256
-
-_Found = list[tuple[Stream, int, list[StreamEntry]]]
-"""Entries read of streams, with the generation that each had when they were asked for."""
-_Reads = dict[tuple[tuple[str, int], ...], asyncio.Task[_Found]]
-"""Reads that are under way, by the functions they read, each with its stream's generation."""
 
 
 class Follower:
@@ -75,7 +74,7 @@ class Follower:
         self._withdrawals = withdrawals
         self._registration_store = registration_store
         self._origin = origin
-        self._batch = batch
+        self._amount = Amount(batch)
         self._block_ms = block_ms
         self._retry_s = retry_s
         self._republish_within_s = republish_within_s
@@ -103,53 +102,60 @@ class Follower:
 
     async def replay(self) -> AsyncIterator[list[Record]]:
         """Yield what is registered, then all from the streams' starts up to their present ends. Raises JournalError."""
-        if changes := await self._registration_store.exchange():
-            yield list(changes)
-        self._anew.clear()
-        for stream in await self._look():
-            stream.rewind(await self._status(stream))
-            stream.wiped = True  # a replay begins from nothing: this process's own records belong to it
-            while not stream.caught_up:
-                entries = await self._range(stream)
-                if records := stream.admit(entries):
-                    yield records
-                if len(entries) < self._batch:
-                    break
-            stream.wiped = False
+        with understood():
+            if changes := await self._registration_store.exchange():
+                yield list(changes)
+            self._anew.clear()
+            for stream in await self._look():
+                try:
+                    stream.rewind(await self._status(stream))
+                except CommandRefused as error:
+                    self._leave_alone(stream, error)
+                    continue
+                stream.wiped = True  # a replay begins from nothing: this process's own records belong to it
+                while not stream.caught_up:
+                    count = self._amount.count
+                    entries = await self._range(stream, count)
+                    if records := stream.admit(entries):
+                        yield records
+                    if len(entries) < count:
+                        break
+                stream.wiped = False
 
     async def follow(self) -> AsyncIterator[list[Record]]:
         """Yield what is news, for ever; while Redis is away, wait for it."""
-        reads: _Reads = {}
+        reads = Reads(self._link, self._names, self._amount, self._block_ms, self._wake)
         failures = 0
         looked = -1.0
         try:
             while True:
                 try:
-                    if looked < 0 or self._wake.is_set() or time.monotonic() - looked >= self._block_ms / 1000:
-                        self._wake.clear()
-                        if changes := await self._registration_store.exchange():
-                            yield list(changes)
-                        for stream in await self._look():
-                            if records := await self._check(stream):
-                                yield records
-                        looked = time.monotonic()
-                    self._begin_reads(reads)
-                    for stream, generation, entries in await self._finished(reads):
-                        if generation != stream.generation:
-                            continue
-                        # A full batch may mean that this node is behind, and the stream is trimmed meanwhile.
-                        if len(entries) >= self._batch:
-                            if records := await self._check(stream):
-                                yield records
+                    with understood():
+                        if looked < 0 or self._wake.is_set() or time.monotonic() - looked >= self._block_ms / 1000:
+                            self._wake.clear()
+                            if changes := await self._registration_store.exchange():
+                                yield list(changes)
+                            for stream in await self._look():
+                                if records := await self._check(stream):
+                                    yield records
+                            looked = time.monotonic()
+                        reads.begin(self.streams.values())
+                        for stream, generation, entries, count in await reads.finished():
                             if generation != stream.generation:
                                 continue
-                        if records := stream.admit(entries):
-                            yield records
-                        if records := self._arrive(stream):
-                            yield records
+                            # A full batch may mean that this node is behind, and the stream is trimmed meanwhile.
+                            if len(entries) >= count:
+                                if records := await self._check(stream):
+                                    yield records
+                                if generation != stream.generation:
+                                    continue
+                            if records := stream.admit(entries):
+                                yield records
+                            if records := self._arrive(stream):
+                                yield records
                     if failures:
                         _log.warning("Redis can be read again.")
-                    failures, self.failure = 0, ""
+                    failures, self.failure = 0, next(filter(None, (each.broken for each in self.streams.values())), "")
                 except JournalError as error:
                     failures += 1
                     looked = -1.0  # it may have come back as another
@@ -159,15 +165,15 @@ class Follower:
                     first, longest = self._retry_s
                     await asyncio.sleep(min(longest, first * 2.0 ** min(failures - 1, 20)) * random.uniform(0.5, 1.0))
         finally:
-            await self._cancel(reads.values())
+            await reads.cancel()
 
     async def close(self) -> None:
         """Stop publishing again."""
-        await self._cancel(self._tasks)
+        await cancelled(self._tasks)
 
     async def _look(self) -> list[Stream]:
         for raw in sorted(await self._link.ask("SMEMBERS", self._names.functions)):
-            name = raw.decode()
+            name = raw.decode(errors="replace")  # of others, perhaps: no key has such a name
             if name not in self.streams:
                 self.streams[name] = Stream(name, self._origin, self._withdrawals)
         return list(self.streams.values())
@@ -191,7 +197,7 @@ class Follower:
                 raise answer
         position, first, last = answers
         return StreamStatus(
-            epoch.decode() if epoch else "",
+            epoch.decode(errors="replace") if epoch else "",
             StreamId.parse(first[0][0]) if first else None,
             StreamId.parse(last[0][0]) if last else None,
             bool(position),
@@ -201,12 +207,17 @@ class Follower:
         """Compare a stream with what this node has read of it; return what the node is to be told."""
         # Taken before the look: what is sent meanwhile may stand behind the end that is read up to.
         pending = self._pending(stream.function)
-        status = await self._status(stream)
+        try:
+            status = await self._status(stream)
+        except CommandRefused as error:
+            self._leave_alone(stream, error)
+            return []
+        healed, stream.broken = bool(stream.broken), ""
         known = bool(stream.epoch)
-        verdict = stream.judge(status)
+        verdict = "lost" if healed else stream.judge(status)
         anew = stream.function in self._anew
         self._anew.discard(stream.function)
-        if not known:
+        if not (known or healed):
             stream.rewind(status)
         elif anew and not verdict:
             stream.rewind(status)
@@ -234,6 +245,11 @@ class Follower:
             return [Invalidated(stream.function, self._clock(), everything=True)]
         stream.begins = False
         return []
+
+    def _leave_alone(self, stream: Stream, error: CommandRefused) -> None:
+        if not stream.broken:
+            _log.error("%s is not shared until what is at its keys is gone. %s", stream.function, error.detail)
+        stream.broken = error.detail
 
     def _arrive(self, stream: Stream) -> list[Record]:
         """Once a dropped function has been read again, return what this node had not sent when it was dropped."""
@@ -276,55 +292,18 @@ class Follower:
             stream.seen = set()
         _log.warning("%d entries of %s were published again.", sent, stream.function)
 
-    async def _range(self, stream: Stream) -> list[StreamEntry]:
+    async def _range(self, stream: Stream, count: int) -> list[StreamEntry]:
         start = "-" if stream.position == START else f"({stream.position}"
-        entries: list[StreamEntry] = await self._link.ask(
-            "XRANGE", self._names.stream(stream.function), start, str(stream.catch_up_to), "COUNT", self._batch
-        )
-        return entries
-
-    def _begin_reads(self, reads: _Reads) -> None:
-        busy = {each for group in reads for each in group}
-        # What a stream was asked before it was rewound is not waited for, nor are other streams by a new one.
-        free = [each for name, stream in self.streams.items() if (each := (name, stream.generation)) not in busy]
-        groups = [(each,) for each in free] if self._link.clustered else [tuple(free)] if free else []
-        reads |= {group: asyncio.create_task(self._read([self.streams[name] for name, _ in group])) for group in groups}
-
-    async def _read(self, streams: Sequence[Stream]) -> _Found:
-        generations = [stream.generation for stream in streams]
-        keys = [self._names.stream(stream.function) for stream in streams]
-        positions = {key: stream.position for key, stream in zip(keys, streams, strict=True)}
-        found = await self._link.read(positions, self._batch, self._block_ms)
-        return [
-            (stream, generation, found[key])
-            for stream, generation, key in zip(streams, generations, keys, strict=True)
-            if key in found
-        ]
-
-    async def _finished(self, reads: _Reads) -> _Found:
-        wake = asyncio.create_task(self._wake.wait())
+        key = self._names.stream(stream.function)
         try:
-            await asyncio.wait(
-                (*reads.values(), wake), timeout=self._block_ms / 1000, return_when=asyncio.FIRST_COMPLETED
+            entries: list[StreamEntry] = await self._link.ask(
+                "XRANGE", key, start, str(stream.catch_up_to), "COUNT", count
             )
-        finally:
-            wake.cancel()
-        done = [group for group, task in reads.items() if task.done()]
-        found: _Found = []
-        failed: BaseException | None = None
-        for task in [reads.pop(group) for group in done]:
-            failed = task.exception() or failed
-            if not task.exception():
-                found += task.result()
-        if failed is not None and not found:
-            raise failed
-        return found
-
-    async def _cancel(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
-        pending = list(tasks)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        except JournalError:
+            self._amount.fail()
+            raise
+        self._amount.take(entries, count)
+        return entries
 
 
 def _inserted(items: Iterable[Item]) -> dict[int, Inserted]:

@@ -191,13 +191,18 @@ class RedisJournal:
         """Follow the stream of a function from its start, also before anybody put anything into it."""
         self._follower.expect(function)
 
+    @property
+    def damage(self) -> str:
+        """Nothing: this node keeps no files of it."""
+        return ""
+
     def statistics(self) -> Mapping[str, float]:
         """Return counters and gauges: `up` is 0 while Redis does not answer; `bytes` is what was sent so far."""
         streams = self._follower.streams.values()
         return {
             "appended": self._buffer.appended,
             "written": self._publisher.written,
-            "dropped": self._buffer.dropped,
+            "dropped": self._buffer.dropped + self._publisher.refused,
             "pending": len(self._buffer) + len(self._publisher.in_flight) + self._registration_store.pending,
             "pending_bytes": self._buffer.pending_bytes,
             "bytes": self._publisher.written_bytes,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from likewise.errors import JournalError
 from likewise.journal import codec
 from likewise.journal.buffer import Buffer, Item
+from likewise.journal.redis.refusals import CommandRefused
 from likewise.journal.redis.streams import Link, Names
 from likewise.records import Learned
 
@@ -68,6 +69,8 @@ class Publisher:
         self.written = 0
         self.written_bytes = 0
         self.write_failures = 0
+        self.refused = 0
+        """Records that Redis refused for what stands at their function's key."""
 
     def wake(self) -> None:
         """Say that something is in the buffer."""
@@ -101,9 +104,10 @@ class Publisher:
             self._urgent.clear()
             while items := self._buffer.take(self._batch, _BATCH_BYTES):
                 error = await self._send(items)
-                failures = failures + 1 if error else 0
+                lasting = error is not None and (len(self._buffer) > 0 or not isinstance(error, CommandRefused))
+                failures = failures + 1 if lasting else 0
                 self._settle(items[-1].position, error)
-                if error:
+                if lasting:
                     await self._back_off(failures)
 
     async def _send(self, items: list[Item]) -> JournalError | None:
@@ -114,7 +118,7 @@ class Publisher:
                 await self._link.ask("EXISTS", self._names.functions)  # while it is away, nothing is packed in vain
             answers = await self._link.ask_many(self._commands(items))
             # One command per item, in order, then the bookkeeping.
-            left = [item for item, answer in zip(items, answers, strict=False) if isinstance(answer, JournalError)]
+            left = [item for item, answer in zip(items, answers, strict=False) if self._waits(item, answer)]
             errors = [answer for answer in answers if isinstance(answer, JournalError)]
             if errors:
                 raise errors[0]
@@ -134,6 +138,17 @@ class Publisher:
             self.in_flight = ()
             self.written += len(items) - len(left)
             self.written_bytes += sum(len(item.frame) for item in items) - sum(len(item.frame) for item in left)
+
+    def _waits(self, item: Item, answer: object) -> bool:
+        """Say whether a record has to be sent again.
+
+        An entry that Redis refuses for what stands at the function's key would be refused for ever, and keep back those
+        of other functions; once the key is free, what lives here is published again.
+        """
+        if isinstance(answer, CommandRefused) and item.kind != codec.INVALIDATED:
+            self.refused += 1
+            return False
+        return isinstance(answer, JournalError)
 
     def _tell(self, text: str, detail: str) -> None:
         now = time.monotonic()

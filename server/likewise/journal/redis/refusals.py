@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -20,7 +23,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from likewise.errors import JournalError
+from likewise.errors import UNFIT, JournalError
 
 _STATES = {
     "OOM": "has no memory left: raise its maxmemory, or lower stream_entries",
@@ -55,6 +58,10 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 """The library has classes for some of them, whose text lacks the word."""
 
 
+class CommandRefused(JournalError):
+    """A server that works does not do what it was asked, such as to append to a key that is no stream."""
+
+
 def is_about_the_data(error: Exception) -> bool:
     """Say whether an error is an answer to the command itself, such as WRONGTYPE, from a server that works."""
     return type(error) in (ResponseError, NoScriptError) and _state(error) == ""
@@ -66,10 +73,22 @@ def refusal(error: Exception) -> JournalError:
     if state:
         return JournalError(f"Redis {_STATES[state]} ({state}).")
     if is_about_the_data(error):
-        return JournalError(f"Redis refuses a command: {error}. See that the keys of the journal are its alone.")
+        return CommandRefused(f"Redis refuses a command: {error}. See that the keys of the journal are its alone.")
     if isinstance(error, RedisClusterException) and not isinstance(error, RedisError):
         return JournalError(f"Redis does not act as a cluster: {error} See CLUSTER INFO, and redis_url.")
     return JournalError(f"Redis does not answer: {type(error).__name__}: {error} See that it runs and can be reached.")
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Raise JournalError where an answer is not of the kind that the command has."""
+    try:
+        yield
+    except UNFIT as error:
+        raise JournalError(
+            f"Redis answers what it should not: {type(error).__name__}: {str(error)[:200]}. See that redis_url names a "
+            "Redis of version 6.2 or newer, and nothing else."
+        ) from error
 
 
 def _state(error: Exception) -> str:

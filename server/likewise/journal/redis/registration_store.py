@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from likewise.errors import JournalError
 from likewise.journal import codec
+from likewise.journal.redis.refusals import CommandRefused
 from likewise.journal.redis.streams import Link, Names
 from likewise.ports import Registrations
 from likewise.records import Registered, Unregistered
@@ -47,6 +48,8 @@ class RegistrationStore:
         self._published: dict[str, _Published] = {}
         self._read: dict[str, float] = {}
         self._unsendable: dict[str, float] = {}
+        self._unusable: set[str] = set()
+        """Names whose key, and the name empty where the set of all, is used by somebody else for something else."""
         self.registrations: Registrations | None = None
         """What this node keeps, where it keeps any."""
         self.refused = 0
@@ -64,16 +67,26 @@ class RegistrationStore:
         return sum(not published.sent for published in self._published.values())
 
     async def exchange(self) -> list[Change]:
-        """Send what is newer here and return what is newer there. Raises JournalError where Redis does not do it."""
-        theirs = await self._moments()
+        """Send what is newer here and return what is newer there. Raises JournalError where Redis does not do it.
+
+        A key that is not what it should be keeps nothing but itself from being exchanged.
+        """
+        try:
+            theirs = await self._moments()
+        except CommandRefused as error:
+            self._leave_alone("", error)
+            return []
         for name, published in list(self._published.items()):
             if not published.sent and theirs.get(name, -math.inf) >= published.at:
                 # what was removed is nowhere else, and small
                 kept = published.change if isinstance(published.change, Unregistered) else None
                 self._published[name] = _Published(published.at, kept, sent=True)
-        for name in {*self._kept(), *self._published}:
+        for name in {*self._kept(), *self._published} - self._unusable:
             if max(theirs.get(name, -math.inf), self._unsendable.get(name, -math.inf)) < self._ours(name):
-                await self._put(name)
+                try:
+                    await self._put(name)
+                except CommandRefused as error:
+                    self._leave_alone(name, error)
         found: list[Change] = []
         for name, at in theirs.items():
             if at > self._known(name) and (change := await self._get(name)) is not None:
@@ -84,13 +97,28 @@ class RegistrationStore:
     async def _moments(self) -> dict[str, float]:
         """Return when the newest change of each name was made that Redis has."""
         names = [raw.decode(errors="replace") for raw in await self._link.ask("SMEMBERS", self._names.registered)]
+        self._unusable.discard("")
+        names = sorted({*names, *self._unusable})
         if not names:
             return {}
         answers = await self._link.ask_many([("HGET", self._names.registered_change(name), "at") for name in names])
-        for answer in answers:
-            if isinstance(answer, JournalError):
+        moments: dict[str, float] = {}
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, CommandRefused):
+                self._leave_alone(name, answer)
+            elif isinstance(answer, JournalError):
                 raise answer
-        return {name: _moment(at) for name, at in zip(names, answers, strict=True)}
+            else:
+                moments[name] = _moment(answer)
+                self._unusable.discard(name)
+        return moments
+
+    def _leave_alone(self, name: str, error: CommandRefused) -> None:
+        if name not in self._unusable:
+            self._unusable.add(name)
+            self.refused += 1
+            what = f"the function {name!r}" if name else "functions"
+            _log.error("What is registered of %s is not shared until its key in Redis is gone. %s", what, error.detail)
 
     def _kept(self) -> Mapping[str, float]:
         return self.registrations.kept() if self.registrations is not None else {}

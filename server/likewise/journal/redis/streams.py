@@ -44,6 +44,28 @@ StreamEntry = tuple[bytes, Mapping[bytes, bytes] | None]
 """What Redis returns for one entry: its id and its fields."""
 
 
+class Amount:
+    """How many entries to ask for at once, by how large they were lately: a thousand may be megabytes each."""
+
+    def __init__(self, most: int, most_bytes: int = 8 << 20, first: int = 32) -> None:
+        """Set up. most: entries at once; most_bytes: of an answer, as far as that can be told before."""
+        self.count = min(most, first)
+        self._most = most
+        self._most_bytes = most_bytes
+
+    def take(self, entries: Sequence[StreamEntry], count: int) -> None:
+        """Take note of what came where `count` were asked for."""
+        size = sum(len(fields.get(b"r", b"")) for _, fields in entries if fields)
+        if size > self._most_bytes:
+            self.count = max(1, len(entries) * self._most_bytes // size)
+        elif len(entries) >= count and 4 * size < self._most_bytes:
+            self.count = min(self._most, 4 * self.count)
+
+    def fail(self) -> None:
+        """Take note that nothing came, perhaps since all of it takes longer than an answer may."""
+        self.count = max(1, self.count // 4)
+
+
 class Names(NamedTuple):
     """How keys are called."""
 
@@ -115,6 +137,8 @@ class Stream:
         self.refused = 0
         """Entries that came after they had been invalidated."""
         self.corrupt = 0
+        self.broken = ""
+        """Why it cannot be read, where its key or that of its epoch is no stream or word; empty: it can."""
         self._origin = origin.encode()
         self._withdrawals = withdrawals
 

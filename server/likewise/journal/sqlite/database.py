@@ -75,7 +75,7 @@ class Database:
                 self._db.execute("PRAGMA query_only=ON")
             else:
                 self._prepare(migrations)
-            self.epoch = str(self._fact("epoch"))
+                assert self.epoch  # or the file is damaged
         except BaseException:
             self._db.close()
             raise
@@ -111,6 +111,16 @@ class Database:
             except BaseException:
                 self._roll_back()
                 raise
+
+    @property
+    def epoch(self) -> str:
+        """Names this journal: a snapshot that says another one is not its own."""
+        return str(self._fact("epoch"))
+
+    @property
+    def newest_entry(self) -> int:
+        """The largest position of an entry that is kept; 0 without any."""
+        return self._value("SELECT coalesce(max(position), 0) FROM entries")
 
     @property
     def last_position(self) -> int:

@@ -26,12 +26,11 @@ from numpy.typing import NDArray
 from likewise.clocks import SteadyClock, monotonic
 from likewise.errors import JournalError
 from likewise.journal import codec
-from likewise.journal.blocks import select
 from likewise.journal.buffer import Buffer
 from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, Row, is_damage
 from likewise.journal.sqlite.lock import FileLock
-from likewise.journal.sqlite.rescue import rescue
+from likewise.journal.sqlite.rescue import Rescue, rescue, snapshot_path
 from likewise.journal.sqlite.snapshot import Snapshot, SnapshotWriter, open_snapshot
 from likewise.journal.sqlite.writer import Writer, WriterOptions
 from likewise.journal.tombstones import Tombstones
@@ -75,7 +74,7 @@ class SqliteJournal:
         clock: Clock = time.time,
     ) -> None:
         self.path = path
-        self.snapshot_path = path.with_name(path.name + ".snapshot")
+        self.snapshot_path = snapshot_path(path)
         self._replay_batch = replay_batch
         self._quarantine_rows = quarantine_rows
         self._close_timeout_s = close_timeout_s
@@ -90,7 +89,8 @@ class SqliteJournal:
         self._restored_to = 0
         self._quarantined = 0
         self._replayed = 0
-        self._rescued_at_start = 0
+        self._rescue: Rescue | None = None  # one at the start
+        self._snapshot_damage = ""
 
     @property
     def shared(self) -> bool:
@@ -134,13 +134,13 @@ class SqliteJournal:
         blocks = snapshot.blocks()
         try:
             while (block := await asyncio.to_thread(next, blocks, None)) is not None:
-                live = await asyncio.to_thread(self._live, block, tombstones)
+                live = await asyncio.to_thread(upkeep.live, block, tombstones, self._clock())
                 self._replayed += len(live)
                 yield live
         except JournalError as error:
-            _log.error("%s", error.detail)
-            return
-        self._restored_to = snapshot.position
+            self._report(error)
+        else:
+            self._restored_to = snapshot.position
 
     async def replay(self) -> AsyncIterator[Sequence[Record]]:
         """Yield the live entries in order, then the newest learned state of each function and key type.
@@ -198,7 +198,9 @@ class SqliteJournal:
                 await asyncio.to_thread(writer.add, block)
             await asyncio.to_thread(writer.seal)
         self._sealed = await asyncio.to_thread(open_snapshot, self.snapshot_path)
+        self._snapshot_damage = ""
         self._writer.sealed_position = position
+        await self._writer.work(lambda database: self._writer.begin_log(database, position))
         if prune:
             live = {function: np.sort(np.concatenate(parts)) for function, parts in ids.items()}
             await self._writer.work(lambda database: self._writer.compact(database, position, live))
@@ -227,13 +229,18 @@ class SqliteJournal:
             "replayed": self._replayed,
             "quarantined": self._quarantined,
             **counts,
-            "rescues": counts["rescues"] + self._rescued_at_start,
+            "rescues": counts["rescues"] + (self._rescue is not None),
         }
 
     @property
     def failure(self) -> str:
         """What is wrong at the moment, in words; empty while all is well."""
         return self._writer.failure
+
+    @property
+    def damage(self) -> str:
+        """What was found damaged since the start, and where it is kept aside; empty: nothing."""
+        return " ".join(filter(None, (str(self._writer.rescued or self._rescue or ""), self._snapshot_damage)))
 
     async def close(self) -> None:
         """Write what waits within `close_timeout_s`, then release the file."""
@@ -255,8 +262,7 @@ class SqliteJournal:
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
-                rescue(self.path)
-                self._rescued_at_start += 1
+                self._rescue = rescue(self.path)
                 self._begin()
         except sqlite3.Error as error:
             self._lock.release()
@@ -272,6 +278,8 @@ class SqliteJournal:
             self._quarantined = database.quarantined()
             self._sealed = self._snapshot_of(database)
             self._buffer.last_position = max(database.last_position, self._sealed.position if self._sealed else 0)
+            if self._sealed is not None:
+                self._writer.begin_log(database, self._sealed.position)
             self._writer.take_over(database)
         except BaseException:
             database.close()
@@ -283,11 +291,15 @@ class SqliteJournal:
             "space left, or the memory journal."
         )
 
+    def _report(self, damage: JournalError) -> None:
+        _log.error("%s", damage.detail)
+        self._snapshot_damage = damage.detail
+
     def _snapshot_of(self, database: Database) -> Snapshot | None:
         try:
             snapshot = open_snapshot(self.snapshot_path)
         except JournalError as error:
-            _log.error("%s", error.detail)
+            self._report(error)
             return None
         if snapshot is not None and snapshot.epoch != database.epoch:
             _log.warning("The snapshot %s belongs to another journal and is left alone.", self.snapshot_path)
@@ -325,15 +337,6 @@ class SqliteJournal:
                     continue
             records.append(record)
         return records, bad, reasons
-
-    def _live(self, block: EntryBlock, tombstones: Tombstones) -> EntryBlock:
-        keep = block.facts["expires_at"] > self._clock()
-        if len(tombstones) and len(block):
-            name = block.function
-            gone = [tombstones.covers_tags(name, tags, 0) for tags in block.values["tags"]]
-            keep &= ~np.array(gone, np.bool_)[block.facts["tags"]]
-            keep &= np.array([not tombstones.covers(name, one, 0) for one in block.ids.tolist()], np.bool_)
-        return select(block, keep)
 
     async def _heal(self, error: sqlite3.Error) -> None:
         if not is_damage(error) or self._writer.counts["rescues"] > 2:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from likewise.errors import JournalError
 from likewise.files import sync_folder
@@ -15,33 +16,64 @@ from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import MODE
 from likewise.journal.sqlite.database import Database, readable
+from likewise.journal.sqlite.invalidation_log import Since, read_log
+from likewise.journal.sqlite.snapshot import Snapshot, open_snapshot
 from likewise.records import Inserted
 
 _log = logging.getLogger(__name__)
 _BATCH = 4096
 _KEPT_ASIDE = 2
+_T = TypeVar("_T")
+
+
+def snapshot_path(path: Path) -> Path:
+    """Return where the snapshot of a journal is."""
+    return path.with_name(path.name + ".snapshot")
+
+
+def invalidation_log_path(path: Path) -> Path:
+    """Return where the invalidations since that snapshot are."""
+    return path.with_name(path.name + ".snapshot.invalidated")
 
 
 class Rescue(NamedTuple):
     """How a rescue went."""
 
+    path: Path
     aside: Path
     """Where the damaged file is now."""
     entries: int
     """How many entries were carried over."""
+    snapshot_entries: int | None
+    """How many are in the snapshot, which goes on; None: there is none, or it cannot be used."""
+
+    def __str__(self) -> str:
+        snapshot = "" if self.snapshot_entries is None else f"; its snapshot of {self.snapshot_entries} is good"
+        return (
+            f"The journal {self.path} was damaged. It is now {self.aside}; {self.entries} entries were carried over"
+            f"{snapshot}. Check the disk; delete the damaged file when nobody needs it any more."
+        )
+
+
+class _Beside(NamedTuple):
+    """What stands beside a journal and belongs together."""
+
+    snapshot: Snapshot
+    since: Since
 
 
 def rescue(path: Path) -> Rescue:
     """Replace a damaged journal file by a new one with everything that can still be read.
 
-    Nobody may have the file open. If the invalidations cannot all be read, no entry is carried over: one of
+    Nobody may have the file open. If the invalidations cannot all be read, those since the snapshot are taken from the
+    file beside it, and what the snapshot holds stays good. Without that no entry is carried over: one of
     them could have been taken out, and would come back. Raises JournalError where the folder refuses the move.
     """
     fresh = path.with_name(path.name + ".rescued")
     remove_database(fresh)
-    saved = 0
+    saved, epoch = 0, ""
     try:
-        saved = _copy(path, fresh)
+        saved, epoch = _copy(path, fresh)
     except (sqlite3.Error, JournalError) as error:
         _log.warning("Nothing can be carried over from the damaged journal %s: %s", path, error)
         remove_database(fresh)
@@ -54,8 +86,10 @@ def rescue(path: Path) -> Rescue:
         raise JournalError(
             f"The damaged journal {path} cannot be moved aside: {error.strerror}. Move it by hand, or fix the folder."
         ) from error
-    _log.error("The journal %s was damaged. It is now %s; %d entries were carried over.", path, aside, saved)
-    return Rescue(aside, saved)
+    snapshot = _snapshot(path)
+    done = Rescue(path, aside, saved, snapshot.entries if snapshot and snapshot.epoch == epoch else None)
+    _log.error("%s", done)
+    return done
 
 
 def move_aside(path: Path) -> Path:
@@ -88,29 +122,69 @@ def remove_database(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _copy(path: Path, fresh: Path) -> int:
-    old = Database(path, read_only=True)
+def _snapshot(path: Path) -> Snapshot | None:
+    try:
+        return open_snapshot(snapshot_path(path))
+    except JournalError:  # whoever starts with it will report that
+        return None
+
+
+def _beside(path: Path) -> _Beside | None:
+    """Return the snapshot of a journal and what was invalidated since; None where one does not fit the other."""
+    snapshot, since = _snapshot(path), read_log(invalidation_log_path(path))
+    if snapshot is None or since is None or snapshot.epoch != since.epoch or since.position > snapshot.position:
+        return None
+    return _Beside(snapshot, since)
+
+
+def _copy(path: Path, fresh: Path) -> tuple[int, str]:
+    """Return how many entries were copied into a new database, and its epoch."""
+    try:
+        old = Database(path, read_only=True)
+    except sqlite3.Error:  # with a damaged head nothing of it can be read
+        old = None
     try:
         new = Database(fresh)
         try:
-            return _copy_into(old, new)
+            return _copy_into(old, new, _beside(path)), new.epoch
         finally:
             new.close()
     finally:
-        old.close()
+        if old is not None:
+            old.close()
 
 
-def _copy_into(old: Database, new: Database) -> int:
-    last = old.last_position
-    items = [
-        Item(position, codec.INVALIDATED, function, -1, 0.0, frame) for position, function, frame in old.invalidations()
-    ]
-    new.write(items)
+def _copy_into(old: Database | None, new: Database, beside: _Beside | None) -> int:
+    epoch, last = _read(old, lambda it: it.epoch), _read(old, lambda it: it.last_position)
+    if beside is not None and epoch not in (None, beside.since.epoch):
+        beside = None
+    invalidations: Sequence[tuple[int, str, bytes]] | None = _read(old, Database.invalidations)
+    after = 0
+    if invalidations is None:
+        if beside is None:
+            raise JournalError("what was invalidated cannot be read, and no whole file beside it tells that")
+        invalidations, after = beside.since.invalidations, beside.snapshot.position
+    if last is None:
+        last = max(_read(old, lambda it: it.newest_entry) or 0, beside.snapshot.position if beside else 0)
+    last = max([last, *(position for position, _, _ in invalidations)])
+    new.write([Item(position, codec.INVALIDATED, name, -1, 0.0, frame) for position, name, frame in invalidations])
     # The same history: a snapshot that spoke for the old file speaks for this one.
-    new.set_fact("epoch", old.epoch)
+    if epoch is None and beside is not None:
+        epoch = beside.since.epoch
+    if epoch is not None:
+        new.set_fact("epoch", epoch)
+    saved = 0 if old is None else _copy_entries(old, new, after, last)
+    if old is not None:
+        _copy_learned(old, new)
+    new.set_fact("last_position", last)
+    return saved
+
+
+def _copy_entries(old: Database, new: Database, after: int, last: int) -> int:
+    """Copy what can be read of the entries behind a position; return how many."""
     saved = 0
     batch: list[Item] = []
-    for row in readable(old, 1, last):
+    for row in readable(old, after + 1, last):
         try:
             record = codec.decode(row.frame)
         except JournalError:
@@ -122,8 +196,11 @@ def _copy_into(old: Database, new: Database) -> int:
         if len(batch) >= _BATCH:
             new.write(batch)
             batch = []
-    if batch:
-        new.write(batch)
+    new.write(batch)
+    return saved
+
+
+def _copy_learned(old: Database, new: Database) -> None:
     try:
         learned = [
             Item(row.position, codec.LEARNED, codec.decode(row.frame).function, -1, 0.0, row.frame)
@@ -132,5 +209,11 @@ def _copy_into(old: Database, new: Database) -> int:
         new.write(learned)
     except (sqlite3.Error, JournalError) as error:
         _log.warning("What was learned cannot be carried over from %s: %s", old.path, error)
-    new.set_fact("last_position", last)
-    return saved
+
+
+def _read(old: Database | None, what: Callable[[Database], _T]) -> _T | None:
+    """Return something of a database; None where it cannot be read."""
+    try:
+        return None if old is None else what(old)
+    except (sqlite3.Error, ValueError):
+        return None

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import JournalError
 from likewise.facts import FACTS
-from likewise.files import sync_folder
+from likewise.files import open_regular, sync_folder
 from likewise.journal.blocks import check
 from likewise.journal.private import private
 from likewise.records import EntryBlock
@@ -138,7 +138,7 @@ class Snapshot:
     def blocks(self) -> Iterator[EntryBlock]:
         """Read one block after the other and verify it. Raises JournalError at the first that is damaged."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 size = os.fstat(file.fileno()).st_size
                 for block in self.table:
                     yield _read_block(file, block, size)
@@ -149,7 +149,7 @@ class Snapshot:
 def open_snapshot(path: Path) -> Snapshot | None:
     """Return the snapshot at a path, None if there is none. Raises JournalError if it is damaged."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size < len(_MAGIC) + _TRAILER.size or file.read(len(_MAGIC)) != _MAGIC:
                 raise _damaged(path, "it is no snapshot of this version")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from likewise.errors import JournalError
+from likewise.journal.sqlite.invalidation_log import InvalidationLog
 
 _log = logging.getLogger(__name__)
 FOLD_BYTES = 4 * 2**20
@@ -27,10 +28,11 @@ Done = Callable[[JournalError | None], None]
 
 
 class Syncer:
-    """One thread that syncs the log of one database."""
+    """One thread that syncs the log of one database, and the invalidations beside it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, invalidations: InvalidationLog | None = None) -> None:
         self._path = path
+        self._invalidations = invalidations
         self._log_path = path.with_name(path.name + "-wal")
         self._lock = threading.Lock()
         self._asked = threading.Event()
@@ -92,6 +94,8 @@ class Syncer:
 
     def _sync(self) -> JournalError | None:
         try:
+            if self._invalidations is not None:
+                self._invalidations.sync()
             log = os.open(self._log_path, os.O_RDWR | getattr(os, "O_BINARY", 0))
             try:
                 os.fsync(log)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from likewise.errors import JournalError
 from likewise.journal import codec
+from likewise.journal.blocks import select
 from likewise.journal.sqlite.database import Database
 from likewise.journal.tombstones import Tombstones
-from likewise.records import Inserted, Invalidated
+from likewise.records import EntryBlock, Inserted, Invalidated
 
 _ROWS = 2000
 _PAGES = 512
@@ -73,6 +74,17 @@ def load_tombstones(database: Database, after: int = 0) -> Tombstones:
         if isinstance(record, Invalidated):
             tombstones.add(record, position)
     return tombstones
+
+
+def live(block: EntryBlock, tombstones: Tombstones, now: float) -> EntryBlock:
+    """Return a snapshot's entries that have not expired, and that no invalidation since took out."""
+    keep = block.facts["expires_at"] > now
+    if len(tombstones) and len(block):
+        name = block.function
+        gone = [tombstones.covers_tags(name, tags, 0) for tags in block.values["tags"]]
+        keep &= ~np.array(gone, np.bool_)[block.facts["tags"]]
+        keep &= np.array([not tombstones.covers(name, one, 0) for one in block.ids.tolist()], np.bool_)
+    return select(block, keep)
 
 
 def _superseded(

@@ -20,7 +20,8 @@ from likewise.journal import codec
 from likewise.journal.buffer import Buffer
 from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, is_damage
-from likewise.journal.sqlite.rescue import rescue
+from likewise.journal.sqlite.invalidation_log import InvalidationLog
+from likewise.journal.sqlite.rescue import Rescue, invalidation_log_path, rescue
 from likewise.journal.sqlite.syncer import Syncer
 from likewise.priority import WORK, give_way
 from likewise.types import Clock
@@ -65,9 +66,12 @@ class Writer:
         self._chores: deque[Iterator[int]] = deque()
         self._unsynced_since: float | None = None
         self._invalidations = 0
-        self._syncer = Syncer(path)
+        self._log = InvalidationLog(invalidation_log_path(path))
+        self._syncer = Syncer(path, self._log)
         self._failure = ""
         self.file_bytes = 0
+        self.rescued: Rescue | None = None
+        """How the last rescue went; None: there was none."""
         self.sealed_position = 0
         """Up to where a snapshot speaks; 0 without one."""
         self._counts = dict.fromkeys(("written", "commits", "write_failures", "rescues", "removed"), 0)
@@ -92,6 +96,10 @@ class Writer:
         self._invalidations = len(database.invalidations())
         self.file_bytes = database.used_bytes()[0]
         self._database = database
+
+    def begin_log(self, database: Database, position: int) -> None:
+        """Keep what is invalidated behind a position beside the snapshot that speaks up to there; for jobs."""
+        self._log.begin(database.epoch, position, database.invalidations(position))
 
     def start(self) -> None:
         """Begin to write."""
@@ -207,6 +215,9 @@ class Writer:
         if not items:
             return JournalError(self._failure) if self._failure else None
         try:
+            for item in items:
+                if item.kind == codec.INVALIDATED:
+                    self._log.append(item.position, item.frame)
             self._write(lambda database: database.write(items))
         except (sqlite3.Error, JournalError, OSError) as error:
             self._buffer.put_back(items)
@@ -250,7 +261,7 @@ class Writer:
             self._database.close()
             self._database = None
         self._chores.clear()
-        rescue(self._path)
+        self.rescued = rescue(self._path)
         self._counts["rescues"] += 1
 
     def _open(self) -> Database:
