@@ -177,3 +177,8 @@ def test_a_share_holds_for_all_runs_within_it():
     assert times[0] == times[1]
     assert 45 < times[2] - times[0] < 100
     assert not limit._runs
+
+
+def test_a_run_says_that_it_is_no_captured_graph():
+    """ONNX Runtime asks for it, and where it is not there raises within, which takes as long as a small network."""
+    assert RunLimit().run(lambda options: options.get_run_config_entry("gpu_graph_id")) == "-1"
