@@ -177,3 +177,19 @@ def test_a_share_holds_for_all_runs_within_it():
     assert times[0] == times[1]
     assert 45 < times[2] - times[0] < 100
     assert not limit._runs
+
+
+def test_a_run_says_that_it_is_no_captured_graph():
+    """ONNX Runtime asks for it, and where it is not there raises within, which takes as long as a small network."""
+    assert RunLimit().run(lambda options: options.get_run_config_entry("gpu_graph_id")) == "-1"
+
+
+def test_options_of_a_run_that_was_over_its_time_are_not_used_again():
+    """Whoever ended it may be about to, and would end the next one instead."""
+    limit = RunLimit()
+    options = limit.run(lambda options: options)
+    assert limit.run(lambda options: options) is options
+    limit.seconds = -1.0
+    assert limit.run(lambda options: options) is options
+    limit.seconds = 1e6
+    assert limit.run(lambda options: options) is not options
