@@ -177,3 +177,8 @@ def test_a_share_holds_for_all_runs_within_it():
     assert times[0] == times[1]
     assert 45 < times[2] - times[0] < 100
     assert not limit._runs
+
+
+def test_the_options_of_a_run_have_what_onnx_runtime_looks_for():
+    """An option that is missing raises inside of each run: more than a small model takes."""
+    assert RunLimit().run(lambda options: options.get_run_config_entry("gpu_graph_id")) == "0"
