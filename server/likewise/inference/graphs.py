@@ -15,7 +15,7 @@ import onnxruntime
 
 from likewise.errors import InvalidFunction, ModelFailed
 from likewise.inference.model import first_line, session_options
-from likewise.inference.run_limit import RUN_LIMIT
+from likewise.inference.run_limit import RUN_LIMIT, run_options
 from likewise.types import Tensor
 
 
@@ -142,7 +142,7 @@ def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor]) ->
 @contextmanager
 def ending_after(seconds: float) -> Iterator[onnxruntime.RunOptions]:
     """Yield options of runs that are given up so many seconds from now: they raise, and `terminate` is true."""
-    options = onnxruntime.RunOptions()
+    options = run_options()
     timer = threading.Timer(seconds, setattr, (options, "terminate", True))
     timer.daemon = True
     timer.start()

@@ -60,7 +60,7 @@ class RunLimit:
     def run(self, work: Callable[[onnxruntime.RunOptions], T]) -> T:
         """Return what a run with the options returns; beyond the limit it raises, see `ENDED`."""
         own, thread = self._own, threading.get_ident()
-        options = own.options or _options()
+        options = own.options or run_options()
         until = min(own.until, monotonic() + self.seconds)
         self._runs[thread] = until, options
         try:
@@ -79,7 +79,8 @@ class RunLimit:
                     options.terminate = True
 
 
-def _options() -> onnxruntime.RunOptions:
+def run_options() -> onnxruntime.RunOptions:
+    """Return options for runs of one thread, with what each run asks of them."""
     options = onnxruntime.RunOptions()
     options.add_run_config_entry(*_UNCAPTURED)
     return options
