@@ -161,7 +161,7 @@ class CodedIvfIndex(IvfIndex):
     """
 
     kind = "ivf-sq8"
-    lists = 1.5
+    lists = 1.0
     lasts = 2
 
     def _made(self, capacity: int, lists: int, **known: Keys | None) -> Lists:

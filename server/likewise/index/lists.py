@@ -24,6 +24,8 @@ USUAL = 10
 """Keys wanted by most searches, which the share is chosen for."""
 MORE = 4
 """Keys looked at for each wanted, where more are wanted than usual."""
+_SPREAD_OUT: Any = getattr(faiss, "ClusteringInitMethod_KMEANS_PLUS_PLUS", None)
+"""How the first centroids are drawn: far from one another, or at random where faiss is too old to know this."""
 
 
 class Lists:
@@ -54,6 +56,8 @@ class Lists:
         index.cp.min_points_per_centroid = 1  # else it warns on standard error
         index.cp.max_points_per_centroid = 64
         index.cp.niter = 8
+        if _SPREAD_OUT is not None:
+            index.cp.init_method = _SPREAD_OUT
         if training is not None:
             index.train(self._coded(training))
         index.set_direct_map_type(faiss.DirectMap.Array)  # type: ignore[attr-defined]

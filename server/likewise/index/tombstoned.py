@@ -216,10 +216,10 @@ class TombstonedIndex(ImmediateIndex, ABC):
         """Return (l2_sq, slots) of the at most k nearest keys, nearest first, without padding."""
         found = self._engine.search_one(key, k)
         positions = found.positions
-        slots: list[int] = self._slots[positions].tolist()  # the last one's, where a position is missing
-        if positions.item(-1) < 0:
+        last = positions.item(-1)
+        if last < 0:
             return self._few(key, k)
-        return found.l2_sq.tolist(), slots
+        return found.l2_sq.tolist(), [self._slot_of[last]] if k == 1 else self._slots[positions].tolist()
 
     def _few(self, key: Key, k: int) -> tuple[list[float], list[int]]:
         """Search again where there were fewer than k: there are fewer, or they are hidden behind tombstones."""

@@ -34,6 +34,22 @@ def test_the_lists_that_hold_the_nearest_are_found_though_they_stand_in_groups_f
     assert (found <= nearest * (1 + 1e-5)).mean() > 0.95
 
 
+@pytest.mark.skipif(
+    not hasattr(faiss, "ClusteringInitMethod_KMEANS_PLUS_PLUS"), reason="this faiss draws first centroids at random"
+)
+def test_twice_as_many_lists_as_groups_leave_hardly_a_group_without_a_list_of_its_own() -> None:
+    groups = 100
+    middles = np.random.default_rng(7).normal(size=(groups, DIMENSION))
+    rng = np.random.default_rng(1)
+    group_of = rng.integers(0, groups, 20_000)
+    keys = (middles[group_of] + 0.1 * rng.normal(size=(len(group_of), DIMENSION))).astype(np.float32)
+    lists = CodedLists(DIMENSION, len(keys), 2 * groups, training=keys)
+    lists.append(keys)
+    numbers = lists.numbers(0, len(keys))
+    mixed = sum(len(set(group_of[numbers == number].tolist())) > 1 for number in range(lists.lists))
+    assert mixed <= 1
+
+
 @pytest.mark.parametrize("k", [1, 3, 10])
 def test_few_candidates_are_enough_to_find_the_nearest_by_their_codes(k: int) -> None:
     keys, asked = grouped(20_000, 1), grouped(256, 2)
