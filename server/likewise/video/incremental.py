@@ -15,7 +15,7 @@ from likewise.types import Tensor
 from likewise.video.graph import Plan, with_outputs
 from likewise.video.kernels import Kernels
 from likewise.video.layers import Concat, Conv, Floats, Ints, Join, Layer, Pool, Resize, Scale
-from likewise.video.layout import Windows, gains, limited, pads, rows_at_once, windows
+from likewise.video.layout import FULL, Tiles, Windows, gains, limited, pads, rows_at_once, tiled, transformed, windows
 
 NONE: Ints = np.zeros(0, np.int32)
 NO_BIAS: Floats = np.zeros(0, np.float32)
@@ -63,6 +63,10 @@ class _Scratch:
     flags: Any
     bases: NDArray[np.int64]
     rows: Floats
+    tiles: Ints
+    inputs: Floats
+    """Of tiles; see `compiled.convolve_in_tiles`."""
+    results: Floats
 
 
 class Network:
@@ -74,6 +78,7 @@ class Network:
         self._kernels: Any = kernels
         self.pads = pads(plan)
         self._windows: dict[str, Windows] = {}
+        self._tiles: dict[str, Tiles] = {}
         self._depthwise: dict[str, Floats] = {}
         for layer in plan.layers:
             if isinstance(layer, Conv):
@@ -82,6 +87,9 @@ class Network:
                 else:
                     name = layer.inputs[0]
                     self._windows[layer.output] = windows(layer, plan.sizes[name], self.pads[name], kernels.LANES)
+                    if kernels.TILED and tiled(layer):
+                        size = plan.sizes[layer.output]
+                        self._tiles[layer.output] = transformed(layer, size, self.pads[name], kernels)
         self._rest = None if plan.rest is None else Piece(plan.rest)
         self._limited = limited(plan)
         self._gains = {
@@ -177,23 +185,37 @@ class Network:
             return count
         written, moves = np.empty(count, np.int32), np.empty(count, np.float32)
         if name in self._windows:
-            total = self._convolve(layer, state, places, limit, scratch, written, moves)
+            total = self._convolve(layer, run, places, limit, written, moves)
         else:
             total = self._by_rows(layer, state, places, limit, scratch, written, moves)
         run.changed[name], run.moves[name] = written[:total], moves[:total]
         return count
 
-    def _convolve(
-        self, layer: Layer, state: State, places: Ints, limit: float, scratch: _Scratch, written: Ints, moves: Floats
-    ) -> int:
-        name = layer.output
+    def _convolve(self, layer: Layer, run: _Step, places: Ints, limit: float, written: Ints, moves: Floats) -> int:
+        """Compute a convolution at places, in tiles where most of what they hold is wanted; return how many were written.
+
+        Exact steps use no tiles: those round otherwise than a full run does.
+        """
+        name, scratch, found = layer.output, run.scratch, NONE
         function, low, high = layer.activation
-        found: int = self._kernels.convolve(
-            state.kept[layer.inputs[0]], places, self.plan.sizes[name].width, self._windows[name],
-            (int(function), np.float32(low), np.float32(high)), self.pads[name], limit, state.kept[name], written,
-            moves, state.debts.get(name, NO_BIAS), scratch.bases, scratch.rows,
-        )  # fmt: skip
-        return found
+        width, layout = self.plan.sizes[name].width, self._tiles.get(name) if run.alpha else None
+        if layout is not None:
+            found = scratch.tiles[: self._kernels.tiles(places, width, layout.across, scratch.flags, scratch.tiles)]
+        source, target = run.state.kept[layer.inputs[0]], run.state.kept[name]
+        bend, pad = (int(function), np.float32(low), np.float32(high)), self.pads[name]
+        debt = run.state.debts.get(name, NO_BIAS)
+        count: int
+        if layout is not None and len(places) >= FULL * len(found):
+            count = self._kernels.convolve_in_tiles(
+                source, places, found, width, layout, bend, pad, limit, target, written, moves, debt, scratch.inputs,
+                scratch.results, scratch.rows,
+            )  # fmt: skip
+        else:
+            count = self._kernels.convolve(
+                source, places, width, self._windows[name], bend, pad, limit, target, written, moves, debt,
+                scratch.bases, scratch.rows,
+            )  # fmt: skip
+        return count
 
     def _by_rows(
         self, layer: Layer, state: State, places: Ints, limit: float, scratch: _Scratch, written: Ints, moves: Floats
@@ -326,5 +348,12 @@ class Network:
             if layer.output in self._windows:
                 columns = self._windows[layer.output].bias.shape[1]
                 rows = max(rows, kernels.ROOM * columns)
-        bases = np.zeros(kernels.ROOM, np.int64)
-        return _Scratch(np.zeros(self._most + 64, np.uint8), bases, np.empty(rows, np.float32))
+        tiles = self._tiles.values()
+        return _Scratch(
+            np.zeros(self._most + 64, np.uint8),
+            np.zeros(kernels.ROOM, np.int64),
+            np.empty(rows, np.float32),
+            np.empty(self._most, np.int32),
+            np.empty(max((16 * each.room * each.weights.shape[2] for each in tiles), default=0), np.float32),
+            np.empty(max((16 * each.room * len(each.blank) for each in tiles), default=0), np.float32),
+        )
