@@ -16,7 +16,7 @@ from likewise.video.compiled_places import merge, reach, spread, stretch
 from likewise.video.compiled_products import CHUNK, ROOM, products, windows
 from likewise.video.compiled_rows import expect, settle
 from likewise.video.compiled_tiles import convolve_in_tiles, tiles
-from likewise.video.compiled_vectors import LANES, copy, highest, plus
+from likewise.video.compiled_vectors import LANES, best, copy, highest, plus
 
 __all__ = [
     "LANES", "NAME", "ROOM", "TILED", "add", "changed_blocks", "combine", "convolve", "convolve_in_tiles", "depthwise",
@@ -154,6 +154,10 @@ def pool(source, pad, places, width_out, kernel, stride, pads, dilation, biggest
             row += 1
             first += width_out
         y, x = row * sh - pads[0], (places[at] - first) * sw - pads[1]
+        if biggest and y >= 0 and x >= 0 and y + (kh - 1) * dh < height and x + (kw - 1) * dw < width:
+            start = ((y + pad) * wide + x + pad) * size
+            best(flat, start, kh, dh * wide * size, kw, dw * size, rows, at * size, size)
+            continue
         count = 0
         for ky in range(kh):
             ty = y + ky * dh

@@ -13,7 +13,8 @@ from numba import njit
 
 from likewise.video.compiled_products import CHUNK, products
 from likewise.video.compiled_rows import expect, settle
-from likewise.video.compiled_vectors import ROWS, bottom_left, bottom_right, to_tile, top_left, top_right
+from likewise.video.compiled_turns import bottom_left, bottom_right, to_tile, top_left, top_right
+from likewise.video.compiled_vectors import ROWS
 
 jit: Any = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -45,7 +46,9 @@ def tiles(places, width, across, flags, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def convolve_in_tiles(source, places, found, width, layout, bend, pad, limit, target, out, moves, debt, inputs, results, rows):  # type: ignore[no-untyped-def]
+def convolve_in_tiles(  # type: ignore[no-untyped-def]
+    source, places, found, width, layout, bend, pad, limit, target, out, moves, debt, inputs, results, rows
+):  # fmt: skip
     """Do what `compiled.convolve` does. found: the tiles of the places, see `tiles`. layout: a `layout.Tiles`.
 
     inputs, results: room for 16 · layout.room rows of the source's channels, and of columns of the weights. rows: room

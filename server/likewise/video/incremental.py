@@ -8,7 +8,6 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from likewise.inference.graphs import Piece
 from likewise.types import Tensor
@@ -16,6 +15,7 @@ from likewise.video.graph import Plan, with_outputs
 from likewise.video.kernels import Kernels
 from likewise.video.layers import Concat, Conv, Floats, Ints, Join, Layer, Pool, Resize, Scale
 from likewise.video.layout import FULL, Tiles, Windows, gains, limited, pads, rows_at_once, tiled, transformed, windows
+from likewise.video.scratch import Scratch, make_scratch
 
 NONE: Ints = np.zeros(0, np.int32)
 NO_BIAS: Floats = np.zeros(0, np.float32)
@@ -52,21 +52,10 @@ class _Step:
     alpha: float
     care: float
     moved: Callable[[Layer, Ints], Ints] | None
-    scratch: _Scratch
+    scratch: Scratch
     changed: dict[str, Ints]
     moves: dict[str, Floats] = field(default_factory=dict)
     """By tensor: squared change of each of the places that changed."""
-
-
-@dataclass(eq=False)
-class _Scratch:
-    flags: Any
-    bases: NDArray[np.int64]
-    rows: Floats
-    tiles: Ints
-    inputs: Floats
-    """Of tiles; see `compiled.convolve_in_tiles`."""
-    results: Floats
 
 
 class Network:
@@ -98,8 +87,7 @@ class Network:
             if isinstance(each, Conv) and each.output not in plan.frontier
         }
         self._dense = Piece(with_outputs(model, [layer.output for layer in plan.layers]))
-        self._free: list[_Scratch] = []
-        self._most = max((size.height * size.width for size in plan.sizes.values()), default=0)
+        self._free: list[Scratch] = []
 
     def state(self) -> State:
         """Return the state of a new stream, for `refresh`."""
@@ -151,7 +139,7 @@ class Network:
         try:
             scratch = self._free.pop()
         except IndexError:  # asked first, the last one might be gone to another thread
-            scratch = self._scratch()
+            scratch = make_scratch(self.plan, self._windows.values(), self._tiles.values(), self._kernels.ROOM)
         run = _Step(
             state, alpha, care if alpha > 0 and moved is None else 0.0, moved, scratch, {self.plan.input: places}
         )
@@ -192,9 +180,10 @@ class Network:
         return count
 
     def _convolve(self, layer: Layer, run: _Step, places: Ints, limit: float, written: Ints, moves: Floats) -> int:
-        """Compute a convolution at places, in tiles where most of what they hold is wanted; return how many were written.
+        """Compute a convolution at places; return how many were written.
 
-        Exact steps use no tiles: those round otherwise than a full run does.
+        Tiles are used where most of what they hold is wanted, but not in exact steps, as their products round otherwise
+        than a full run's do.
         """
         name, scratch, found = layer.output, run.scratch, NONE
         function, low, high = layer.activation
@@ -218,7 +207,7 @@ class Network:
         return count
 
     def _by_rows(
-        self, layer: Layer, state: State, places: Ints, limit: float, scratch: _Scratch, written: Ints, moves: Floats
+        self, layer: Layer, state: State, places: Ints, limit: float, scratch: Scratch, written: Ints, moves: Floats
     ) -> int:
         """Compute some places after others; return how many were written."""
         name = layer.output
@@ -339,21 +328,3 @@ class Network:
         out = np.empty((1, size.channels, size.height, size.width), np.float32)
         self._kernels.planes(state.kept[name], self.pads[name], out[0])
         return out
-
-    def _scratch(self) -> _Scratch:
-        kernels, rows = self._kernels, 1
-        for layer in self.plan.layers:
-            channels = self.plan.sizes[layer.output].channels
-            rows = max(rows, rows_at_once(channels) * channels)
-            if layer.output in self._windows:
-                columns = self._windows[layer.output].bias.shape[1]
-                rows = max(rows, kernels.ROOM * columns)
-        tiles = self._tiles.values()
-        return _Scratch(
-            np.zeros(self._most + 64, np.uint8),
-            np.zeros(kernels.ROOM, np.int64),
-            np.empty(rows, np.float32),
-            np.empty(self._most, np.int32),
-            np.empty(max((16 * each.room * each.weights.shape[2] for each in tiles), default=0), np.float32),
-            np.empty(max((16 * each.room * len(each.blank) for each in tiles), default=0), np.float32),
-        )

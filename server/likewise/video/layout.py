@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from likewise.video.graph import Plan
 from likewise.video.layers import Conv, Floats, Function, Join, Layer, Pair, Size, Window
 
-ROWS_BYTES = 1 << 19
+ROWS_BYTES = 1 << 17
 """Of rows that are computed before they are settled: what stays in the second level cache."""
 
 
@@ -93,6 +93,8 @@ DEEP = 32
 """Channels from which on tiles are worth what it takes to make them."""
 FULL = 2.0
 """Places of a tile that have to be computed, in the mean, for the same."""
+TILES_AT_ONCE = 96
+"""Tiles whose products are made before outputs follow from them, unless a row of tiles has more."""
 _SPREAD = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 
 
@@ -128,9 +130,6 @@ def transformed(layer: Conv, size: Size, pad: int, kernels: Any) -> Tiles:
         across,
         max(TILES_AT_ONCE, across) + kernels.ROOM,
     )
-
-
-TILES_AT_ONCE = 96
 
 
 def gains(layer: Conv) -> Floats:
