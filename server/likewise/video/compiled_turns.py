@@ -61,12 +61,13 @@ def _from_tile(bottom: int, right: int) -> Any:
             taps = [[product(4 * y + x) for x in range(4)] for y in range(4)]
             target = address(context, builder, signature.args[3], args[3], args[4])
 
-            def total(a: Any, b: Any, c: Any, later: int) -> Any:
+            def total(parts: list[Any], later: int) -> Any:
+                a, b, c = parts
                 return builder.fsub(builder.fsub(a, b), c) if later else builder.fadd(builder.fadd(a, b), c)
 
             def turn(load: Any, store: Any) -> None:
-                rows = [total(*(load(taps[y][right + x]) for x in range(3)), right) for y in range(bottom, bottom + 3)]
-                store(total(*rows, bottom), target)
+                rows = [total([load(taps[y][right + x]) for x in range(3)], right) for y in range(bottom, bottom + 3)]
+                store(total(rows, bottom), target)
 
             along(builder, args[5], turn)
             return context.get_dummy_value()

@@ -141,7 +141,10 @@ def gains(layer: Conv) -> Floats:
 
 
 def pads(plan: Plan) -> dict[str, int]:
-    """Return how far each tensor is padded: as far as the convolutions that read it look beyond its edges."""
+    """Return how far each tensor is padded: as far as the convolutions that read it look beyond its edges.
+
+    Tiles look one further where an edge cuts them in two; what they see there reaches no output.
+    """
     pads = dict.fromkeys(plan.sizes, 0)
     for layer in plan.layers:
         if isinstance(layer, Conv):

@@ -202,6 +202,8 @@ def test_tiles_have_what_a_full_run_has(height: int, width: int) -> None:
     helpers = Recorder(compiled)
     model = VideoModel(content, (3, height, width), outputs, helpers=cast(ModuleType, helpers))
     state = model.network.state()
+    looked_at = [state.kept[layer.inputs[0]].shape for layer in model.plan.layers[1:3]]
+    assert all(rows >= height + height % 2 + 2 and columns >= width + width % 2 + 2 for rows, columns, _ in looked_at)
     for number, frame in enumerate(frames(np.random.default_rng(width), (3, height, width), 6)):
         if not number:
             model.network.refresh(state, frame)
