@@ -6,7 +6,6 @@ A place is y·width + x without the padding, int32; lists of places are ascendin
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,127 +14,23 @@ from numba import njit
 from likewise.video.compiled_frames import changed_blocks, equal, planes, store, take_over
 from likewise.video.compiled_places import merge, reach, spread, stretch
 from likewise.video.compiled_products import CHUNK, ROOM, products, windows
-from likewise.video.compiled_vectors import LANES, bring, copy, highest, moved, plus, put
+from likewise.video.compiled_rows import expect, settle
+from likewise.video.compiled_tiles import convolve_in_tiles, tiles
+from likewise.video.compiled_vectors import LANES, best, copy, highest, plus
 
 __all__ = [
-    "LANES", "NAME", "ROOM", "add", "changed_blocks", "combine", "convolve", "depthwise", "equal", "fetch", "merge",
-    "planes", "pool", "reach", "resize", "scale", "settle", "spread", "store", "stretch", "take_over",
+    "LANES", "NAME", "ROOM", "TILED", "add", "changed_blocks", "combine", "convolve", "convolve_in_tiles", "depthwise",
+    "equal", "fetch", "merge", "planes", "pool", "reach", "resize", "scale", "settle", "spread", "store", "stretch",
+    "take_over", "tiles",
 ]  # fmt: skip
 
 NAME = "numba"
+TILED = True
+"""Whether convolutions may be computed in tiles."""
 
 _NO_BIAS = np.zeros(0, np.float32)
 
-_FAST: Any = {"nsz", "reassoc", "contract", "arcp"}
 jit: Any = njit(cache=True, nogil=True, error_model="numpy")
-fast: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-
-
-@fast
-def _activate(row, code, low, high):  # type: ignore[no-untyped-def]
-    if code == 1:
-        for j in range(len(row)):
-            row[j] = max(row[j], np.float32(0.0))
-    elif code == 2:
-        for j in range(len(row)):
-            row[j] = row[j] if row[j] >= 0 else row[j] * low
-    elif code == 3:
-        for j in range(len(row)):
-            row[j] = min(max(row[j], low), high)
-    elif code == 4:
-        for j in range(len(row)):
-            row[j] = np.float32(1.0) / (np.float32(1.0) + math.exp(-row[j]))
-    elif code == 5:
-        for j in range(len(row)):
-            row[j] = row[j] / (np.float32(1.0) + math.exp(-row[j]))
-    elif code == 6:
-        for j in range(len(row)):
-            row[j] = min(max(row[j] * low + high, np.float32(0.0)), np.float32(1.0))
-    elif code == 7:
-        for j in range(len(row)):
-            row[j] = row[j] * min(max(row[j] * low + high, np.float32(0.0)), np.float32(1.0))
-    elif code == 8:
-        for j in range(len(row)):
-            row[j] = math.tanh(row[j])
-    elif code == 9:
-        for j in range(len(row)):
-            row[j] = row[j] if row[j] >= 0 else low * (math.exp(row[j]) - np.float32(1.0))
-
-
-@fast
-def _change(given, at, flat, to, size):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
-    for j in range(size):
-        d = given[at + j] - flat[to + j]
-        total += d * d
-    return total
-
-
-@jit
-def _same(given, at, flat, to, size):  # type: ignore[no-untyped-def]
-    same = True
-    for j in range(size):
-        same &= given[at + j] == flat[to + j]
-    return same
-
-
-@jit
-def settle(rows, size, bias, code, low, high, places, width, pad, limit, channel, target, out, moves, debt):  # type: ignore[no-untyped-def]
-    """Add bias and activate rows in place; write those that changed enough to `target` and their places to `out`.
-
-    size: numbers of a row that are meant. limit: root mean square of the change of a row above which it is written; 0:
-    any change; below 0: all are written. channel: of `target`, where a row begins. moves: gets the squared change of
-    each row that was written. debt: where not empty, that of each row that was not; see `spread`. Returns how many
-    were written.
-    """
-    count = 0
-    bound = np.float32(limit * limit * size)
-    bent = code <= 2
-    slope = low if code == 2 else np.float32(code == 0)
-    long, wide, depth = rows.shape[1], target.shape[1], target.shape[2]
-    given, flat = rows.reshape(-1), target.reshape(-1)
-    y, first = -1, -width
-    for at in range(len(places)):
-        while places[at] >= first + width:
-            y += 1
-            first += width
-        to = ((y + pad) * wide + places[at] - first + pad) * depth + channel
-        begin = at * long
-        for j in range(len(bias)):
-            given[begin + j] += bias[j]
-        if bent:
-            change = moved(given, begin, flat, to, size, slope)
-        else:
-            _activate(given[begin : begin + size], code, low, high)
-            change = _change(given, begin, flat, to, size)
-        if limit > 0:
-            write = not change <= bound
-        elif limit == 0 and change == 0:  # or so small that its square is
-            if bent:
-                put(given, begin, given, begin, size, slope)
-            write = not _same(given, begin, flat, to, size)
-        else:
-            write = True
-        if len(debt):
-            debt[places[at]] = np.float32(0.0) if write else change
-        if write:
-            put(given, begin, flat, to, size, slope if bent else np.float32(1.0))
-            out[count] = places[at]
-            moves[count] = change
-            count += 1
-    return count
-
-
-@jit
-def _expect(places, width, pad, target):  # type: ignore[no-untyped-def]
-    """Have the activations at places brought near, for `settle`."""
-    flat, wide, size = target.reshape(-1), target.shape[1], target.shape[2]
-    row, first = 0, 0
-    for at in range(len(places)):
-        while places[at] >= first + width:
-            row += 1
-            first += width
-        bring(flat, ((row + pad) * wide + places[at] - first + pad) * size, size)
 
 
 @jit
@@ -154,7 +49,7 @@ def convolve(source, places, width, layout, bend, pad, limit, target, out, moves
     written = 0
     for start in range(0, len(places), CHUNK):
         part = places[start : start + CHUNK]
-        _expect(part, width, pad, target)
+        expect(part, width, pad, target)
         windows(part, width, stride, corner, wide, depth, bases)
         if groups == 1:
             products(flat, bases, len(part), lines, line, weights[0], bias[0], rows)
@@ -259,6 +154,10 @@ def pool(source, pad, places, width_out, kernel, stride, pads, dilation, biggest
             row += 1
             first += width_out
         y, x = row * sh - pads[0], (places[at] - first) * sw - pads[1]
+        if biggest and y >= 0 and x >= 0 and y + (kh - 1) * dh < height and x + (kw - 1) * dw < width:
+            start = ((y + pad) * wide + x + pad) * size
+            best(flat, start, kh, dh * wide * size, kw, dw * size, rows, at * size, size)
+            continue
         count = 0
         for ky in range(kh):
             ty = y + ky * dh

@@ -34,19 +34,20 @@ LINE = 16
 cgutils: Any = untyped
 intrinsic: Any = extending.intrinsic
 
-_BIT, _INT, _LONG, _NUMBER = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.FloatType()
+_BIT, _INT, LONG, _NUMBER = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _VECTOR, _MASK = ir.VectorType(_NUMBER, LANES), ir.VectorType(_BIT, LANES)
 _BLANK = ir.Constant(_VECTOR, ir.Undefined)
 _ZEROS = ir.Constant(_VECTOR, None)
 _LEAST = -3.4028234663852886e38
-_long: Any = types.int64
+INT64: Any = types.int64
 
 
 def _declared(builder: Any, name: str, result: Any, *given: Any) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, list(given)), name)
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+def address(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+    """Return a pointer to a place in an array of that numba type."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [at])
 
 
@@ -67,21 +68,21 @@ def _all(builder: Any, one: Any) -> Any:
     return builder.shuffle_vector(first, _BLANK, ir.Constant(ir.VectorType(_INT, LANES), None))
 
 
-def _along(builder: Any, count: Any, body: Callable[[Callable[[Any], Any], Callable[[Any, Any], None]], None]) -> None:
+def along(builder: Any, count: Any, body: Callable[[Callable[[Any], Any], Callable[[Any, Any], None]], None]) -> None:
     """Generate code for so many numbers: whole vectors, then what is left under a mask.
 
     body: is given what loads a vector by its pointer (0 where the mask leaves it out), and what stores one.
     """
-    whole = builder.and_(count, ir.Constant(_LONG, -LANES))
-    position = ir.VectorType(_LONG, LANES)
+    whole = builder.and_(count, ir.Constant(LONG, -LANES))
+    position = ir.VectorType(LONG, LANES)
 
-    with cgutils.for_range_slice(builder, ir.Constant(_LONG, 0), whole, ir.Constant(_LONG, LANES)) as (offset, _):
+    with cgutils.for_range_slice(builder, ir.Constant(LONG, 0), whole, ir.Constant(LONG, LANES)) as (offset, _):
         body(
             lambda pointer: builder.load(_at(builder, pointer, offset), align=4),
             lambda value, pointer: builder.store(value, _at(builder, pointer, offset), align=4),
         )
     left = builder.sub(count, whole)
-    with builder.if_then(builder.icmp_signed(">", left, ir.Constant(_LONG, 0))):
+    with builder.if_then(builder.icmp_signed(">", left, ir.Constant(LONG, 0))):
         many = builder.insert_element(ir.Constant(position, ir.Undefined), left, ir.Constant(_INT, 0))
         many = builder.shuffle_vector(many, many, ir.Constant(ir.VectorType(_INT, LANES), None))
         mask = builder.icmp_signed("<", ir.Constant(position, list(range(LANES))), many)
@@ -114,16 +115,16 @@ def _onto(doc: str, combine: Callable[[Any, Any, Any], Any]) -> Any:
     @intrinsic
     def write(typing, given, at, out, to, count):  # type: ignore[no-untyped-def]
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            source = _pointer(context, builder, signature.args[0], args[0], args[1])
-            target = _pointer(context, builder, signature.args[2], args[2], args[3])
-            _along(
+            source = address(context, builder, signature.args[0], args[0], args[1])
+            target = address(context, builder, signature.args[2], args[2], args[3])
+            along(
                 builder,
                 args[4],
                 lambda load, store: store(combine(builder, load(source), lambda: load(target)), target),
             )
             return context.get_dummy_value()
 
-        return types.void(given, _long, out, _long, _long), generate
+        return types.void(given, INT64, out, INT64, INT64), generate
 
     write.__doc__ = doc
     return write
@@ -140,23 +141,46 @@ highest = _onto("Write the larger ones of two rows of numbers over the second ro
 
 
 @intrinsic
+def best(typing, given, at, tall, below, broad, beside, out, to, count):  # type: ignore[no-untyped-def]
+    """Write the largest numbers of a window of rows, `tall` down, `below` apart, and `broad` across, `beside` apart."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        source = address(context, builder, signature.args[0], args[0], args[1])
+        target = address(context, builder, signature.args[6], args[6], args[7])
+        found = cgutils.alloca_once(builder, _VECTOR)
+
+        def turn(load: Any, store: Any) -> None:
+            builder.store(load(source), found)
+            with cgutils.for_range(builder, args[2]) as down, cgutils.for_range(builder, args[4]) as right:
+                place = builder.add(builder.mul(down.index, args[3]), builder.mul(right.index, args[5]))
+                new = load(builder.gep(source, [place]))
+                builder.store(_larger(builder, new, lambda: builder.load(found)), found)
+            store(builder.load(found), target)
+
+        along(builder, args[8], turn)
+        return context.get_dummy_value()
+
+    return types.void(given, INT64, INT64, INT64, INT64, INT64, out, INT64, INT64), generate
+
+
+@intrinsic
 def moved(typing, given, at, kept, to, count, slope):  # type: ignore[no-untyped-def]
     """Return the squared distance between what is kept and numbers of which those below zero are times a slope."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        row = _pointer(context, builder, signature.args[0], args[0], args[1])
-        old = _pointer(context, builder, signature.args[2], args[2], args[3])
+        row = address(context, builder, signature.args[0], args[0], args[1])
+        old = address(context, builder, signature.args[2], args[2], args[3])
         bend, total = _all(builder, args[5]), cgutils.alloca_once_value(builder, _ZEROS)
 
         def add(load: Any, store: Any) -> None:
             far = builder.fsub(_bent(builder, load(row), bend), load(old))
             builder.store(_plus_product(builder, far, far, builder.load(total)), total)
 
-        _along(builder, args[4], add)
+        along(builder, args[4], add)
         reduce = _declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", _NUMBER, _NUMBER, _VECTOR)
         return builder.call(reduce, [ir.Constant(_NUMBER, -0.0), builder.load(total)], fastmath=["reassoc"])
 
-    return types.float32(given, _long, kept, _long, _long, types.float32), generate
+    return types.float32(given, INT64, kept, INT64, INT64, types.float32), generate
 
 
 @intrinsic
@@ -164,13 +188,13 @@ def put(typing, given, at, kept, to, count, slope):  # type: ignore[no-untyped-d
     """Write numbers, those below zero times a slope."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        row = _pointer(context, builder, signature.args[0], args[0], args[1])
-        target = _pointer(context, builder, signature.args[2], args[2], args[3])
+        row = address(context, builder, signature.args[0], args[0], args[1])
+        target = address(context, builder, signature.args[2], args[2], args[3])
         bend = _all(builder, args[5])
-        _along(builder, args[4], lambda load, store: store(_bent(builder, load(row), bend), target))
+        along(builder, args[4], lambda load, store: store(_bent(builder, load(row), bend), target))
         return context.get_dummy_value()
 
-    return types.void(given, _long, kept, _long, _long, types.float32), generate
+    return types.void(given, INT64, kept, INT64, INT64, types.float32), generate
 
 
 @intrinsic
@@ -178,13 +202,13 @@ def bring(typing, given, at, count):  # type: ignore[no-untyped-def]
     """Have so many numbers brought into the second level cache, while others are computed."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        source = _pointer(context, builder, signature.args[0], args[0], args[1])
-        line = ir.Constant(_LONG, LINE)
-        with cgutils.for_range_slice(builder, ir.Constant(_LONG, 0), args[2], line) as (offset, _):
+        source = address(context, builder, signature.args[0], args[0], args[1])
+        line = ir.Constant(LONG, LINE)
+        with cgutils.for_range_slice(builder, ir.Constant(LONG, 0), args[2], line) as (offset, _):
             _prefetch(builder, builder.gep(source, [offset]))
         return context.get_dummy_value()
 
-    return types.void(given, _long, _long), generate
+    return types.void(given, INT64, INT64), generate
 
 
 def _prefetch(builder: Any, pointer: Any) -> None:
@@ -209,10 +233,10 @@ def _block(rows: int, vectors: int) -> Any:
 
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
             def number(value: int) -> Any:
-                return ir.Constant(_LONG, value)
+                return ir.Constant(LONG, value)
 
             def array(i: int, at: Any) -> Any:
-                return _pointer(context, builder, signature.args[i], args[i], at)
+                return address(context, builder, signature.args[i], args[i], at)
 
             source, corners, runs = array(0, number(0)), array(1, args[2]), array(3, number(0))
             first, last, line, step, stride = args[4], args[5], args[6], args[12], args[15]
@@ -249,8 +273,8 @@ def _block(rows: int, vectors: int) -> Any:
                 builder.store(builder.load(total), _at(builder, target, place), align=4)
             return context.get_dummy_value()
 
-        place = (_long, _long)
-        kinds = (flat, bases, _long, lines, *place, _long, packed, *place, given, *place, out, *place)
+        place = (INT64, INT64)
+        kinds = (flat, bases, INT64, lines, *place, INT64, packed, *place, given, *place, out, *place)
         return types.void(*kinds), generate
 
     return multiply

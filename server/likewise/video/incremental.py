@@ -8,14 +8,14 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from likewise.inference.graphs import Piece
 from likewise.types import Tensor
 from likewise.video.graph import Plan, with_outputs
 from likewise.video.kernels import Kernels
 from likewise.video.layers import Concat, Conv, Floats, Ints, Join, Layer, Pool, Resize, Scale
-from likewise.video.layout import Windows, gains, limited, pads, rows_at_once, windows
+from likewise.video.layout import FULL, Tiles, Windows, gains, limited, pads, rows_at_once, tiled, transformed, windows
+from likewise.video.scratch import Scratch, make_scratch
 
 NONE: Ints = np.zeros(0, np.int32)
 NO_BIAS: Floats = np.zeros(0, np.float32)
@@ -52,17 +52,10 @@ class _Step:
     alpha: float
     care: float
     moved: Callable[[Layer, Ints], Ints] | None
-    scratch: _Scratch
+    scratch: Scratch
     changed: dict[str, Ints]
     moves: dict[str, Floats] = field(default_factory=dict)
     """By tensor: squared change of each of the places that changed."""
-
-
-@dataclass(eq=False)
-class _Scratch:
-    flags: Any
-    bases: NDArray[np.int64]
-    rows: Floats
 
 
 class Network:
@@ -74,6 +67,7 @@ class Network:
         self._kernels: Any = kernels
         self.pads = pads(plan)
         self._windows: dict[str, Windows] = {}
+        self._tiles: dict[str, Tiles] = {}
         self._depthwise: dict[str, Floats] = {}
         for layer in plan.layers:
             if isinstance(layer, Conv):
@@ -82,6 +76,9 @@ class Network:
                 else:
                     name = layer.inputs[0]
                     self._windows[layer.output] = windows(layer, plan.sizes[name], self.pads[name], kernels.LANES)
+                    if kernels.TILED and tiled(layer):
+                        size = plan.sizes[layer.output]
+                        self._tiles[layer.output] = transformed(layer, size, self.pads[name], kernels)
         self._rest = None if plan.rest is None else Piece(plan.rest)
         self._limited = limited(plan)
         self._gains = {
@@ -90,8 +87,7 @@ class Network:
             if isinstance(each, Conv) and each.output not in plan.frontier
         }
         self._dense = Piece(with_outputs(model, [layer.output for layer in plan.layers]))
-        self._free: list[_Scratch] = []
-        self._most = max((size.height * size.width for size in plan.sizes.values()), default=0)
+        self._free: list[Scratch] = []
 
     def state(self) -> State:
         """Return the state of a new stream, for `refresh`."""
@@ -143,7 +139,7 @@ class Network:
         try:
             scratch = self._free.pop()
         except IndexError:  # asked first, the last one might be gone to another thread
-            scratch = self._scratch()
+            scratch = make_scratch(self.plan, self._windows.values(), self._tiles.values(), self._kernels.ROOM)
         run = _Step(
             state, alpha, care if alpha > 0 and moved is None else 0.0, moved, scratch, {self.plan.input: places}
         )
@@ -177,26 +173,41 @@ class Network:
             return count
         written, moves = np.empty(count, np.int32), np.empty(count, np.float32)
         if name in self._windows:
-            total = self._convolve(layer, state, places, limit, scratch, written, moves)
+            total = self._convolve(layer, run, places, limit, written, moves)
         else:
             total = self._by_rows(layer, state, places, limit, scratch, written, moves)
         run.changed[name], run.moves[name] = written[:total], moves[:total]
         return count
 
-    def _convolve(
-        self, layer: Layer, state: State, places: Ints, limit: float, scratch: _Scratch, written: Ints, moves: Floats
-    ) -> int:
-        name = layer.output
+    def _convolve(self, layer: Layer, run: _Step, places: Ints, limit: float, written: Ints, moves: Floats) -> int:
+        """Compute a convolution at places; return how many were written.
+
+        Tiles are used where most of what they hold is wanted, but not in exact steps, as their products round otherwise
+        than a full run's do.
+        """
+        name, scratch, found = layer.output, run.scratch, NONE
         function, low, high = layer.activation
-        found: int = self._kernels.convolve(
-            state.kept[layer.inputs[0]], places, self.plan.sizes[name].width, self._windows[name],
-            (int(function), np.float32(low), np.float32(high)), self.pads[name], limit, state.kept[name], written,
-            moves, state.debts.get(name, NO_BIAS), scratch.bases, scratch.rows,
-        )  # fmt: skip
-        return found
+        width, layout = self.plan.sizes[name].width, self._tiles.get(name) if run.alpha else None
+        if layout is not None:
+            found = scratch.tiles[: self._kernels.tiles(places, width, layout.across, scratch.flags, scratch.tiles)]
+        source, target = run.state.kept[layer.inputs[0]], run.state.kept[name]
+        bend, pad = (int(function), np.float32(low), np.float32(high)), self.pads[name]
+        debt = run.state.debts.get(name, NO_BIAS)
+        count: int
+        if layout is not None and len(places) >= FULL * len(found):
+            count = self._kernels.convolve_in_tiles(
+                source, places, found, width, layout, bend, pad, limit, target, written, moves, debt, scratch.inputs,
+                scratch.results, scratch.rows,
+            )  # fmt: skip
+        else:
+            count = self._kernels.convolve(
+                source, places, width, self._windows[name], bend, pad, limit, target, written, moves, debt,
+                scratch.bases, scratch.rows,
+            )  # fmt: skip
+        return count
 
     def _by_rows(
-        self, layer: Layer, state: State, places: Ints, limit: float, scratch: _Scratch, written: Ints, moves: Floats
+        self, layer: Layer, state: State, places: Ints, limit: float, scratch: Scratch, written: Ints, moves: Floats
     ) -> int:
         """Compute some places after others; return how many were written."""
         name = layer.output
@@ -317,14 +328,3 @@ class Network:
         out = np.empty((1, size.channels, size.height, size.width), np.float32)
         self._kernels.planes(state.kept[name], self.pads[name], out[0])
         return out
-
-    def _scratch(self) -> _Scratch:
-        kernels, rows = self._kernels, 1
-        for layer in self.plan.layers:
-            channels = self.plan.sizes[layer.output].channels
-            rows = max(rows, rows_at_once(channels) * channels)
-            if layer.output in self._windows:
-                columns = self._windows[layer.output].bias.shape[1]
-                rows = max(rows, kernels.ROOM * columns)
-        bases = np.zeros(kernels.ROOM, np.int64)
-        return _Scratch(np.zeros(self._most + 64, np.uint8), bases, np.empty(rows, np.float32))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from likewise.video.graph import Plan
-from likewise.video.layers import Conv, Floats, Function, Join, Layer, Pair, Size
+from likewise.video.layers import Conv, Floats, Function, Join, Layer, Pair, Size, Window
 
-ROWS_BYTES = 1 << 19
+ROWS_BYTES = 1 << 17
 """Of rows that are computed before they are settled: what stays in the second level cache."""
 
 
@@ -68,6 +68,70 @@ def windows(layer: Conv, source: Size, pad: int, lanes: int) -> Windows:
     )
 
 
+class Tiles(NamedTuple):
+    """A convolution as `compiled.convolve_in_tiles` takes it."""
+
+    corner: Pair
+    """Of the first tile's inputs, in the padded source."""
+    line: int
+    lines: NDArray[np.int64]
+    """Where each run of `line` channels begins."""
+    weights: Floats
+    """Shape (16, panels, channels, columns)."""
+    blank: Floats
+    """A zero for each column of all panels."""
+    bias: Floats
+    across: int
+    """Tiles side by side."""
+    room: int
+    """Tiles that there has to be room for."""
+
+
+SIDE = 2
+"""Outputs of a tile, down and to the right."""
+DEEP = 32
+"""Channels from which on tiles are worth what it takes to make them."""
+FULL = 2.0
+"""Places of a tile that have to be computed, in the mean, for the same."""
+TILES_AT_ONCE = 96
+"""Tiles whose products are made before outputs follow from them, unless a row of tiles has more."""
+_SPREAD = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+
+
+def tiled(layer: Layer) -> bool:
+    """Return whether a layer is a convolution that may be computed in tiles, at a gain."""
+    return (
+        isinstance(layer, Conv)
+        and layer.window._replace(pads=(0, 0)) == Window((3, 3))
+        and len(layer.weights) == 1
+        and layer.weights.shape[1] >= 9 * DEEP
+        and layer.weights.shape[2] >= DEEP
+    )
+
+
+def transformed(layer: Conv, size: Size, pad: int, kernels: Any) -> Tiles:
+    """Lay out a convolution of 3 × 3. size: of its output; pad: how far its input is padded."""
+    _, k, filters = layer.weights.shape
+    channels = k // 9
+    taps = layer.weights.astype(np.float64).reshape(3, 3, channels, filters)
+    panel = kernels.LANES if filters <= kernels.LANES else 2 * kernels.LANES
+    panels = -(-filters // panel)
+    weights = np.zeros((16, channels, panels * panel), np.float32)
+    weights[:, :, :filters] = np.einsum("ay,yxcf,bx->abcf", _SPREAD, taps, _SPREAD).reshape(16, channels, filters)
+    parts = next(count for count in range(-(-channels // LONGEST), channels + 1) if channels % count == 0)
+    across = -(-size.width // SIDE)
+    return Tiles(
+        (pad - layer.window.pads[0], pad - layer.window.pads[1]),
+        channels // parts,
+        np.arange(parts, dtype=np.int64) * (channels // parts),
+        np.ascontiguousarray(weights.reshape(16, channels, panels, panel).transpose(0, 2, 1, 3)),
+        np.zeros(panels * panel, np.float32),
+        layer.bias if len(layer.bias) else np.zeros(filters, np.float32),
+        across,
+        max(TILES_AT_ONCE, across) + kernels.ROOM,
+    )
+
+
 def gains(layer: Conv) -> Floats:
     """Return how much of the squared change of an input reaches an output, by tap, shape (kh, kw), in the mean."""
     groups, _, filters = layer.weights.shape
@@ -77,7 +141,10 @@ def gains(layer: Conv) -> Floats:
 
 
 def pads(plan: Plan) -> dict[str, int]:
-    """Return how far each tensor is padded: as far as the convolutions that read it look beyond its edges."""
+    """Return how far each tensor is padded: as far as the convolutions that read it look beyond its edges.
+
+    Tiles look one further where an edge cuts them in two; what they see there reaches no output.
+    """
     pads = dict.fromkeys(plan.sizes, 0)
     for layer in plan.layers:
         if isinstance(layer, Conv):
@@ -85,7 +152,8 @@ def pads(plan: Plan) -> dict[str, int]:
             given, size = plan.sizes[name], plan.sizes[layer.output]
             for side in (0, 1):
                 window = layer.window
-                reach = (size[side] - 1) * window.stride[side] + (window.kernel[side] - 1) * window.dilation[side]
+                last = size[side] + (size[side] % SIDE if tiled(layer) else 0) - 1
+                reach = last * window.stride[side] + (window.kernel[side] - 1) * window.dilation[side]
                 pads[name] = max(pads[name], window.pads[side], reach - window.pads[side] - given[side] + 1)
     return pads
 

@@ -112,7 +112,8 @@ class VideoModel:
         change.find(other, state.frame, EXACT)
         places = change.take_over(other, state.frame, state.kept[name], self.network.pads[name])
         self.network.step(state, places, 1e-6, care=1e-6)
-        self.network.step(state, places, WRITE_ALL)
+        whole = np.arange(self.shape[1] * self.shape[2], dtype=np.int32)
+        self.network.step(state, whole, WRITE_ALL)
         return state
 
     def took(self, seconds: float, runs: float = 1.0) -> None:

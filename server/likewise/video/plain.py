@@ -8,6 +8,7 @@ import numpy as np
 
 NAME = "numpy"
 LANES, ROOM = 8, 1
+TILED = False
 
 Numbers = np.ndarray[Any, Any]
 Pair = tuple[int, int]

@@ -154,11 +154,12 @@ def test_what_was_left_out_adds_up_until_it_is_computed() -> None:
 class Recorder:
     """Helpers that remember which of them were called."""
 
-    def __init__(self) -> None:
+    def __init__(self, helpers: ModuleType = plain) -> None:
         self.called: set[str] = set()
+        self._helpers = helpers
 
     def __getattr__(self, name: str) -> object:
-        helper = getattr(plain, name)
+        helper = getattr(self._helpers, name)
 
         def call(*args: object) -> object:
             self.called.add(name)
@@ -183,6 +184,47 @@ def test_all_helpers_are_compiled_before_the_first_frame(seed: int) -> None:
         model.network.step(state, places, 0.02 if number % 2 else 0.0, care=2.0)
     assert recorder.called
     assert recorder.called <= warmed
+
+
+def deep(height: int, width: int) -> tuple[bytes, list[str]]:
+    """Return a model whose convolutions have enough channels to be computed in tiles, and its outputs."""
+    net = GraphBuilder(4, 3, height, width)
+    x = net.add("Relu", [net.conv("x", 32, 3, 1)], (32, height, width))
+    x = net.add("Relu", [net.conv(x, 300, 3, 1)], (300, height, width))
+    x = net.add("Relu", [net.conv(x, 37, 3, 1)], (37, height, width))
+    return net.model([net.conv(x, 2, 1, 1)]), [net.nodes[-1].output[0]]
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (23, 29), (9, 420)])
+def test_tiles_have_what_a_full_run_has(height: int, width: int) -> None:
+    """Also at odd edges, where tiles are wider than the picture, and where one row of them is more than go at once."""
+    content, outputs = deep(height, width)
+    helpers = Recorder(compiled)
+    model = VideoModel(content, (3, height, width), outputs, helpers=cast(ModuleType, helpers))
+    state = model.network.state()
+    looked_at = [state.kept[layer.inputs[0]].shape for layer in model.plan.layers[1:3]]
+    assert all(rows >= height + height % 2 + 2 and columns >= width + width % 2 + 2 for rows, columns, _ in looked_at)
+    for number, frame in enumerate(frames(np.random.default_rng(width), (3, height, width), 6)):
+        if not number:
+            model.network.refresh(state, frame)
+            continue
+        frame[:, -3:, -5:] += np.float32(0.5 * number)
+        advance(model, state, frame, 1e-7, care=0.0)
+        assert nearly(state.outputs[outputs[0]], model.run(frame)[0], 2.0)
+    assert "convolve_in_tiles" in helpers.called
+
+
+def test_tiles_are_compiled_before_the_first_frame_and_left_out_where_frames_are_exact() -> None:
+    """Warming up calls what only some frames need, and at thresholds of zero all is rounded as in a full run."""
+    content, outputs = deep(24, 24)
+    helpers = Recorder(compiled)
+    model = VideoModel(content, (3, 24, 24), outputs, helpers=cast(ModuleType, helpers))
+    state = model.warm()
+    assert {"tiles", "convolve_in_tiles", "convolve"} <= helpers.called
+    helpers.called.clear()
+    advance(model, state, np.ones((3, 24, 24), np.float32), 0.0, care=0.0)
+    assert "convolve" in helpers.called
+    assert "convolve_in_tiles" not in helpers.called
 
 
 def test_nothing_changed_computes_nothing() -> None:
