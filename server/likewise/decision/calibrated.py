@@ -163,7 +163,7 @@ class Calibrated(Experience):
         if ledger is None:
             return True
         tokens = ledger.tokens
-        error = self._charge_check.factor * calibration.ratio / (1.0 + exp(min(z, 12.0)))
+        error = self._error_at(z)
         least = (1.0 + self._prudence * sqrt(error / self._epsilon)) / (1.0 + tokens)
         return error <= highest_acceptable_error(self._epsilon, tokens, self._price) and least < 1.0
 
@@ -175,7 +175,11 @@ class Calibrated(Experience):
         _, _, _, z = self._judge(neighbors, -1 if session is None else session.last)
         if z < calibration.bar:
             return 1.0
-        return min(1.0, self._charge_check.factor * calibration.ratio / (1.0 + exp(min(z, 12.0))))
+        return min(1.0, self._error_at(z))
+
+    def _error_at(self, z: float) -> float:
+        """Return how likely reuse is wrong at a log-odds above the bar, by what was checked and charged so far."""
+        return self._charge_check.factor * self._calibration.ratio / (1.0 + exp(min(z, 12.0)))
 
     def learn(self, verdict: Verdict, label: int) -> Lesson:
         """Take in the computed label of a request that was not reused."""

@@ -151,9 +151,8 @@ class RegistrationFolder:
     def _replace(self, name: str, built: Path, staging: Path) -> None:
         final = self._folder / name
         if os.path.lexists(final):
-            final.rename(
-                staging / _REPLACED
-            )  # between this and the next line, `recover` finishes what a crash interrupts
+            # between this and what follows, `recover` finishes what a crash interrupts
+            final.rename(staging / _REPLACED)
         built.rename(final)
         sync_folder(self._folder)
 

@@ -55,38 +55,34 @@ async def settled(queue, count):
         await asyncio.sleep(0)
 
 
-async def test_batches_are_short_while_there_are_probes(model, executor):
-    """What comes next may be a probe, and hardly a hit is served until that is settled."""
+async def of_batches_after_a_probe(model, executor, cost_s):
+    """Return the lengths of batches of a probe and 16 inputs that came meanwhile, at a mean cost of each."""
     queue = batcher(model, executor, batch_max=4)
-    queue.mean_cost_s, queue._batches = 1.0, 100
+    queue.mean_cost_s, queue._batches = cost_s, 100
     tasks = [asyncio.create_task(queue.infer(value(i), probe=not i)) for i in range(17)]
     await settled(queue, 16)
     model.gate.set()
     await asyncio.gather(*tasks)
-    assert [len(batch) for batch in model.batches] == [1] * 17
+    return [len(batch) for batch in model.batches]
+
+
+async def test_batches_are_short_while_there_are_probes(model, executor):
+    """What comes next may be a probe, and hardly a hit is served until that is settled."""
+    lengths = await of_batches_after_a_probe(model, executor, 1.0)
+    assert lengths == [1] * 17
 
 
 async def test_batches_grow_again_when_probes_have_ceased(model, executor, monkeypatch):
     """Some of them, and some time, after the last one: a probe that comes right after a long one began has to wait."""
     monkeypatch.setattr(batching, "LATELY_S", 0.0)
-    queue = batcher(model, executor, batch_max=4)
-    queue.mean_cost_s, queue._batches = 1.0, 100
-    tasks = [asyncio.create_task(queue.infer(value(i), probe=not i)) for i in range(17)]
-    await settled(queue, 16)
-    model.gate.set()
-    await asyncio.gather(*tasks)
-    assert [len(batch) for batch in model.batches] == [1, 4, 4, 4, 4]
+    lengths = await of_batches_after_a_probe(model, executor, 1.0)
+    assert lengths == [1, 4, 4, 4, 4]
 
 
 async def test_batches_are_of_moderate_length_between_probes(model, executor):
     """Of what takes 9 ms three at a time, once eight batches had no probe."""
-    queue = batcher(model, executor, batch_max=4)
-    queue.mean_cost_s, queue._batches = 0.02, 100
-    tasks = [asyncio.create_task(queue.infer(value(i), probe=not i)) for i in range(17)]
-    await settled(queue, 16)
-    model.gate.set()
-    await asyncio.gather(*tasks)
-    assert [len(batch) for batch in model.batches][:9] == [1] * 8 + [3]
+    lengths = await of_batches_after_a_probe(model, executor, 0.02)
+    assert lengths[:9] == [1] * 8 + [3]
 
 
 async def test_what_could_not_be_computed_in_time_is_refused_before_it_waits(model, executor):

@@ -75,7 +75,7 @@ class Database:
                 self._db.execute("PRAGMA query_only=ON")
             else:
                 self._prepare(migrations)
-                assert self.epoch  # or the file is damaged
+                self._fact("epoch")  # raises where the file is damaged
         except BaseException:
             self._db.close()
             raise
