@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,15 @@ def picture(quadrant: int, seed: int = 0, size: int = 8) -> bytes:
     row, column = half * (quadrant // 2), half * (quadrant % 2)
     pixels[row : row + half, column : column + half] += np.uint8(180)
     return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Let nothing trace this thread's lines meanwhile, as coverage does: that takes longer than what is bounded."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 @pytest.fixture(scope="session")

@@ -328,6 +328,7 @@ def _long_bodies() -> dict[str, tuple[str, str, bytes]]:
     }
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", _long_bodies())
 def test_long_bodies_of_tiny_parts_take_no_time(name: str) -> None:
     """Megabytes of nothing are gone through in a small part of a second of this thread's own time."""

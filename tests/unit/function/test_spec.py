@@ -179,6 +179,7 @@ def test_dots_in_texts_and_comments_are_no_parts_of_a_key(value):
         parse_toml(f"x = [{value.partition('  #')[0].partition(' #')[0]}, {{{DOTS} = 1}}]\n", "spec")
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     "piece", ['"', "'", '\\"', '"\\', '"""', QUOTE, '""', '"""\\', "a.", '"a".', "'a' . ", "#", '"#\n', "a'"]
 )

@@ -143,6 +143,7 @@ def field(number, content):
 MANY = b"\x0a\x00" * 3_000_000
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     ("content", "says"),
     [
