@@ -31,17 +31,20 @@ class Climber(Steps):
         """Return the answer of the first rung that gives one, or what computes it. held: whether it has waited."""
 
     @staticmethod
-    def _place(fn: Function, asked: Asked, holding: Holding) -> Place | None:
-        """Return where a request waits for probes; None where it need not, and may be probed, or cannot."""
-        if fn.neighbors.is_near_certain(asked):
+    def _place(fn: Function, asked: Asked, holding: Holding, held: bool) -> Place | None:
+        """Return where a request waits for probes; None where it need not, has waited, or cannot.
+
+        Sets the tokens that a probe of it may hold where its neighbors leave hardly a doubt.
+        """
+        if near_certain := fn.neighbors.is_near_certain(asked):
             asked.limit = holding.limit_of_near_certain(asked.account)
-        return None if asked.limit else holding.take(asked)
+        return None if held or asked.limit else holding.take(asked, near_certain)
 
     async def _hold(self, fn: Function, asked: Asked, holding: Holding, place: Place, outcome: Outcome) -> Answer:
         """Let a request wait for probes, then decide."""
         try:
             with fn.reader.waits(asked):
-                while not (place.leaves or holding.limit(asked.account)):
+                while not holding.lets_go(place):
                     holding.wait(place)
                     await self._wait(fn, asked, place.called)
             await fn.reader.again(asked)

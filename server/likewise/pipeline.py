@@ -96,8 +96,8 @@ class Pipeline(Climber):
                 holding is not None
                 and rung is fn.neighbors
                 and asked.limit < inf
-                and not (held or control.no_cache or asked.offered)
-                and (place := self._place(fn, asked, holding)) is not None
+                and not (control.no_cache or asked.offered)
+                and (place := self._place(fn, asked, holding, held)) is not None
             ):
                 return self._hold(fn, asked, holding, place, outcome)
             offer = rung.offer(asked)

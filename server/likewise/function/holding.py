@@ -10,7 +10,7 @@ Several at once would each be taken by a part of them, so one of four answers wo
 twenty; and what has to be computed in full has to wait for all of these.
 
 In a flood of one account some requests may leave hardly a doubt: those of devices that go on asking for what was seen
-often. For them such probes leave a part of the tokens, and they need not wait.
+often. For them such probes leave a part of the tokens, so they rarely wait, and go ahead of the others where they do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ENOUGH = 0.5
 """Part of what is not set aside for those with hardly a doubt that has to be left for one more probe of the others."""
 
 SET_ASIDE = 0.4
-"""Part of an account's tokens that is set aside where the first with hardly a doubt comes beside a probe."""
+"""Part of an account's tokens that is set aside where the first with hardly a doubt comes while others wait."""
 
 MOST_SET_ASIDE = 0.75
 """Part of them that is set aside at most."""
@@ -51,8 +51,8 @@ class Reserve:
     """What is set aside of an account's tokens for those of its requests whose neighbors leave hardly a doubt."""
 
     tokens: float
-    until: float
-    """When it ends, by perf_counter, unless one comes before."""
+    until: float = 0.0
+    """When it ends, by perf_counter, unless one comes before while others wait."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +62,8 @@ class Place:
     account: str
     since: float
     """When it came, by perf_counter."""
+    near_certain: bool = False
+    """Whether its neighbors leave hardly a doubt: it waits for tokens at hand, whoever waits for probes."""
     called: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Done when it is its turn."""
     leaves: bool = False
@@ -76,6 +78,7 @@ class Holding:
         self._runner = runner
         self._budget = budget
         self._places: Shares[Place] = Shares()
+        self._ahead: Shares[Place] = Shares()  # those of them that leave hardly a doubt
         self._throughput = Throughput()
         self._is_looking = False
         self._reserves: dict[str, Reserve] = {}
@@ -90,34 +93,33 @@ class Holding:
         """Return the tokens that one more probe of an account may hold; infinite: all, 0: its requests had better wait.
 
         Where nothing waits for the model, nor for probes of this account, the result of a probe is as near as any.
-        Where it is finite, others wait or are under way, and `limit_of_near_certain` has more for who is near certain.
+        Where it is finite others wait, or did a moment ago; `limit_of_near_certain` has more for who is near certain.
         """
         waiting, queued = self._places.of(account) > 0, self._runner.queued > 0
         ledger = self._budget.ledger(account)
-        if not (waiting or queued):
-            if not ledger.held:
-                return math.inf
-        elif not self._runner.takes_probes(account):
+        if (waiting or queued) and not self._runner.takes_probes(account):
             return 0.0
         if self._reserves and (set_aside := self._set_aside(account, ledger)):
             left = ledger.tokens - set_aside
             return left if left > ENOUGH * (left + ledger.held) else 0.0
         if waiting:
             return 0.0 if ledger.held > AWAITED * ledger.tokens else math.inf
-        return ledger.limit_of_one if queued else ledger.cap
+        return ledger.limit_of_one if queued else math.inf
 
     def limit_of_near_certain(self, account: str) -> float:
         """Return what `limit` does for a request whose neighbors leave hardly a doubt, and account for it."""
         ledger = self._budget.ledger(account)
-        now, reserve = perf_counter(), self._reserves.get(account)
-        if reserve is None or reserve.until < now:
-            self._reserves[account] = Reserve(SET_ASIDE * (ledger.tokens + ledger.held), now + LATELY_S)
-        else:
-            reserve.tokens += ledger.epsilon
+        if self._places.of(account) or self._runner.queued:
+            now, reserve = perf_counter(), self._reserves.get(account)
+            if reserve is None or reserve.until < now:
+                reserve = self._reserves[account] = Reserve(SET_ASIDE * (ledger.tokens + ledger.held))
+            else:
+                reserve.tokens += ledger.epsilon
             reserve.until = now + LATELY_S
-        if ledger.tokens < AT_HAND or not self._runner.takes_probes(account):
-            return 0.0
-        return max(AT_HAND, AT_ONCE * ledger.tokens)
+        return max(AT_HAND, AT_ONCE * ledger.tokens) if self._has_at_hand(account) else 0.0
+
+    def _has_at_hand(self, account: str) -> bool:
+        return self._budget.ledger(account).tokens >= AT_HAND and self._runner.takes_probes(account)
 
     def _set_aside(self, account: str, ledger: Ledger) -> float:
         """Return the tokens that are set aside now; 0: none, or so few that they are of no use."""
@@ -137,8 +139,8 @@ class Holding:
         pace_s = self._throughput.pace_s(perf_counter())
         return self._places.of(account) * self._places.parties * pace_s
 
-    def take(self, asked: Asked) -> Place | None:
-        """Return a place to wait at.
+    def take(self, asked: Asked, near_certain: bool = False) -> Place | None:
+        """Return a place to wait at. near_certain: the request's neighbors leave hardly a doubt.
 
         None where there is none, since no account has more of them than this one, or where it would wait for too long.
         """
@@ -152,22 +154,34 @@ class Holding:
             leaving.leaves = True
             self._call(leaving)
         now = perf_counter()
-        place = Place(account, now)
+        place = Place(account, now, near_certain)
         if not places:
             self._throughput.begin(now)
-        places.add(account, place)
+        self._add(place)
         return place
 
     def wait(self, place: Place) -> None:
         """Be called again, where somebody else took the tokens first."""
         if place.called.done():
             place.called = asyncio.get_running_loop().create_future()
-            self._places.add(place.account, place)
+            self._add(place)
+
+    def lets_go(self, place: Place) -> bool:
+        """Say whether one that waits may be decided now."""
+        if place.near_certain and self._has_at_hand(place.account):
+            return True
+        return place.leaves or self.limit(place.account) > 0.0
 
     def leave(self, place: Place) -> None:
         """Go, decided or not; the next one may be called."""
         self._places.remove(place.account, place)
+        self._ahead.remove(place.account, place)
         self.settled()
+
+    def _add(self, place: Place) -> None:
+        self._places.add(place.account, place)
+        if place.near_certain:
+            self._ahead.add(place.account, place)
 
     def settled(self) -> None:
         """Look soon who may go: a result will have been learned from then, or is known never to come."""
@@ -176,12 +190,15 @@ class Holding:
             asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
-        """Call one whose account has tokens at hand again; accounts take turns.
+        """Call one whose account has tokens at hand again, first of those with hardly a doubt; accounts take turns.
 
         Of an account whoever came first goes first, until that takes `STANDING_S`: then more come than can be answered,
         and the last goes first, so that some are answered soon, and not all late.
         """
         self._is_looking = False
+        for account in self._ahead.accounts():
+            if self._has_at_hand(account):
+                return self._call(self._ahead.oldest(account))
         now = perf_counter()
         for account in self._places.accounts():
             if self.limit(account):
@@ -192,6 +209,7 @@ class Holding:
 
     def _call(self, place: Place) -> None:
         self._places.take(place.account, place)
+        self._ahead.take(place.account, place)
         self._throughput.served(perf_counter())
         if not place.called.done():
             place.called.set_result(None)

@@ -12,7 +12,7 @@ from likewise.ports import ForeseesErrors, Policy
 from likewise.requests import Asked
 from likewise.types import Keys, Neighbors, Reason, Source, Verdict
 
-NEAR_CERTAIN = 0.1
+NEAR_CERTAIN = 0.2
 """Share of 1 - accuracy target up to which a foreseen error leaves hardly a doubt."""
 
 

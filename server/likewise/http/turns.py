@@ -6,9 +6,9 @@ or that the ASGI application answers) begin as many of them in one round of the 
 wait in a lane (`lanes.py`) while the loop looks after everybody else. Connections of which little is known yet, new
 ones above all, wait in lanes of their own that go ahead: first those with a request of the kind that hits are.
 
-Where rounds take over `CROWDED_S` all the same, there are too many of the former, too: they wait as well, in the lane
-that goes first. So what comes is read soon, its time counts from then, and what cannot be answered in time costs no
-more than that.
+Where rounds take over `CROWDED_S` all the same, there are too many of the former, too: they wait as well, in lanes that
+go first, and those ahead whose requests have been hits for some time. So what comes is read soon, its time counts from
+then, and what cannot be answered in time costs no more than that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from itertools import chain
+from itertools import chain, cycle
 from time import perf_counter
 
 from likewise.http.lanes import Lane, Waits
@@ -35,6 +35,8 @@ MOST = 64
 """Requests begun in one round at most."""
 HEAVY, HEAVIEST = 8, 12
 """Load from which on a connection has to wait, which is a new one's, too; and the most that is counted."""
+STEADY = 4
+"""Load below which a connection has had hits for some time: a new one, after three of them."""
 HIT, COMPUTED, HANDED_ON = -2, 1, 4
 """What an answer adds to the load: a hit, a result that was computed, what the ASGI application answered.
 
@@ -47,14 +49,19 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._steady = Lane()
         self._light = Lane()
         self._quick = Lane()
         self._little_known = Lane()
         self._heavy = Lane()
-        self._lanes = (self._light, self._quick, self._little_known, self._heavy)
+        self._lanes = (self._steady, self._light, self._quick, self._little_known, self._heavy)
+        self._orders = cycle((
+            (self._steady, self._light, self._quick), (self._quick, self._steady, self._light),
+            (self._steady, self._quick, self._light), (self._light, self._steady, self._quick),
+        ))  # fmt: skip
         self._late: deque[Waits] = deque()
         self._look_at = 0.0
-        self._heavy_next = self._light_next = True
+        self._heavy_next = True
         self._came = False
         self._brief = 0
         self._most = MOST
@@ -69,7 +76,7 @@ class Turns:
 
         quick: its request is of the kind that hits are.
         """
-        if self._light or not self._left:
+        if self._steady or self._light or not self._left:
             return False
         if load >= HEAVY and (
             self._quick or (not (quick and load == HEAVY) and (self._little_known or (load > HEAVY and self._heavy)))
@@ -86,7 +93,7 @@ class Turns:
         if connection.load > HEAVY:
             lane = self._heavy
         elif connection.load < HEAVY:
-            lane = self._light
+            lane = self._steady if connection.load < STEADY else self._light
         else:
             lane = self._quick if quick else self._little_known
         lane.add(connection, perf_counter())
@@ -113,8 +120,7 @@ class Turns:
         self._most = max(1, self._most // 2) if took_s > ROUND_S else min(MOST, self._most + 1)
         self._began = now
         self._left = self._most
-        self._light_next = not self._light_next
-        for lane in (self._light, self._quick) if self._light_next else (self._quick, self._light):
+        for lane in next(self._orders):
             self._begin(lane)
         self._brief = self._brief + 1 if self._came and self._brief < BRIEF else 0
         self._came = False
@@ -124,7 +130,7 @@ class Turns:
             self._look_at = now + LOOK_S
             self._late.extend(chain.from_iterable(lane.late(now) for lane in self._lanes))
         self._refuse()
-        self.crowded = took_s > CROWDED_S or bool(self._light)
+        self.crowded = took_s > CROWDED_S or bool(self._steady or self._light)
         waiting = any(self._lanes) or self._late
         self._counting = bool(waiting) or self.crowded or self._left < self._most
         if self._counting:

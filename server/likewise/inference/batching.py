@@ -33,7 +33,7 @@ BRISK_S = 0.005
 may have its turn, and until it is settled hardly a hit is served."""
 CALM = 8
 """Batches without a probe after which they may take longer again."""
-LATELY_S, MODERATE_S = 1.0, 0.03
+LATELY_S, MODERATE_S = 10.0, 0.03
 """Seconds after a probe until they may take as long as they like, and what they should take at most until then: the
 next probe may come right after one began."""
 PATIENCE = 4

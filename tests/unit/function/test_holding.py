@@ -85,16 +85,19 @@ def test_with_nothing_in_front_of_the_model_a_probe_holds_all(bench: SimpleNames
     assert bench.holding.limit("a") == math.inf
     ledger = bench.budget.ledger("a")
     ledger.reserve(1.0 / (1.0 + 40.0))
-    assert bench.holding.limit("a") == ledger.cap  # which is all
+    assert bench.holding.limit("a") == math.inf
+    bench.holding.limit_of_near_certain("a")
+    assert bench.holding.limit("a") == math.inf  # nobody waits, so nothing is set aside
 
 
 def test_those_with_hardly_a_doubt_have_tokens_that_the_others_do_not_touch(
     bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the first one that comes beside a probe on, until a second after the last; each adds what it earns.
+    """From the first that comes while others wait on, until a second after the last; each adds what it earns.
 
-    A probe of the others that proves wrong spends a quarter of the rest at most; and one of theirs holds half of what
-    is at hand, so that the next is answered at once, too.
+    Probes of the others leave them as well where nothing is in front of the model for a moment; one that proves wrong
+    spends a quarter of the rest at most. And one of theirs holds half of what is at hand, so that the next is answered
+    at once, too.
     """
     now = 1000.0
     monkeypatch.setattr(module, "perf_counter", lambda: now)
@@ -106,8 +109,33 @@ def test_those_with_hardly_a_doubt_have_tokens_that_the_others_do_not_touch(
     assert holding.limit_of_near_certain("a") == pytest.approx(11.25)
     ledger.tokens = 100.0
     assert holding.limit("a") == pytest.approx(100.0 - 22.5 - 0.05)
-    now += 1.5
+    bench.runner.queued = 0
+    assert holding.limit("a") == pytest.approx(100.0 - 22.5 - 0.05)
+    now += 0.9
+    assert holding.limit_of_near_certain("a") == 50.0  # beside nobody: this one keeps nothing set aside
+    now += 0.2
+    assert holding.limit("a") == math.inf
+    bench.runner.queued = 1
     assert holding.limit("a") == 50.0  # as where nobody else asks
+
+
+async def test_those_with_hardly_a_doubt_go_ahead_of_others_that_wait(bench: SimpleNamespace) -> None:
+    """As soon as a few tokens are at hand, though the others wait for the rest of them."""
+    ledger = bench.budget.ledger("a")
+    charge, rest = ledger.reserve(1.0 / (1.0 + 90.0)), ledger.reserve(1.0 / (1.0 + 8.0))
+    assert bench.holding.limit_of_near_certain("a") == 0.0
+    other, certain = bench.holding.take(asked("a")), bench.holding.take(asked("a"), near_certain=True)
+    assert not any(map(bench.holding.lets_go, (other, certain)))
+    ledger.release(rest)
+    bench.holding.settled()
+    await asyncio.sleep(0)
+    assert (other.called.done(), certain.called.done()) == (False, True)
+    assert (bench.holding.lets_go(other), bench.holding.lets_go(certain)) == (False, True)
+    bench.holding.leave(certain)
+    ledger.release(charge)
+    await asyncio.sleep(0)
+    assert other.called.done()
+    assert bench.holding.lets_go(other)
 
 
 async def test_they_wait_where_hardly_any_tokens_are_at_hand(bench: SimpleNamespace) -> None:

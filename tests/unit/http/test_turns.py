@@ -12,7 +12,7 @@ import pytest
 
 from likewise.http import turns
 from likewise.http.protocol import HotProtocol
-from likewise.http.turns import BRIEF, CROWDED_S, HEAVIEST, HEAVY, MOST, ROUND_S, TakesTurns, Turns
+from likewise.http.turns import BRIEF, CROWDED_S, HEAVIEST, HEAVY, MOST, ROUND_S, STEADY, TakesTurns, Turns
 from likewise.throughput import STANDING_S
 
 
@@ -153,6 +153,26 @@ def test_connections_that_hit_wait_too_where_rounds_are_long(loop: Loop) -> None
         loop.round()
     assert not taking.crowded
     assert sorted(loop.begun) == list(range(600))
+
+
+def test_who_has_had_hits_for_some_time_waits_least_in_a_crowd_and_stops_nobody(loop: Loop) -> None:
+    """Behind a hundred connections that had a single hit, in a loop that begins one request a round."""
+    taking, loop.cost_s = Turns(loop), 2 * ROUND_S
+    taking.count()
+    loop.now += 2 * CROWDED_S
+    loop.round()
+    for number in range(100):
+        Asker(loop, taking, number, HEAVY - 1)
+        Asker(loop, taking, 1_000 + number, HEAVY, quick=True)
+    for number in range(100, 120):
+        Asker(loop, taking, number, STEADY - 1)
+    before = len(loop.begun)
+    while not set(range(100, 120)) <= set(loop.begun):
+        loop.round()
+    begun = loop.begun[before:]
+    assert len(begun) <= 3 * 20  # every other round is theirs, and one more is begun beside where others wait
+    assert any(number < 100 for number in begun)
+    assert any(number >= 1_000 for number in begun)
 
 
 def test_rounds_are_measured_where_all_connections_are_light(loop: Loop) -> None:
