@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
+from itertools import islice
 from time import perf_counter
 
 from likewise.decision.budget import Budget
@@ -38,6 +39,9 @@ ENOUGH = 0.5
 
 SET_ASIDE = 0.4
 """Part of an account's tokens that is set aside where the first with hardly a doubt comes while others wait."""
+
+TOGETHER = 8
+"""Those with hardly a doubt that are called at once: hardly any of them is probed."""
 
 MOST_SET_ASIDE = 0.75
 """Part of them that is set aside at most."""
@@ -190,15 +194,18 @@ class Holding:
             asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
-        """Call one whose account has tokens at hand again, first of those with hardly a doubt; accounts take turns.
+        """Call one whose account has tokens at hand again, but some of those with hardly a doubt; accounts take turns.
 
         Of an account whoever came first goes first, until that takes `STANDING_S`: then more come than can be answered,
         and the last goes first, so that some are answered soon, and not all late.
         """
         self._is_looking = False
-        for account in self._ahead.accounts():
-            if self._has_at_hand(account):
-                return self._call(self._ahead.oldest(account))
+        ahead = [account for account in self._ahead.accounts() if self._has_at_hand(account)]
+        for account in ahead:
+            for place in list(islice(self._ahead.those_of(account), TOGETHER)):
+                self._call(place)
+        if ahead:
+            return None
         now = perf_counter()
         for account in self._places.accounts():
             if self.limit(account):
