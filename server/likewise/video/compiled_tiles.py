@@ -13,7 +13,7 @@ from numba import njit
 
 from likewise.video.compiled_products import CHUNK, products
 from likewise.video.compiled_rows import expect, settle
-from likewise.video.compiled_turns import bottom_left, bottom_right, to_tile, top_left, top_right
+from likewise.video.compiled_turns import bottom_left, bottom_right, to_tile, top_left, top_right, whole
 from likewise.video.compiled_vectors import ROWS
 
 jit: Any = njit(cache=True, nogil=True, error_model="numpy")
@@ -54,7 +54,7 @@ def convolve_in_tiles(  # type: ignore[no-untyped-def]
     inputs, results: room for 16 · layout.room rows of the source's channels, and of columns of the weights. rows: room
     for `CHUNK` rows of the target's channels.
     """
-    corner, line, lines, weights, blank, bias, across, room = layout
+    corner, line, lines, weights, blank, bias, across, room, pooled = layout
     code, low, high = bend
     filters, columns = len(bias), len(blank)
     _, _, depth = source.shape
@@ -79,14 +79,19 @@ def convolve_in_tiles(  # type: ignore[no-untyped-def]
                 inputs[tap * room * depth :], bases, count, lines, line, weights[tap], blank,
                 results[tap * room * columns :],
             )  # fmt: skip
-        beyond = 2 * width * (found[last - 1] // across + 1)
+        beyond = (1 if pooled else 2) * width * (found[last - 1] // across + 1)
         while start < len(places) and places[start] < beyond:
             stop = min(start + CHUNK, len(places))
             while places[stop - 1] >= beyond:
                 stop -= 1
             part = places[start:stop]
             expect(part, width, pad, target)
-            _outputs(part, width, across, numbers, results, room * columns, columns, filters, rows)
+            if pooled:
+                for at in range(len(part)):
+                    begin = numbers[part[at]] * columns
+                    whole(results, begin, room * columns, rows, at * filters, filters)
+            else:
+                _outputs(part, width, across, numbers, results, room * columns, columns, filters, rows)
             new = rows[: len(part) * filters].reshape(len(part), filters)
             written += settle(
                 new, filters, bias, code, low, high, part, width, pad, limit, 0, target, out[written:],
