@@ -137,7 +137,10 @@ def larger(builder: Any, new: Any, old: Any) -> Any:
 
 copy = _onto("Copy numbers.", lambda builder, new, old: new)
 plus = _onto("Add numbers to others.", lambda builder, new, old: builder.fadd(old(), new))
-highest = _onto("Write the larger ones of two rows of numbers over the second row.", lambda builder, new, old: larger(builder, new, old()))
+highest = _onto(
+    "Write the larger ones of two rows of numbers over the second row.",
+    lambda builder, new, old: larger(builder, new, old()),
+)
 
 
 @intrinsic
