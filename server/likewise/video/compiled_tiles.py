@@ -14,20 +14,11 @@ from numba import njit
 from likewise.video.compiled_products import CHUNK, products
 from likewise.video.compiled_rows import expect, settle
 from likewise.video.compiled_turns import bottom_left, bottom_right, to_tile, top_left, top_right, whole
-from likewise.video.compiled_vectors import LINE, ROWS
+from likewise.video.compiled_vectors import ROWS
 
 jit: Any = njit(cache=True, nogil=True, error_model="numpy")
 
 TAPS = 16
-
-
-@jit
-def apart(rows, columns):  # type: ignore[no-untyped-def]
-    """Return how far a matrix is from the next of 16 whose numbers at one place are used together.
-
-    They lie on 16 lines of the first level cache, and not on one, as they would where a row is a power of two long.
-    """
-    return rows * columns + LINE
 
 
 @jit
@@ -60,15 +51,15 @@ def convolve_in_tiles(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Do what `compiled.convolve` does. found: the tiles of the places, see `tiles`. layout: a `layout.Tiles`.
 
-    inputs, results: room for what 16 matrices of layout.room rows take, each `apart` from the next: of the source's
-    channels, and of columns of the weights. rows: room for `CHUNK` rows of the target's channels.
+    inputs, results: room for 16 matrices, each `layout.apart` from the next. rows: room for `CHUNK` rows of the target's
+    channels.
     """
-    corner, line, lines, weights, blank, bias, across, room, pooled = layout
+    corner, line, lines, weights, blank, bias, across, room, apart, pooled = layout
     code, low, high = bend
     filters, columns = len(bias), len(blank)
     _, _, depth = source.shape
     numbers = np.empty((found[-1] // across + 1) * across, np.int32)  # by tile, its place among those of a chunk
-    step, beside = apart(room, depth), apart(room, columns)
+    step, beside = apart
     written = start = first = 0
     while first < len(found):
         last = _rows_of(found, first, across, room - 2 * ROWS)

@@ -88,6 +88,9 @@ class Tiles(NamedTuple):
     """Tiles side by side."""
     room: int
     """Tiles that there has to be room for."""
+    apart: Pair
+    """Numbers from one of 16 matrices of so many rows to the next, of channels and of columns: a line of the cache
+    further than they are long, as they would all lie on one line where that is a power of two."""
     pooled: bool
     """Whether the largest of each tile's outputs is all that is wanted."""
 
@@ -98,6 +101,8 @@ DEEP = 32
 """Channels from which on tiles are worth what it takes to make them."""
 FULL = 2.0
 """Places of a tile that have to be computed, in the mean, for the same."""
+LINE = 16
+"""Numbers in a line of the cache."""
 TILES_AT_ONCE = 96
 """Tiles whose products are made before outputs follow from them, unless a row of tiles has more."""
 _SPREAD = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
@@ -125,6 +130,7 @@ def transformed(layer: Conv, size: Size, pad: int, kernels: Any) -> Tiles:
     weights[:, :, :filters] = np.einsum("ay,yxcf,bx->abcf", _SPREAD, taps, _SPREAD).reshape(16, channels, filters)
     parts = next(count for count in range(-(-channels // LONGEST), channels + 1) if channels % count == 0)
     across = size.width if layer.pool > 1 else -(-size.width // SIDE)
+    room = max(TILES_AT_ONCE, across) + kernels.ROOM
     return Tiles(
         (pad - layer.window.pads[0], pad - layer.window.pads[1]),
         channels // parts,
@@ -133,7 +139,8 @@ def transformed(layer: Conv, size: Size, pad: int, kernels: Any) -> Tiles:
         np.zeros(panels * panel, np.float32),
         layer.bias if len(layer.bias) else np.zeros(filters, np.float32),
         across,
-        max(TILES_AT_ONCE, across) + kernels.ROOM,
+        room,
+        (room * channels + LINE, room * panels * panel + LINE),
         layer.pool > 1,
     )
 
