@@ -13,7 +13,7 @@ from numba import njit
 
 from likewise.video.compiled_products import CHUNK, products
 from likewise.video.compiled_rows import expect, settle
-from likewise.video.compiled_turns import bottom_left, bottom_right, to_tile, top_left, top_right, whole
+from likewise.video.compiled_turns import bottom_left, bottom_right, largest, to_tile, top_left, top_right
 from likewise.video.compiled_vectors import ROWS
 
 jit: Any = njit(cache=True, nogil=True, error_model="numpy")
@@ -89,7 +89,7 @@ def convolve_in_tiles(  # type: ignore[no-untyped-def]
             if pooled:
                 for at in range(len(part)):
                     begin = numbers[part[at]] * columns
-                    whole(results, begin, beside, rows, at * filters, filters)
+                    largest(results, begin, beside, rows, at * filters, filters)
             else:
                 _outputs(part, width, across, numbers, results, beside, columns, filters, rows)
             new = rows[: len(part) * filters].reshape(len(part), filters)

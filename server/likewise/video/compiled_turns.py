@@ -87,4 +87,4 @@ def _from_tile(*outputs: tuple[int, int]) -> Any:
 
 _CORNERS = (0, 0), (0, 1), (1, 0), (1, 1)
 top_left, top_right, bottom_left, bottom_right = map(_from_tile, _CORNERS)
-whole = _from_tile(*_CORNERS)
+largest = _from_tile(*_CORNERS)
