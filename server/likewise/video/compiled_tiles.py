@@ -51,8 +51,8 @@ def convolve_in_tiles(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Do what `compiled.convolve` does. found: the tiles of the places, see `tiles`. layout: a `layout.Tiles`.
 
-    inputs, results: room for 16 matrices, each `layout.apart` from the next. rows: room for `CHUNK` rows of the target's
-    channels.
+    inputs, results: room for 16 matrices, each `layout.apart` from the next. rows: room for `CHUNK` rows of the
+    target's channels.
     """
     corner, line, lines, weights, blank, bias, across, room, apart, pooled = layout
     code, low, high = bend
