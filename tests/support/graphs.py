@@ -126,6 +126,8 @@ def random_graph(seed: int) -> tuple[bytes, tuple[int, int, int], list[str]]:
             x = net.conv(x, 12 if channels % 2 == 0 else channels, int(rng.choice([1, 3, 5])), 2)
         elif step == 8:
             x = net.add(str(rng.choice(["Add", "Mul", "Sub"])), [x, net.floats(1, channels, 1, 1)], net.sizes[x])
+        elif step == 9 and min(height, width) >= 6:
+            x = net.pool(net.activation(net.conv(x, channels, 3, 1)), "MaxPool", 2, 2)
         if rng.random() < 0.4:
             x = net.norm(x)
         if rng.random() < 0.7:

@@ -41,18 +41,21 @@ def convolve(source, places, width, layout, bend, pad, limit, target, out, moves
     panels * columns), zeros where a group has fewer filters. bend: code, low and high of `settle`, as is the rest.
     bases: int64, `ROOM`; rows: room for as many rows of a group's bias.
     """
-    stride, corner, lines, line, weights, bias, filters = layout
+    stride, corner, lines, line, weights, bias, filters, pool = layout
     code, low, high = bend
     groups, columns = bias.shape
     _, wide, depth = source.shape
     flat = source.reshape(-1)
     written = 0
-    for start in range(0, len(places), CHUNK):
-        part = places[start : start + CHUNK]
+    square = pool * pool
+    for start in range(0, len(places), CHUNK // square):
+        part = places[start : start + CHUNK // square]
         expect(part, width, pad, target)
-        windows(part, width, stride, corner, wide, depth, bases)
+        windows(part, width, stride, corner, wide, depth, pool, bases)
         if groups == 1:
-            products(flat, bases, len(part), lines, line, weights[0], bias[0], rows)
+            products(flat, bases, square * len(part), lines, line, weights[0], bias[0], rows)
+            for at in range(len(part) if pool > 1 else 0):
+                best(rows, at * square * columns, square, columns, 1, 0, rows, at * columns, columns)
             found = rows[: len(part) * columns].reshape(len(part), columns)
         else:
             found = np.empty((len(part), groups * filters), np.float32)

@@ -23,21 +23,26 @@ ROOM = CHUNK + 2 * ROWS
 
 
 @jit
-def windows(places, width_out, stride, corner, wide, depth, out):  # type: ignore[no-untyped-def]
+def windows(places, width_out, stride, corner, wide, depth, pool, out):  # type: ignore[no-untyped-def]
     """Write where the windows of outputs begin to `out`; the last one again, up to `2 * ROWS` times.
 
-    wide, depth: columns of the source, with padding, and its channels. corner: (y, x) of the first window in it.
+    wide, depth: columns of the source, with padding, and its channels. corner: (y, x) of the first window in it. pool:
+    side of the squares of windows that are pooled to an output, which are written one after another.
     """
     sh, sw = stride
     oy, ox = corner
-    row, first = 0, 0
+    row, first, count = 0, 0, 0
     for at in range(len(places)):
         while places[at] >= first + width_out:
             row += 1
             first += width_out
-        out[at] = ((row * sh + oy) * wide + (places[at] - first) * sw + ox) * depth
-    for at in range(len(places), len(places) + 2 * ROWS):
-        out[at] = out[len(places) - 1]
+        y, x = row * pool * sh + oy, (places[at] - first) * pool * sw + ox
+        for down in range(pool):
+            for right in range(pool):
+                out[count] = ((y + down * sh) * wide + x + right * sw) * depth
+                count += 1
+    for at in range(count, count + 2 * ROWS):
+        out[at] = out[count - 1]
 
 
 @jit

@@ -13,7 +13,7 @@ from numba import njit
 
 from likewise.video.compiled_products import CHUNK, products
 from likewise.video.compiled_rows import expect, settle
-from likewise.video.compiled_turns import bottom_left, bottom_right, to_tile, top_left, top_right
+from likewise.video.compiled_turns import bottom_left, bottom_right, largest, to_tile, top_left, top_right
 from likewise.video.compiled_vectors import ROWS
 
 jit: Any = njit(cache=True, nogil=True, error_model="numpy")
@@ -51,14 +51,15 @@ def convolve_in_tiles(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Do what `compiled.convolve` does. found: the tiles of the places, see `tiles`. layout: a `layout.Tiles`.
 
-    inputs, results: room for 16 · layout.room rows of the source's channels, and of columns of the weights. rows: room
-    for `CHUNK` rows of the target's channels.
+    inputs, results: room for 16 matrices, each `layout.apart` from the next. rows: room for `CHUNK` rows of the
+    target's channels.
     """
-    corner, line, lines, weights, blank, bias, across, room = layout
+    corner, line, lines, weights, blank, bias, across, room, apart, pooled = layout
     code, low, high = bend
     filters, columns = len(bias), len(blank)
     _, _, depth = source.shape
     numbers = np.empty((found[-1] // across + 1) * across, np.int32)  # by tile, its place among those of a chunk
+    step, beside = apart
     written = start = first = 0
     while first < len(found):
         last = _rows_of(found, first, across, room - 2 * ROWS)
@@ -69,24 +70,28 @@ def convolve_in_tiles(  # type: ignore[no-untyped-def]
             y, x = 2 * (tile // across) + corner[0], 2 * (tile % across) + corner[1]
             to_tile(
                 source.reshape(-1), (y * source.shape[1] + x) * depth, source.shape[1] * depth, depth, inputs,
-                at * depth, room * depth,
+                at * depth, step,
             )  # fmt: skip
         bases = np.empty(count + 2 * ROWS, np.int64)
         for at in range(len(bases)):
             bases[at] = min(at, count - 1) * depth
         for tap in range(TAPS):
             products(
-                inputs[tap * room * depth :], bases, count, lines, line, weights[tap], blank,
-                results[tap * room * columns :],
+                inputs[tap * step :], bases, count, lines, line, weights[tap], blank, results[tap * beside :],
             )  # fmt: skip
-        beyond = 2 * width * (found[last - 1] // across + 1)
+        beyond = (1 if pooled else 2) * width * (found[last - 1] // across + 1)
         while start < len(places) and places[start] < beyond:
             stop = min(start + CHUNK, len(places))
             while places[stop - 1] >= beyond:
                 stop -= 1
             part = places[start:stop]
             expect(part, width, pad, target)
-            _outputs(part, width, across, numbers, results, room * columns, columns, filters, rows)
+            if pooled:
+                for at in range(len(part)):
+                    begin = numbers[part[at]] * columns
+                    largest(results, begin, beside, rows, at * filters, filters)
+            else:
+                _outputs(part, width, across, numbers, results, beside, columns, filters, rows)
             new = rows[: len(part) * filters].reshape(len(part), filters)
             written += settle(
                 new, filters, bias, code, low, high, part, width, pad, limit, 0, target, out[written:],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 
-from likewise.video.compiled_vectors import INT64, LONG, address, along, intrinsic
+from likewise.video.compiled_vectors import INT64, LONG, address, along, intrinsic, larger
 
 
 @intrinsic
@@ -48,10 +49,13 @@ def _turned(builder: Any, a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any, Any
     return builder.fsub(a, c), builder.fadd(b, c), builder.fsub(c, b), builder.fsub(b, d)
 
 
-def _from_tile(bottom: int, right: int) -> Any:
+def _from_tile(*outputs: tuple[int, int]) -> Any:
     @intrinsic
     def write(typing, given, at, step, out, to, count):  # type: ignore[no-untyped-def]
-        """Write the numbers of one of the four outputs of a tile. step: from one of the 16 products to the next."""
+        """Write the numbers of one of the four outputs of a tile, or the largest ones of several.
+
+        step: from one of the 16 products to the next.
+        """
 
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
             def product(tap: int) -> Any:
@@ -66,8 +70,12 @@ def _from_tile(bottom: int, right: int) -> Any:
                 return builder.fsub(builder.fsub(a, b), c) if later else builder.fadd(builder.fadd(a, b), c)
 
             def turn(load: Any, store: Any) -> None:
-                rows = [total([load(taps[y][right + x]) for x in range(3)], right) for y in range(bottom, bottom + 3)]
-                store(total(rows, bottom), target)
+                loaded = [[load(each) for each in row] for row in taps]
+                found = [
+                    total([total(row[right : right + 3], right) for row in loaded[down : down + 3]], down)
+                    for down, right in outputs
+                ]
+                store(reduce(lambda one, other: larger(builder, other, one), found), target)
 
             along(builder, args[5], turn)
             return context.get_dummy_value()
@@ -77,4 +85,6 @@ def _from_tile(bottom: int, right: int) -> Any:
     return write
 
 
-top_left, top_right, bottom_left, bottom_right = (_from_tile(down, right) for down in (0, 1) for right in (0, 1))
+_CORNERS = (0, 0), (0, 1), (1, 0), (1, 1)
+top_left, top_right, bottom_left, bottom_right = map(_from_tile, _CORNERS)
+largest = _from_tile(*_CORNERS)

@@ -130,14 +130,17 @@ def _onto(doc: str, combine: Callable[[Any, Any, Any], Any]) -> Any:
     return write
 
 
-def _larger(builder: Any, new: Any, old: Callable[[], Any]) -> Any:
-    there = old()
-    return builder.select(builder.fcmp_unordered(">", new, there), new, there)
+def larger(builder: Any, new: Any, old: Any) -> Any:
+    """Return the larger numbers of two vectors."""
+    return builder.select(builder.fcmp_unordered(">", new, old), new, old)
 
 
 copy = _onto("Copy numbers.", lambda builder, new, old: new)
 plus = _onto("Add numbers to others.", lambda builder, new, old: builder.fadd(old(), new))
-highest = _onto("Write the larger ones of two rows of numbers over the second row.", _larger)
+highest = _onto(
+    "Write the larger ones of two rows of numbers over the second row.",
+    lambda builder, new, old: larger(builder, new, old()),
+)
 
 
 @intrinsic
@@ -154,7 +157,7 @@ def best(typing, given, at, tall, below, broad, beside, out, to, count):  # type
             with cgutils.for_range(builder, args[2]) as down, cgutils.for_range(builder, args[4]) as right:
                 place = builder.add(builder.mul(down.index, args[3]), builder.mul(right.index, args[5]))
                 new = load(builder.gep(source, [place]))
-                builder.store(_larger(builder, new, lambda: builder.load(found)), found)
+                builder.store(larger(builder, new, builder.load(found)), found)
             store(builder.load(found), target)
 
         along(builder, args[8], turn)

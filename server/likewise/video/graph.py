@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from likewise.video import reading
-from likewise.video.layers import Activation, Concat, Layer, Pool, Size
+from likewise.video.layers import Activation, Concat, Conv, Layer, Pool, Size
 
 MAX_SIDE = 16_384
 
@@ -156,13 +156,17 @@ class _Reader:
         if layer is None:
             return
         self._done.add(position)
-        if not isinstance(layer, Pool | Concat) and layer.activation.function == 0:
+        if not isinstance(layer, Pool | Concat):
             layer = self._fused(layer)
+        if isinstance(layer, Conv):
+            layer, size = self._pooled(layer, size)
         self._sizes[layer.output] = size
         self._layers.append(layer)
 
     def _fused(self, layer: Layer) -> Layer:
-        """Return a layer with the activation that alone reads what it writes."""
+        """Return a layer with the activation that alone reads what it writes, unless it has one."""
+        if layer.activation.function:
+            return layer
         readers = self._readers.get(layer.output, [])
         if self._uses[layer.output] == 1 and readers:
             node = readers[0]
@@ -184,6 +188,21 @@ class _Reader:
                     self._done |= {self._position(inner), self._position(outer)}
                     return reading.replaced(layer, outer.output[0], whole)
         return layer
+
+    def _pooled(self, layer: Conv, size: Size) -> tuple[Layer, Size]:
+        """Return a convolution with the pool that alone reads what it writes, if any, and the size of its output."""
+        readers = self._readers.get(layer.output, [])
+        if self._uses[layer.output] != 1 or not readers or (after := self.size(readers[0].output[0])) is None:
+            return layer, size
+        node = readers[0]
+        pool = reading.layer(node, [layer.output], [size], after, self.constant)
+        if any(self._uses[extra] for extra in node.output[1:]) or not isinstance(pool, Pool):
+            return layer, size
+        whole = layer.pooled(pool, size, after)
+        if whole is None:
+            return layer, size
+        self._done.add(self._position(node))
+        return self._fused(whole), after
 
     def _position(self, node: onnx.NodeProto) -> int:
         return next(at for at, each in enumerate(self._nodes) if each.output == node.output)

@@ -188,13 +188,15 @@ class Network:
         name, scratch, found = layer.output, run.scratch, NONE
         function, low, high = layer.activation
         width, layout = self.plan.sizes[name].width, self._tiles.get(name) if run.alpha else None
-        if layout is not None:
+        if layout is not None and layout.pooled:
+            found = places
+        elif layout is not None:
             found = scratch.tiles[: self._kernels.tiles(places, width, layout.across, scratch.flags, scratch.tiles)]
         source, target = run.state.kept[layer.inputs[0]], run.state.kept[name]
         bend, pad = (int(function), np.float32(low), np.float32(high)), self.pads[name]
         debt = run.state.debts.get(name, NO_BIAS)
         count: int
-        if layout is not None and len(places) >= FULL * len(found):
+        if layout is not None and (layout.pooled or len(places) >= FULL * len(found)):
             count = self._kernels.convolve_in_tiles(
                 source, places, found, width, layout, bend, pad, limit, target, written, moves, debt, scratch.inputs,
                 scratch.results, scratch.rows,
@@ -231,7 +233,7 @@ class Network:
         kernels, source, size = self._kernels, self.plan.sizes[layer.inputs[0]], self.plan.sizes[layer.output]
         given, flags = [run.changed[name] for name in layer.inputs], run.scratch.flags
         if isinstance(layer, Conv | Pool):
-            window = layer.window
+            window = layer.reads
             if window.kernel == (1, 1) and window.stride == (1, 1) and window.pads == (0, 0):
                 return given[0]
             out = np.empty(size.height * size.width, np.int32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
@@ -78,6 +78,30 @@ class Conv(Layer):
     window: Window
     weights: Floats
     bias: Floats
+    pool: int = 1
+    """Side of the squares of its results of which the largest is the output; see `Conv.pooled`."""
+
+    @property
+    def reads(self) -> Window:
+        """Which inputs an output reads, pooling included."""
+        (kh, kw), (sh, sw), pads, dilation = self.window
+        more = self.pool - 1
+        return Window((kh + more * sh, kw + more * sw), (self.pool * sh, self.pool * sw), pads, dilation)
+
+    def pooled(self, pool: Pool, given: Size, size: Size) -> Conv | None:
+        """Return this with a pool at its end, so that what is pooled need not be kept; None where that does not go.
+
+        It goes for squares of 2 × 2 side by side, without padding, and for activations that keep the order of numbers.
+        given, size: before and after the pool.
+        """
+        function, low, _ = self.activation
+        rising = function in (Function.NONE, Function.RELU, Function.CLIP) or (function is Function.LEAKY and low >= 0)
+        whole = 2 * size.height <= given.height and 2 * size.width <= given.width
+        if not (rising and whole and pool.biggest and pool.window == Window((2, 2), (2, 2))):
+            return None
+        if len(self.weights) > 1 or self.window.dilation != (1, 1) or self.pool > 1:
+            return None
+        return replace(self, output=pool.output, work=4 * self.work + pool.work, pool=2)
 
     @property
     def depthwise(self) -> bool:
@@ -94,6 +118,11 @@ class Pool(Layer):
     window: Window
     biggest: bool
     padded: bool
+
+    @property
+    def reads(self) -> Window:
+        """Which inputs an output reads."""
+        return self.window
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,8 @@ class Windows(NamedTuple):
     weights: Floats
     bias: Floats
     filters: int
+    pool: int
+    """See `Conv.pool`."""
 
 
 def windows(layer: Conv, source: Size, pad: int, lanes: int) -> Windows:
@@ -65,6 +67,7 @@ def windows(layer: Conv, source: Size, pad: int, lanes: int) -> Windows:
         np.ascontiguousarray(weights.reshape(groups, k, panels, panel).transpose(0, 2, 1, 3)),
         bias,
         filters,
+        layer.pool,
     )
 
 
@@ -85,6 +88,11 @@ class Tiles(NamedTuple):
     """Tiles side by side."""
     room: int
     """Tiles that there has to be room for."""
+    apart: Pair
+    """Numbers from one of 16 matrices of so many rows to the next, of channels and of columns: a line of the cache
+    further than they are long, as they would all lie on one line where that is a power of two."""
+    pooled: bool
+    """Whether the largest of each tile's outputs is all that is wanted."""
 
 
 SIDE = 2
@@ -93,6 +101,8 @@ DEEP = 32
 """Channels from which on tiles are worth what it takes to make them."""
 FULL = 2.0
 """Places of a tile that have to be computed, in the mean, for the same."""
+LINE = 16
+"""Numbers in a line of the cache."""
 TILES_AT_ONCE = 96
 """Tiles whose products are made before outputs follow from them, unless a row of tiles has more."""
 _SPREAD = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
@@ -119,7 +129,8 @@ def transformed(layer: Conv, size: Size, pad: int, kernels: Any) -> Tiles:
     weights = np.zeros((16, channels, panels * panel), np.float32)
     weights[:, :, :filters] = np.einsum("ay,yxcf,bx->abcf", _SPREAD, taps, _SPREAD).reshape(16, channels, filters)
     parts = next(count for count in range(-(-channels // LONGEST), channels + 1) if channels % count == 0)
-    across = -(-size.width // SIDE)
+    across = size.width if layer.pool > 1 else -(-size.width // SIDE)
+    room = max(TILES_AT_ONCE, across) + kernels.ROOM
     return Tiles(
         (pad - layer.window.pads[0], pad - layer.window.pads[1]),
         channels // parts,
@@ -128,7 +139,9 @@ def transformed(layer: Conv, size: Size, pad: int, kernels: Any) -> Tiles:
         np.zeros(panels * panel, np.float32),
         layer.bias if len(layer.bias) else np.zeros(filters, np.float32),
         across,
-        max(TILES_AT_ONCE, across) + kernels.ROOM,
+        room,
+        (room * channels + LINE, room * panels * panel + LINE),
+        layer.pool > 1,
     )
 
 
@@ -137,7 +150,13 @@ def gains(layer: Conv) -> Floats:
     groups, _, filters = layer.weights.shape
     taps = layer.weights.reshape(groups, *layer.window.kernel, -1, filters)
     half = 1.0 if layer.activation.function is Function.NONE else 0.5
-    return np.ascontiguousarray(half * np.square(taps).sum((0, 3, 4)) / (groups * taps.shape[3]), np.float32)
+    single = half * np.square(taps).sum((0, 3, 4)) / (groups * taps.shape[3])
+    (kh, kw), (sh, sw) = layer.window.kernel, layer.window.stride
+    most = np.zeros(layer.reads.kernel)
+    for y, x in np.ndindex(layer.pool, layer.pool):  # of the results that are pooled, the one that it reaches most
+        part = most[y * sh : y * sh + kh, x * sw : x * sw + kw]
+        np.maximum(part, single, out=part)
+    return np.ascontiguousarray(most, np.float32)
 
 
 def pads(plan: Plan) -> dict[str, int]:
@@ -151,8 +170,8 @@ def pads(plan: Plan) -> dict[str, int]:
             name = layer.inputs[0]
             given, size = plan.sizes[name], plan.sizes[layer.output]
             for side in (0, 1):
-                window = layer.window
-                last = size[side] + (size[side] % SIDE if tiled(layer) else 0) - 1
+                window = layer.reads
+                last = size[side] + (size[side] % SIDE if tiled(layer) and layer.pool == 1 else 0) - 1
                 reach = last * window.stride[side] + (window.kernel[side] - 1) * window.dilation[side]
                 pads[name] = max(pads[name], window.pads[side], reach - window.pads[side] - given[side] + 1)
     return pads

@@ -85,17 +85,21 @@ def convolve(
     out: Numbers, moves: Numbers, debt: Numbers, bases: Numbers, rows: Numbers,
 ) -> int:  # fmt: skip
     """See `compiled.convolve`."""
-    stride, corner, lines, line, weights, bias, filters = layout
+    stride, corner, lines, line, weights, bias, filters, pool = layout
     code, low, high = bend
     groups, _, k, _ = weights.shape
     _, wide, depth = source.shape
-    y, x = places // width * stride[0] + corner[0], places % width * stride[1] + corner[1]
+    inner = np.arange(pool)  # by place, all that is pooled to it
+    y = ((places // width * pool)[:, None, None] + inner[:, None]) * stride[0] + corner[0]
+    x = ((places % width * pool)[:, None, None] + inner) * stride[1] + corner[1]
+    y, x = (each.ravel() for each in np.broadcast_arrays(y, x))
     windows = ((y * wide + x) * depth)[:, None] + (lines[:, None] + np.arange(line)).ravel()
     flat, found = source.reshape(-1), []
     for group in range(groups):
         matrix = weights[group].transpose(1, 0, 2).reshape(k, -1)[:, :filters]
         found.append(flat[windows + group * (depth // groups)] @ matrix + bias[group, :filters])
     values = np.concatenate(found, 1)
+    values = np.ascontiguousarray(values.reshape(len(places), pool * pool, -1).max(1))
     none = np.zeros(0, np.float32)
     return settle(
         values, values.shape[1], none, code, low, high, places, width, pad, limit, 0, target, out, moves, debt

@@ -36,6 +36,6 @@ def make_scratch(plan: Plan, windows: Collection[Windows], tiles: Collection[Til
         np.zeros(room, np.int64),
         np.empty(rows, np.float32),
         np.empty(most, np.int32),
-        np.empty(max((16 * each.room * each.weights.shape[2] for each in tiles), default=0), np.float32),
-        np.empty(max((16 * each.room * len(each.blank) for each in tiles), default=0), np.float32),
+        np.empty(max((16 * each.apart[0] for each in tiles), default=0), np.float32),
+        np.empty(max((16 * each.apart[1] for each in tiles), default=0), np.float32),
     )

@@ -94,7 +94,7 @@ class DeepCache(Fixed):
         for other in codes[1:]:
             code = np.where(code == other, code, np.float32(_NONE))
         if isinstance(layer, Conv | Pool):
-            (kh, kw), (sh, sw), (top, left), (dh, dw) = layer.window
+            (kh, kw), (sh, sw), (top, left), (dh, dw) = layer.reads
             high, wide = (size.height - 1) * sh + (kh - 1) * dh + 1, (size.width - 1) * sw + (kw - 1) * dw + 1
             bottom, right = max(0, high - top - code.shape[0]), max(0, wide - left - code.shape[1])
             padded = cv2.copyMakeBorder(code, top, bottom, left, right, cv2.BORDER_REPLICATE)
