@@ -90,14 +90,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         return int(commands[args.verb].run(args))
     except LikewiseError as error:
-        said = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in error.detail)
-        print(f"likewise: {said}", file=sys.stderr)  # names come from files that nobody trusts
+        _say(error.detail)
         return 2
     except BrokenPipeError:  # the reader of a pipe had enough, as in `likewise settings | head`
         sys.stderr.close()
         return 1
+    except OSError as error:  # what no command foresaw of a file, a folder or the network
+        _say(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else f"{error}")
+        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _say(text: str) -> None:
+    """Write a line to standard error; names in it come from files that nobody trusts."""
+    said = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+    print(f"likewise: {said}", file=sys.stderr)
 
 
 def _module(name: str) -> Any:

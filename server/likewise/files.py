@@ -73,6 +73,15 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     return content
 
 
+def file_at(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at a path from all others; None where there is none. Raises OSError."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to disk, where the system can do that."""
     try:

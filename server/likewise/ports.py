@@ -267,6 +267,10 @@ class Journal(Protocol):
         """Say that this node serves a function from now on, `name@version`: all that others have of it is to come."""
 
     @property
+    def failure(self) -> str:
+        """What is wrong at the moment, in words; empty while all is well."""
+
+    @property
     def damage(self) -> str:
         """What was found damaged since the start, and what to do about it, in words; empty: nothing."""
 

@@ -103,6 +103,8 @@ class Keeper:
         self._evidence_period_s = evidence_period_s
         self._whole = False  # what is here holds all that the journal had: a snapshot may take its place
         self._sealed: tuple[object, ...] = ()
+        self._seal_soon = asyncio.Event()
+        self._damage = ""
         self._kept: tuple[object, ...] = ()
         self._written: dict[tuple[str, str], int] = {}
         self._left_out: Counter[str] = Counter()
@@ -253,7 +255,9 @@ class Keeper:
 
     async def _seal_now_and_then(self) -> None:
         while True:
-            await asyncio.sleep(self._seal_period_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._seal_soon.wait(), self._seal_period_s)
+            self._seal_soon.clear()
             await self._seal()
 
     async def _seal(self) -> None:
@@ -295,13 +299,16 @@ class Keeper:
             if up:
                 self._degraded.pop("journal", None)
             else:
-                self._degraded["journal"] = (
-                    "not reachable; requests are answered, sharing and keeping resume by themselves"
-                )
+                why = self._journal.failure.rstrip(".") or "It is not reachable"
+                self._degraded["journal"] = f"{why}. Requests are answered; sharing and keeping resume by themselves."
 
     def _report_damage(self) -> None:
-        if self._journal.damage:
-            self._degraded["damage"] = self._journal.damage
+        if self._journal.damage != self._damage:
+            self._damage = self._journal.damage
+            self._sealed = ()  # what is here may be more than what the journal has now
+            self._seal_soon.set()
+        if self._damage:
+            self._degraded["damage"] = self._damage
         else:
             self._degraded.pop("damage", None)
 

@@ -51,7 +51,7 @@ def keeper():
         def __init__(self):
             self.records = []
             self.shared = True
-            self.damage = ""
+            self.damage = self.failure = ""
 
         def append(self, record):
             self.records.append(record)

@@ -23,6 +23,7 @@ from likewise.http.exchange import CAME
 from likewise.http.leased import FIELD, Lessee, lessee
 from likewise.http.limits import Limits
 from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
+from likewise.http.problems import in_words
 from likewise.http.relays import Relays
 from likewise.requests import Answer, Control, Ticket
 from likewise.types import Session
@@ -91,6 +92,8 @@ class Hot:
                         return await self._serve(path[14:-7], False, scope, receive, send)
             elif scope["method"] == "HEAD":  # whoever sends the answer leaves its body out
                 scope = {**scope, "method": "GET"}
+        elif scope["type"] == "lifespan":
+            send = in_words(send)
         return await self.rest(scope, receive, send)
 
     async def _serve(self, address: str, infers: bool, scope: Scope, receive: Receive, send: Send) -> None:

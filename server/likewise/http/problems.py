@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import orjson
@@ -49,3 +50,15 @@ def unexpected(error: Exception) -> LikewiseError:
     """Return what to tell a client about an error that nobody foresaw; the log has the rest."""
     log.error("unexpected error", exc_info=error)
     return LikewiseError("Something went wrong on the server; its log says what. The request may be sent again.")
+
+
+def in_words(send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Return an ASGI `send` for a lifespan, in which an error of ours is told by its detail instead of a traceback."""
+
+    async def plainly(message: MutableMapping[str, Any]) -> None:
+        error = sys.exception()  # the router sends its traceback while it handles it
+        if isinstance(error, LikewiseError) and message["type"].endswith(".failed"):
+            message = {**message, "message": error.detail}
+        await send(message)
+
+    return plainly

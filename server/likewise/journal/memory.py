@@ -108,6 +108,11 @@ class MemoryJournal:
         """Do nothing: what is followed is the log of all functions."""
 
     @property
+    def failure(self) -> str:
+        """Nothing: memory does not fail."""
+        return ""
+
+    @property
     def damage(self) -> str:
         """Nothing: this node keeps no files of it."""
         return ""

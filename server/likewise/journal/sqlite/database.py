@@ -1,8 +1,7 @@
 """The SQLite file under a journal: its tables, its versions, and every statement that is run on it.
 
-Rows are only ever added behind the last and taken out, never searched by id: an insert touches the end of one
-table, so a million entries take the disk no longer than a thousand. Invalidations are rows of their own, which
-replay applies by position.
+Rows are only ever added behind the last and taken out, never searched by id: an insert touches the end of one table, so
+a million entries take the disk no longer than a thousand. Invalidations are rows of their own, applied by position.
 """
 
 from __future__ import annotations
@@ -14,12 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from likewise.errors import JournalError
+from likewise.files import file_at
 from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import keep_private
 from likewise.records import Learned
 
 APPLICATION_ID = 0x4C4B5753  # "LKWS"
+HEADER_BYTES = 100
+"""A file with fewer holds no database."""
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -76,6 +78,7 @@ class Database:
             else:
                 self._prepare(migrations)
                 self._fact("epoch")  # raises where the file is damaged
+            self._files = self._files_now()
         except BaseException:
             self._db.close()
             raise
@@ -251,6 +254,21 @@ class Database:
         """Remember one value under a name."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES(?, ?)", (name, value))
 
+    @property
+    def removed(self) -> bool:
+        """Whether the file that is open is no longer the one at its path: others removed or replaced it."""
+        return file_at(self.path) != self._files[0]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file and its write-ahead log are still those that are open."""
+        return self._files_now() == self._files
+
+    def copy_to(self, path: Path) -> None:
+        """Write all of it into a new file at a path. Raises sqlite3.Error where there is one."""
+        _keep_private(path)
+        self._db.execute("VACUUM INTO ?", (str(path),))
+
     def transaction(self) -> _Transaction:
         """Return a context in which statements are one transaction."""
         return _Transaction(self._db, self._roll_back)
@@ -258,6 +276,9 @@ class Database:
     def close(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log into the file."""
         self._db.close()
+
+    def _files_now(self) -> list[tuple[int, int] | None]:
+        return [file_at(self.path.with_name(self.path.name + suffix)) for suffix in ("", "-wal")]
 
     def _fact(self, name: str) -> object:
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()

@@ -30,7 +30,7 @@ from likewise.journal.buffer import Buffer
 from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, Row, is_damage
 from likewise.journal.sqlite.lock import FileLock
-from likewise.journal.sqlite.rescue import Rescue, rescue, snapshot_path
+from likewise.journal.sqlite.rescue import Rescue, finish_rescue, is_emptied, rescue, snapshot_path
 from likewise.journal.sqlite.snapshot import Snapshot, SnapshotWriter, open_snapshot
 from likewise.journal.sqlite.writer import Writer, WriterOptions
 from likewise.journal.tombstones import Tombstones
@@ -84,7 +84,7 @@ class SqliteJournal:
         options = WriterOptions(commit_interval_s, sync_interval_s, max_bytes, compact_after, retry_s)
         steady = SteadyClock(clock, monotonic if clock is time.time else None)
         # What is deleted is gone for good, so it has to be over by both: somebody may set the wall clock back again.
-        self._writer = Writer(path, self._buffer, options, lambda: min(clock(), steady.now()))
+        self._writer = Writer(path, self._lock, self._buffer, options, lambda: min(clock(), steady.now()))
         self._sealed: Snapshot | None = None
         self._restored_to = 0
         self._quarantined = 0
@@ -254,7 +254,9 @@ class SqliteJournal:
         try:
             self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
             self._lock.acquire()
+            finish_rescue(self.path)
         except OSError as error:
+            self._lock.release()
             raise self._unusable(error.strerror or str(error)) from error
         try:
             try:
@@ -273,6 +275,8 @@ class SqliteJournal:
 
     def _begin(self) -> None:
         """Open the file, and read all of it that a start needs."""
+        if is_emptied(self.path):
+            raise sqlite3.DatabaseError("it is empty")
         database = Database(self.path)
         try:
             self._quarantined = database.quarantined()

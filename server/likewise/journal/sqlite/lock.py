@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from likewise.errors import JournalError
+from likewise.files import file_at
 from likewise.journal.private import private
 
 try:
@@ -34,6 +35,19 @@ class FileLock:
                     "Redis journal, which many workers and nodes share."
                 ) from error
         self._descriptor = descriptor
+
+    def renew(self) -> None:
+        """Hold the file at the path where the one that is held was removed. Raises as `acquire` does."""
+        held = None if self._descriptor is None else os.fstat(self._descriptor)
+        if held is None or file_at(self._path) != (held.st_dev, held.st_ino):
+            before, self._descriptor = self._descriptor, None
+            try:
+                self.acquire()
+            except BaseException:
+                self._descriptor = before
+                raise
+            if before is not None:
+                os.close(before)
 
     def release(self) -> None:
         """Let go of the lock, if it is held."""

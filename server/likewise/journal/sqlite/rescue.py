@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from likewise.files import sync_folder
 from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import MODE
-from likewise.journal.sqlite.database import Database, readable
+from likewise.journal.sqlite.database import HEADER_BYTES, Database, readable
 from likewise.journal.sqlite.invalidation_log import Since, read_log
 from likewise.journal.sqlite.snapshot import Snapshot, open_snapshot
 from likewise.records import Inserted
@@ -69,27 +70,72 @@ def rescue(path: Path) -> Rescue:
     file beside it, and what the snapshot holds stays good. Without that no entry is carried over: one of
     them could have been taken out, and would come back. Raises JournalError where the folder refuses the move.
     """
-    fresh = path.with_name(path.name + ".rescued")
-    remove_database(fresh)
+    fresh = _rescued_path(path)
     saved, epoch = 0, ""
     try:
-        saved, epoch = _copy(path, fresh)
-    except (sqlite3.Error, JournalError) as error:
-        _log.warning("Nothing can be carried over from the damaged journal %s: %s", path, error)
         remove_database(fresh)
-    try:
+        try:
+            saved, epoch = _copy(path, fresh)
+        except (sqlite3.Error, JournalError) as error:
+            _log.warning("Nothing can be carried over from the damaged journal %s: %s", path, error)
+            remove_database(fresh)
         aside = move_aside(path)
         if fresh.exists():
             fresh.replace(path)
             sync_folder(path.parent)
     except OSError as error:
         raise JournalError(
-            f"The damaged journal {path} cannot be moved aside: {error.strerror}. Move it by hand, or fix the folder."
+            f"The damaged journal {path} cannot be moved aside: {error}. Move it by hand, or fix the folder."
         ) from error
     snapshot = _snapshot(path)
     done = Rescue(path, aside, saved, snapshot.entries if snapshot and snapshot.epoch == epoch else None)
     _log.error("%s", done)
     return done
+
+
+def put_back(database: Database) -> str:
+    """Write a file anew that others removed while it was open, and return what happened.
+
+    Raises JournalError where another file is in its place by now, sqlite3.Error or OSError where it cannot be written.
+    """
+    path, fresh = database.path, database.path.with_name(database.path.name + ".restored")
+    if path.exists():
+        raise JournalError("another file is in its place. Restart the server to go on with that one, or remove it")
+    try:
+        remove_database(fresh)
+        database.copy_to(fresh)
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
+        os.link(fresh, path)  # unlike a move, fails where there is a file
+    finally:
+        remove_database(fresh)
+    sync_folder(path.parent)
+    done = f"The journal {path} was removed while it was in use, and was written anew. Find out what removed it."
+    _log.error("%s", done)
+    return done
+
+
+def finish_rescue(path: Path) -> None:
+    """Put what a rescue saved in the journal's place, where its process died before that. Raises OSError."""
+    fresh = _rescued_path(path)
+    if fresh.is_file() and not path.exists():
+        move_aside(path)  # the old write-ahead log, which SQLite would replay on the new file
+        fresh.replace(path)
+        sync_folder(path.parent)
+
+
+def is_emptied(path: Path) -> bool:
+    """Say whether a journal file holds nothing though what stands beside it shows that it held something.
+
+    SQLite would begin a new database there. A file without company is one whose first start was cut short.
+    """
+    try:
+        if path.stat().st_size >= HEADER_BYTES:
+            return False
+    except FileNotFoundError:
+        return False
+    beside = (snapshot_path(path), invalidation_log_path(path), path.with_name(path.name + "-wal"))
+    return any(each.is_file() and each.stat().st_size for each in beside)
 
 
 def move_aside(path: Path) -> Path:
@@ -122,6 +168,10 @@ def remove_database(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+def _rescued_path(path: Path) -> Path:
+    return path.with_name(path.name + ".rescued")
+
+
 def _snapshot(path: Path) -> Snapshot | None:
     try:
         return open_snapshot(snapshot_path(path))
@@ -139,8 +189,8 @@ def _beside(path: Path) -> _Beside | None:
 
 def _copy(path: Path, fresh: Path) -> tuple[int, str]:
     """Return how many entries were copied into a new database, and its epoch."""
-    try:
-        old = Database(path, read_only=True)
+    try:  # not even opened where it is emptied: SQLite would delete the log beside it
+        old = None if is_emptied(path) else Database(path, read_only=True)
     except sqlite3.Error:  # with a damaged head nothing of it can be read
         old = None
     try:

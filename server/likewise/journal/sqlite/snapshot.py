@@ -204,7 +204,7 @@ def _read(file: BinaryIO, column: dict[str, Any], kind: str, size: int) -> NDArr
 
 
 def _damaged(path: Path, reason: str) -> JournalError:
-    return JournalError(f"The snapshot {path} cannot be used: {reason}. Delete it; the journal has everything.")
+    return JournalError(f"The snapshot {path} cannot be used: {reason}. Delete it; what the journal has goes on.")
 
 
 def _cannot_write(path: Path, error: OSError) -> JournalError:

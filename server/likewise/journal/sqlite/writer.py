@@ -21,7 +21,8 @@ from likewise.journal.buffer import Buffer
 from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, is_damage
 from likewise.journal.sqlite.invalidation_log import InvalidationLog
-from likewise.journal.sqlite.rescue import Rescue, invalidation_log_path, rescue
+from likewise.journal.sqlite.lock import FileLock
+from likewise.journal.sqlite.rescue import invalidation_log_path, is_emptied, put_back, rescue
 from likewise.journal.sqlite.syncer import Syncer
 from likewise.priority import WORK, give_way
 from likewise.types import Clock
@@ -52,8 +53,9 @@ class _Task(NamedTuple):
 class Writer:
     """Takes records from a buffer and commits them to a database that only its thread touches."""
 
-    def __init__(self, path: Path, buffer: Buffer, options: WriterOptions, clock: Clock) -> None:
+    def __init__(self, path: Path, lock: FileLock, buffer: Buffer, options: WriterOptions, clock: Clock) -> None:
         self._path = path
+        self._lock = lock
         self._buffer = buffer
         self._options = options
         self._clock = clock
@@ -70,8 +72,8 @@ class Writer:
         self._syncer = Syncer(path, self._log)
         self._failure = ""
         self.file_bytes = 0
-        self.rescued: Rescue | None = None
-        """How the last rescue went; None: there was none."""
+        self.rescued = ""
+        """How the last rescue went; empty: there was none."""
         self.sealed_position = 0
         """Up to where a snapshot speaks; 0 without one."""
         self._counts = dict.fromkeys(("written", "commits", "write_failures", "rescues", "removed"), 0)
@@ -261,13 +263,30 @@ class Writer:
             self._database.close()
             self._database = None
         self._chores.clear()
-        self.rescued = rescue(self._path)
+        self.rescued = str(rescue(self._path))
         self._counts["rescues"] += 1
 
     def _open(self) -> Database:
+        """Return the open database. What is written there, and answered as durable, is found again by its path."""
+        if self._database is not None:
+            if not self._database.in_place:
+                self._put_back(self._database)
+            elif is_emptied(self._path):
+                self.rescue()
         if self._database is None:
             self._database = Database(self._path)
         return self._database
+
+    def _put_back(self, database: Database) -> None:
+        """See to it that a file that somebody removed is there again."""
+        if database.removed:
+            self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
+            self._lock.renew()
+            self.rescued = put_back(database)
+            self._counts["rescues"] += 1
+        self._chores.clear()
+        self._database = None
+        database.close()  # folds its log into the file, also one that was removed
 
     def _settle(self, task: _Task, error: JournalError | None) -> None:
         if task.job is None:
