@@ -7,6 +7,7 @@ frame that is cut off, as by a crash, or damaged is left out, and what comes aft
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -86,7 +87,8 @@ class CaptureWriter:
             if self._size and self._size + len(each) > self._limit:
                 self._rotate()
             try:
-                self._file.write(each)
+                if self._file.write(each) < len(each):  # a disk with room for a part of it
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             except OSError:
                 self._file.truncate(self._size)  # no torn frame before the next one
                 self._file.seek(self._size)

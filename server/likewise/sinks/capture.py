@@ -22,6 +22,8 @@ log = logging.getLogger("likewise.sinks.capture")
 
 PERIOD_S = 0.1
 """Time between two writes: about as much is lost where the process is killed."""
+SILENCE_S = 60.0
+"""Time between two lines of the log about requests that are not in the capture."""
 SHARE = 4
 """Times as much as is free may wait of one account: four fifths where it is alone, and there is room for others.
 
@@ -51,7 +53,8 @@ class CaptureSink:
         self._taken = self._done = 0  # bytes: one counts on the loop, the other on the thread
         self._came: Counter[str] = Counter()  # bytes by account, of those that wait
         self._refused = 0
-        self._told = 0
+        self._told = self._logged = 0  # of those: in the capture, and in the log
+        self._silent_until = 0.0
         self._stop = threading.Event()
 
     def __call__(self, event: Answered) -> None:
@@ -87,13 +90,13 @@ class CaptureSink:
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
             self._write()
-        self._write()
+        self._write(last=True)
         try:
             self._writer.close()
         except OSError as error:
             log.error("The capture could not be brought to disk: %s", error)
 
-    def _write(self) -> None:
+    def _write(self, last: bool = False) -> None:
         waiting = self._waiting
         frames: list[bytes] = []
         size = 0
@@ -104,17 +107,22 @@ class CaptureSink:
             if not self._inputs and record.device:
                 record = replace(record, device=self._pseudonym(record.device, account))
             frames.append(encode(record))
-        refused = self._refused
-        if refused > self._told:
-            log.warning("%d requests came faster than the capture could be written; they are not in it", refused)
-            frames.append(encode_lost(self._clock(), refused - self._told))
+        lost = self._refused - self._told
+        written, why = 0, "came faster than they could be written"
         try:
-            self._writer.write(frames)
-            self._told = refused
+            for frame in frames:
+                self._writer.write([frame])
+                written += 1
+            if lost:
+                self._writer.write([encode_lost(self._clock(), lost)])
+                self._told += lost
         except (OSError, SettingsError) as error:
-            log.error("Requests could not be written to the capture, and are not in it: %s", error)
-            self._refused += len(frames)
+            self._refused += len(frames) - written
+            why = f"could not be written ({error})"
         self._done += size
+        if self._refused > self._logged and (last or time.monotonic() >= self._silent_until):
+            log.warning("%d requests are not in the capture; the latest %s", self._refused, why)
+            self._logged, self._silent_until = self._refused, time.monotonic() + SILENCE_S
 
     def _recorded(self, event: Answered) -> Recorded:
         took = max(0.0, event.total_s)

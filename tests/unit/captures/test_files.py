@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,32 @@ def test_lost_requests_are_told(tmp_path: Path) -> None:
     writer.write([encode(request(1.0)), encode_lost(2.0, 7)])
     writer.close()
     assert read(path)[1] == 7
+
+
+TORN = """
+import resource, signal, sys
+import subprocess
+import sys
+from pathlib import Path
+from likewise.captures.files import CaptureWriter
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+writer = CaptureWriter(Path(sys.argv[1]), 1 << 20)
+writer.write([sys.stdin.buffer.read()])
+resource.setrlimit(resource.RLIMIT_FSIZE, (Path(sys.argv[1]).stat().st_size + 5, resource.RLIM_INFINITY))
+try:
+    writer.write([b"a frame that does not fit"])
+except OSError as error:
+    print(error.errno == 28, Path(sys.argv[1]).stat().st_size)
+"""
+
+
+def test_a_frame_that_the_disk_takes_a_part_of_is_not_there(tmp_path: Path) -> None:
+    """The system may write what fits and not say that it failed."""
+    path, frame = tmp_path / "c.capture", encode(request(1.0))
+    done = subprocess.run([sys.executable, "-c", TORN, str(path)], input=frame, capture_output=True, timeout=600)
+    assert done.stdout.decode() == f"True {len(frame)}\n", done.stderr
+    assert len(read(path)[0]) == 1
 
 
 def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:

@@ -105,17 +105,33 @@ def test_an_account_that_floods_leaves_room_for_others(tmp_path: Path) -> None:
     assert sink.lost == 500 + 3 - devices.count("loud")
 
 
+class Full(CaptureWriter):
+    """A capture on a disk with room for nothing, until `full` is unset."""
+
+    full = True
+
+    def write(self, frames: list[bytes]) -> None:
+        if frames and self.full:
+            raise OSError(28, "No space left on device")
+        super().write(frames)
+
+
 def test_a_full_disk_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and what was not written is counted."""
-
-    class Full(CaptureWriter):
-        def write(self, frames: list[bytes]) -> None:
-            if frames:
-                raise OSError(28, "No space left on device")
-
-    sink = CaptureSink(Full(tmp_path / "c", 1 << 20), inputs=True, pending_bytes=1 << 20)
-    sink(event())
-    with caplog.at_level(logging.ERROR), sink.running():
-        pass
-    assert "No space left" in caplog.text
-    assert sink.lost == 1
+    """It is logged once a minute at most, and what was not written is counted, in the capture too once there is room."""
+    writer = Full(tmp_path / "c", 1 << 20)
+    sink = CaptureSink(writer, inputs=True, pending_bytes=1 << 20, clock=lambda: 100.0)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(50):
+            sink(event())
+            sink._write()
+            sink._write()
+        assert sink.lost == 50
+        (line,) = caplog.messages
+        assert "No space left" in line
+        writer.full = False
+        sink(event())
+        with sink.running():
+            pass
+    assert len(caplog.messages) == 2
+    with Capture(tmp_path / "c") as capture:
+        assert (len(list(capture)), capture.lost, sink.lost) == (1, 50, 50)
