@@ -23,7 +23,8 @@ LikewiseError
 ├── DeadlineExceeded          504  the time that the client gave it passed before it was computed
 ├── NotCached                 504  `only-if-cached` and nothing safe to reuse (RFC 9111, section 5.2.1.7)
 ├── SettingsError             (start-up only)
-└── JournalError              503
+├── JournalError              503
+└── StorageUnavailable        503  what was registered cannot be kept, or removed, on this disk
 """
 
 from __future__ import annotations
@@ -219,6 +220,14 @@ class SettingsError(LikewiseError):
     """A setting that cannot be used; raised at start-up alone."""
 
     slug = "settings"
+
+
+class StorageUnavailable(LikewiseError):
+    """The data folder cannot be written now: its disk is full, or it belongs to somebody else."""
+
+    status = 503
+    title = "Storage unavailable"
+    slug = "storage"
 
 
 class JournalError(LikewiseError):

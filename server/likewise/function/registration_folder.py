@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from likewise.errors import InvalidFunction, LikewiseError
+from likewise.errors import InvalidFunction, LikewiseError, StorageUnavailable
 from likewise.files import sync_folder, write_synced
 from likewise.function.assembly import Assembler
 from likewise.function.function import Function
@@ -66,7 +67,10 @@ class RegistrationFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other threads, and other workers of the same folder, away. Not to be nested."""
+        """Keep other threads, and other workers of the same folder, away. Not to be nested.
+
+        Raises StorageUnavailable for an OSError of the block.
+        """
         with self._lock, ExitStack() as stack:
             with suppress(OSError):  # where nothing can be written, nobody else writes either
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +79,14 @@ class RegistrationFolder:
                 file = stack.enter_context(os.fdopen(lock, "rb", buffering=0))
                 if fcntl is not None:
                     fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            except OSError as error:
+                log.error("%s cannot be written: %s", self._folder, error)
+                raise StorageUnavailable(
+                    f"The server's folder of functions cannot be written: {error.strerror}. Free some space there, or let "
+                    "the server's user own it; then send this again."
+                ) from error
 
     def names(self) -> list[str]:
         """Return the names of all that is kept, whole or damaged."""
@@ -161,8 +172,8 @@ class RegistrationFolder:
         final = self._folder / name
         if not NAME.fullmatch(name) or not os.path.lexists(final):
             return
-        gone = Path(tempfile.mkdtemp(prefix=_REMOVED, dir=self._folder))
-        final.rename(gone / name)
+        gone = self._folder / f"{_REMOVED}{secrets.token_hex(8)}"
+        final.rename(gone)  # takes no room on a disk that is full
         sync_folder(self._folder)
         shutil.rmtree(gone, ignore_errors=True)
 

@@ -208,9 +208,9 @@ class Registrations:
 
     def _forget(self, name: str, at: float) -> None:
         with self._folder.alone():
+            self._folder.forget(name)
             self._at[name] = at
             self._kept.pop(name, None)
-            self._folder.forget(name)
 
     def _degrade(self, name: str, reason: str) -> None:
         self._degraded[_place(name)] = reason

@@ -200,10 +200,10 @@ _OPERATIONS: dict[tuple[str, str], dict[str, Any]] = {
         "responses": {
             "200": _ok(DESCRIPTION, "Replaced"),
             "201": _ok(DESCRIPTION, "New"),
-            **_problems("400 401 403 409 413 415 422 500"),
+            **_problems("400 401 403 409 413 415 422 500 503"),
         },
     },
-    (FUNCTION, "delete"): {"responses": {"204": {"description": "Removed"}, **_problems("400 401 403 404 500")}},
+    (FUNCTION, "delete"): {"responses": {"204": {"description": "Removed"}, **_problems("400 401 403 404 500 503")}},
     (f"{FUNCTION}/entries", "post"): {
         "requestBody": {"required": True, "content": {JSON: {"schema": ENTRIES}}},
         "responses": {"201": _ok(INSERTED), **_problems("400 401 403 404 413 415 422 500 503")},

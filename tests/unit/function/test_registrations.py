@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from models import scores
 
-from likewise.errors import Conflict, InvalidFunction, UnknownFunction
+from likewise.errors import Conflict, InvalidFunction, StorageUnavailable, UnknownFunction
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.registration_folder import RegistrationFolder, function_folders
 from likewise.function.registrations import Registrations
@@ -333,3 +333,19 @@ def test_folders_that_hold_a_function_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(InvalidFunction, match="Permission denied"):
         function_folders(tmp_path)
+
+
+async def test_a_folder_that_cannot_be_written_is_no_fault_of_the_request(start, tmp_path):
+    """It is told what to do, and what is served stays; once the folder can be written all goes on."""
+    node = start()
+    await node.put()
+    (tmp_path / "functions").rename(tmp_path / "away")
+    (tmp_path / "functions").touch()
+    with pytest.raises(StorageUnavailable, match="Not a directory.*Free some space"):
+        await node.put(name="g")
+    assert [each.name for each in node.registry] == ["f"]
+    assert len(node.records) == 1
+    (tmp_path / "functions").unlink()
+    (tmp_path / "away").rename(tmp_path / "functions")
+    await node.put(name="g")
+    assert sorted(each.name for each in start().registry) == ["f", "g"]
