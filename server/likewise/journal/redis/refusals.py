@@ -76,7 +76,8 @@ def refusal(error: Exception) -> JournalError:
         return CommandRefused(f"Redis refuses a command: {error}. See that the keys of the journal are its alone.")
     if isinstance(error, RedisClusterException) and not isinstance(error, RedisError):
         return JournalError(f"Redis does not act as a cluster: {error} See CLUSTER INFO, and redis_url.")
-    return JournalError(f"Redis does not answer: {type(error).__name__}: {error} See that it runs and can be reached.")
+    said = str(error).rstrip(".")
+    return JournalError(f"Redis does not answer: {type(error).__name__}: {said}. See that it runs and can be reached.")
 
 
 @contextmanager
