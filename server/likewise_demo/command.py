@@ -11,8 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from likewise.errors import LikewiseError
+from likewise.errors import LikewiseError, SettingsError
 from likewise.workloads.make import open_workload
+from likewise_client import LikewiseClientError
 from likewise_demo import figures, page
 from likewise_demo.comparison import Boxes, Comparison
 from likewise_demo.phones import Play, play
@@ -87,13 +88,22 @@ class Command:
         try:
             return asyncio.run(self._run(args, console))
         except LikewiseError as error:
-            console.print(f"[red]{error.detail}", soft_wrap=True)
+            console.print(error.detail, style="red", markup=False, soft_wrap=True)
+            return 2
+        except LikewiseClientError as error:  # such as a folder that lacks the function
+            console.print(str(error), style="red", markup=False, soft_wrap=True)
             return 2
         except KeyboardInterrupt:
             console.print("stopped")
             return 130
 
     async def _run(self, args: argparse.Namespace, console: Console) -> int:
+        try:
+            args.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"--output {args.output}: cannot be written ({error.strerror}); name a folder."
+            ) from error
         cameras = args.workload == "roads"
         devices = args.devices or (_CAMERAS if cameras else _PHONES)
         comparison = Boxes() if cameras else Comparison()
@@ -123,7 +133,6 @@ class Command:
         return 1 if failed else 0
 
     def _write(self, args: argparse.Namespace, scores: Scores, reuse: Play, without: Play, console: Console) -> None:
-        args.output.mkdir(parents=True, exist_ok=True)
         pictures = figures.draw(args.output, scores, reuse, without)
         where = page.write(args.output, scores, pictures)
         if args.json is not None:

@@ -64,6 +64,8 @@ def test_cameras_send_frames_of_streams(tmp_path):
         pytest.param(["--workload", "signs"], "--data", id="no data"),
         pytest.param(["--workload", "roads"], "--data", id="no videos"),
         pytest.param(["--functions", "nowhere"], "--functions", id="no functions"),
+        pytest.param(["--functions", "{}"], "No function `digits`", id="not the function"),
+        pytest.param(["--output", "{}/file"], "--output", id="output"),
         pytest.param(["--target", "2"], "0.95", id="target"),
         pytest.param(["--requests", "0"], "at least 1", id="requests"),
     ],
@@ -71,7 +73,8 @@ def test_cameras_send_frames_of_streams(tmp_path):
 def test_what_cannot_be_run_says_what_to_do(tmp_path, options, says, monkeypatch):
     """Exit code 2 and the remedy, no traceback."""
     monkeypatch.delenv("LIKEWISE_DATA", raising=False)
-    ran = demo(tmp_path, *options)
+    (tmp_path / "file").touch()
+    ran = demo(tmp_path, *(each.format(tmp_path) for each in options))
     assert ran.returncode == 2
     assert says in ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr

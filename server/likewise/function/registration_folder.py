@@ -84,8 +84,8 @@ class RegistrationFolder:
             except OSError as error:
                 log.error("%s cannot be written: %s", self._folder, error)
                 raise StorageUnavailable(
-                    f"The server's folder of functions cannot be written: {error.strerror}. Free some space there, or let "
-                    "the server's user own it; then send this again."
+                    f"The server's folder of functions cannot be written: {error.strerror}. Free some space there, or "
+                    "let the server's user own it; then send this again."
                 ) from error
 
     def names(self) -> list[str]:

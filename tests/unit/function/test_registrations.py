@@ -341,7 +341,7 @@ async def test_a_folder_that_cannot_be_written_is_no_fault_of_the_request(start,
     await node.put()
     (tmp_path / "functions").rename(tmp_path / "away")
     (tmp_path / "functions").touch()
-    with pytest.raises(StorageUnavailable, match="Not a directory.*Free some space"):
+    with pytest.raises(StorageUnavailable, match=r"Not a directory.*Free some space"):
         await node.put(name="g")
     assert [each.name for each in node.registry] == ["f"]
     assert len(node.records) == 1

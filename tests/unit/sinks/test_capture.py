@@ -117,7 +117,7 @@ class Full(CaptureWriter):
 
 
 def test_a_full_disk_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged once a minute at most, and what was not written is counted, in the capture too once there is room."""
+    """It is logged once a minute at most; what was not written is counted, in the capture too once there is room."""
     writer = Full(tmp_path / "c", 1 << 20)
     sink = CaptureSink(writer, inputs=True, pending_bytes=1 << 20, clock=lambda: 100.0)
     with caplog.at_level(logging.WARNING):
