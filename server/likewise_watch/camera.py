@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
-import select
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -52,7 +49,7 @@ class Camera:
         _bound_memory(max_pixels)
         ample = str(2 * max_pixels + (1 << 16))  # FFmpeg counts the borders that its decoders add
         options = {"max_pixels": ample, **address.options}
-        with self._errors("cannot be opened", opening=True), _written(address, timeout_s):
+        with self._errors("cannot be opened", opening=True):
             self._container = av.open(
                 address.target, "r", format=address.format, options=options, timeout=(timeout_s, timeout_s)
             )
@@ -134,24 +131,6 @@ class Camera:
             raise (SettingsError(text) if final else SourceLost(text)) from None
         except (ValueError, UnicodeError, OSError):
             raise SettingsError(f"{address.shown} {what}: it is no source that FFmpeg knows.") from None
-
-
-@contextmanager
-def _written(address: Address, timeout_s: float) -> Iterator[None]:
-    """Wait until somebody writes to a source that is a named pipe: FFmpeg would wait for that without end.
-
-    Raises SourceLost where nobody did in time.
-    """
-    if address.kind != "file" or not Path(address.target).is_fifo():
-        yield
-        return
-    pipe = os.open(address.target, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        if not select.select([pipe], [], [], timeout_s)[0]:
-            raise SourceLost(f"{address.shown} cannot be opened: nobody writes to this pipe.")
-        yield  # still open here, so that a writer that is through already is not refused
-    finally:
-        os.close(pipe)
 
 
 def _bound_memory(max_pixels: int) -> None:
