@@ -104,7 +104,6 @@ class Keeper:
         self._whole = False  # what is here holds all that the journal had: a snapshot may take its place
         self._sealed: tuple[object, ...] = ()
         self._seal_soon = asyncio.Event()
-        self._damage = ""
         self._kept: tuple[object, ...] = ()
         self._written: dict[tuple[str, str], int] = {}
         self._left_out: Counter[str] = Counter()
@@ -303,12 +302,12 @@ class Keeper:
                 self._degraded["journal"] = f"{why}. Requests are answered; sharing and keeping resume by themselves."
 
     def _report_damage(self) -> None:
-        if self._journal.damage != self._damage:
-            self._damage = self._journal.damage
+        damage = self._journal.damage
+        if damage != self._degraded.get("damage", ""):
             self._sealed = ()  # what is here may be more than what the journal has now
             self._seal_soon.set()
-        if self._damage:
-            self._degraded["damage"] = self._damage
+        if damage:
+            self._degraded["damage"] = damage
         else:
             self._degraded.pop("damage", None)
 

@@ -40,11 +40,11 @@ ENOUGH = 0.5
 SET_ASIDE = 0.4
 """Part of an account's tokens that is set aside where the first with hardly a doubt comes while others wait."""
 
-TOGETHER = 8
-"""Those with hardly a doubt that are called at once: hardly any of them is probed."""
-
 MOST_SET_ASIDE = 0.75
 """Part of them that is set aside at most."""
+
+TOGETHER = 8
+"""Those with hardly a doubt that are called at once: hardly any of them is probed."""
 
 LATELY_S = 1.0
 """Seconds after the last one with hardly a doubt for which they stay set aside."""
@@ -82,7 +82,6 @@ class Holding:
         self._runner = runner
         self._budget = budget
         self._places: Shares[Place] = Shares()
-        self._ahead: Shares[Place] = Shares()  # those of them that leave hardly a doubt
         self._throughput = Throughput()
         self._is_looking = False
         self._reserves: dict[str, Reserve] = {}
@@ -161,14 +160,14 @@ class Holding:
         place = Place(account, now, near_certain)
         if not places:
             self._throughput.begin(now)
-        self._add(place)
+        places.add(account, place)
         return place
 
     def wait(self, place: Place) -> None:
         """Be called again, where somebody else took the tokens first."""
         if place.called.done():
             place.called = asyncio.get_running_loop().create_future()
-            self._add(place)
+            self._places.add(place.account, place)
 
     def lets_go(self, place: Place) -> bool:
         """Say whether one that waits may be decided now."""
@@ -179,13 +178,7 @@ class Holding:
     def leave(self, place: Place) -> None:
         """Go, decided or not; the next one may be called."""
         self._places.remove(place.account, place)
-        self._ahead.remove(place.account, place)
         self.settled()
-
-    def _add(self, place: Place) -> None:
-        self._places.add(place.account, place)
-        if place.near_certain:
-            self._ahead.add(place.account, place)
 
     def settled(self) -> None:
         """Look soon who may go: a result will have been learned from then, or is known never to come."""
@@ -194,16 +187,20 @@ class Holding:
             asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
-        """Call one whose account has tokens at hand again, but some of those with hardly a doubt; accounts take turns.
+        """Call some of those with hardly a doubt, where their account has tokens at hand, or else one of the others.
 
-        Of an account whoever came first goes first, until that takes `STANDING_S`: then more come than can be answered,
-        and the last goes first, so that some are answered soon, and not all late.
+        Accounts take turns. Of an account whoever came first goes first, until that takes `STANDING_S`: then more come
+        than can be answered, and the last goes first, so that some are answered soon, and not all late.
         """
         self._is_looking = False
-        ahead = [account for account in self._ahead.accounts() if self._has_at_hand(account)]
-        for account in ahead:
-            for place in list(islice(self._ahead.those_of(account), TOGETHER)):
-                self._call(place)
+        ahead = [
+            place
+            for account in self._places.accounts()
+            if self._has_at_hand(account)
+            for place in islice((each for each in self._places.those_of(account) if each.near_certain), TOGETHER)
+        ]
+        for place in ahead:
+            self._call(place)
         if ahead:
             return None
         now = perf_counter()
@@ -216,7 +213,6 @@ class Holding:
 
     def _call(self, place: Place) -> None:
         self._places.take(place.account, place)
-        self._ahead.take(place.account, place)
         self._throughput.served(perf_counter())
         if not place.called.done():
             place.called.set_result(None)

@@ -134,8 +134,6 @@ def test_lost_requests_are_told(tmp_path: Path) -> None:
 
 TORN = """
 import resource, signal, sys
-import subprocess
-import sys
 from pathlib import Path
 from likewise.captures.files import CaptureWriter
 
