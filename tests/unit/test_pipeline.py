@@ -417,3 +417,27 @@ async def test_a_probe_sent_for_a_ticket_goes_on_when_its_client_leaves(bench: S
     bench.gate.open.set()
     await bench.pipeline.settle()
     assert tokens(bench.fn) > before
+
+
+@pytest.mark.parametrize("brought", [pytest.param(False, id="computed-here"), pytest.param(True, id="by-a-device")])
+async def test_what_the_model_computed_and_many_used_stays_though_something_near_it_differs(
+    bench: SimpleNamespace, brought: bool
+) -> None:
+    """Nobody takes such an entry out by inputs close to it; what a device brought may be wrong itself, and goes."""
+    await warm(bench)
+    fn, value = bench.fn, 0.0123
+    result = (await ask(bench, near())).result
+    entry = bench.pipeline.entry(fn, {"v": np.float32([value])}, result, 0.1, digest=b"" if brought else b"d" * 16)
+    fn.keep(entry, fn.labels.label(result))
+    asked = Asked("v", np.float32([value]))
+    for _ in range(8):
+        verdict = fn.neighbors.offer(asked)
+        assert fn.nearest_id(verdict) == entry.id
+        fn.namespace.use(verdict.slot)
+    bench.coin.next = 0.0
+    verdict = fn.neighbors.offer(asked)
+    assert verdict.probe
+    lesson, _, contradicted = fn.learn("v", verdict, entry.id, Result(b'{"outputs": "another"}'))
+    assert lesson.wrong
+    assert contradicted == (entry.id if brought else -1)
+    assert (fn.namespace.slot_of(entry.id) < 0) is brought

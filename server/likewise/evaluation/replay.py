@@ -17,10 +17,11 @@ import numpy as np
 from likewise.decision import make_policy
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.ladder import Ladder
-from likewise.decision.votes import adds_something
+from likewise.decision.votes import adds_something, is_proven
 from likewise.errors import InvalidValue
 from likewise.evaluation.panel import Variant
 from likewise.evaluation.streams import Stream
+from likewise.facts import DIGEST_BYTES
 from likewise.function.coalescing import worth_waiting
 from likewise.function.rungs import ExactRepeats
 from likewise.learning.projections import Projector
@@ -175,6 +176,10 @@ def replay(
     nearest_ids: dict[int, int] = {}
     moments = {round((point + 1) * len(stream.labels) / _POINTS) for point in range(_POINTS)}
 
+    def digest_of(at: int) -> bytes:
+        """Return what names an input; where the stream does not say, no two are the same."""
+        return stream.digests[at] if stream.digests else (at + 1).to_bytes(DIGEST_BYTES, "big")
+
     def keep(at: int, label: int, digest: bytes = b"", origin: str = "") -> None:
         """Keep what was computed, by the model or by the variant `origin`."""
         signature = stream.signatures[at] if stream.signatures else ""
@@ -187,13 +192,14 @@ def replay(
     def finish(at: int, verdict: Verdict, took: int) -> None:
         """Learn from a result that was computed, and keep it."""
         truth = stream.labels[at]
-        digest = stream.digests[at] if stream.digests else b""
+        digest = digest_of(at)
         nearest_id = nearest_ids.pop(at)
         started = perf_counter_ns()
         lesson = (chooser if verdict.climb is None or climbing is None else climbing).learn(verdict, truth)
         computed_ns.append(took + perf_counter_ns() - started)
-        if lesson.evict_slot >= 0 and space.slot_of(nearest_id) == lesson.evict_slot:
-            space.remove(lesson.evict_slot)
+        slot = lesson.evict_slot
+        if 0 <= slot == space.slot_of(nearest_id) and not is_proven(space.entry(slot)):
+            space.remove(slot)
         if lesson.insert:
             keep(at, truth, digest)
             if projector is not None:
@@ -217,7 +223,7 @@ def replay(
         key, truth = stream.keys[at], stream.labels[at]
         session = None if anonymous or stream.anonymous else sessions[stream.devices[at]]
         asked = Asked(_KEY_TYPE, key)
-        asked.digest = stream.digests[at] if stream.digests else b""
+        asked.digest = digest_of(at)
         repeat = repeats.offer(asked)
         if repeat is not None:  # the very same input: no policy is asked
             exact += 1

@@ -10,6 +10,7 @@ from time import perf_counter
 from likewise.clocks import monotonic
 from likewise.decision import Budget, neighbors_read
 from likewise.decision.leases import Claim
+from likewise.decision.votes import is_proven
 from likewise.errors import DeadlineExceeded, InvalidValue
 from likewise.events import Answered, Sink
 from likewise.function import report
@@ -269,10 +270,10 @@ class Function:
             lesson = self.policies[key_type].learn(verdict, label)
             mistaken = lesson.wrong
         self.evidence.note(key_type, verdict, lesson.wrong)
-        contradicted = -1
-        if lesson.evict_slot >= 0 and nearest_id >= 0 and self.namespace.slot_of(nearest_id) == lesson.evict_slot:
+        contradicted, slot = -1, lesson.evict_slot
+        if 0 <= slot == self.namespace.slot_of(nearest_id) and not is_proven(self.namespace.entry(slot)):
             # the slot may have been given to another entry while the model ran
-            self.namespace.remove(lesson.evict_slot)
+            self.namespace.remove(slot)
             contradicted = nearest_id
         return lesson if mistaken == lesson.wrong else lesson._replace(wrong=mistaken), label, contradicted
 
