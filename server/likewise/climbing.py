@@ -84,7 +84,7 @@ class Climber(Steps):
             return self._answer_said(fn, asked, verdict, said)
         while said is None and (same := fn.in_flight.same(asked.identity)) is not None:  # it was begun meanwhile
             with fn.reader.waits(asked):
-                answer = await self._wait(fn, asked, same.done)
+                answer = await self._wait(fn, asked, same.follow())
             if answer is not None:
                 return self._share(fn, asked, answer)
             await fn.reader.again(asked)

@@ -141,7 +141,7 @@ class Pipeline(Climber):
         outcome = _HIT
         while (leader := (same := fn.in_flight.same(asked.identity)) or self._near(fn, asked, outcome)) is not None:
             with fn.reader.waits(asked):
-                answer = await self._wait(fn, asked, leader.done)
+                answer = await self._wait(fn, asked, leader.follow())
             if same is not None and answer is not None:
                 return self._share(fn, asked, answer)
             if same is None:
@@ -291,7 +291,7 @@ class Pipeline(Climber):
         if verdict.reuse:
             verdict = fn.observe(verdict)
         with leader:
-            started = perf_counter()
+            started, asked.wanted = perf_counter(), leader.wanted
             try:
                 result, cost_s = await fn.compute(asked, probe=verdict.probe)
                 self._check_size(result)

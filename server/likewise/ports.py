@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -158,13 +159,20 @@ class Runner(Protocol):
     """What computes a function's results in full: a local model, or another server. Belongs to one event loop."""
 
     async def run(
-        self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf"), account: str = ""
+        self,
+        value: Input | Halfway,
+        *,
+        probe: bool,
+        within_s: float = float("inf"),
+        account: str = "",
+        wanted: asyncio.Future[None] | None = None,
     ) -> tuple[Result, float]:
         """Return the result for an input and what it cost, in seconds.
 
         probe: nobody else may make it fail for want of room; it may take long. Cancelled before it began, nothing is
         computed. within_s: raise DeadlineExceeded where it has not begun by then; a probe is owed, and begins all the
-        same. account: who asks, of those that share what there is. Raises Overloaded, ModelFailed, InvalidValue.
+        same. account: who asks, of those that share what there is. wanted: done once others wait for the result, too:
+        it had better come soon. Raises Overloaded, ModelFailed, InvalidValue.
         """
 
     def takes_probes(self, account: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -129,6 +130,8 @@ class Asked:
     """Its neighbors, once they were looked up."""
     offered: Any = field(default=None, init=False)
     """What its stream has for it; the streams' business."""
+    wanted: asyncio.Future[None] | None = field(default=None, init=False)
+    """Done once others wait for its result, too; None: nobody can."""
     opinions_s: float = field(default=0.0, init=False)
     """What variants took of it that nobody has accounted for yet."""
     read_s: float = field(default=-1.0, init=False)

@@ -84,7 +84,7 @@ class WorldRunner:
         self.hanging: list[asyncio.Future[None]] = []
 
     async def run(
-        self, value: Input, *, probe: bool, within_s: float = float("inf"), account: str = ""
+        self, value: Input, *, probe: bool, within_s: float = float("inf"), account: str = "", wanted: object = None
     ) -> tuple[Result, float]:
         assert isinstance(value, Array)
         if self.script == "refuse" and not probe:

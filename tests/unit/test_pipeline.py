@@ -162,6 +162,19 @@ async def test_hits_go_on_while_the_queue_is_full(bench: SimpleNamespace) -> Non
     await asyncio.gather(*crowd, return_exceptions=True)
 
 
+async def test_what_others_wait_for_is_computed_ahead_of_what_came_before_it(bench: SimpleNamespace) -> None:
+    """One inference answers several then."""
+    bench.gate.open.clear()
+    tasks = [asyncio.create_task(ask(bench, value)) for value in (1.0, 1.1, 1.2)]
+    await until(lambda: bench.fn.runner.queued == 2)
+    tasks.append(asyncio.create_task(ask(bench, 1.2)))
+    await until(lambda: bench.fn.in_flight.same(body(1.2)).wanted.done())
+    bench.gate.open.set()
+    answers = await asyncio.gather(*tasks)
+    assert np.allclose(bench.gate.batches, [[1.0], [1.2], [1.1]])
+    assert [answer.outcome for answer in answers] == [Outcome.MISS] * 3 + [Outcome.COALESCED]
+
+
 async def test_a_probe_goes_on_when_its_client_leaves(bench: SimpleNamespace) -> None:
     """The budget waits for what it finds out."""
     await warm(bench)

@@ -38,13 +38,23 @@ def worth_waiting(neighbors: Neighbors, distance: float, confident: Callable[[Ne
 class Leader:
     """An inference in flight that others may wait for: from when it is made until a block has run."""
 
-    __slots__ = ("_in_flight", "_place", "_watch", "done")
+    __slots__ = ("_in_flight", "_place", "_watch", "done", "wanted")
 
     def __init__(self, in_flight: InFlight, identity: Hashable, row: int) -> None:
-        self.done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[Answer | None] = loop.create_future()
+        """Done with the answer, or with None where there is none."""
+        self.wanted: asyncio.Future[None] = loop.create_future()
+        """Done once others wait for it, too."""
         self._in_flight = in_flight
         self._place = identity, row
         self._watch: weakref.ref[Any] | None = None
+
+    def follow(self) -> asyncio.Future[Answer | None]:
+        """Return what is done with it, for one more that waits for it."""
+        if not self.wanted.done():
+            self.wanted.set_result(None)
+        return self.done
 
     def hold(self, work: Coroutine[Any, Any, Any], drop: Callable[[], None]) -> None:
         """End with work that goes away before it began, as when its task is canceled; `drop` is called then, too.

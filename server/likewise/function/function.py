@@ -241,9 +241,8 @@ class Function:
             raise InvalidValue(
                 f"`{self.id}` has no model here: devices compute it. Use lookup, then insert the result."
             )
-        found = await self.runner.run(
-            asked.halfway or asked.decoded(), probe=probe, within_s=asked.left_s, account=asked.account
-        )
+        value, account = asked.halfway or asked.decoded(), asked.account
+        found = await self.runner.run(value, probe=probe, within_s=asked.left_s, account=account, wanted=asked.wanted)
         if self.governor is not None:
             self.governor.charge(asked.account, found[1])
         return found

@@ -121,13 +121,20 @@ class Batcher:
         return (self.queued + 1) * (self._throughput.pace_s(perf_counter()) or self.mean_cost_s)
 
     async def infer(
-        self, value: Input | Halfway, *, probe: bool = False, within_s: float = math.inf, account: str = ""
+        self,
+        value: Input | Halfway,
+        *,
+        probe: bool = False,
+        within_s: float = math.inf,
+        account: str = "",
+        wanted: asyncio.Future[None] | None = None,
     ) -> tuple[list[Tensor], float]:
         """Return the outputs for one input, without batch axis, and the seconds it cost.
 
         probe: waits in the probes' lane, as long as it takes; where that overflows, the oldest goes of the account that
         has most there. account: who asks, of those that take turns.
         within_s: raises DeadlineExceeded where no worker has taken it by then; not for probes.
+        wanted: done once others wait for it, too: it goes ahead of others of its account then, every second time.
         Raises Overloaded at once where the lane is full and no account has more of it, where another makes room for
         one that has less, or once the input has waited too long; ModelFailed or InvalidValue from the model and the
         preparation. Cancelled before a worker took it, it is never computed.
@@ -150,6 +157,8 @@ class Batcher:
             math.inf if probe else now + within_s, probe,
         )  # fmt: skip
         lane.put(job)
+        if wanted is not None:
+            wanted.add_done_callback(lambda _: lane.want(job))
         self.start()
         if self._timer is None and not probe:
             self._timer = loop.call_at(job.due, self._expire, loop)

@@ -28,14 +28,17 @@ class Job:
 class Lane:
     """Jobs that wait for a worker; bounded in number and in bytes of decoded input.
 
-    Accounts take turns; within one it is first come, first served. Where there is no room, an account that has a larger
-    share of the lane than the one that asks makes room.
+    Accounts take turns; within one it is first come, first served, but every second turn is for jobs that others wait
+    for, too: each of these is worth several answers. Where there is no room, an account that has a larger share of the
+    lane than the one that asks makes room.
     """
 
-    __slots__ = ("_jobs", "_limit", "_limit_bytes", "_size_bytes")
+    __slots__ = ("_after_wanted", "_jobs", "_limit", "_limit_bytes", "_size_bytes", "_wanted")
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
         self._jobs: Shares[Job] = Shares()
+        self._wanted: Shares[Job] = Shares()
+        self._after_wanted: set[str] = set()  # accounts whose last job that was taken was a wanted one
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._size_bytes = 0
@@ -78,12 +81,23 @@ class Lane:
         self._jobs.add(job.account, job)
         self._size_bytes += job.size_bytes
 
+    def want(self, job: Job) -> None:
+        """Note that others wait for a job, too, if it is still here."""
+        if job in self:
+            self._wanted.remove(job.account, job)
+            self._wanted.add(job.account, job)
+
     def take(self) -> Job:
-        """Take out the first job of the account whose turn it is."""
+        """Take out the next job of the account whose turn it is."""
         account = next(self._jobs.accounts())
         job = self._jobs.oldest(account)
+        if account in self._after_wanted:
+            self._after_wanted.remove(account)
+        elif self._wanted.of(account):
+            job = self._wanted.oldest(account)
+            self._after_wanted.add(account)
         self._jobs.take(account, job)
-        self._size_bytes -= job.size_bytes
+        self._forget(job)
         return job
 
     def oldest(self, account: str | None = None) -> Job | None:
@@ -96,8 +110,14 @@ class Lane:
         """Take out a job that nobody waits for any more; return whether it was still here."""
         was_here = self._jobs.remove(job.account, job)
         if was_here:
-            self._size_bytes -= job.size_bytes
+            self._forget(job)
         return was_here
+
+    def _forget(self, job: Job) -> None:
+        self._size_bytes -= job.size_bytes
+        self._wanted.remove(job.account, job)
+        if not self._jobs.of(job.account):
+            self._after_wanted.discard(job.account)
 
     def _share(self, account: str, more: int = 0, more_bytes: int = 0) -> float:
         size_bytes = sum(job.size_bytes for job in self._jobs.those_of(account)) + more_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from likewise.errors import Overloaded
@@ -23,10 +24,18 @@ class ModelRunner:
         self._batcher.unclaimed = charge
 
     async def run(
-        self, value: Input | Halfway, *, probe: bool, within_s: float = float("inf"), account: str = ""
+        self,
+        value: Input | Halfway,
+        *,
+        probe: bool,
+        within_s: float = float("inf"),
+        account: str = "",
+        wanted: asyncio.Future[None] | None = None,
     ) -> tuple[Result, float]:
         """Return the result for an input and the seconds that computing it took; see `Batcher.infer`."""
-        outputs, cost_s = await self._batcher.infer(value, probe=probe, within_s=within_s, account=account)
+        outputs, cost_s = await self._batcher.infer(
+            value, probe=probe, within_s=within_s, account=account, wanted=wanted
+        )
         return self._encode(outputs, value.value if isinstance(value, Halfway) else value), cost_s
 
     def takes_probes(self, account: str) -> bool:

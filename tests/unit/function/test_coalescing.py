@@ -44,6 +44,16 @@ async def test_followers_wake_even_when_the_leader_fails():
     assert await follower is None
 
 
+async def test_a_leader_is_wanted_once_others_follow_it():
+    """So that whoever computes it can let it go ahead."""
+    flights = InFlight()
+    with flights.lead(b"body", key(1, 0)) as leader:
+        assert not leader.wanted.done()
+        followers = [leader.follow() for _ in range(2)]
+        assert leader.wanted.done()
+    assert [await each for each in followers] == [None, None]
+
+
 async def test_a_near_input_follows_only_where_its_result_would_be_reused():
     """The policy's own test decides, with the leader as a neighbor of unknown label."""
     flights = InFlight()

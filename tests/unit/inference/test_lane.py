@@ -52,6 +52,33 @@ async def test_an_account_that_filled_the_lane_makes_room(limit: int, limit_byte
     assert lane.yields("third", 4) is not None
 
 
+async def test_every_second_turn_is_for_what_others_wait_for() -> None:
+    """Whoever came first is not kept waiting for ever by those that have followers."""
+    lane = Lane(100, 1000)
+    jobs = [job("a", due) for due in range(6)]
+    for each in jobs:
+        lane.put(each)
+    for each in (jobs[4], jobs[5], jobs[3]):
+        lane.want(each)
+    lane.drop(jobs[5])
+    assert [lane.take().due for _ in range(5)] == [4, 0, 3, 1, 2]
+    lane.want(jobs[4])
+    assert len(lane) == 0
+
+
+async def test_what_others_wait_for_does_not_change_the_turns_of_accounts() -> None:
+    """An account gets no more turns by it."""
+    lane = Lane(100, 1000)
+    jobs = [job(account, due) for due, account in enumerate("aaabbb")]
+    for each in jobs:
+        lane.put(each)
+    for each in (jobs[1], jobs[2]):
+        lane.want(each)
+    assert [(each.account, each.due) for each in (lane.take() for _ in range(6))] == [
+        ("a", 1), ("b", 3), ("a", 0), ("b", 4), ("a", 2), ("b", 5),
+    ]  # fmt: skip
+
+
 async def test_the_oldest_is_found_in_all_accounts() -> None:
     """Whichever takes its turn next; a job that is dropped counts no more."""
     lane = Lane(100, 1000)
