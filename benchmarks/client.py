@@ -1,7 +1,8 @@
 """A load generator that costs less than what it loads: bare sockets, one epoll loop, prepared requests.
 
 Runs as a process of its own, `python -m benchmarks.client JOB`, and prints what it saw as JSON. Closed loop: every
-connection sends its next request when the answer to the last is there. Open loop: requests are due at a steady rate,
+connection sends its next request when the answer to the last is there, and none is left without its answer in the end:
+what a server has spent on an answer belongs to an answer that counts. Open loop: requests are due at a steady rate,
 whether or not earlier ones are answered, and their latency counts from when they were due.
 """
 
@@ -19,6 +20,8 @@ from time import perf_counter
 from typing import Any
 
 RECEIVED = 1 << 18
+ANSWER_S = 30.0
+"""Longest silence of a server that has requests to answer."""
 
 
 class Connection:
@@ -118,9 +121,12 @@ class Load:
         for each in self._open:
             each.began = perf_counter()
             each.send(requests[each.cursor])
-        now = started
-        while now < until:
-            for fd, _ in poll.poll(1.0):
+        waiting = len(self._open)
+        while waiting:
+            ready = poll.poll(ANSWER_S)
+            if not ready:
+                raise TimeoutError(f"no answer came for {ANSWER_S:g} s")
+            for fd, _ in ready:
                 each = by_fd[fd]
                 data = each.sock.recv(RECEIVED)
                 if not data:
@@ -144,6 +150,9 @@ class Load:
                         each.kind = 1
                         each.send(self._insertion(each.cursor, data[:end]))
                         continue
+                if now >= until:
+                    waiting -= 1
+                    continue
                 each.cursor = cursor = (each.cursor + 1) % count
                 each.began = now
                 each.send(requests[cursor])
@@ -181,8 +190,8 @@ class Load:
                 cursors[each.kind] += 1
             if now >= until and len(idle) == len(self._open) and not due:
                 return
-            if now >= until + 30.0:
-                raise TimeoutError("answers are missing 30 s after the last request")
+            if now >= until + ANSWER_S:
+                raise TimeoutError(f"answers are missing {ANSWER_S:g} s after the last request")
             wait = max(0.0, min(next_due) - now) if now < until else 0.05
             # epoll waits in whole milliseconds: the last one is spent asking
             for fd, _ in poll.poll(0 if wait < 0.001 else min(wait - 0.0005, 0.05)):

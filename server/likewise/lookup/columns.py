@@ -63,7 +63,8 @@ class Columns:
         self._media_types, self._media_type_of = self.names["media_type"], ints(self.facts["media_type"])
         self._digests = ints(self.facts["digest"].view(np.uint8))
         self._access = [(fact, *self._view(fact)) for fact in held]
-        self._numbers = [(self.names[fact.name], ints(self.facts[fact.name])) for fact in held if fact.interned]
+        self._interned = [(fact, self.names[fact.name]) for fact in held if fact.interned]
+        self._numbers = [(names, ints(self.facts[fact.name])) for fact, names in self._interned]
         self.high = 0
         """Slots below this have been used."""
         self._free: list[int] = []
@@ -97,12 +98,11 @@ class Columns:
         if len(entry.digest) not in (0, DIGEST_BYTES):
             raise InvalidValue(f"A digest has {DIGEST_BYTES} bytes, not {len(entry.digest)}.")
         crowded: list[int] = []
-        for fact, _, _ in self._access:
-            if fact.interned:
-                names, text = self.names[fact.name], fact.of(entry)
-                names.check(text)
-                if (number := names.in_the_way(text)) >= 0:
-                    crowded += self.live()[self.facts[fact.name][self.live()] == number].tolist()
+        for fact, names in self._interned:
+            text = fact.of(entry)
+            names.check(text)
+            if (number := names.in_the_way(text)) >= 0:
+                crowded += self.live()[self.facts[fact.name][self.live()] == number].tolist()
         return crowded
 
     def write(self, slot: int, entry: Entry) -> None:

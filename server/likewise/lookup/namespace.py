@@ -200,10 +200,10 @@ class Namespace:
                 f"The entry takes {size} bytes, all of `{self.name}` has {self.capacity_bytes}; raise its capacity."
             )
         store = self._store
-        crowded = store.columns.check(entry)
-        self._evictions += len(crowded)
-        for slot in (*crowded, store.ids.get(entry.id)):
-            self.remove(slot)
+        if crowded := store.columns.check(entry):
+            self._evictions += len(crowded)
+            self.remove(*crowded)
+        self.remove(store.ids.get(entry.id))
         self.expire(SWEPT)
         while store.count >= self.capacity_entries or store.bytes + size > self.capacity_bytes:
             self._evictions += 1
@@ -251,9 +251,9 @@ class Namespace:
 
     def expire(self, limit: int = 4096) -> int:
         """Look at the next `limit` slots and take out what has expired; return how many. Call it now and then."""
-        expired = self._sweep.expired(self._clock(), limit)
-        self._expirations += len(expired)
-        self.remove(*expired)
+        if expired := self._sweep.expired(self._clock(), limit):
+            self._expirations += len(expired)
+            self.remove(*expired)
         return len(expired)
 
     def settle(self) -> None:

@@ -66,8 +66,8 @@ class EntryStore:
             self.bodies[slot] = body
         self.tags.put(slot, entry.tags)
         self.ids.put(entry.id, slot)
-        if digest := columns.digest(slot):
-            self._digests.put(digest, slot)
+        if entry.digest and entry.digest != columns.no_digest:
+            self._digests.put(entry.digest, slot)
         self.count += 1
         self.bytes += size
         return slot
