@@ -164,6 +164,22 @@ async def test_another_journal_in_its_place_is_left_alone(tmp_path: Path) -> Non
     await journal.close()
 
 
+async def test_a_link_that_leads_nowhere_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    """As when the disk that it leads to is gone: whoever reads is told what to do."""
+    path = tmp_path / "data" / "journal.sqlite"
+    journal = await opened(path)
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    journal.append(Inserted(FUNCTION, make_entry(1)))
+    with pytest.raises(JournalError, match=r"another file is in its place. Restart .*, or remove it"):
+        await journal.flush()
+    path.unlink()
+    await until(lambda: not journal.failure)
+    await journal.flush()
+    assert await kept(path) == {1}
+    await journal.close()
+
+
 def test_what_is_in_memory_comes_back_after_a_journal_was_emptied_in_use(live, tmp_path: Path) -> None:
     """A snapshot is written at once: memory has more than the file. `/readyz` says what happened."""
     first = live(journal="sqlite")

@@ -96,10 +96,11 @@ def rescue(path: Path) -> Rescue:
 def put_back(database: Database) -> str:
     """Write a file anew that others removed while it was open, and return what happened.
 
-    Raises JournalError where another file is in its place by now, sqlite3.Error or OSError where it cannot be written.
+    Raises JournalError where another file or a link is in its place by now, sqlite3.Error or OSError where it cannot
+    be written.
     """
     path, fresh = database.path, database.path.with_name(database.path.name + ".restored")
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere, too
         raise JournalError("another file is in its place. Restart the server to go on with that one, or remove it")
     try:
         remove_database(fresh)
