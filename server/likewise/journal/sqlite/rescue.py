@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -123,6 +124,13 @@ def finish_rescue(path: Path) -> None:
         move_aside(path)  # the old write-ahead log, which SQLite would replay on the new file
         fresh.replace(path)
         sync_folder(path.parent)
+
+
+def check_readable(path: Path) -> None:
+    """Raise PermissionError where this user may not read what stands beside a journal: it would be written over."""
+    for beside in (snapshot_path(path), invalidation_log_path(path)):
+        if beside.exists() and not os.access(beside, os.R_OK):
+            raise PermissionError(errno.EACCES, f"{beside} may not be read", str(beside))
 
 
 def is_emptied(path: Path) -> bool:
