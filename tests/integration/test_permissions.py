@@ -15,7 +15,7 @@ def start(functions: Path, data: Path) -> tuple[int, str]:
     """Return the exit code of a server that does not come to serve, and what it said."""
     words = ("--functions", str(functions), "--data-dir", str(data), "--port", "0", "--journal", "sqlite")
     command = obeying([sys.executable, "-m", "likewise", "serve", *words])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
 
