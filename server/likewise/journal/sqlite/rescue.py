@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from likewise.errors import JournalError
-from likewise.files import sync_folder
+from likewise.files import open_regular, sync_folder
 from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import MODE
@@ -24,6 +24,7 @@ from likewise.records import Inserted
 
 _log = logging.getLogger(__name__)
 _BATCH = 4096
+_MAGIC = b"SQLite format 3\0"
 _KEPT_ASIDE = 2
 _T = TypeVar("_T")
 
@@ -134,14 +135,17 @@ def check_readable(path: Path) -> None:
 
 
 def is_emptied(path: Path) -> bool:
-    """Say whether a journal file holds nothing though what stands beside it shows that it held something.
+    """Say whether a journal file holds no database though what stands beside it shows that it held one.
 
-    SQLite would begin a new database there. A file without company is one whose first start was cut short.
+    SQLite would begin a new one there, or go on writing without a look at its head. A file without company is one whose
+    first start was cut short.
     """
     try:
-        if path.stat().st_size >= HEADER_BYTES:
-            return False
-    except FileNotFoundError:
+        with open_regular(path) as file:
+            head = file.read(HEADER_BYTES)
+    except OSError:  # SQLite says what is wrong with it
+        return False
+    if len(head) == HEADER_BYTES and head.startswith(_MAGIC):
         return False
     beside = (snapshot_path(path), invalidation_log_path(path), path.with_name(path.name + "-wal"))
     return any(each.is_file() and each.stat().st_size for each in beside)
