@@ -276,18 +276,18 @@ class Writer:
         if self._database is not None:
             if not self._database.in_place:
                 self._put_back(self._database)
-            elif is_emptied(self._path) or self._log_size() < self._log_bytes:
+            elif is_emptied(self._path) or self._log_size(self._log_bytes) < self._log_bytes:
                 self.rescue()
         if self._database is None:
             self._database = Database(self._path)
         return self._database
 
-    def _log_size(self) -> int:
-        """Return how long SQLite's write-ahead log is, which nobody else makes shorter; 0 without one."""
+    def _log_size(self, missing: int = 0) -> int:
+        """Return how long SQLite's write-ahead log is, which nobody else makes shorter; `missing` without one."""
         try:
             return self._path.with_name(f"{self._path.name}-wal").stat().st_size
         except OSError:
-            return 0
+            return missing
 
     def _put_back(self, database: Database) -> None:
         """See to it that a file that somebody removed is there again."""
