@@ -13,6 +13,7 @@ import httpx
 
 from likewise_client._answer import Answer, Entry, Page
 from likewise_client._base import CLOSING_S, BaseClient
+from likewise_client._deadline import due_in, keep_deadlines
 from likewise_client._errors import LikewiseClientError, TimedOut, Unavailable
 from likewise_client._exchange import BAD_GATEWAY, Background, Race, Send, Sleep, Step, Steps
 from likewise_client._inserts import Inserts
@@ -52,7 +53,7 @@ class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
     a LikewiseClientError.
     """
 
-    _kind = httpx.HTTPTransport
+    _kind = staticmethod(lambda **options: keep_deadlines(httpx.HTTPTransport(**options)))
     _inserts = Inserts
 
     def close(self) -> None:
@@ -137,18 +138,18 @@ class Client(BaseClient[Answer, Inserts, httpx.BaseTransport]):
 
     def _send(self, step: Send) -> Reply:
         sockets, node = self._sockets, step.node
-        due = None if step.timeout_s is None else time.monotonic() + step.timeout_s
         try:
-            request = sockets.request(step)
-            response = self._transports[node].handle_request(request)
-            try:
-                body = sockets.body(response, node)
-                for piece in cast(Iterable[bytes], response.stream):
-                    body.add(piece)
-                    if due is not None and time.monotonic() > due:
-                        raise TimedOut(f"the answer of {node} was not there by the deadline")
-            finally:
-                response.close()
+            with due_in(step.timeout_s) as over:
+                request = sockets.request(step)
+                response = self._transports[node].handle_request(request)
+                try:
+                    body = sockets.body(response, node)
+                    for piece in cast(Iterable[bytes], response.stream):
+                        body.add(piece)
+                        if over():
+                            raise TimedOut(f"the answer of {node} was not there by the deadline")
+                finally:
+                    response.close()
             return reply_to(request, response, body)
         except LikewiseClientError:
             raise

@@ -8,6 +8,7 @@ entry-point group `likewise.commands`; theirs also have `help`.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,18 @@ VERBS = {
     "replay": ("likewise.commands.replay", "play what a server recorded against a server, at its own pace or faster"),
 }
 """By verb: its module, and the help that the list of verbs shows."""
+_REMEDIES = {
+    errno.ENOENT: "Name one that is there.",
+    errno.EACCES: "Let this user have it, or name another place.",
+    errno.EPERM: "Let this user have it, or name another place.",
+    errno.EEXIST: "Something else is there; name another place.",
+    errno.ENOTDIR: "Something else than a folder is there; name another place.",
+    errno.EISDIR: "That is a folder; name a file.",
+    errno.ENOSPC: "Free some space, or name another place.",
+    errno.EDQUOT: "Free some space, or name another place.",
+    errno.EROFS: "It cannot be written to; name another place.",
+}
+"""What to do about errors that no command foresaw."""
 _EXTRAS = {
     "likewise.evaluation": "evaluate",
     "likewise.commands.replay": "evaluate",
@@ -96,7 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:  # what no command foresaw of a file, a folder or the network
-        _say(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else f"{error}")
+        said = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else f"{error}"
+        _say(f"{said} {_REMEDIES[error.errno]}" if error.errno in _REMEDIES else said)
         return 1
     except KeyboardInterrupt:
         return 130

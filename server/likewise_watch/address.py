@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from likewise.errors import SettingsError
 
 STANDARD_INPUT = "-"
+PIPED = "pipe:0"
+"""The target that FFmpeg takes for standard input."""
 Kind = Literal["file", "device", "network", "other"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -63,7 +65,7 @@ def addresses(
         name = names[at] if at < len(names) else _unused(_name(source, shown, kind), taken)
         taken.add(name)
         chosen = format or ("v4l2" if kind == "device" else None)
-        target = "pipe:0" if source == STANDARD_INPUT else source
+        target = PIPED if source == STANDARD_INPUT else source
         found.append(Address(target, shown, name, kind, chosen, {**_defaults(kind, scheme), **(options or {})}))
     return found
 

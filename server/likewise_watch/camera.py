@@ -24,6 +24,7 @@ from likewise.errors import SettingsError
 from likewise_watch.address import Address
 from likewise_watch.encoding import Pixels
 from likewise_watch.errors import SourceLost
+from likewise_watch.pipe import Pipe, is_pipe
 
 _FINAL = (HTTPClientError, DemuxerNotFoundError, OptionNotFoundError, ProtocolNotFoundError)
 
@@ -49,10 +50,21 @@ class Camera:
         _bound_memory(max_pixels)
         ample = str(2 * max_pixels + (1 << 16))  # FFmpeg counts the borders that its decoders add
         options = {"max_pixels": ample, **address.options}
+        self._pipe: Pipe | None = None
         with self._errors("cannot be opened", opening=True):
-            self._container = av.open(
-                address.target, "r", format=address.format, options=options, timeout=(timeout_s, timeout_s)
-            )
+            if is_pipe(address):
+                self._pipe = Pipe(address, timeout_s)
+            try:
+                self._container = av.open(
+                    self._pipe or address.target,
+                    "r",
+                    format=address.format,
+                    options=options,
+                    timeout=(timeout_s, timeout_s),
+                )
+            except BaseException:
+                self._close_pipe()
+                raise
         try:
             self._stream = next(iter(self._container.streams.video), None)
             if self._stream is None:
@@ -71,7 +83,7 @@ class Camera:
             )
             """Whether it goes on without end, at its own pace."""
         except BaseException:
-            self._container.close()
+            self._close()
             raise
 
     def __enter__(self) -> Self:
@@ -80,7 +92,7 @@ class Camera:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._container.close()
+        self._close()
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yield frames in order, as they are decoded.
@@ -108,6 +120,14 @@ class Camera:
             for frame in decoded:
                 self._check_size(frame.width, frame.height)
                 yield frame
+
+    def _close(self) -> None:
+        self._container.close()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self._max_pixels:

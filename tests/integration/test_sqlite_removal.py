@@ -146,6 +146,43 @@ async def test_a_journal_that_is_emptied_in_use_takes_what_comes(tmp_path: Path)
     await journal.close()
 
 
+def its_head(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(4096))
+
+
+def all_of_it(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+def its_log_cut(path: Path) -> None:
+    os.truncate(path.with_name(path.name + "-wal"), 5000)
+
+
+def its_log_emptied(path: Path) -> None:
+    os.truncate(path.with_name(path.name + "-wal"), 0)
+
+
+@pytest.mark.parametrize("damages", [its_head, all_of_it, its_log_cut, its_log_emptied])
+async def test_a_journal_that_is_damaged_in_use_takes_what_comes(
+    tmp_path: Path, damages: Callable[[Path], None]
+) -> None:
+    """Noticed at the next commit, so that memory can be written anew, and what is durable from then on is."""
+    path = tmp_path / "data" / "journal.sqlite"
+    journal = await opened(path)
+    for i in range(20):
+        journal.append(Inserted(FUNCTION, make_entry(i)))
+        await journal.flush()
+    damages(path)
+    journal.append(Inserted(FUNCTION, make_entry(20)))
+    await journal.flush()
+    assert "was damaged" in journal.damage
+    assert 20 in await kept(path)
+    await journal.close()
+    assert 20 in await kept(path)
+
+
 async def test_another_journal_in_its_place_is_left_alone(tmp_path: Path) -> None:
     """What is to be durable is refused meanwhile; once the other is gone all is written."""
     path, other = tmp_path / "data" / "journal.sqlite", tmp_path / "other"
@@ -157,6 +194,22 @@ async def test_another_journal_in_its_place_is_left_alone(tmp_path: Path) -> Non
         await journal.flush()
     assert path.read_bytes() == b"of somebody else"
     assert "another file" in journal.failure
+    path.unlink()
+    await until(lambda: not journal.failure)
+    await journal.flush()
+    assert await kept(path) == {1}
+    await journal.close()
+
+
+async def test_a_link_that_leads_nowhere_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    """As when the disk that it leads to is gone: whoever reads is told what to do."""
+    path = tmp_path / "data" / "journal.sqlite"
+    journal = await opened(path)
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    journal.append(Inserted(FUNCTION, make_entry(1)))
+    with pytest.raises(JournalError, match=r"another file is in its place. Restart .*, or remove it"):
+        await journal.flush()
     path.unlink()
     await until(lambda: not journal.failure)
     await journal.flush()

@@ -78,12 +78,17 @@ def test_refusal_is_one_message_without_a_traceback(capsys: pytest.CaptureFixtur
     assert said.err.startswith("likewise: Flag --port: 'abc' is not")
 
 
-def test_a_place_that_no_command_foresaw_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A data folder within a file: failed, and the line names the place."""
+@pytest.mark.parametrize(("below", "says"), [("deeper", "Not a directory. "), ("", "File exists. ")])
+def test_a_place_that_no_command_foresaw_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str, says: str
+) -> None:
+    """A data folder that is a file, or within one: failed, and the line names the place and says what to do."""
     (tmp_path / "file").touch()
-    place = tmp_path / "file" / "deeper"
+    place = tmp_path / "file" / below
     assert main(["keys", "add", "--name", "cam", "--scope", "infer", "--data-dir", str(place)]) == 1
-    assert capsys.readouterr().err == f"likewise: {place}: Not a directory.\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"likewise: {place}: {says}")
+    assert line.endswith("name another place.")
 
 
 def test_verb_that_lacks_its_packages_says_what_to_install(

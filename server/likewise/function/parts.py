@@ -117,7 +117,7 @@ class Parts:
             model = self._load(table, str(layer.file), threads, first_output=False)
             check_source(model, whole, self.origin)
             made = prepared(self.spec.input.kind, table, model, self.origin)
-            outputs = self._outputs(model, table, made.trial)
+            outputs = self._outputs(model, table, made.trial, batched=False)
             self._trunk = Trunk(model, made, model.run_each(), checked_layer(model, outputs, self.origin))
         return self._trunk
 
@@ -144,7 +144,7 @@ class Parts:
         if key.extractor == "onnx":
             model = self._load(key, str(key.file), 1, first_output=True)
             made = prepared(kind, key, model, self.origin)
-            outputs = self._outputs(model, key, made.trial)
+            outputs = self._outputs(model, key, made.trial, batched=False)
             if outputs is None:
                 raise InvalidFunction(
                     f"{self.origin}: {model.path.name} computes nothing from zeros of the lengths that were tried for "
@@ -251,7 +251,9 @@ class Parts:
         self.models[file], self.files[file] = model, model.files
         return model
 
-    def _outputs(self, model: OnnxModel, table: Preparation, shape: tuple[int, ...] | None) -> Sequence[Tensor] | None:
+    def _outputs(
+        self, model: OnnxModel, table: Preparation, shape: tuple[int, ...] | None, *, batched: bool = True
+    ) -> Sequence[Tensor] | None:
         limits = self._limits
         most, remedy = {
             "image": (limits.max_pixels * table.channels, "raise max_pixels"),
@@ -259,7 +261,7 @@ class Parts:
             "array": (limits.max_elements, "raise max_elements"),
             "bytes": (1 << 21, "take fewer bytes"),
         }[self.spec.input.kind]
-        return outputs_of(model, shape, most, self.origin, remedy)
+        return outputs_of(model, shape, most, self.origin, remedy, batched=batched)
 
 
 def _no_input(value: Input) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from likewise.features.image_tensor import Color, Layout
 from likewise.features.resizing import MODES, Interpolation, Mode, Resizing
@@ -90,8 +90,12 @@ class Preparation(Table):
     @classmethod
     def _numbers(cls, value: Any) -> Any:
         for name, each in value.items() if isinstance(value, Mapping) else ():
-            if isinstance(each, str) or (isinstance(each, list | tuple) and not _numeric(each)):
-                raise ValueError(f"needs numbers for `{str(name)[:64]}`, or a table with `shape` and `fill`")
+            if not (_filled(each) if isinstance(each, Mapping | Filled) else _numeric(each)):
+                given = ", ".join(map(str, each))[:80] if isinstance(each, Mapping) else ""
+                raise ValueError(
+                    f"needs finite numbers for `{str(name)[:64]}`, or a table of `shape`, up to 8 lengths, and `fill`"
+                    + (f"; its table has {given}" if given else "")
+                )
         return value
 
     @property
@@ -116,6 +120,14 @@ class Preparation(Table):
             fill=self.fill,
             interpolation=self.interpolation,
         )
+
+
+def _filled(table: Mapping[Any, Any] | Filled) -> bool:
+    try:
+        Filled.model_validate(table)
+    except ValidationError:
+        return False
+    return True
 
 
 def _numeric(values: Any, depth: int = 0) -> bool:

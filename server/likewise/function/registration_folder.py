@@ -117,9 +117,9 @@ class RegistrationFolder:
         if manifest is None:
             raise InvalidFunction(f"{folder}: is damaged, {_MANIFEST} cannot be read")
         for path, digest in (manifest.digests or {}).items():
-            if (folder / path).exists() and not (folder / path).is_file():
-                raise InvalidFunction(f"{folder / path}: is damaged, it is no file")  # a pipe may never be read
             try:
+                if (folder / path).exists() and not (folder / path).is_file():
+                    raise InvalidFunction(f"{folder / path}: is damaged, it is no file")  # a pipe may never be read
                 content = (folder / path).read_bytes()
             except OSError as error:
                 raise InvalidFunction(f"{folder / path}: cannot be read ({error.strerror})") from error
@@ -168,9 +168,16 @@ class RegistrationFolder:
         sync_folder(self._folder)
 
     def forget(self, name: str) -> None:
-        """Remove what is kept under a name, if anything is: at once, whole, and for good."""
+        """Remove what is kept under a name, if anything is: at once, whole, and for good.
+
+        Raises OSError where the folder does not let it, or does not tell what it holds.
+        """
         final = self._folder / name
-        if not NAME.fullmatch(name) or not os.path.lexists(final):
+        if not NAME.fullmatch(name):
+            return
+        try:
+            final.lstat()
+        except (FileNotFoundError, NotADirectoryError):
             return
         gone = self._folder / f"{_REMOVED}{secrets.token_hex(8)}"
         final.rename(gone)  # takes no room on a disk that is full

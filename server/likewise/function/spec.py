@@ -129,7 +129,7 @@ VIDEO_METHODS: tuple[VideoMethod, ...] = get_args(VideoMethod)
 class VideoSpec(Table):
     """How frames of a stream are computed."""
 
-    method: VideoMethod | Literal["off"] = "auto"
+    method: Literal[VideoMethod, "off"] = "auto"
     """`off`: each in full."""
 
 

@@ -153,9 +153,11 @@ MAX_FILE_BYTES = 64 << 20
 
 
 def read_file(path: Path, what: str) -> bytes:
-    """Return a file's content. Raises InvalidFunction with path and remedy; what: how to get one."""
+    """Return a file's content. Raises InvalidFunction with path and remedy; what: how to get one that can be read."""
     try:
         return read_regular(path, MAX_FILE_BYTES)
+    except PermissionError as error:
+        raise InvalidFunction(f"{path}: cannot be read ({error.strerror}); let the server's user read it") from error
     except OSError as error:
         raise InvalidFunction(f"{path}: cannot be read ({error.strerror or error}); {what}") from error
 
@@ -173,13 +175,14 @@ def read_spec(folder: Path) -> tuple[FunctionSpec, int]:
     spec = parse_toml(decode_text(read_file(path, "write one, see docs/functions.md"), str(path)), str(path))
     try:
         found = [each.name for each in folder.iterdir() if _VERSION.fullmatch(each.name) and each.is_dir()]
+        version = spec.version or max(map(int, found), default=1)
+        for name in spec.files:
+            if not (folder / str(version) / name).is_file():
+                raise InvalidFunction(
+                    f"{path}: names `{name}`, but {folder / str(version) / name} is not there; "
+                    f"put it there, or correct the name"
+                )
     except OSError as error:
-        raise InvalidFunction(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
-    version = spec.version or max(map(int, found), default=1)
-    for name in spec.files:
-        if not (folder / str(version) / name).is_file():
-            raise InvalidFunction(
-                f"{path}: names `{name}`, but {folder / str(version) / name} is not there; "
-                f"put it there, or correct the name"
-            )
+        place = error.filename or folder
+        raise InvalidFunction(f"{place}: cannot be read ({error.strerror}); check its permissions") from error
     return spec, version

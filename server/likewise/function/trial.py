@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from time import thread_time
+from typing import Any
 
 import numpy as np
 
@@ -23,18 +24,23 @@ QUICK_S = 0.001
 """Processor time of a key model that is run on the event loop at most."""
 REPEATED = frozenset({"Loop", "Scan", "SequenceMap"})
 """Operators that take as long as an input says."""
+MIXED = 0.25
+"""How far, of the largest number in a batch, an output for one input may move by what else is in the batch. Numbers
+that are quantized by the range of a batch move by hundredths."""
 MAX_DIMENSION = 4096
 """Numbers of a key."""
 
 
 def outputs_of(
-    model: OnnxModel, shape: Sequence[int] | None, max_elements: int, origin: str, limit: str
+    model: OnnxModel, shape: Sequence[int] | None, max_elements: int, origin: str, limit: str, *, batched: bool
 ) -> Sequence[Tensor] | None:
     """Return the outputs for one input of zeros, without the batch axis; None where no length suits a free axis.
 
     shape: what the spec prepares, without the batch axis; None: what the model itself says.
     max_elements, limit: the most numbers of an input, and what to raise for more.
-    Raises InvalidFunction where the model cannot compute, or says no more for two inputs than for one.
+    batched: inputs of several requests are going to be computed together.
+    Raises InvalidFunction where the model cannot compute, says no more for two inputs than for one, or something else
+    for an input that has company.
     """
     shapes = [tuple(shape)] if shape is not None else _guesses(model.shape)
     if math.prod(shapes[0]) > max_elements:
@@ -50,7 +56,15 @@ def outputs_of(
             with ending_after(TRIAL_S) as options:
                 if model.dynamic_batch:
                     model.run(np.zeros((2, *each), model.dtype), options)
-                return [output[0] for output in model.run(np.zeros((1, *each), model.dtype), options)]
+                outputs = model.run(np.zeros((1, *each), model.dtype), options)
+                if batched and model.dynamic_batch and _mixes(model, each, outputs, options):
+                    raise InvalidFunction(
+                        f"{origin}: what {model.path.name} says of an input depends on what else is in its batch; "
+                        "export it in inference mode, or with a batch axis of 1"
+                    )
+                return [output[0] for output in outputs]
+        except InvalidFunction:
+            raise
         except LikewiseError as error:
             failed = error
             if options.terminate:
@@ -61,6 +75,29 @@ def outputs_of(
     if failed is not None and len(shapes) == 1:
         raise InvalidFunction(f"{origin}: the model cannot compute: {failed.detail}") from failed
     return None
+
+
+def _mixes(model: OnnxModel, shape: Sequence[int], alone: Sequence[Tensor], options: Any) -> bool:
+    """Say whether an input of zeros has other outputs beside one of ones than alone, and does not differ by itself."""
+    zeros = np.zeros((1, *shape), model.dtype)
+    try:
+        beside = model.run(np.concatenate([zeros, np.ones_like(zeros)]), options)
+        return _moves(alone, beside) and not _moves(alone, model.run(zeros, options))
+    except LikewiseError:  # it takes no ones, or took all of the time
+        return False
+
+
+def _moves(alone: Sequence[Tensor], beside: Sequence[Tensor]) -> bool:
+    """Say whether the outputs for the first of a batch are others than those of that input alone."""
+    for one, each in zip(alone, beside, strict=True):
+        if one.shape[1:] != each.shape[1:]:
+            return True
+        if one.dtype.kind == "f" and one.size:
+            largest = np.abs(np.where(np.isfinite(each), each, 0)).max()
+            with np.errstate(invalid="ignore"):
+                if (np.abs(one[0] - each[0]) > MIXED * largest).any():  # never where one is not a number
+                    return True
+    return False
 
 
 def is_quick(model: OnnxModel, run: Callable[[Tensor], Tensor], shape: Sequence[int] | None) -> bool:

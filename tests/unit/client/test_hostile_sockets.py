@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import select
 import socket
 import struct
 import threading
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from likewise_client import AsyncClient, Client, LikewiseClientError, MalformedAnswer, Retry, Unavailable
+from likewise_client import AsyncClient, Client, LikewiseClientError, MalformedAnswer, Retry, TimedOut, Unavailable
 from likewise_client import _wire as wire
 
 MOST = 1 << 18
@@ -31,6 +32,8 @@ class RawServer:
     def __init__(self) -> None:
         self.bytes = b""
         self.repeat = b""
+        self.gap_s = 0.0
+        """Between two repetitions."""
         self.sent = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -55,6 +58,8 @@ class RawServer:
                     connection.sendall(self.bytes)
                     while self.repeat:
                         connection.sendall(self.repeat)
+                        if self.gap_s and select.select([connection], [], [], self.gap_s)[0]:
+                            connection.recv(65536)
                         self.sent += len(self.repeat)
                     connection.shutdown(socket.SHUT_WR)
                     while connection.recv(65536):  # so that what was sent is not lost to a reset
@@ -165,6 +170,26 @@ def test_bombs_are_refused_before_they_take_the_memory(raw: RawServer) -> None:
         tracemalloc.stop()
     raw.bytes = answer(TWICE, JSON, b"Content-Encoding: gzip, gzip")
     assert all("not asked for" in str(seen) for seen in ask(raw.url))
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nX-A: ", b"a", id="a header"),
+        pytest.param(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", id="hints"),
+        pytest.param(answer(b"", JSON, b"Content-Length: 99999"), b"a", id="a body"),
+        pytest.param(answer(b"1;", JSON, CHUNKED), b"a", id="the extension of a chunk"),
+        pytest.param(answer(b"1\r\na\r\n0\r\n", JSON, CHUNKED), b"a: b\r\n", id="trailers"),
+    ],
+)
+def test_an_answer_that_drips_is_left_at_the_deadline(raw: RawServer, begin: bytes, piece: bytes) -> None:
+    """Each piece comes well within `timeout_s`; the server goes on until the client is gone."""
+    raw.bytes, raw.repeat, raw.gap_s = begin, piece, 0.02
+    try:
+        with Client(raw.url, retry=Retry(rounds=1), timeout_s=20.0) as client, pytest.raises(TimedOut):
+            client.infer("f", b"x", media_type="image/png", deadline_s=0.3)
+    finally:
+        raw.repeat, raw.gap_s = b"", 0.0
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "GZIP", "raw"])

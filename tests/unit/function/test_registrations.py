@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -349,3 +350,23 @@ async def test_a_folder_that_cannot_be_written_is_no_fault_of_the_request(start,
     (tmp_path / "away").rename(tmp_path / "functions")
     await node.put(name="g")
     assert sorted(each.name for each in start().registry) == ["f", "g"]
+
+
+async def test_a_folder_that_does_not_tell_what_it_holds_removes_nothing(start, tmp_path):
+    """As without permission: the function would be back at the next start."""
+    node = start()
+    await node.put()
+    (tmp_path / "functions").rename(tmp_path / "away")
+    (tmp_path / "functions").symlink_to("functions")
+    with pytest.raises(StorageUnavailable):
+        await node.registrations.unregister("f")
+    assert node.registry.get("f")
+
+
+async def test_a_kept_file_that_cannot_even_be_looked_for_stops_no_start(start, tmp_path):
+    """It is reported like other damage."""
+    await start().put()
+    manifest = tmp_path / "functions" / "f" / ".registered"
+    said = json.loads(manifest.read_bytes())
+    manifest.write_text(json.dumps({**said, "sha256": {"x" * 300: "0"}}))
+    assert "cannot be read" in start().degraded["function f"]

@@ -308,3 +308,20 @@ def test_variants_that_a_function_cannot_have_name_the_remedy(data, says):
     """They stand in for a model that gives labels."""
     with pytest.raises(InvalidFunction, match=says):
         parse_spec(data, "spec")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"video": {"method": "x"}}, "field `video.method` has to be 'auto'"),
+        ({"model": {"fixed": {"x": {"shape": [-1]}}}}, "field `model.fixed`: needs finite numbers for `x`"),
+        ({"model": {"fixed": {"x": {"shape": [1], "full": 1}}}}, "field `model.fixed`: needs finite numbers for `x`"),
+        ({"model": {"fixed": {"x": float("inf")}}}, "field `model.fixed`: needs finite numbers for `x`"),
+        ({"model": {"fixed": {"x": None}}}, "field `model.fixed`: needs finite numbers for `x`"),
+    ],
+)
+def test_a_field_of_several_forms_is_one_fault(change, says):
+    """Not one for each form that it might have had."""
+    with pytest.raises(InvalidFunction, match=re.escape(says)) as told:
+        parse_spec({**BASE, **change}, "spec")
+    assert told.value.detail.count("field `") == 1

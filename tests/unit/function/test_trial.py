@@ -70,6 +70,20 @@ def build(tmp_path):
             "no batch axis of 2",
             id="a batch of one, always",
         ),
+        pytest.param(
+            onnx_model(
+                [("y", FLOAT, [2])],
+                [2],
+                [NODE("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1), NODE("Sub", ["x", "mean"], ["y"])],
+            ),
+            "depends on what else is in its batch.*batch axis of 1",
+            id="less the mean of a batch",
+        ),
+        pytest.param(
+            onnx_model([("y", FLOAT, None)], [2], [NODE("Einsum", ["x", "x"], ["y"], equation="bi,cj->bicj")]),
+            "depends on what else is in its batch",
+            id="as many rows as are in a batch",
+        ),
     ],
 )
 def test_what_is_no_list_of_scores_is_no_label(build, model, says):
@@ -195,3 +209,21 @@ def test_a_key_that_takes_long_is_made_off_the_event_loop(build, model, quick):
     fn = build('[input]\nkind = "array"\n[[keys]]\nextractor = "onnx"\nfile = "key.onnx"\n', key=model)
     assert fn.key_types["onnx"].quick is quick
     assert fn.reader.is_small("application/json", b"[1, 2, 3, 4]") is quick
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        pytest.param([NODE("RandomNormalLike", ["x"], ["y"])], id="by itself"),
+        pytest.param(
+            [NODE("Exp", ["x"], ["e"]), NODE("Log", ["e"], ["l"]), NODE("Div", ["l", "x"], ["y"])], id="no number"
+        ),
+        pytest.param(
+            [NODE("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), NODE("DequantizeLinear", ["q", "s", "z"], ["y"])],
+            id="hardly, quantized",
+        ),
+    ],
+)
+def test_outputs_that_vary_for_other_reasons_are_served(build, nodes):
+    """A model may draw lots, divide nought by nought, or quantize by the range of a batch."""
+    assert build(ARRAY + '[result]\nkind = "tensors"\n', model=onnx_model([("y", FLOAT, [2])], [2], nodes))

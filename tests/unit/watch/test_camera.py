@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import threading
 from pathlib import Path
 
 import av
@@ -115,3 +117,41 @@ def test_a_damaged_file_gives_frames_or_an_error_of_ours(tmp_path: Path, suffix:
             ends.add(error.detail.startswith((str(damaged), "a frame in the format")))
     assert "end" in ends
     assert False not in ends, "an error that does not name the file"
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    """It may have a writer later."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceLost, match="nothing was written to this pipe"):
+        Camera(addresses([str(tmp_path / "pipe")])[0], 0.05, 1_000_000)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_a_pipe_whose_writer_falls_silent_is_lost(tmp_path: Path, share: float) -> None:
+    """Before it can be opened, or in the middle."""
+    film = write_video(tmp_path / "film.mkv", [0, 1, 2, 3] * 5, codec="mjpeg").read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)  # waits for no reader
+    try:
+        os.write(writer, film[: int(len(film) * share)])
+        with (
+            pytest.raises(SourceLost, match="nothing was written to this pipe"),
+            Camera(addresses([str(pipe)])[0], 0.3, 1_000_000) as source,
+        ):
+            list(source.frames())
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_pipe_is_read_as_its_writer_writes(tmp_path: Path, scheme: str) -> None:
+    """Also one that begins after it is waited for, and is through before anything is decoded."""
+    film = write_video(tmp_path / "film.mkv", [0, 1, 2, 3], codec="mpeg4").read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(film))
+    writer.start()
+    with camera(f"{scheme}{tmp_path / 'pipe'}") as source:
+        assert len(list(source.frames())) == 4
+        assert not source.live
+    writer.join()

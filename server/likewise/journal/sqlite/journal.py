@@ -30,7 +30,7 @@ from likewise.journal.buffer import Buffer
 from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, Row, is_damage
 from likewise.journal.sqlite.lock import FileLock
-from likewise.journal.sqlite.rescue import Rescue, finish_rescue, is_emptied, rescue, snapshot_path
+from likewise.journal.sqlite.rescue import Rescue, check_readable, finish_rescue, is_emptied, rescue, snapshot_path
 from likewise.journal.sqlite.snapshot import Snapshot, SnapshotWriter, open_snapshot
 from likewise.journal.sqlite.writer import Writer, WriterOptions
 from likewise.journal.tombstones import Tombstones
@@ -255,6 +255,7 @@ class SqliteJournal:
             self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
             self._lock.acquire()
             finish_rescue(self.path)
+            check_readable(self.path)
         except OSError as error:
             self._lock.release()
             raise self._unusable(error.strerror or str(error)) from error

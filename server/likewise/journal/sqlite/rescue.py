@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from likewise.errors import JournalError
-from likewise.files import sync_folder
+from likewise.files import open_regular, sync_folder
 from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import MODE
@@ -23,6 +24,7 @@ from likewise.records import Inserted
 
 _log = logging.getLogger(__name__)
 _BATCH = 4096
+_MAGIC = b"SQLite format 3\0"
 _KEPT_ASIDE = 2
 _T = TypeVar("_T")
 
@@ -96,10 +98,11 @@ def rescue(path: Path) -> Rescue:
 def put_back(database: Database) -> str:
     """Write a file anew that others removed while it was open, and return what happened.
 
-    Raises JournalError where another file is in its place by now, sqlite3.Error or OSError where it cannot be written.
+    Raises JournalError where another file or a link is in its place by now, sqlite3.Error or OSError where it cannot
+    be written.
     """
     path, fresh = database.path, database.path.with_name(database.path.name + ".restored")
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere, too
         raise JournalError("another file is in its place. Restart the server to go on with that one, or remove it")
     try:
         remove_database(fresh)
@@ -124,15 +127,25 @@ def finish_rescue(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def is_emptied(path: Path) -> bool:
-    """Say whether a journal file holds nothing though what stands beside it shows that it held something.
+def check_readable(path: Path) -> None:
+    """Raise PermissionError where this user may not read what stands beside a journal: it would be written over."""
+    for beside in (snapshot_path(path), invalidation_log_path(path)):
+        if beside.exists() and not os.access(beside, os.R_OK):
+            raise PermissionError(errno.EACCES, f"{beside} may not be read", str(beside))
 
-    SQLite would begin a new database there. A file without company is one whose first start was cut short.
+
+def is_emptied(path: Path) -> bool:
+    """Say whether a journal file holds no database though what stands beside it shows that it held one.
+
+    SQLite would begin a new one there, or go on writing without a look at its head. A file without company is one whose
+    first start was cut short.
     """
     try:
-        if path.stat().st_size >= HEADER_BYTES:
-            return False
-    except FileNotFoundError:
+        with open_regular(path) as file:
+            head = file.read(HEADER_BYTES)
+    except OSError:  # SQLite says what is wrong with it
+        return False
+    if len(head) == HEADER_BYTES and head.startswith(_MAGIC):
         return False
     beside = (snapshot_path(path), invalidation_log_path(path), path.with_name(path.name + "-wal"))
     return any(each.is_file() and each.stat().st_size for each in beside)

@@ -71,6 +71,8 @@ class Writer:
         self._log = InvalidationLog(invalidation_log_path(path))
         self._syncer = Syncer(path, self._log)
         self._failure = ""
+        self._log_bytes = 0
+        """How long the write-ahead log was after the last statement; a shorter one was cut by others."""
         self.file_bytes = 0
         self.rescued = ""
         """How the last rescue went; empty: there was none."""
@@ -250,12 +252,14 @@ class Writer:
     def _write(self, job: Callable[[Database], _T]) -> _T:
         """Run a job; where the file turns out to be damaged, rescue it and run the job on the new one."""
         try:
-            return job(self._open())
+            done = job(self._open())
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
             self.rescue()
-            return job(self._open())
+            done = job(self._open())
+        self._log_bytes = self._log_size()
+        return done
 
     def rescue(self) -> None:
         """Replace a damaged file; for jobs. Raises JournalError where the folder refuses."""
@@ -263,6 +267,7 @@ class Writer:
             self._database.close()
             self._database = None
         self._chores.clear()
+        self._log_bytes = 0
         self.rescued = str(rescue(self._path))
         self._counts["rescues"] += 1
 
@@ -271,11 +276,18 @@ class Writer:
         if self._database is not None:
             if not self._database.in_place:
                 self._put_back(self._database)
-            elif is_emptied(self._path):
+            elif is_emptied(self._path) or self._log_size(self._log_bytes) < self._log_bytes:
                 self.rescue()
         if self._database is None:
             self._database = Database(self._path)
         return self._database
+
+    def _log_size(self, missing: int = 0) -> int:
+        """Return how long SQLite's write-ahead log is, which nobody else makes shorter; `missing` without one."""
+        try:
+            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
+        except OSError:
+            return missing
 
     def _put_back(self, database: Database) -> None:
         """See to it that a file that somebody removed is there again."""
@@ -285,6 +297,7 @@ class Writer:
             self.rescued = put_back(database)
             self._counts["rescues"] += 1
         self._chores.clear()
+        self._log_bytes = 0
         self._database = None
         database.close()  # folds its log into the file, also one that was removed
 
@@ -321,6 +334,7 @@ class Writer:
                 self._chores.append(upkeep.compact(database, self._clock(), 0, {}))
                 self._chores.append(upkeep.shrink(database, self._options.max_bytes))
                 self._chores.append(upkeep.vacuum(database))
+            self._log_bytes = self._log_size()
         except (sqlite3.Error, JournalError) as error:
             self._chores.clear()
             self._counts["write_failures"] += 1
