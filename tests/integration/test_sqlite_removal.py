@@ -261,3 +261,24 @@ def test_a_start_that_a_place_refuses_says_so_in_one_line(functions_dir: Path, t
     (line,) = [each for each in done.stderr.splitlines() if "journal.sqlite" in each]
     assert "cannot be opened" in line
     assert "Choose a folder" in line
+
+
+def count_elsewhere(path: Path) -> str:
+    """Return how many entries another process finds in a journal, as an operator may look at it."""
+    read = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); print(*db.execute('SELECT count(*) FROM entries'))"
+    command = [sys.executable, "-c", f"{read}; db.close()", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
+async def test_who_reads_the_journal_beside_the_server_leaves_its_log_alone(tmp_path: Path) -> None:
+    """The last one that closes a database removes its log; that the server has it open is told by locks."""
+    path = tmp_path / "journal.sqlite"
+    journal = await opened(path)
+    for i in range(3):
+        journal.append(Inserted(FUNCTION, make_entry(i)))
+        await journal.flush()
+    log = path.with_name(path.name + "-wal").stat()
+    assert count_elsewhere(path) == "(3,)"
+    now = path.with_name(path.name + "-wal").stat()
+    assert (now.st_ino, now.st_size) == (log.st_ino, log.st_size)
+    await journal.close()

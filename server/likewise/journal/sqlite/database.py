@@ -67,7 +67,7 @@ class Database:
         migrations: Sequence[Sequence[str]] = MIGRATIONS,
         busy_timeout_s: float = 5.0,
     ) -> None:
-        self.path, self._log_path = path, path.with_name(path.name + "-wal")
+        self.path, self.log_path = path, path.with_name(path.name + "-wal")
         if not read_only:
             _keep_private(path)  # SQLite gives its side files the mode of the file
         self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
@@ -278,7 +278,7 @@ class Database:
         self._db.close()
 
     def _files_now(self) -> list[tuple[int, int] | None]:
-        return [file_at(self.path), file_at(self._log_path)]
+        return [file_at(self.path), file_at(self.log_path)]
 
     def _fact(self, name: str) -> object:
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()

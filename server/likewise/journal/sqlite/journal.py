@@ -29,6 +29,7 @@ from likewise.journal import codec
 from likewise.journal.buffer import Buffer
 from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, Row, is_damage
+from likewise.journal.sqlite.guarded import GuardedDatabase
 from likewise.journal.sqlite.lock import FileLock
 from likewise.journal.sqlite.rescue import Rescue, check_readable, finish_rescue, is_emptied, rescue, snapshot_path
 from likewise.journal.sqlite.snapshot import Snapshot, SnapshotWriter, open_snapshot
@@ -278,7 +279,7 @@ class SqliteJournal:
         """Open the file, and read all of it that a start needs."""
         if is_emptied(self.path):
             raise sqlite3.DatabaseError("it is empty")
-        database = Database(self.path)
+        database = GuardedDatabase(self.path)
         try:
             self._quarantined = database.quarantined()
             self._sealed = self._snapshot_of(database)

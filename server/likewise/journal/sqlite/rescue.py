@@ -18,13 +18,13 @@ from likewise.journal import codec
 from likewise.journal.buffer import Item
 from likewise.journal.private import MODE
 from likewise.journal.sqlite.database import HEADER_BYTES, Database, readable
+from likewise.journal.sqlite.guarded import MAGIC
 from likewise.journal.sqlite.invalidation_log import Since, read_log
 from likewise.journal.sqlite.snapshot import Snapshot, open_snapshot
 from likewise.records import Inserted
 
 _log = logging.getLogger(__name__)
 _BATCH = 4096
-_MAGIC = b"SQLite format 3\0"
 _KEPT_ASIDE = 2
 _T = TypeVar("_T")
 
@@ -145,7 +145,7 @@ def is_emptied(path: Path) -> bool:
             head = file.read(HEADER_BYTES)
     except OSError:  # SQLite says what is wrong with it
         return False
-    if len(head) == HEADER_BYTES and head.startswith(_MAGIC):
+    if len(head) == HEADER_BYTES and head.startswith(MAGIC):
         return False
     beside = (snapshot_path(path), invalidation_log_path(path), path.with_name(path.name + "-wal"))
     return any(each.is_file() and each.stat().st_size for each in beside)

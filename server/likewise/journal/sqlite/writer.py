@@ -20,9 +20,10 @@ from likewise.journal import codec
 from likewise.journal.buffer import Buffer
 from likewise.journal.sqlite import upkeep
 from likewise.journal.sqlite.database import Database, is_damage
+from likewise.journal.sqlite.guarded import GuardedDatabase
 from likewise.journal.sqlite.invalidation_log import InvalidationLog
 from likewise.journal.sqlite.lock import FileLock
-from likewise.journal.sqlite.rescue import invalidation_log_path, is_emptied, put_back, rescue
+from likewise.journal.sqlite.rescue import invalidation_log_path, put_back, rescue
 from likewise.journal.sqlite.syncer import Syncer
 from likewise.priority import WORK, give_way
 from likewise.types import Clock
@@ -59,7 +60,7 @@ class Writer:
         self._buffer = buffer
         self._options = options
         self._clock = clock
-        self._database: Database | None = None
+        self._database: GuardedDatabase | None = None
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._urgent = threading.Event()
@@ -71,8 +72,6 @@ class Writer:
         self._log = InvalidationLog(invalidation_log_path(path))
         self._syncer = Syncer(path, self._log)
         self._failure = ""
-        self._log_bytes = 0
-        """How long the write-ahead log was after the last statement; a shorter one was cut by others."""
         self.file_bytes = 0
         self.rescued = ""
         """How the last rescue went; empty: there was none."""
@@ -95,7 +94,7 @@ class Writer:
         """Whether there is a thread that writes."""
         return self._thread is not None and self._thread.is_alive() and not self._stopping.is_set()
 
-    def take_over(self, database: Database) -> None:
+    def take_over(self, database: GuardedDatabase) -> None:
         """Take over an open database, before the start. Blocks. Raises sqlite3.Error."""
         self._invalidations = len(database.invalidations())
         self.file_bytes = database.used_bytes()[0]
@@ -252,13 +251,17 @@ class Writer:
     def _write(self, job: Callable[[Database], _T]) -> _T:
         """Run a job; where the file turns out to be damaged, rescue it and run the job on the new one."""
         try:
-            done = job(self._open())
+            return self._run_job(job)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
             self.rescue()
-            done = job(self._open())
-        self._log_bytes = self._log_size()
+            return self._run_job(job)
+
+    def _run_job(self, job: Callable[[Database], _T]) -> _T:
+        database = self._open()
+        done = job(database)
+        database.wrote()
         return done
 
     def rescue(self) -> None:
@@ -267,27 +270,19 @@ class Writer:
             self._database.close()
             self._database = None
         self._chores.clear()
-        self._log_bytes = 0
         self.rescued = str(rescue(self._path))
         self._counts["rescues"] += 1
 
-    def _open(self) -> Database:
+    def _open(self) -> GuardedDatabase:
         """Return the open database. What is written there, and answered as durable, is found again by its path."""
         if self._database is not None:
             if not self._database.in_place:
                 self._put_back(self._database)
-            elif is_emptied(self._path) or self._log_size(self._log_bytes) < self._log_bytes:
+            elif not self._database.is_whole:
                 self.rescue()
         if self._database is None:
-            self._database = Database(self._path)
+            self._database = GuardedDatabase(self._path)
         return self._database
-
-    def _log_size(self, missing: int = 0) -> int:
-        """Return how long SQLite's write-ahead log is, which nobody else makes shorter; `missing` without one."""
-        try:
-            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
-        except OSError:
-            return missing
 
     def _put_back(self, database: Database) -> None:
         """See to it that a file that somebody removed is there again."""
@@ -297,7 +292,6 @@ class Writer:
             self.rescued = put_back(database)
             self._counts["rescues"] += 1
         self._chores.clear()
-        self._log_bytes = 0
         self._database = None
         database.close()  # folds its log into the file, also one that was removed
 
@@ -334,7 +328,7 @@ class Writer:
                 self._chores.append(upkeep.compact(database, self._clock(), 0, {}))
                 self._chores.append(upkeep.shrink(database, self._options.max_bytes))
                 self._chores.append(upkeep.vacuum(database))
-            self._log_bytes = self._log_size()
+            database.wrote()
         except (sqlite3.Error, JournalError) as error:
             self._chores.clear()
             self._counts["write_failures"] += 1
