@@ -82,7 +82,8 @@ class Command:
 
                 ending.patient = True
                 watch.run(tick)
-        return 1 if any(each.error or each.failed for each in watch.counts) else 0
+        failed = any(each.error or each.failed for each in watch.counts) or any(each.lost for each in sinks)
+        return 1 if failed else 0
 
     def _tell(self, args: argparse.Namespace, counts: Sequence[Counts], sinks: Sequence[Sink]) -> None:
         for each in counts:

@@ -24,6 +24,15 @@ async def opened(path: Path) -> SqliteJournal:
     return journal
 
 
+async def filled(path: Path, entries: int) -> SqliteJournal:
+    """Return a journal with so many entries, each durable and in a transaction of its own."""
+    journal = await opened(path)
+    for i in range(entries):
+        journal.append(Inserted(FUNCTION, make_entry(i)))
+        await journal.flush()
+    return journal
+
+
 async def all_of(journal: SqliteJournal) -> set[int]:
     ids = {one for block in [block async for block in journal.blocks()] for one in block.ids.tolist()}
     return ids | set((await rebuild(journal.replay())).ids)
@@ -117,10 +126,7 @@ async def test_what_is_durable_outlives_a_journal_that_is_removed_in_use(
 ) -> None:
     """It is written anew with all that it held, and nobody else may have it."""
     path = tmp_path / "data" / "journal.sqlite"
-    journal = await opened(path)
-    for i in range(20):
-        journal.append(Inserted(FUNCTION, make_entry(i)))
-    await journal.flush()
+    journal = await filled(path, 20)
     removes(path)
     journal.append(Inserted(FUNCTION, make_entry(20)))
     journal.append(Invalidated(FUNCTION, 2000.0, ids=(3,)))
@@ -170,10 +176,7 @@ async def test_a_journal_that_is_damaged_in_use_takes_what_comes(
 ) -> None:
     """Noticed at the next commit, so that memory can be written anew, and what is durable from then on is."""
     path = tmp_path / "data" / "journal.sqlite"
-    journal = await opened(path)
-    for i in range(20):
-        journal.append(Inserted(FUNCTION, make_entry(i)))
-        await journal.flush()
+    journal = await filled(path, 20)
     damages(path)
     journal.append(Inserted(FUNCTION, make_entry(20)))
     await journal.flush()
@@ -273,10 +276,7 @@ def count_elsewhere(path: Path) -> str:
 async def test_who_reads_the_journal_beside_the_server_leaves_its_log_alone(tmp_path: Path) -> None:
     """The last one that closes a database removes its log; that the server has it open is told by locks."""
     path = tmp_path / "journal.sqlite"
-    journal = await opened(path)
-    for i in range(3):
-        journal.append(Inserted(FUNCTION, make_entry(i)))
-        await journal.flush()
+    journal = await filled(path, 3)
     log = path.with_name(path.name + "-wal").stat()
     assert count_elsewhere(path) == "(3,)"
     now = path.with_name(path.name + "-wal").stat()

@@ -104,6 +104,19 @@ def test_results_go_to_a_web_hook_and_a_broker(run: Any, tmp_path: Path, capfd: 
     assert "sesame" not in told.out + told.err
 
 
+def test_a_result_that_could_not_be_delivered_is_told_by_the_exit_code(
+    run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not by the summary alone, which a script does not read."""
+    hook = Hook(204, 400)
+    film = write_video(tmp_path / "film.mp4", [0, 1, 2, 3])
+    code, found, _ = run(film, "--webhook", hook.url)
+    hook.close()
+    assert code == 1
+    assert hook.taken == [found[0], *found[2:]]
+    assert "webhook: 1 results could not be delivered" in capfd.readouterr().err
+
+
 def test_lines_go_to_standard_output_and_the_summary_to_standard_error(
     shared_server: Any, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
