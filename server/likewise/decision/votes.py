@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from math import sqrt
 
-from likewise.types import Entry, Neighbors
+from likewise.types import Neighbors
 
 SOFTENING = 1e-4
 """Added to a squared distance before it divides, so that an identical key has a large but finite vote."""
 
-
-OFTEN = 4
-"""Uses beyond which an entry that the full model computed is kept, whatever is computed near it."""
 
 REACH = 3.0
 """Neighbors beyond this many times the nearest one's squared distance have no vote: it would be 0.012 at most."""
@@ -111,13 +108,3 @@ def adds_something(neighbors: Neighbors, label: int, spread: float = 1.6) -> boo
             rival = distance
             break
     return rival < spread * distances[0]
-
-
-def is_proven(entry: Entry) -> bool:
-    """Say whether an entry stays although a confident reuse of it proved wrong: it was at the edge of where it holds.
-
-    Its digest says that the full model computed it, so it is right for its own input; and it was used often. It goes on
-    answering what is nearer to it than to the new result. Else anybody could have others' entries taken out, by inputs
-    between them and another class. What a device or a variant computed may be wrong itself.
-    """
-    return entry.use_count > OFTEN and bool(entry.digest)

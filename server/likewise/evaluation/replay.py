@@ -17,7 +17,7 @@ import numpy as np
 from likewise.decision import make_policy
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.ladder import Ladder
-from likewise.decision.votes import adds_something, is_proven
+from likewise.decision.votes import adds_something
 from likewise.errors import InvalidValue
 from likewise.evaluation.panel import Variant
 from likewise.evaluation.streams import Stream
@@ -25,6 +25,7 @@ from likewise.facts import DIGEST_BYTES
 from likewise.function.coalescing import worth_waiting
 from likewise.function.rungs import ExactRepeats
 from likewise.learning.projections import Projector
+from likewise.lookup.contradiction import withdraw
 from likewise.lookup.namespace import Namespace
 from likewise.requests import Asked
 from likewise.types import Entry, Key, Neighbors, Result, Session, Source, Verdict
@@ -197,9 +198,7 @@ def replay(
         started = perf_counter_ns()
         lesson = (chooser if verdict.climb is None or climbing is None else climbing).learn(verdict, truth)
         computed_ns.append(took + perf_counter_ns() - started)
-        slot = lesson.evict_slot
-        if 0 <= slot == space.slot_of(nearest_id) and not is_proven(space.entry(slot)):
-            space.remove(slot)
+        withdraw(space, lesson.evict_slot, nearest_id)
         if lesson.insert:
             keep(at, truth, digest)
             if projector is not None:

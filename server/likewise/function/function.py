@@ -10,7 +10,6 @@ from time import perf_counter
 from likewise.clocks import monotonic
 from likewise.decision import Budget, neighbors_read
 from likewise.decision.leases import Claim
-from likewise.decision.votes import is_proven
 from likewise.errors import DeadlineExceeded, InvalidValue
 from likewise.events import Answered, Sink
 from likewise.function import report
@@ -31,6 +30,7 @@ from likewise.function.trunks import SharedModel
 from likewise.function.variants import Variants
 from likewise.learning.evidence import Exchange
 from likewise.learning.projections import Projector
+from likewise.lookup.contradiction import withdraw
 from likewise.lookup.namespace import Namespace
 from likewise.ports import Policy, Rung, Runner
 from likewise.requests import Asked, Control, Outcome
@@ -269,11 +269,7 @@ class Function:
             lesson = self.policies[key_type].learn(verdict, label)
             mistaken = lesson.wrong
         self.evidence.note(key_type, verdict, lesson.wrong)
-        contradicted, slot = -1, lesson.evict_slot
-        if 0 <= slot == self.namespace.slot_of(nearest_id) and not is_proven(self.namespace.entry(slot)):
-            # the slot may have been given to another entry while the model ran
-            self.namespace.remove(slot)
-            contradicted = nearest_id
+        contradicted = nearest_id if withdraw(self.namespace, lesson.evict_slot, nearest_id) else -1
         return lesson if mistaken == lesson.wrong else lesson._replace(wrong=mistaken), label, contradicted
 
     def observe(self, verdict: Verdict) -> Verdict:

@@ -82,9 +82,8 @@ class Lane:
         self._size_bytes += job.size_bytes
 
     def want(self, job: Job) -> None:
-        """Note that others wait for a job, too, if it is still here."""
+        """Note that others wait for a job, too, if it is still here; call it once for each."""
         if job in self:
-            self._wanted.remove(job.account, job)
             self._wanted.add(job.account, job)
 
     def take(self) -> Job:

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from likewise.decision.votes import OFTEN, adds_something, homogeneity, is_proven, take_vote, vote_for
-from likewise.types import Entry, Neighbors, Result
+from likewise.decision.votes import adds_something, homogeneity, take_vote, vote_for
+from likewise.types import Neighbors
 
 
 def test_unanimous_neighbors_win_with_the_farthest_as_rival() -> None:
@@ -76,16 +76,3 @@ def test_a_result_is_kept_unless_its_place_is_covered(
 ) -> None:
     """Three nearest of the same label and a distant rival: nothing to add."""
     assert adds_something(Neighbors(distances, labels, list(range(len(labels)))), 1) is expected
-
-
-@pytest.mark.parametrize(
-    ("uses", "digest", "expected"),
-    [
-        pytest.param(OFTEN + 1, b"d" * 16, True, id="computed-and-used"),
-        pytest.param(OFTEN, b"d" * 16, False, id="hardly-used"),
-        pytest.param(OFTEN + 1, b"", False, id="brought"),
-    ],
-)
-def test_an_entry_is_proven_by_the_full_model_and_by_uses(uses: int, digest: bytes, expected: bool) -> None:
-    """One that a device brought may be wrong however often it was used."""
-    assert is_proven(Entry(1, {}, Result(b"1"), 0.1, 0.0, 1.0, use_count=uses, digest=digest)) is expected

@@ -137,8 +137,8 @@ def check_readable(path: Path) -> None:
 def is_emptied(path: Path) -> bool:
     """Say whether a journal file holds no database though what stands beside it shows that it held one.
 
-    SQLite would begin a new one there, or go on writing without a look at its head. A file without company is one whose
-    first start was cut short.
+    SQLite would begin a new one there. A file without company is one whose first start was cut short. Only for one that
+    this process does not have open: see `GuardedDatabase`.
     """
     try:
         with open_regular(path) as file:
