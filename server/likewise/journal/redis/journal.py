@@ -25,6 +25,7 @@ from likewise.journal.buffer import Buffer
 from likewise.journal.redis.follower import Follower
 from likewise.journal.redis.link import RedisLink
 from likewise.journal.redis.publisher import Publisher
+from likewise.journal.redis.refusals import understood
 from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import Names
 from likewise.journal.withdrawals import Withdrawals
@@ -158,8 +159,10 @@ class RedisJournal:
             self._replayed += len(records)
             yield records
         for function in list(self._follower.streams):
-            states = await self._link.ask("HGETALL", self._names.learned(function, self._node))
-            if learned := [record for frame in states.values() if (record := _decoded(frame)) is not None]:
+            with understood():
+                states = await self._link.ask("HGETALL", self._names.learned(function, self._node))
+                learned = [record for frame in states.values() if (record := _decoded(frame)) is not None]
+            if learned:
                 yield learned
 
     async def follow(self) -> AsyncIterator[Sequence[Record]]:
