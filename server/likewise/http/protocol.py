@@ -127,8 +127,9 @@ class HotProtocol(HttpConnection):
             self._expect(known)
 
     def _expect(self, head: Head) -> None:
-        self.recognized = True
-        self.load = min(HEAVY, max(STEADY, head.lately.load))  # others' hits alone do not let it go first
+        self.recognized, lately = True, head.lately
+        self.load = min(HEAVY, max(STEADY, lately.load))  # others' hits alone do not let it go first
+        lately.load = borne(lately.load, COMPUTED)  # on credit: a crowd that comes at once is expected to be one
 
     def begin_request(self, data: bytes, at: int, end: int) -> framing.Body:
         """Take a head: one that is known, one to be remembered, or one for the application."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ladder_bench import FUNCTIONS, SURE, picture
 
-from likewise.http.turns import HEAVY, STEADY, TakesTurns, Turns
+from likewise.http.turns import HEAVIEST, HEAVY, STEADY, TakesTurns, Turns
 
 HIT = np.array([1, 0, 0, 0], "<f4").tobytes()
 LOOKUP = b"POST /v1/functions/devices/lookup HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
@@ -16,10 +18,16 @@ INFER = b"POST /v1/functions/quadrants/infer HTTP/1.1\r\nHost: x\r\nContent-Type
 
 
 @pytest.fixture
-def began(server, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the loads of connections when their requests began, in order."""
+def server(server):
+    """A server with an entry that devices hit."""
     entry = {"key": [1, 0, 0, 0], "result": {"label": "cat"}}
     assert server.http.post("/v1/functions/devices/entries", json=entry).status_code == 201
+    return server
+
+
+@pytest.fixture
+def began(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the loads of connections when their requests began, in order."""
     loads: list[int] = []
     may_begin = TakesTurns.may_begin
 
@@ -98,3 +106,45 @@ def test_a_head_that_turns_from_hits_to_work_is_recommended_no_more(server, bega
     began.clear()
     ask(server, INFER, toys.picture(0, 1))
     assert began[0] == HEAVY
+
+
+def test_a_crowd_that_comes_at_once_is_not_taken_on_trust(server, began: list[int]) -> None:
+    """Before the first of them has been answered, the others are strangers; their hits make up for it."""
+    ask(server, LOOKUP, *[HIT] * 8)
+    began.clear()
+    head = LOOKUP + b"Content-Length: %d\r\n\r\n" % len(HIT)
+    with ExitStack() as stack:
+        wires = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60)) for _ in range(3 * HEAVY)
+        ]
+        for wire in wires:
+            wire.sendall(head)
+        while len(began) < len(wires):
+            assert server.http.get("/livez").status_code == 200  # they are read meanwhile
+        assert STEADY in began
+        assert began.count(HEAVY) >= 2 * HEAVY
+        for wire in wires:
+            wire.sendall(HIT)
+            assert wire.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    began.clear()
+    ask(server, LOOKUP, HIT)
+    assert set(began) <= {STEADY}
+
+
+def test_what_a_variant_answers_is_work_and_no_hit(live, tmp_path: Path) -> None:
+    """Though it is answered at once: it takes as much of the event loop as ten hits."""
+    (tmp_path / "signs-alone").mkdir()
+    (tmp_path / "signs-alone" / "signs").symlink_to(FUNCTIONS / "signs")
+    served = live(functions=tmp_path / "signs-alone")
+    ladder = served.app.edge.registry.get("signs").variants.ladder
+    ladder._coin = lambda: 0.999  # nothing is probed
+    for rung in ladder._rungs:
+        rung.calibration.weights = SURE
+    pictures = [picture(seed) for seed in range(40)]
+    answers = ask(served, INFER.replace(b"quadrants", b"signs"), *pictures, *pictures[-1:] * 3)
+    assert sum(b"detail=variant" in each for each in answers) > 3
+    load = HEAVY
+    for answer in answers:
+        load = max(0, min(HEAVIEST, load + (-2 if b"likewise; hit" in answer else 1)))
+    (head,) = served.app.heads.values()
+    assert head.lately.load == load
