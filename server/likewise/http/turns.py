@@ -29,8 +29,8 @@ CROWDED_S = 0.01
 LOOK_S = 0.05
 """How often those are looked for whose time is over."""
 BRIEF = 16
-"""Rounds after each other in which only what may be a hit is begun, while connections come: uvloop accepts one in each
-round, so a device behind a hundred of them would wait for a hundred rounds."""
+"""Rounds after each other in which only what may be a hit is begun, while connections come: a few are accepted in each,
+so a device behind a hundred of them waits for many."""
 MOST = 64
 """Requests begun in one round at most."""
 HEAVY, HEAVIEST = 8, 12
