@@ -48,8 +48,8 @@ Each option can also come from the environment (the name in brackets) or from a 
 OTHER_FILES = 256
 """Files that a server has open beside its connections: models, journal, peers."""
 ACCEPTED = 8
-"""Connections accepted in one round of the event loop at most. libuv takes one for each handle of a listening socket, so
-a device behind a hundred others would wait for a hundred rounds."""
+"""Connections accepted in one round of the event loop at most. libuv takes one for each handle of a socket, so a device
+behind a hundred others would wait for a hundred rounds."""
 
 log = logging.getLogger("likewise")
 
