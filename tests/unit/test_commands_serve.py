@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -14,15 +15,17 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
+import uvicorn
 
 from likewise.__main__ import main
 from likewise.app import create_app
-from likewise.commands.serve import address, banner, ensure_access
+from likewise.commands.serve import ACCEPTED, QuietServer, address, banner, ensure_access
 from likewise.errors import SettingsError
 from likewise.settings import Settings
 
@@ -82,6 +85,50 @@ def test_open_public_server_is_warned_about(tmp_path: Path, caplog: pytest.LogCa
 def test_address_is_a_url(name: tuple[str | int, ...], url: str) -> None:
     """IPv6 addresses stand in brackets."""
     assert address(name) == url
+
+
+class Rounds(asyncio.Protocol):
+    """Takes note of the round of the event loop in which it was accepted."""
+
+    now = 0
+    accepted: ClassVar[list[int]] = []
+
+    def __init__(self, **_given: object) -> None:
+        pass
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.accepted.append(Rounds.now)
+        transport.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
+def test_connections_that_come_at_once_are_accepted_within_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several in each, on the one port; after the end nobody listens there any more."""
+    uvloop = pytest.importorskip("uvloop")
+    monkeypatch.setattr("likewise.commands.serve.favor_the_loop", lambda: None)
+    monkeypatch.setattr(Rounds, "accepted", [])
+    config = uvicorn.Config(SimpleNamespace, port=0, http=Rounds, lifespan="off", log_config=None)  # type: ignore[arg-type]
+    server = QuietServer(config)
+
+    async def serve() -> tuple[str, int]:
+        config.load()
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        place = server.servers[0].sockets[0].getsockname()
+        with ExitStack() as stack:
+            for _ in range(8 * ACCEPTED):  # the kernel takes them in before anybody accepts
+                stack.enter_context(closing(socket.create_connection(place, 10)))
+            async with asyncio.timeout(60):
+                while len(Rounds.accepted) < 8 * ACCEPTED:
+                    Rounds.now += 1
+                    await asyncio.sleep(0)
+        await server.shutdown()
+        return place
+
+    place = uvloop.new_event_loop().run_until_complete(serve())
+    assert Rounds.accepted[-1] - Rounds.accepted[0] <= 12
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(place, 10)
 
 
 def test_banner_names_functions_versions_policies_and_targets(functions_dir: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import gc
 import logging
@@ -46,6 +47,9 @@ Each option can also come from the environment (the name in brackets) or from a 
 
 OTHER_FILES = 256
 """Files that a server has open beside its connections: models, journal, peers."""
+ACCEPTED = 8
+"""Connections accepted in one round of the event loop at most. libuv takes one for each handle of a socket, so a device
+behind a hundred others would wait for a hundred rounds."""
 
 log = logging.getLogger("likewise")
 
@@ -181,7 +185,24 @@ class QuietServer(uvicorn.Server):
         await super().startup(sockets)
         favor_the_loop()
         if self.started:
+            await self._accept_more()
             self._on_listening()
+
+    async def _accept_more(self) -> None:
+        """Have as many as `ACCEPTED` connections accepted in one round of uvloop, by as many handles of the socket."""
+        loop = asyncio.get_running_loop()
+        if not type(loop).__module__.startswith("uvloop"):  # asyncio's own takes all that there are
+            return
+        make = partial(
+            self.config.http_protocol_class,  # type: ignore[arg-type]
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        for listening in [each for server in self.servers for each in server.sockets]:
+            for _ in range(ACCEPTED - 1):
+                copy = socket.socket(fileno=os.dup(listening.fileno()))
+                self.servers.append(await loop.create_server(make, sock=copy, backlog=self.config.backlog))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

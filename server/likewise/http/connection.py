@@ -229,6 +229,8 @@ class HttpConnection(OutputSide, TakesTurns):
             self._looked = size
             return False
         self._in_head = False
+        if not self.recognized:
+            self.recognize(data[at:end])
         if not (data.startswith(_ALWAYS, at) or self.may_begin(self.is_quick(data, at))):
             self.is_of_use_for(framing.timeout_s(data, at, end))
             return False

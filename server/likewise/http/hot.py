@@ -25,6 +25,7 @@ from likewise.http.limits import Limits
 from likewise.http.lookups import INLINE_BYTES, Asker, Later, Lookups
 from likewise.http.problems import in_words
 from likewise.http.relays import Relays
+from likewise.http.turns import HEAVY
 from likewise.requests import Answer, Control, Ticket
 from likewise.types import Session
 
@@ -48,6 +49,14 @@ class Begun:
     """Has to be awaited: the policy counts on the result."""
 
 
+@dataclass(slots=True)
+class Lately:
+    """What requests with one head lately were, whoever sent them."""
+
+    load: int = HEAVY
+    """How much work, as `TakesTurns` has it of one connection."""
+
+
 class Head(NamedTuple):
     """What the head of a plain request says, parsed once for all that send the same bytes but for the length."""
 
@@ -61,6 +70,7 @@ class Head(NamedTuple):
     """Who asks, in its own words; empty: the connection stands for it."""
     max_bytes: int
     """Longest body that is answered as it arrives."""
+    lately: Lately
 
 
 class Hot:
@@ -205,7 +215,8 @@ class Hot:
         except LikewiseError:
             return None
         authorization = found.get(b"authorization", b"")
-        return Head(address, infers, media_type, authorization, control, scope["query_string"], device, max_bytes)
+        query = scope["query_string"]
+        return Head(address, infers, media_type, authorization, control, query, device, max_bytes, Lately())
 
     def answer_now(self, head: Head, body: bytes, connection: str, waited_s: float = 0.0) -> Answer | Rendered | Begun:
         """Answer a whole request: the answer itself for most hits, else what to send, or what is left to do for it.

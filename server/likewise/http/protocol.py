@@ -18,9 +18,9 @@ from uvicorn.server import ServerState
 from likewise.errors import DeadlineExceeded, LikewiseError, Overloaded
 from likewise.http import framing, wire
 from likewise.http.connection import HttpConnection
-from likewise.http.hot import PREFIX, Begun, Head, Hot, answered, connection_name
+from likewise.http.hot import PREFIX, Begun, Head, Hot, Lately, answered, connection_name
 from likewise.http.problems import Headers, unexpected
-from likewise.http.turns import COMPUTED, HANDED_ON, HEAVIEST, HEAVY, HIT
+from likewise.http.turns import COMPUTED, HANDED_ON, HEAVY, HIT, STEADY, borne
 from likewise.requests import NO_CONTROL, Answer, Outcome
 
 HEADS = 4096
@@ -32,7 +32,7 @@ WAITING_BYTES = 65536
 
 _WAITED = "More comes than can be answered, and this has waited for its turn too long; come back in about a second."
 
-_REUSED, _COMPUTED = Outcome.HIT, Outcome.MISS
+_REUSED, _COMPUTED, _VARIANT = Outcome.HIT, Outcome.MISS, Outcome.VARIANT
 _MARK = b"POST " + PREFIX.encode()
 _HOT = (b"/infer", b"/lookup")
 _LENGTH = b"\r\ncontent-length: "
@@ -68,6 +68,7 @@ class HotProtocol(HttpConnection):
         self._last: Head | None = None
         self._before, self._after = b"", b""
         self._pieces: list[bytes] = []
+        self._lately: Lately | None = None  # what is known of the head of the request under way
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take note of who it is."""
@@ -94,6 +95,8 @@ class HotProtocol(HttpConnection):
                 head = self._last = self._heads.get(data[:at] + data[after:end])
                 if head is not None:
                     self._before, self._after = data[:at], data[after:end]
+                    if not self.recognized:
+                        self._expect(head)
             if head is not None:
                 digits = data[at:after]
                 length = len(data) - end
@@ -115,13 +118,25 @@ class HotProtocol(HttpConnection):
         """Say whether it asks to infer or to look up."""
         return data.startswith(_MARK, at) and data[at : data.find(b" ", at + 5)].partition(b"?")[0].endswith(_HOT)
 
+    def recognize(self, head: bytes) -> None:
+        """Expect what is known of other connections' requests with the same head: a device comes again, or its like."""
+        super().recognize(head)
+        start, after = _length_at(head)
+        known = self._heads.get(head[:start] + head[after:])
+        if known is not None:
+            self._expect(known)
+
+    def _expect(self, head: Head) -> None:
+        self.recognized, lately = True, head.lately
+        self.load = min(HEAVY, max(STEADY, lately.load))  # others' hits alone do not let it go first
+        lately.load = borne(lately.load, COMPUTED)  # on credit: a crowd that comes at once is expected to be one
+
     def begin_request(self, data: bytes, at: int, end: int) -> framing.Body:
         """Take a head: one that is known, one to be remembered, or one for the application."""
         self._asked = None
         hot = None if self.spare else self._hot
         written = data[at:end]
-        start = written.find(b"ength: ") + 7
-        after = written.find(b"\r\n", start)
+        start, after = _length_at(written)
         name, digits = written[:start] + written[after:], written[start:after]
         known = self._heads.get(name) if hot is not None else None
         if known is not None and digits.isdigit() and len(digits) < 10:
@@ -186,11 +201,12 @@ class HotProtocol(HttpConnection):
     def _answer(self, head: Head, body: bytes, waited_s: float = 0.0) -> None:
         hot = self._hot
         assert hot is not None
+        self._lately = lately = head.lately
         answer = hot.answer_now(head, body, self._name, waited_s)
         if isinstance(answer, Answer):
-            if self.load:
-                self.load = max(0, self.load + HIT)
             (content, media_type), outcome, _, entry_id, age_s, ttl_s, _, _, _ = answer
+            if self.load or lately.load or outcome is _VARIANT:
+                self.bear(COMPUTED if outcome is _VARIANT else HIT)
             if outcome is _REUSED and media_type == wire.JSON and ttl_s < 1e12 and not self.leaving:
                 self.write_answer(_HIT % (self.fixed(), len(content), ttl_s, age_s, entry_id, content))
             else:
@@ -201,6 +217,12 @@ class HotProtocol(HttpConnection):
             self.start(self.loop.create_task(self._finish(hot, answer)))
         else:
             self.respond(*answer)
+
+    def bear(self, work: int) -> None:
+        """Add the work of an answer to the load, and to what is known of its head."""
+        super().bear(work)
+        if self._lately is not None and self.exchange is None:
+            self._lately.load = borne(self._lately.load, work)
 
     def respond(self, status: int, content: bytes, headers: Headers) -> None:
         """Send a whole answer, and go on to the next request."""
@@ -220,8 +242,14 @@ class HotProtocol(HttpConnection):
             if not plain or self.leaving:
                 self.respond(*answered(found, begun.control))
             elif not self._closing:
-                self.load = min(HEAVIEST, self.load + COMPUTED)
+                self.bear(COMPUTED)
                 self.transport.write(_MISS % (self.fixed(), len(content), entry_id, content))
                 self.end()
         except Exception as error:  # as above
             self.refuse(unexpected(error))
+
+
+def _length_at(head: bytes) -> tuple[int, int]:
+    """Return where in a head the digits of the body's length begin and end."""
+    start = head.find(b"ength: ") + 7
+    return start, head.find(b"\r\n", start)

@@ -29,8 +29,8 @@ CROWDED_S = 0.01
 LOOK_S = 0.05
 """How often those are looked for whose time is over."""
 BRIEF = 16
-"""Rounds after each other in which only what may be a hit is begun, while connections come: uvloop accepts one in each
-round, so a device behind a hundred of them would wait for a hundred rounds."""
+"""Rounds after each other in which only what may be a hit is begun, while connections come: a few are accepted in each,
+so a device behind a hundred of them waits for many."""
 MOST = 64
 """Requests begun in one round at most."""
 HEAVY, HEAVIEST = 8, 12
@@ -158,6 +158,11 @@ class Turns:
             self._late.popleft().take_turn(late=True)
 
 
+def borne(load: int, work: int) -> int:
+    """Return what a load is after an answer that took some work."""
+    return max(0, min(HEAVIEST, load + work))
+
+
 class TakesTurns(Waits):
     """A connection's part in it."""
 
@@ -171,6 +176,8 @@ class TakesTurns(Waits):
     """For how long an answer to it is of use, by its own words; infinite: nothing is known."""
     patience_s = math.inf
     """For how long any waits at most."""
+    recognized = False
+    """Whether its first head has been looked at."""
     late = False
     """True for a request that has waited for longer than its answer is of use, or would."""
     waits = False
@@ -204,7 +211,15 @@ class TakesTurns(Waits):
     def weigh(self, headers: Headers, work: int) -> None:
         """Take note of an answer that was not given at once: a hit after all, or so much work."""
         hit = any(name == b"cache-status" and value.startswith(b"likewise; hit") for name, value in headers)
-        self.load = max(0, self.load + HIT) if hit else min(HEAVIEST, self.load + work)
+        self.bear(HIT if hit else work)
+
+    def bear(self, work: int) -> None:
+        """Add the work of an answer to the load."""
+        self.load = borne(self.load, work)
+
+    def recognize(self, head: bytes) -> None:
+        """Expect of a new connection what is known of requests with its first head."""
+        self.recognized = True
 
     def is_quick(self, data: bytes, at: int) -> bool:
         """Say whether the head at data[at:] is that of a request of the kind that hits are."""
