@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
-from likewise.decision.votes import adds_something
+from likewise.decision.opinions import is_worth_an_entry
 from likewise.function.function import Function
 from likewise.function.holding import Holding, Place
 from likewise.function.variants import Climbing, Said, Variant, Variants
@@ -108,7 +108,7 @@ class Climber(Steps):
         result, opinion, cost_s, name = said
         self._check_size(result)
         asked.infer_s, id = cost_s, -1
-        if adds_something(verdict.neighbors, opinion.label) and not fn.retired:
+        if is_worth_an_entry(verdict) and not fn.retired:
             # without its digest: an exact repeat is answered without a coin, so by the full model's results alone
             entry = self.entry(fn, fn.keys(asked), result, cost_s, signature=asked.signature, origin=name)
             self._keep(fn, entry, opinion.label, asked.account)

@@ -15,6 +15,7 @@ import orjson
 import pytest
 from ladder_bench import ask, ladder_bench, picture
 
+from likewise.decision.opinions import LITTLE_DOUBT
 from likewise.errors import InvalidFunction
 from likewise.function.assembly import Assembler, Defaults
 from likewise.function.governor import CostLimits, WorkerBudgets
@@ -50,6 +51,16 @@ def test_what_a_variant_computed_is_kept_with_its_origin_and_is_no_exact_repeat(
     keys, _ = bench.fn.namespace.newest("cnn", 10)
     assert len(keys) == 0  # projections learn from full results alone
     assert ask(bench, picture(1)).outcome is not Outcome.EXACT
+
+
+def test_a_doubtful_answer_is_given_and_not_kept(bench: SimpleNamespace) -> None:
+    """Whoever asks for something near it is not to get the same mistake."""
+    bench.fn.neighbors._budget.ledger().tokens = 90.0
+    for rung in bench.fn.variants.ladder._rungs:
+        rung.calibration.weights = (LITTLE_DOUBT - 0.1, 0.0, 0.0, 0.0, 0.0, 0.0)
+    answer = ask(bench, picture(1))
+    assert (answer.outcome, answer.variant, answer.stored) == (Outcome.VARIANT, "head", False)
+    assert len(bench.fn.namespace) == 0
 
 
 def test_the_very_first_request_is_computed_in_full_and_its_repeat_is_a_hit(bench: SimpleNamespace) -> None:

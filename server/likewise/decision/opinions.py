@@ -15,6 +15,8 @@ import numpy as np
 
 from likewise.decision.calibration import EARLY
 from likewise.decision.checks import WIDTH, Checks, Evidence, error_probability, fitted, table_of
+from likewise.decision.votes import adds_something
+from likewise.types import Verdict
 
 PRIOR: Evidence = (0.2, 2.4, 1.7, 0.45, 1.2, 0.4)
 """Weights before anything was seen; the bias counts from the log-odds of the agreement that was measured.
@@ -26,6 +28,9 @@ MOST_SURE = 25.0
 """Log-odds beyond which scores say no more."""
 SURE = 8.0
 """Log-odds of a cheaper rung beyond which its agreement says no more."""
+
+LITTLE_DOUBT = 3.0
+"""Log-odds of being right from which a variant's answer may enter the cache: wrong in 1 of 20 at most."""
 
 _PULL = np.array([1.0, 4.0, 4.0, 8.0, 4.0, 20.0])
 _BELIEF = 4.0
@@ -58,6 +63,14 @@ def opinion(scores: Sequence[float], label: int) -> Opinion:
     others = max(sum(rest), 1e-12)
     margin = min(-math.log(max(*rest, 1e-12)), MOST_SURE)
     return Opinion(label, margin, min(math.log1p(1.0 / others), MOST_SURE))
+
+
+def is_worth_an_entry(verdict: Verdict) -> bool:
+    """Say whether an answer that a variant gave adds something to the cache, and leaves little doubt.
+
+    One that is wrong is so once; as an entry it would be reused for inputs near it, and be wrong each time.
+    """
+    return verdict.confidence >= LITTLE_DOUBT and adds_something(verdict.neighbors, verdict.label)
 
 
 class OpinionCalibration:

@@ -17,7 +17,7 @@ import numpy as np
 from likewise.decision import make_policy
 from likewise.decision.calibrated import Calibrated
 from likewise.decision.ladder import Ladder
-from likewise.decision.votes import adds_something
+from likewise.decision.opinions import is_worth_an_entry
 from likewise.errors import InvalidValue
 from likewise.evaluation.panel import Variant
 from likewise.evaluation.streams import Stream
@@ -247,7 +247,7 @@ def replay(
             if verdict.source is Source.VARIANT:
                 variant = variants[verdict.climb.taken].step.name
                 sources[variant] += 1
-                if adds_something(verdict.neighbors, verdict.label):
+                if is_worth_an_entry(verdict):
                     keep(at, verdict.label, origin=variant)
             else:
                 sources["cache"] += 1

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from likewise.decision.opinions import Opinion, OpinionCalibration, opinion
+from likewise.decision.opinions import LITTLE_DOUBT, Opinion, OpinionCalibration, is_worth_an_entry, opinion
+from likewise.types import Neighbors, Reason, Source, Verdict
 
 SURE, USUAL, TORN = Opinion(1, 9.0, 9.0), Opinion(1, 5.0, 5.0), Opinion(1, 0.3, 0.6)
 MAY_ERR = 0.1
@@ -60,3 +61,16 @@ def test_what_was_measured_elsewhere_gives_way_to_what_is_seen_here(wrong: float
     _, z = calibration.weigh(USUAL, 0.0, 500, 0.0)
     assert 1.0 / (1.0 + math.exp(z)) == pytest.approx(wrong, rel=0.4)
     assert (z > before) == (wrong < 0.05)
+
+
+COVERED = Neighbors([0.1, 0.1, 0.1, 0.9], [1, 1, 1, 2], [0, 1, 2, 3])
+OPEN = Neighbors([0.1, 0.3], [2, 2], [0, 1])
+
+
+@pytest.mark.parametrize(("neighbors", "doubt", "kept"), [(OPEN, 0.0, True), (OPEN, 0.1, False), (COVERED, 0.0, False)])
+def test_an_answer_is_worth_an_entry_where_it_adds_something_and_leaves_little_doubt(
+    neighbors: Neighbors, doubt: float, kept: bool
+) -> None:
+    """A wrong one would be reused for whatever is near it."""
+    said = Verdict(Source.VARIANT, Reason.CONFIDENT, neighbors, label=1, confidence=LITTLE_DOUBT - doubt)
+    assert is_worth_an_entry(said) is kept
