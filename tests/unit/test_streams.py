@@ -299,7 +299,7 @@ async def test_late_frames_are_refused_on_request(cameras: Cameras) -> None:
 
 
 async def test_a_frame_that_is_sent_again_is_no_late_one(cameras: Cameras) -> None:
-    """A client without an answer sends it again: the same number and picture. Another picture of that number is late."""
+    """A client without an answer sends number and picture again. Another picture of that number is late."""
     frames = video(3, 2)
     first = await cameras.send(frames[0], number=5, drop_late=True)
     again = await cameras.send(frames[0], number=5, drop_late=True)
