@@ -154,6 +154,23 @@ def test_a_web_hook_that_hangs_holds_nobody_up_and_no_more_than_its_queue(hook: 
         assert sink.lost >= 100
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_result_under_way_at_the_end_is_lost_as_well(
+    hook: Hook, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    """To a web hook that never answers, or only later; the operator is told why."""
+    hook.go_on.clear()
+    sink = Webhook(hook.url, 1000, 1 << 20, 60, drain_s=0.05)
+    for number in range(count):
+        sink.put(found(number))
+    until(lambda: hook.asked)
+    sink.close()
+    assert sink.lost == count
+    assert [each.getMessage().partition(": a result ")[2] for each in caplog.records if "web hook" in each.message] == [
+        "was given up at the end: no answer came in time."
+    ]
+
+
 def test_a_recording_waits_for_a_web_hook_that_is_slow_but_not_for_one_that_fails(hook: Hook) -> None:
     """No result of it is lost to a full queue while the hook takes any."""
     failing = Hook(*[500] * 1000)
