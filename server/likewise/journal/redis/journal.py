@@ -110,7 +110,6 @@ class RedisJournal:
             block_ms=max(1, int(block_s * 1000)),
             retry_s=retry_s,
             republish_within_s=republish_within_s,
-            clock=clock,
         )
         self._task: asyncio.Task[None] | None = None
         self._adopted = 0
