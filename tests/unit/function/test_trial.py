@@ -128,6 +128,19 @@ def test_a_model_that_has_no_finite_numbers_for_some_inputs_is_served(build, nod
     assert build(spec, model=model).runner is not None
 
 
+def test_a_variant_takes_the_arrays_of_its_function(build):
+    """One for arrays of another length would fail each time that it is asked."""
+    for inputs in (2, 4):
+        small = scores(inputs=inputs)
+        table = '[[variants]]\nname = "small"\nfile = "small.onnx"\ncost = 0.1\nagreement = 0.9\nmemory_bytes = 1\n'
+        spec = f"{ARRAY}{table}size_bytes = {len(small)}\n"
+        if inputs == 2:
+            assert build(spec, model=scores(), small=small).variants is not None
+            continue
+        with pytest.raises(InvalidFunction, match=r"small\.onnx takes 4 numbers, the function's model 2"):
+            build(spec, model=scores(), small=small)
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_labels_have_to_be_as_many_as_the_classes(build, count):
     """Also where the model's input may have any length."""
