@@ -109,7 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:  # what no command foresaw of a file, a folder or the network
-        said = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else f"{error}"
+        said = (
+            f"{error.filename}: {error.strerror}."
+            if error.filename and error.strerror
+            else f"{error.strerror or error}."
+        )
         _say(f"{said} {_REMEDIES[error.errno]}" if error.errno in _REMEDIES else said)
         return 1
     except KeyboardInterrupt:

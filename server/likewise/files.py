@@ -24,6 +24,17 @@ def write_atomic(path: Path, content: bytes, mode: int = PRIVATE) -> None:
     sync_folder(path.parent)
 
 
+def write_out(path: Path, content: bytes) -> None:
+    """Write what somebody asked for, where they said: as a whole, but into a device or a pipe, and behind a link.
+
+    Raises OSError.
+    """
+    if path.exists() and not path.is_file():  # else a file would take the place of /dev/null
+        path.write_bytes(content)
+    else:
+        write_atomic(path.resolve(), content, PUBLIC)
+
+
 def create_atomic(path: Path, content: bytes, mode: int = PRIVATE) -> bool:
     """Write a file where there is none yet, whole or not at all; False where another process was faster.
 

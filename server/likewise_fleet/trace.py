@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InvalidValue
-from likewise.files import PUBLIC, write_atomic
+from likewise.files import write_out
 from likewise_fleet.catalog import Catalog
 from likewise_fleet.demand import Demand, Look, Town, looks, per_phone
 
@@ -61,7 +61,7 @@ class Trace:
             archive.writestr("head.json", json.dumps(head))
             archive.writestr("columns.json", json.dumps(dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))))
             archive.writestr("inputs", b"".join(each.body for each in self.requests))
-        write_atomic(path, file.getvalue(), PUBLIC)
+        write_out(path, file.getvalue())
 
 
 def load_trace(path: Path) -> Trace:

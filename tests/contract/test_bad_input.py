@@ -10,6 +10,8 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from models import FLOAT, onnx_model
+from onnx import helper
 
 
 def npy(array):
@@ -156,6 +158,21 @@ def test_a_model_that_raises_is_a_500_and_the_next_request_is_fine(server):
     url = "/v1/functions/fragile/infer"
     problem(post(server, url, b"[99]", "application/json"), 500, "model-failed")
     assert post(server, url, b"[2]", "application/json").json()["outputs"]["outputs"]["data"] == [2.0]
+
+
+def test_an_answer_that_is_no_finite_number_is_a_500_and_never_kept(live):
+    """The output is named; the same input is computed again, and others are answered."""
+    server = live()
+    spec = '[input]\nkind = "array"\n[model]\n[result]\nkind = "tensors"\n[[keys]]\nextractor = "pool"\n'
+    model = onnx_model([("y", FLOAT, [2])], [2], [helper.make_node("Log", ["x"], ["y"])])
+    parts = {"spec": ("function.toml", spec), "model.onnx": ("model.onnx", model)}
+    assert server.http.put("/v1/functions/logs", files=parts).status_code == 201
+    url = "/v1/functions/logs/infer"
+    for _ in range(2):
+        detail = problem(post(server, url, b"[0, 1]", "application/json"), 500, "model-failed")
+        assert "`y` holds NaN or infinity" in detail
+    assert post(server, url, b"[1, 1]", "application/json").json()["outputs"]["y"]["data"] == [0.0, 0.0]
+    assert server.http.get("/v1/stats").json()["functions"]["logs@1"]["entries"] == 1
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(live):

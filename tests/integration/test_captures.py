@@ -15,6 +15,7 @@ from likewise import evaluation
 from likewise.captures import Capture, CaptureWriter, Recorded
 from likewise.captures.record import encode
 from likewise.commands import replay
+from likewise.errors import InvalidValue
 from likewise.types import Result
 
 PLAYED = 120
@@ -133,10 +134,33 @@ def test_names_that_no_server_gave_fail_and_are_counted(live, tmp_path, capsys) 
     strange = "\x1b[2J/../../livez?\r\nA: b"
     writer.write([encode(Recorded(1.0, 0.1, f"{strange}@1", strange, "miss", media_type=strange, body=b"x"))])
     writer.write([encode(Recorded(2.0, 0.1, "quadrants@1", "", "miss", media_type="image/png", body=b"x"))])
+    writer.write([encode(Recorded(3.0, 0.1, "quadrants@1", "", "miss", media_type="bild/größe", body=b"x"))])
     writer.close()
     args = arguments(replay, path, "--against", live().url, "--speed", 0)
     assert replay.run(args) == 1
-    assert "2 requests failed; the first: " in capsys.readouterr().out
+    assert "3 requests failed; the first: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--against", "http://127.0.0.1:99999"),
+        ("--against", "http://[::1"),
+        ("--against", "http://"),
+        ("--against", "http://h:0"),
+        ("--speed", "nan"),
+        ("--timeout", "nan"),
+        ("--requests", "0"),
+        ("--concurrency", "0"),
+        ("--access-key", "a\nb"),
+        ("--access-key", "schlüssel"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(tmp_path, option, value) -> None:
+    """Before the capture is looked at."""
+    args = arguments(replay, tmp_path / "none", "--against", "http://127.0.0.1:1", option, value)
+    with pytest.raises(InvalidValue, match=option):
+        replay.run(args)
 
 
 def test_requests_of_which_nothing_was_kept_are_left_out(live, toys, functions_dir, tmp_path, capsys) -> None:

@@ -43,11 +43,17 @@ class Model:
         self.learned: dict[tuple[str, str], dict] = {}
         self.observed: list[Observed] = []
         self.words: list[Registered | Unregistered] = []
+        self._emptied: dict[str, float] = {}
 
     def apply(self, records: Iterable[Record]) -> None:
-        """Apply records as the server does: an id that is known already is ignored."""
+        """Apply records as the server does: an id that is known already is ignored.
+
+        So is an entry that was made before everything of its function was taken out.
+        """
         for record in records:
             if isinstance(record, Inserted):
+                if record.entry.created_at <= self._emptied.get(record.function, -1.0):
+                    continue
                 self.entries.setdefault((record.function, record.entry.id), record.entry)
             elif isinstance(record, Learned):
                 self.learned[record.function, record.key_type] = dict(record.state)
@@ -56,6 +62,8 @@ class Model:
             elif isinstance(record, Registered | Unregistered):
                 self.words.append(record)
             elif isinstance(record, Invalidated):
+                if record.everything:
+                    self._emptied[record.function] = max(record.at, self._emptied.get(record.function, -1.0))
                 for function, entry_id in list(self.entries):
                     entry = self.entries[function, entry_id]
                     hit = record.everything or entry_id in record.ids or record.tag in entry.tags

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from likewise.files import PUBLIC, create_atomic, open_regular, read_regular, write_atomic, write_synced
+from likewise.files import PUBLIC, create_atomic, open_regular, read_regular, write_atomic, write_out, write_synced
 
 
 def mode(path):
@@ -44,6 +44,26 @@ def test_what_cannot_be_finished_leaves_the_old_file(tmp_path, monkeypatch):
         create_atomic(tmp_path / "other", b"new")
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_was_asked_for_is_written_into_what_is_no_file(tmp_path):
+    """A file does not take the place of a device or pipe, nor of a link, behind which it is written as a whole."""
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    write_out(link, b"first")
+    write_out(link, b"second")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"second"
+    with ThreadPoolExecutor(1) as executor:
+        found = executor.submit(pipe.read_bytes)
+        write_out(pipe, b"through")
+        assert found.result() == b"through"
+    assert pipe.is_fifo()
+    write_out(tmp_path / "new" / "file", b"there")
+    assert (tmp_path / "new" / "file").read_bytes() == b"there"
+    with pytest.raises(IsADirectoryError):
+        write_out(tmp_path, b"x")
 
 
 def test_of_many_who_create_a_file_one_does(tmp_path):

@@ -36,6 +36,7 @@ from likewise.types import Image, Input, Result, Session, Tensor
 from likewise.video.method import EXACT
 from likewise.video.methods import make
 from likewise.video.methods.auto import Auto
+from likewise.video.stream import Stream
 
 SPEC = """
 [input]
@@ -295,6 +296,38 @@ async def test_late_frames_are_refused_on_request(cameras: Cameras) -> None:
     late = await cameras.send(frames[1], number=4)
     assert late.outcome is Outcome.MISS
     assert late.result.body == cameras.full(frames[1])
+
+
+async def test_a_frame_that_is_sent_again_is_no_late_one(cameras: Cameras) -> None:
+    """A client without an answer sends number and picture again. Another picture of that number is late."""
+    frames = video(3, 2)
+    first = await cameras.send(frames[0], number=5, drop_late=True)
+    again = await cameras.send(frames[0], number=5, drop_late=True)
+    assert again.result.body == first.result.body
+    with pytest.raises(LateFrame):
+        await cameras.send(frames[1], number=5, drop_late=True)
+
+
+async def test_a_frame_is_not_overtaken_by_an_older_one() -> None:
+    """While one waits for its turn, frames with smaller numbers come, and then one with a larger."""
+    stream = Stream()
+    answered: list[int] = []
+
+    async def send(number: int) -> None:
+        async with stream.turn(StreamTag("cam", number, True), sent=b"%d" % number):
+            answered.append(number)
+
+    async with stream.turn(StreamTag("cam", 1, True)):
+        waiting = [asyncio.create_task(send(number)) for number in (4, 3, 2, 4, 5)]
+        await asyncio.sleep(0)
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [LateFrame] * 4 + [type(None)]
+    async with stream.turn(StreamTag("cam", 6, True)):
+        waiting = [asyncio.create_task(send(number)) for number in (7, 3, 7)]
+        await asyncio.sleep(0)
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None), LateFrame, type(None)]
+    assert answered == [5, 7, 7]
 
 
 async def test_state_is_bounded_and_a_lost_stream_starts_anew(folder: Path) -> None:

@@ -168,7 +168,8 @@ class Capture:
         """Look through the files. Raises InvalidValue where there is no capture."""
         found = capture_segments(self._path)
         if not found:
-            raise InvalidValue(f"{self._path} is not there; name the file that `likewise serve --capture FILE` wrote.")
+            what = "is no file" if os.path.lexists(self._path) else "is not there"
+            raise InvalidValue(f"{self._path} {what}; name the file that `likewise serve --capture FILE` wrote.")
         try:
             for each in found:
                 self._scan(each)
@@ -216,6 +217,7 @@ class Capture:
                 self._places.append((record.at, len(self._contents) - 1, at, length))
             else:
                 self.lost += record
+        self.lost += end < len(content)  # cut off there
 
 
 def _frames(content: mmap.mmap, name: str) -> Iterator[tuple[int, int]]:

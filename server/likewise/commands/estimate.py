@@ -14,10 +14,10 @@ from rich.table import Table
 
 from likewise.errors import InvalidValue, SettingsError
 from likewise.estimation.calibration import calibrate
-from likewise.estimation.estimate import Cost, Estimate, estimate
-from likewise.estimation.isolation import asked
+from likewise.estimation.estimate import Cost, Estimate, priced
+from likewise.estimation.isolation import asked, described
 from likewise.estimation.profiles import Profile, device, devices, read_profile, stored
-from likewise.files import PUBLIC, write_atomic
+from likewise.files import write_out
 from likewise.function.spec_text import read_spec
 from likewise.options import add_arguments as add_settings
 from likewise.options import read_settings
@@ -67,16 +67,17 @@ def run(args: argparse.Namespace) -> int:
     if args.device and (args.calibrate or args.measure or args.save_profile):
         raise SettingsError("--calibrate, --measure and --save-profile are about this machine; leave out --device.")
     model = _model(args, settings.functions)
+    shapes = parsed_shapes(args.input_shape)
+    network = None if model is None else described(model, shapes, args.batch)  # what is wrong with it shows at once
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)
     profile = device(args.device) if args.device else own_profile(settings.data_dir, args.threads, args.calibrate)
     if args.save_profile is not None:
         profile.write(args.save_profile)
         console.print(f"Wrote {args.save_profile}: {profile.processor}", soft_wrap=True, highlight=False, markup=False)
-    if model is None:
+    if model is None or network is None:
         return 0
-    shapes = parsed_shapes(args.input_shape)
-    found = estimate(model, profile, shapes=shapes, batch=args.batch)
+    found = priced(network, profile)
     measured: Mapping[str, Any] | None = None
     if args.measure:
         measured = asked({
@@ -220,6 +221,6 @@ def _write_json(path: Path, model: Path, profile: Profile, found: Estimate, meas
         "estimated_profile": profile.estimated, **found.document(), "measured": measured,
     }  # fmt: skip
     try:
-        write_atomic(path, orjson.dumps(document, option=orjson.OPT_INDENT_2), PUBLIC)
+        write_out(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     except OSError as error:
         raise SettingsError(f"--json {path}: cannot be written ({error.strerror}).") from error

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import numpy as np
@@ -90,10 +90,15 @@ class Tally:
 
 def run(args: argparse.Namespace) -> int:
     """Play the capture; 0 when all requests were answered, 1 otherwise. Raises InvalidValue, SettingsError."""
-    if args.speed < 0 or args.concurrency < 1 or args.timeout <= 0 or (args.requests or 1) < 1:
+    least = min(args.concurrency, 1 if args.requests is None else args.requests)
+    if not (args.speed >= 0 and args.timeout > 0 and least >= 1):  # no number is neither
         raise InvalidValue("--speed is 0 or more; --concurrency, --requests and --timeout are above 0.")
-    if not args.against.startswith(("http://", "https://")):
+    if not _is_server(args.against):
         raise InvalidValue(f"--against is `{args.against[:100]}`; give a URL, such as http://127.0.0.1:8080.")
+    if not (args.access_key.isascii() and (args.access_key + "x").isprintable()):
+        raise InvalidValue(
+            "--access-key holds signs that no access key has; give it as `likewise keys add` printed it."
+        )
     with Capture(args.capture) as capture:
         total = sum(1 for _ in islice(_chosen(capture, args.function), args.requests))
         if not total:
@@ -112,6 +117,14 @@ def run(args: argparse.Namespace) -> int:
     if tally.failed:
         print(f"{tally.failed} requests failed; the first: {tally.first_failure}")
     return 1 if tally.failed else 0
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts, _ = urlsplit(url), httpx.URL(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        return False
 
 
 def _chosen(capture: Capture, function: str | None) -> Iterator[Recorded]:
@@ -173,7 +186,7 @@ async def _ask(client: httpx.AsyncClient, record: Recorded, tally: Tally) -> Non
         if answer.status_code == 204 and record.key is not None and record.result is not None:
             await _insert(client, name, record, answer.headers.get("likewise-ticket"))
         answer.raise_for_status()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ValueError) as error:  # ValueError: a media type that cannot be sent
         tally.failed += 1
         if not tally.first_failure:
             told = error.response.text[:200] if isinstance(error, httpx.HTTPStatusError) else ""

@@ -14,7 +14,7 @@ import orjson
 
 from likewise.errors import UNFIT, InvalidValue, SettingsError
 from likewise.estimation.cost import Costs
-from likewise.files import PUBLIC, write_atomic
+from likewise.files import write_out
 
 FORMAT = 1
 FOLDER = "profiles"
@@ -56,7 +56,7 @@ class Profile:
     def write(self, path: Path) -> None:
         """Write it. Raises SettingsError where that cannot be."""
         try:
-            write_atomic(path, orjson.dumps(self.document(), option=orjson.OPT_INDENT_2), PUBLIC)
+            write_out(path, orjson.dumps(self.document(), option=orjson.OPT_INDENT_2))
         except OSError as error:
             raise SettingsError(f"{path}: cannot be written ({error.strerror}).") from error
 

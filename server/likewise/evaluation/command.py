@@ -221,8 +221,9 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     ladders = names(args.ladder, "--ladder")
     if strange := [each for each in ladders if each not in LADDERS]:
         raise InvalidValue(f"--ladder has `{strange[0]}`; give one or several of {', '.join(LADDERS)}, with commas.")
-    if min(args.seeds, args.processes, args.capacity, args.first) < 1:
-        raise InvalidValue("--seeds, --processes, --capacity and --first are at least 1.")
+    counts = (args.seeds, args.processes, args.capacity, args.devices, args.first)
+    if min(*counts, 1 if args.requests is None else args.requests) < 1:
+        raise InvalidValue("--seeds, --requests, --processes, --capacity, --devices and --first are at least 1.")
     data = Path(args.data) if args.data is not None else None
     projection = {"spec": None, "auto": True, "off": False}[args.projection]
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ class Parts:
         """By the name of each ONNX file that was loaded so far, or cut: that file, and those of its external data."""
         self._trunk: Trunk | None = None
         self._classes = 0  # scores that the model gives; 0: not known
+        self._numbers = 0  # those of its input; 0: not known, or not one count
         self._files = folder / str(version)
         self._limits = limits
 
@@ -87,6 +89,7 @@ class Parts:
         model = self._load(table, table.file, threads, first_output=kind.first_output, outputs=result.outputs)
         made = prepared(self.spec.input.kind, table, model, self.origin)
         encode = self._encoder(model, self._outputs(model, table, made.trial), made)
+        self._numbers = _numbers(model)
         feed = cast(Any, made.prepare)
         if not made.windows:
             return Computation(model, made.prepare, encode, feed, None in model.shape, str(model.dtype))
@@ -182,6 +185,12 @@ class Parts:
             made = Prepared(_no_input, (dimension,))
         else:
             made = prepared(self.spec.input.kind, own, model, where)
+            given, wanted = self._numbers, _numbers(model)
+            if self.spec.input.kind == "array" and given and wanted and given != wanted:
+                raise InvalidFunction(
+                    f"{where}: {table.file} takes {wanted} numbers, the function's model {given}; a "
+                    "variant of it takes the same arrays"
+                )
         outputs = self._outputs(model, own, made.trial)
         if outputs is None:
             raise InvalidFunction(f"{where}: {table.file} computes nothing from zeros; export it with a fixed shape")
@@ -262,6 +271,11 @@ class Parts:
             "bytes": (1 << 21, "take fewer bytes"),
         }[self.spec.input.kind]
         return outputs_of(model, shape, most, self.origin, remedy, batched=batched)
+
+
+def _numbers(model: OnnxModel) -> int:
+    """Return how many numbers an input of a model has; 0 where that may be any."""
+    return 0 if None in model.shape else math.prod(axis or 0 for axis in model.shape)
 
 
 def _no_input(value: Input) -> Tensor:

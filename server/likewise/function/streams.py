@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from hashlib import sha256
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,8 @@ class Streams:
         place = self._function, account, tag.name
         stream = self._store.get(place)
         with self._room.place(account, asked.value.size_bytes) as frame:
-            async with stream.turn(tag, self._room.waiting(frame, asked.left_s)) as next_one:
+            sent = asked.body_digest or sha256(asked.body, usedforsecurity=False).digest()
+            async with stream.turn(tag, self._room.waiting(frame, asked.left_s), sent) as next_one:
                 if next_one and not (stream.method is not None and stream.method.passes()):
                     await self._compute(place, stream, asked, asked.value)
 

@@ -27,6 +27,8 @@ REPEATED = frozenset({"Loop", "Scan", "SequenceMap"})
 MIXED = 0.25
 """How far, of the largest number in a batch, an output for one input may move by what else is in the batch. Numbers
 that are quantized by the range of a batch move by hundredths."""
+RANGES = {"f": (1.0, 2.0, -1.0, 255.0, 10_000.0), "u": (2.0, 255.0), "i": (2.0, 127.0), "b": (2.0,)}
+"""Largest numbers of the noise that a model is given, by the kind of its input, where zeros alone tell nothing."""
 MAX_DIMENSION = 4096
 """Numbers of a key."""
 
@@ -40,7 +42,7 @@ def outputs_of(
     max_elements, limit: the most numbers of an input, and what to raise for more.
     batched: inputs of several requests are going to be computed together.
     Raises InvalidFunction where the model cannot compute, says no more for two inputs than for one, or something else
-    for an input that has company.
+    for an input that has company, or gives NaN or infinity for whatever it is given.
     """
     shapes = [tuple(shape)] if shape is not None else _guesses(model.shape)
     if math.prod(shapes[0]) > max_elements:
@@ -62,6 +64,11 @@ def outputs_of(
                         f"{origin}: what {model.path.name} says of an input depends on what else is in its batch; "
                         "export it in inference mode, or with a batch axis of 1"
                     )
+                if not _finite(outputs) and _never_finite(model, each, options):
+                    raise InvalidFunction(
+                        f"{origin}: {model.path.name} gives NaN or infinity for zeros and for noise of every range "
+                        "that was tried; check its weights, or export it as float32 where it is float16"
+                    )
                 return [output[0] for output in outputs]
         except InvalidFunction:
             raise
@@ -75,6 +82,19 @@ def outputs_of(
     if failed is not None and len(shapes) == 1:
         raise InvalidFunction(f"{origin}: the model cannot compute: {failed.detail}") from failed
     return None
+
+
+def _finite(outputs: Sequence[Tensor]) -> bool:
+    return all(output.dtype.kind != "f" or bool(np.isfinite(output).all()) for output in outputs)
+
+
+def _never_finite(model: OnnxModel, shape: Sequence[int], options: Any) -> bool:
+    """Say whether no noise has finite outputs either: zeros alone may be what a model divides by."""
+    noise = np.random.default_rng(0).random((1, *shape), np.float32)
+    try:
+        return not any(_finite(model.run((noise * by).astype(model.dtype), options)) for by in RANGES[model.dtype.kind])
+    except LikewiseError:  # it takes no such numbers, or took all of the time
+        return False
 
 
 def _mixes(model: OnnxModel, shape: Sequence[int], alone: Sequence[Tensor], options: Any) -> bool:

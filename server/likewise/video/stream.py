@@ -29,7 +29,9 @@ class Stream:
         """False once the store has dropped it; a frame that has its turn may still be computed."""
         self._lock = asyncio.Lock()
         self._arrived = 0
-        self._last = -1  # number of the last frame
+        self._newest = -1  # largest number of a frame that came
+        self._last = -1  # largest number of a frame that had its turn
+        self._sent = b""  # what that frame was
 
     @property
     def busy(self) -> bool:
@@ -38,23 +40,27 @@ class Stream:
 
     @asynccontextmanager
     async def turn(
-        self, tag: StreamTag, waiting: AbstractAsyncContextManager[None] | None = None
+        self, tag: StreamTag, waiting: AbstractAsyncContextManager[None] | None = None, sent: bytes = b""
     ) -> AsyncIterator[bool]:
         """Wait for a frame's turn; yield whether it is the next one (False: a later frame went before it).
 
-        waiting: entered while it waits. Raises LateFrame for a frame that is late, or was overtaken while it waited,
-        where the tag asks for that, and whatever ends the waiting.
+        waiting: entered while it waits. sent: stands for what was sent; the last frame sent again, by a client that got
+        no answer, is no late one. Raises LateFrame for a frame that is late, or was overtaken while it waited, where
+        the tag asks for that, and whatever ends the waiting.
         """
         self._arrived += 1
         arrival = self._arrived
+        self._newest = max(self._newest, tag.number)
         async with waiting or nullcontext():
             await self._lock.acquire()
         try:
-            late = 0 <= tag.number <= self._last
-            if tag.drop_late and (late or self._arrived > arrival):
+            again = tag.number == self._last and sent == self._sent
+            late = 0 <= tag.number <= self._last and not again
+            overtaken = self._newest > tag.number if tag.number >= 0 else self._arrived > arrival
+            if tag.drop_late and (late or overtaken):
                 raise LateFrame(f"Frame of stream `{tag.name}` came late: a newer one is here; go on with the next.")
-            if tag.number >= 0:
-                self._last = max(self._last, tag.number)
+            if tag.number > self._last:
+                self._last, self._sent = tag.number, sent
             self.frames += 1
             yield not late
         finally:

@@ -16,7 +16,7 @@ from likewise_watch.sinks.outbox import DRAINS
 
 try:
     from paho.mqtt import client as paho
-    from paho.mqtt.enums import CallbackAPIVersion
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 except ImportError as error:
     raise SettingsError("--mqtt needs paho-mqtt, which is not installed; `pip install 'likewise[mqtt]'`.") from error
 
@@ -24,6 +24,32 @@ log = logging.getLogger(__name__)
 
 QOS = 1
 """At least once: what was taken is sent again after a lost connection."""
+
+
+_ANSWERS = frozenset({paho.CONNACK >> 4, paho.PUBACK >> 4, paho.PINGRESP >> 4})
+"""All that a broker sends to who only publishes at QoS 1, by the type of the packet."""
+_ANSWER_BYTES = 64
+"""The largest of them takes two behind its head."""
+
+
+class _Publisher(paho.Client):
+    """A client that nobody sends messages to: paho would keep or answer them, as many and as large as they are.
+
+    It overrides what paho keeps to itself, since that has no bound to set.
+    """
+
+    unasked = False
+    """Whether the broker sent what nobody asked for, which ended the connection."""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        self.unasked = bufsize > _ANSWER_BYTES
+        if self.unasked:
+            raise ConnectionError("the broker sends a message")
+        return super()._sock_recv(bufsize)
+
+    def _packet_handle(self) -> MQTTErrorCode:
+        self.unasked = self._in_packet["command"] >> 4 not in _ANSWERS
+        return MQTTErrorCode.MQTT_ERR_PROTOCOL if self.unasked else super()._packet_handle()
 
 
 class Mqtt:
@@ -45,10 +71,11 @@ class Mqtt:
         self._progress = threading.Event()
         self._lock = threading.Lock()
         self._refusal = ""
+        self._complained = False
         self._answered = threading.Event()
         self.lost = 0
         shown = addresses([url])[0].shown
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        self._client = _Publisher(CallbackAPIVersion.VERSION2)
         self._client.max_queued_messages_set(0)  # counted here, in bytes as well
         self._client.reconnect_delay_set(1, 30)
         if user is not None:
@@ -120,6 +147,7 @@ class Mqtt:
 
     def _published(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self._acknowledged.append(mid)
+        self._complained = False
         self._progress.set()
 
     def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -127,8 +155,10 @@ class Mqtt:
         self._answered.set()
 
     def _disconnected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if reason.is_failure:
-            log.warning("the MQTT broker is away (%s); it is tried again", reason)
+        if reason.is_failure and not self._complained:
+            why = "it sends what nobody asked for" if self._client.unasked else reason
+            log.warning("the MQTT broker is away (%s); it is tried again", why)
+            self._complained = True  # once until it takes a result again
 
 
 def _parts(url: str) -> tuple[bool, str, int, str | None, str | None, str]:

@@ -61,6 +61,8 @@ class Outbox:
         self._ended = threading.Event()
         self._complained = False
         self._failing = False
+        self._under_way = False
+        self._reason = "no answer came in time"
         self.lost = 0
         """Messages that were pushed out, refused, or given up."""
         self.delivered = 0
@@ -94,10 +96,13 @@ class Outbox:
             self._thread.join(self._drain_s)
             if not self._thread.is_alive() or self.delivered == before:
                 break
-        self._ended.set()
         with self._changed:
-            self.lost += len(self._waiting)
+            left = len(self._waiting) + self._under_way
+            if left:
+                self._lose(f"was given up at the end: {self._reason}")
+                self.lost += left - 1
             self._waiting.clear()
+            self._ended.set()
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -108,6 +113,7 @@ class Outbox:
                     return
                 message = self._waiting.popleft()
                 self._nbytes -= len(message)
+                self._under_way = True
                 self._changed.notify_all()
             self._bring(message)
 
@@ -116,22 +122,33 @@ class Outbox:
             try:
                 self._deliver(message)
             except Refused as error:
-                self._lose(f"was refused: {error}")
+                self._settle(f"was refused: {error}")
                 return
             except Later as error:
+                self._reason = str(error)
                 self._fails(True)
                 if attempt == self._tries:
-                    self._lose(f"was given up after {attempt} tries: {error}")
+                    self._settle(f"was given up after {attempt} tries: {error}")
                     return
                 if self._ended.wait(max(self._backoff.next_s(), min(error.wait_s, 60.0))):
-                    self._lose("was given up at the end")
                     return
             else:
                 self._backoff.reset()
                 self._fails(False)
+                self._settle()
+                return
+
+    def _settle(self, loss: str = "") -> None:
+        """Count the message under way. loss: how it was lost; empty: it was delivered."""
+        with self._changed:
+            if self._ended.is_set():  # `close` counted it
+                return
+            self._under_way = False
+            if loss:
+                self._lose(loss)
+            else:
                 self._complained = False
                 self.delivered += 1
-                return
 
     def _has_room(self, nbytes: int) -> bool:
         return len(self._waiting) + bool(nbytes) <= self._limit and self._nbytes + nbytes <= self._limit_bytes

@@ -103,6 +103,24 @@ def test_damage_costs_one_request(tmp_path: Path, place: int) -> None:
     assert lost == 1
 
 
+def test_a_file_that_is_cut_off_lacks_a_request(tmp_path: Path) -> None:
+    """As one of which a copy was broken off does: it is said."""
+    path = tmp_path / "c.capture"
+    write(path, [request(float(at)) for at in range(4)])
+    path.write_bytes(path.read_bytes()[:-1])
+    found, lost = read(path)
+    assert [each.at for each in found] == [0.0, 1.0, 2.0]
+    assert lost == 1
+
+
+def test_what_is_no_file_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    """A folder is there."""
+    with pytest.raises(InvalidValue, match="is no file"):
+        read(tmp_path)
+    with pytest.raises(InvalidValue, match="is not there"):
+        read(tmp_path / "c.capture")
+
+
 @given(content=st.binary(max_size=400), cut=st.integers(0, 400))
 def test_hostile_bytes_raise_nothing_but_what_is_said(tmp_path_factory, content: bytes, cut: int) -> None:
     """Noise after a magic, between frames, instead of them."""

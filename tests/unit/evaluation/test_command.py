@@ -95,6 +95,8 @@ class TestOnDigits:
         pytest.param(("--target", "1.5"), "between 0 and 1", id="range"),
         pytest.param(("--policy", " , "), "empty", id="empty"),
         pytest.param(("--seeds", "0"), "at least 1", id="seeds"),
+        pytest.param(("--requests", "-1"), "--requests.* at least 1", id="requests"),
+        pytest.param(("--devices", "0"), "--devices.* at least 1", id="devices"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(words: tuple[str, ...], says: str) -> None:

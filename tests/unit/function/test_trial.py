@@ -92,6 +92,55 @@ def test_what_is_no_list_of_scores_is_no_label(build, model, says):
         build(ARRAY, model=model)
 
 
+NOT_FINITE = onnx_model([("y", FLOAT, [2])], [2], [NODE("Div", ["x", "zero"], ["y"])], {"zero": np.zeros(2, "f4")})
+
+
+@pytest.mark.parametrize(
+    ("spec", "files"),
+    [
+        pytest.param(ARRAY, {"model": NOT_FINITE}, id="scores"),
+        pytest.param(ARRAY + '[result]\nkind = "tensors"\n', {"model": NOT_FINITE}, id="tensors"),
+        pytest.param(
+            ARRAY.replace('"vector"\ndimension = 2', '"onnx"\nfile = "key.onnx"'),
+            {"key": NOT_FINITE, "model": scores()},
+            id="keys",
+        ),
+    ],
+)
+def test_a_model_that_never_gives_finite_numbers_is_refused(build, spec, files):
+    """Every request would be answered with `model-failed`."""
+    with pytest.raises(InvalidFunction, match=r"gives NaN or infinity for zeros and for noise.*check its weights"):
+        build(spec, **files)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        pytest.param([NODE("Div", ["x", "x"], ["y"])], id="zeros"),
+        pytest.param([NODE("Log", ["x"], ["y"])], id="what is not positive"),
+        pytest.param([NODE("Neg", ["x"], ["less"]), NODE("Log", ["less"], ["y"])], id="what is not negative"),
+    ],
+)
+def test_a_model_that_has_no_finite_numbers_for_some_inputs_is_served(build, nodes):
+    """Zeros are no input that it has to be good for."""
+    model = onnx_model([("y", FLOAT, [2])], [2], nodes)
+    spec = ARRAY + '[result]\nkind = "tensors"\n'
+    assert build(spec, model=model).runner is not None
+
+
+def test_a_variant_takes_the_arrays_of_its_function(build):
+    """One for arrays of another length would fail each time that it is asked."""
+    for inputs in (2, 4):
+        small = scores(inputs=inputs)
+        table = '[[variants]]\nname = "small"\nfile = "small.onnx"\ncost = 0.1\nagreement = 0.9\nmemory_bytes = 1\n'
+        spec = f"{ARRAY}{table}size_bytes = {len(small)}\n"
+        if inputs == 2:
+            assert build(spec, model=scores(), small=small).variants is not None
+            continue
+        with pytest.raises(InvalidFunction, match=r"small\.onnx takes 4 numbers, the function's model 2"):
+            build(spec, model=scores(), small=small)
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_labels_have_to_be_as_many_as_the_classes(build, count):
     """Also where the model's input may have any length."""

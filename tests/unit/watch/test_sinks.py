@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +154,23 @@ def test_a_web_hook_that_hangs_holds_nobody_up_and_no_more_than_its_queue(hook: 
         assert sink.lost >= 100
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_result_under_way_at_the_end_is_lost_as_well(
+    hook: Hook, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    """To a web hook that never answers, or only later; the operator is told why."""
+    hook.go_on.clear()
+    sink = Webhook(hook.url, 1000, 1 << 20, 60, drain_s=0.05)
+    for number in range(count):
+        sink.put(found(number))
+    until(lambda: hook.asked)
+    sink.close()
+    assert sink.lost == count
+    assert [each.getMessage().partition(": a result ")[2] for each in caplog.records if "web hook" in each.message] == [
+        "was given up at the end: no answer came in time."
+    ]
+
+
 def test_a_recording_waits_for_a_web_hook_that_is_slow_but_not_for_one_that_fails(hook: Hook) -> None:
     """No result of it is lost to a full queue while the hook takes any."""
     failing = Hook(*[500] * 1000)
@@ -235,6 +255,40 @@ def test_what_waits_for_a_broker_is_bounded(broker: Broker) -> None:
         assert sink.lost == 15
         sink.close()
         assert sink.lost == 20
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        pytest.param(b"\x30\xff\xff\xff\x7f" + bytes(1000), id="a message of 256 MB"),
+        pytest.param(b"\x34\x06\x00\x01t\x00\x01x", id="a message that is kept until it is released"),
+        pytest.param(b"\x32\x06\x00\x01t\x00\x01x", id="a message to be acknowledged"),
+        pytest.param(b"\xc0\x00", id="a ping"),
+    ],
+)
+def test_a_broker_that_sends_what_nobody_asked_for_is_left(packet: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of it is kept, nor answered; the operator is told once, and results wait as for one that is away."""
+    left = threading.Event()
+
+    def talk(listener: socket.socket) -> None:
+        for _ in range(2):
+            with listener.accept()[0] as link:
+                link.recv(4096)
+                link.sendall(b"\x20\x02\x00\x00" + packet)
+                with contextlib.suppress(ConnectionResetError):
+                    while link.recv(4096):
+                        pass
+        left.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=talk, args=(listener,), daemon=True).start()
+        sink = Mqtt(f"mqtt://127.0.0.1:{listener.getsockname()[1]}/t", 10, 1 << 20, 60, drain_s=0.01)
+        assert left.wait(20)
+        sink.put(found(0))
+        sink.close()
+    assert sink.lost == 1
+    told = [each.getMessage() for each in caplog.records if "broker is away" in each.getMessage()]
+    assert told == ["the MQTT broker is away (it sends what nobody asked for); it is tried again"]
 
 
 def test_a_broker_that_is_not_there_or_lets_nobody_in_is_an_error_without_the_password() -> None:

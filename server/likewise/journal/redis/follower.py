@@ -37,7 +37,7 @@ from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import START, Amount, Link, Names, Stream, StreamEntry, StreamId, StreamStatus
 from likewise.journal.withdrawals import Withdrawals
 from likewise.records import Inserted, Invalidated, Record
-from likewise.types import Clock, Entry
+from likewise.types import Entry
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 256
@@ -65,7 +65,6 @@ class Follower:
         block_ms: int,
         retry_s: tuple[float, float],
         republish_within_s: float,
-        clock: Clock,
     ) -> None:
         self._link = link
         self._names = names
@@ -78,7 +77,6 @@ class Follower:
         self._block_ms = block_ms
         self._retry_s = retry_s
         self._republish_within_s = republish_within_s
-        self._clock = clock
         self.streams: dict[str, Stream] = {}
         self.live: Callable[[str], Iterable[Entry]] | None = None
         self.failure = ""
@@ -242,7 +240,8 @@ class Follower:
             stream.rewind(status)
             stream.wiped = True
             stream.unsent = _inserted(pending) | _inserted(self._pending(stream.function))
-            return [Invalidated(stream.function, self._clock(), everything=True)]
+            # of no moment: what is here goes, and what the stream still has may come in, whenever it was made
+            return [Invalidated(stream.function, 0.0, everything=True)]
         stream.begins = False
         return []
 

@@ -30,7 +30,7 @@ from likewise.journal.redis.registration_store import RegistrationStore
 from likewise.journal.redis.streams import Names
 from likewise.journal.withdrawals import Withdrawals
 from likewise.ports import Registrations
-from likewise.records import EntryBlock, Invalidated, Record, Registered, Unregistered
+from likewise.records import EntryBlock, Invalidated, Learned, Record, Registered, Unregistered
 from likewise.types import Clock, Entry
 
 _log = logging.getLogger(__name__)
@@ -110,7 +110,6 @@ class RedisJournal:
             block_ms=max(1, int(block_s * 1000)),
             retry_s=retry_s,
             republish_within_s=republish_within_s,
-            clock=clock,
         )
         self._task: asyncio.Task[None] | None = None
         self._adopted = 0
@@ -161,7 +160,7 @@ class RedisJournal:
         for function in list(self._follower.streams):
             with understood():
                 states = await self._link.ask("HGETALL", self._names.learned(function, self._node))
-                learned = [record for frame in states.values() if (record := _decoded(frame)) is not None]
+                learned = [record for frame in states.values() if (record := _learned(frame, function)) is not None]
             if learned:
                 yield learned
 
@@ -240,8 +239,9 @@ class RedisJournal:
         await self._link.close()
 
 
-def _decoded(frame: bytes) -> Record | None:
+def _learned(frame: bytes, function: str) -> Learned | None:
     try:
-        return codec.decode(frame)
+        record = codec.decode(frame)
     except JournalError:
         return None
+    return record if isinstance(record, Learned) and record.function == function else None

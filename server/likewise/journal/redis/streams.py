@@ -30,10 +30,13 @@ class StreamId(NamedTuple):
 
     @classmethod
     def parse(cls, raw: bytes | str) -> StreamId:
-        """Return the id that Redis wrote as `milliseconds-number`."""
+        """Return the id that Redis wrote as `milliseconds-number`. Raises ValueError for what is none."""
         text = raw.decode() if isinstance(raw, bytes) else raw
         milliseconds, _, number = text.partition("-")
-        return cls(int(milliseconds), int(number or 0))
+        found = cls(int(milliseconds), int(number or 0))
+        if not 0 <= min(found) <= max(found) < 1 << 64:  # asked for again, Redis would refuse it each time
+            raise ValueError(f"{text[:60]!r} is no id of a stream")
+        return found
 
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.number}"
@@ -165,10 +168,14 @@ class Stream:
         self.generation += 1
 
     def admit(self, entries: Iterable[StreamEntry]) -> list[Record]:
-        """Move the position behind entries and return those records of theirs that are news to this node."""
+        """Move the position behind entries and return those records of theirs that are news to this node.
+
+        Raises ValueError, TypeError or AttributeError, and lets nothing in, where they are none of a stream, or do not
+        stand behind the position.
+        """
         records: list[Record] = []
-        for raw_id, fields in entries:
-            self.position = StreamId.parse(raw_id)
+        for at, fields in _read(entries, self.position):
+            self.position = at
             if not fields:  # deleted inside the stream
                 continue
             own = fields.get(b"n") == self._origin
@@ -198,6 +205,19 @@ class Stream:
                 self.refused += 1
                 return False
         return True
+
+
+def _read(entries: Iterable[StreamEntry], position: StreamId) -> list[tuple[StreamId, Mapping[bytes, bytes] | None]]:
+    """Return entries with their ids read, each of them behind the position and the one before."""
+    found = []
+    for raw_id, fields in entries:
+        last, position = position, StreamId.parse(raw_id)
+        if position <= last:
+            raise ValueError(f"entry {position} stands behind {last}")
+        if fields and not isinstance(fields.get(b"r", b""), bytes):
+            raise ValueError(f"entry {position} holds no record")
+        found.append((position, fields))
+    return found
 
 
 class Link(Protocol):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from journals import FUNCTION, make_entry
 
 from likewise.clocks import SteadyClock
+from likewise.errors import UNFIT
 from likewise.journal.codec import encode
 from likewise.journal.redis.streams import START, Names, Stream, StreamId, StreamStatus
 from likewise.journal.withdrawals import Withdrawals
@@ -28,6 +30,13 @@ def test_stream_ids_are_ordered_as_numbers() -> None:
     assert StreamId.parse(b"9-1") < StreamId.parse("10-0") < StreamId.parse("10-2") < StreamId.parse(b"10-10")
     assert StreamId.parse("5") == (5, 0)
     assert str(StreamId(7, 3)) == "7-3"
+
+
+@pytest.mark.parametrize("raw", [b"", b"x", b"-1-2", b"1--2", b"\xff", b"18446744073709551616-0", b"0-%d" % 2**64])
+def test_what_redis_itself_would_refuse_is_no_stream_id(raw: bytes) -> None:
+    """A node that took it for its position would be refused each time that it asks for what is behind it."""
+    with pytest.raises(ValueError):  # noqa: PT011 - the library's own as well
+        StreamId.parse(raw)
 
 
 def test_all_keys_of_a_function_share_a_hash_tag() -> None:
@@ -51,6 +60,26 @@ def test_ones_own_records_and_other_functions_stay_out() -> None:
     )
     assert ids(news) == [2]
     assert stream.position == StreamId(4, 0)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        pytest.param((7, {}), id="a number for an id"),
+        pytest.param(entry(2, Inserted(FUNCTION, make_entry(3))), id="the same place again"),
+        pytest.param((b"4-0", {b"r": 7}), id="a number for a record"),
+        pytest.param((b"4-0", [b"r"]), id="a list for fields"),
+        pytest.param(b"4-0", id="no fields"),
+    ],
+)
+def test_of_an_answer_that_is_no_stream_nothing_is_let_in(strange: Any) -> None:
+    """What is good in it is read again: the position is where it was."""
+    stream = Stream(FUNCTION, "me", Withdrawals(SteadyClock(time.time)))
+    good = [entry(number, Inserted(FUNCTION, make_entry(number))) for number in (1, 2)]
+    stream.admit(good[:1])
+    with pytest.raises(UNFIT):
+        stream.admit([good[1], strange])
+    assert ids(stream.admit(good[1:])) == [2]
 
 
 def test_a_node_that_dropped_everything_takes_its_own_back() -> None:
