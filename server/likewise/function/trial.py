@@ -92,7 +92,9 @@ def _never_finite(model: OnnxModel, shape: Sequence[int], options: Any) -> bool:
     """Say whether no noise has finite outputs either: zeros alone may be what a model divides by."""
     noise = np.random.default_rng(0).random((1, *shape), np.float32)
     try:
-        return not any(_finite(model.run((noise * by).astype(model.dtype), options)) for by in RANGES[model.dtype.kind])
+        return not any(
+            _finite(model.run((noise * by).astype(model.dtype), options)) for by in RANGES.get(model.dtype.kind, ())
+        )
     except LikewiseError:  # it takes no such numbers, or took all of the time
         return False
 
