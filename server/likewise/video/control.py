@@ -36,6 +36,24 @@ CALM = 0.8
 """What is left of either after each right answer."""
 
 
+class Record:
+    """How often checked answers of one kind were wrong; old checks count for less and less."""
+
+    def __init__(self, wrongs: float, checks: float) -> None:
+        """Set up. wrongs, checks: what is thought to have been before the first one."""
+        self._wrongs, self._checks = wrongs, checks
+
+    @property
+    def risk(self) -> float:
+        """Estimate of the probability that the next one is wrong."""
+        return self._wrongs / self._checks
+
+    def learn(self, wrong: bool) -> None:
+        """Take in a checked answer."""
+        self._wrongs = FORGET * self._wrongs + wrong
+        self._checks = FORGET * self._checks + 1.0
+
+
 class Controller:
     """Steps to a finer level at each wrong answer, and to a coarser one after enough right ones.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 
 import numpy as np
 import pytest
@@ -129,6 +130,7 @@ def built() -> VideoModel:
 @pytest.fixture
 def model(built: VideoModel) -> VideoModel:
     built.plain_s = 10.0  # so small a model would always be computed in full
+    built.renewal_runs = inf
     return built
 
 
