@@ -30,7 +30,7 @@ LONGEST_CALM = 16
 """Calm frames that are waited for, at most: 2, and twice as many each time when a stretch was not worth it."""
 LONGEST_LOOK = 6
 """Frames between two looks at whether frames are alike, while they are not."""
-RENEWAL = 0.95
+RENEWAL = 0.9
 """Full runs that a renewal costs at most, for that to be made in place of full runs and refreshes."""
 PART = 0.3
 """Share of changed blocks below which computing in part is cheaper than a renewal, for each full run that costs."""
