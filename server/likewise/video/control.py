@@ -90,7 +90,8 @@ class Controller:
     def cut(self) -> None:
         """Take in that nearly all of the picture has changed at once: another one, or this level sees noise."""
         self._recent = max(self._recent, min(AFTER_CUT * self._epsilon, AFTER_WRONG))
-        self._right = 0
+        if self.level:  # the exact one takes noise for changes, and is to end some day
+            self._right = 0
         if 0 < self.level < UNTRIED and not self._wrongs[self.level + 1]:
             self._coarser()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from graphs import GraphBuilder
 
-from likewise.video.control import LEVELS, START
+from likewise.video.control import LEVELS, MOST_PATIENCE, START
 from likewise.video.method import EXACT, Frame, Thresholds
 from likewise.video.methods.auto import RENEWAL, ROUNDING, Auto
 from likewise.video.model import VideoModel
@@ -149,3 +149,21 @@ def test_full_runs_are_made_where_renewals_may_not_be(model: VideoModel, level: 
         assert answered(method, changed(scene(), range(3))).full
     finally:
         model.renewal_runs = costs
+
+
+def test_a_stream_that_allows_no_change_is_renewed_and_tries_a_coarser_level_some_day(model: VideoModel) -> None:
+    """Where what was computed in part was wrong at the finest level that lets anything pass."""
+    frame = scene()
+    method = Auto(model, 0.05)
+    answered(method, frame)
+    answered(method, 1.0 - frame)
+    for blocks in (range(3), range(6, 9)):
+        assert answered(method, changed(1.0 - frame, blocks)).work < 1.0
+        method.learn(True)
+        assert answered(method, 1.0 - frame).work == 1.0
+    assert method.thresholds is EXACT
+    for at in range(MOST_PATIENCE - 1):
+        assert method.thresholds is EXACT
+        assert answered(method, 1.0 - frame if at % 2 else frame).work == 1.0
+        assert method.risk <= ROUNDING
+    assert method.thresholds is LEVELS[1]

@@ -112,7 +112,7 @@ class Auto:
         """See `Method.frame`."""
         started = self._model.clock()
         found = self._next(given)
-        if found is None or found.full:
+        if found is None or found.full or self._renewed:
             self._controller.rest()
         self._worth.frame(self._runs(started) + (found is None))
         return found
@@ -151,8 +151,8 @@ class Auto:
 
     @property
     def _renews(self) -> bool:
-        """Whether renewals take the place of full runs; not where thresholds are zero, as they round otherwise."""
-        return self._model.renewal_runs <= RENEWAL and self.thresholds.alpha > 0
+        """Whether renewals take the place of full runs; not where thresholds stay at zero, as they round otherwise."""
+        return self._model.renewal_runs <= RENEWAL and (self._fixed is None or self._fixed.alpha > 0)
 
     def _renewed_or_part(self, given: Floats, dirty: float, light: bool) -> Frame:
         """Compute a frame as a whole where that is cheaper or due, else in part."""
