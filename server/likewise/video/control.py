@@ -65,6 +65,7 @@ class Controller:
         self._epsilon = epsilon
         self.level = start
         self._right = 0
+        self._rests = 0  # frames computed in full at the exact level, which say nothing of coarser ones
         self._patience = [max(float(PATIENCE), ENOUGH / epsilon)] * len(LEVELS)  # before a level is tried
         self._wrongs = [0.0] * len(LEVELS)
         self._checks = [0.0] * len(LEVELS)
@@ -90,16 +91,15 @@ class Controller:
     def cut(self) -> None:
         """Take in that nearly all of the picture has changed at once: another one, or this level sees noise."""
         self._recent = max(self._recent, min(AFTER_CUT * self._epsilon, AFTER_WRONG))
-        if self.level:  # the exact one takes noise for changes, and is to end some day
-            self._right = 0
+        self._right = 0
         if 0 < self.level < UNTRIED and not self._wrongs[self.level + 1]:
             self._coarser()
 
     def rest(self) -> None:
-        """Take in a frame that was computed in full: the exact level may have nothing to reuse, and ends some day."""
+        """Take in a frame computed in full or renewed: the exact level may have nothing to reuse, and ends some day."""
         if not self.level:
-            self._right += 1
-            if self._right >= MOST_PATIENCE:
+            self._rests += 1
+            if self._rests >= MOST_PATIENCE:
                 self._coarser()
 
     def learn(self, wrong: bool) -> None:
@@ -121,7 +121,7 @@ class Controller:
             self._coarser()
 
     def _coarser(self) -> None:
-        self._right = 0
+        self._right = self._rests = 0
         self.level += 1
         self._wrongs[self.level] *= 0.5
         self._checks[self.level] *= 0.5

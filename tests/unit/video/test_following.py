@@ -74,6 +74,16 @@ def test_the_exact_level_is_left_again_after_long() -> None:
     assert controller.level == 1
 
 
+def test_frames_that_were_not_checked_are_no_evidence_for_a_coarser_level() -> None:
+    """However many the exact level left to full runs or renewed: one right answer after them does not end it."""
+    controller = Controller(0.05)
+    controller.learn(True)
+    for _ in range(MOST_PATIENCE - 1):
+        controller.rest()
+    controller.learn(False)
+    assert controller.level == 0
+
+
 def test_new_answers_bear_most_of_the_risk() -> None:
     """The mean stays what it is."""
     novelty, results = Novelty(), [Result(str(at // 10).encode(), "text/plain") for at in range(2000)]
