@@ -16,12 +16,13 @@ from likewise.video.compiled_places import merge, reach, spread, stretch
 from likewise.video.compiled_products import CHUNK, ROOM, products, windows
 from likewise.video.compiled_rows import expect, settle
 from likewise.video.compiled_tiles import convolve_in_tiles, tiles
-from likewise.video.compiled_vectors import LANES, best, copy, highest, plus
+from likewise.video.compiled_vectors import LANES, ROWS, best, copy, highest, plus
+from likewise.video.compiled_whole import convolve_whole
 
 __all__ = [
-    "LANES", "NAME", "ROOM", "TILED", "add", "changed_blocks", "combine", "convolve", "convolve_in_tiles", "depthwise",
-    "equal", "fetch", "merge", "planes", "pool", "reach", "resize", "scale", "settle", "spread", "store", "stretch",
-    "take_over", "tiles",
+    "LANES", "NAME", "ROOM", "ROWS", "TILED", "add", "changed_blocks", "combine", "convolve", "convolve_in_tiles",
+    "convolve_whole", "depthwise", "equal", "fetch", "merge", "planes", "pool", "reach", "resize", "scale", "settle",
+    "spread", "store", "stretch", "take_over", "tiles",
 ]  # fmt: skip
 
 NAME = "numba"

@@ -16,7 +16,8 @@ fast: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 
 
 @fast
-def _activate(row, code, low, high):  # type: ignore[no-untyped-def]
+def activate(row, code, low, high):  # type: ignore[no-untyped-def]
+    """Apply a `layers.Function` to a row of numbers."""
     if code == 1:
         for j in range(len(row)):
             row[j] = max(row[j], np.float32(0.0))
@@ -69,8 +70,8 @@ def settle(rows, size, bias, code, low, high, places, width, pad, limit, channel
 
     size: numbers of a row that are meant. limit: root mean square of the change of a row above which it is written; 0:
     any change; below 0: all are written. channel: of `target`, where a row begins. moves: gets the squared change of
-    each row that was written. debt: where not empty, that of each row that was not; see `spread`. Returns how many
-    were written.
+    each row that was written, or 0 where all are. debt: where not empty, that of each row that was not; see `spread`.
+    Returns how many were written.
     """
     count = 0
     bound = np.float32(limit * limit * size)
@@ -87,10 +88,12 @@ def settle(rows, size, bias, code, low, high, places, width, pad, limit, channel
         begin = at * long
         for j in range(len(bias)):
             given[begin + j] += bias[j]
-        if bent:
+        if bent and limit < 0:
+            change = np.float32(0.0)
+        elif bent:
             change = moved(given, begin, flat, to, size, slope)
         else:
-            _activate(given[begin : begin + size], code, low, high)
+            activate(given[begin : begin + size], code, low, high)
             change = _change(given, begin, flat, to, size)
         if limit > 0:
             write = not change <= bound

@@ -1,7 +1,8 @@
 """Convolutions of 3 × 3 in tiles of 2 × 2 outputs, by 16 products for each channel and filter in place of 36.
 
 Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016: Winograd's minimal
-filtering F(2 × 2, 3 × 3). `layout.transformed` makes the weights.
+filtering F(2 × 2, 3 × 3). `tiling.transformed` makes the weights. Where all of a picture is computed,
+the larger tiles of `compiled_whole` take fewer products.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def tiles(places, width, across, flags, out):  # type: ignore[no-untyped-def]
 def convolve_in_tiles(  # type: ignore[no-untyped-def]
     source, places, found, width, layout, bend, pad, limit, target, out, moves, debt, inputs, results, rows
 ):  # fmt: skip
-    """Do what `compiled.convolve` does. found: the tiles of the places, see `tiles`. layout: a `layout.Tiles`.
+    """Do what `compiled.convolve` does. found: the tiles of the places, see `tiles`. layout: a `tiling.Tiles`.
 
     inputs, results: room for 16 matrices, each `layout.apart` from the next. rows: room for `CHUNK` rows of the
     target's channels.

@@ -55,17 +55,23 @@ def _at(builder: Any, pointer: Any, offset: Any) -> Any:
     return builder.bitcast(builder.gep(pointer, [offset]), _VECTOR.as_pointer())
 
 
-def _plus_product(builder: Any, one: Any, other: Any, total: Any) -> Any:
+def plus_product(builder: Any, one: Any, other: Any, total: Any) -> Any:
+    """Return the product of two vectors plus a third."""
     if not _FUSED:  # a call for each number is what LLVM would make of it
         return builder.fadd(builder.fmul(one, other), total)
     fma = _declared(builder, f"llvm.fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
     return builder.call(fma, [one, other, total])
 
 
-def _all(builder: Any, one: Any) -> Any:
+def everywhere(builder: Any, one: Any) -> Any:
     """Return a vector of one number."""
     first = builder.insert_element(_BLANK, one, ir.Constant(_INT, 0))
     return builder.shuffle_vector(first, _BLANK, ir.Constant(ir.VectorType(_INT, LANES), None))
+
+
+def constant(value: float) -> Any:
+    """Return a vector of one number that is known."""
+    return ir.Constant(_VECTOR, [value] * LANES)
 
 
 def along(builder: Any, count: Any, body: Callable[[Callable[[Any], Any], Callable[[Any, Any], None]], None]) -> None:
@@ -98,7 +104,7 @@ def along(builder: Any, count: Any, body: Callable[[Callable[[Any], Any], Callab
         )
 
 
-def _bent(builder: Any, value: Any, slope: Any) -> Any:
+def bent(builder: Any, value: Any, slope: Any) -> Any:
     """Return a vector of which what is below zero is multiplied by a slope; minus infinity times 0 is 0."""
     finite = builder.select(
         builder.fcmp_unordered("<", value, ir.Constant(_VECTOR, [_LEAST] * LANES)),
@@ -173,11 +179,11 @@ def moved(typing, given, at, kept, to, count, slope):  # type: ignore[no-untyped
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         row = address(context, builder, signature.args[0], args[0], args[1])
         old = address(context, builder, signature.args[2], args[2], args[3])
-        bend, total = _all(builder, args[5]), cgutils.alloca_once_value(builder, _ZEROS)
+        bend, total = everywhere(builder, args[5]), cgutils.alloca_once_value(builder, _ZEROS)
 
         def add(load: Any, store: Any) -> None:
-            far = builder.fsub(_bent(builder, load(row), bend), load(old))
-            builder.store(_plus_product(builder, far, far, builder.load(total)), total)
+            far = builder.fsub(bent(builder, load(row), bend), load(old))
+            builder.store(plus_product(builder, far, far, builder.load(total)), total)
 
         along(builder, args[4], add)
         reduce = _declared(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", _NUMBER, _NUMBER, _VECTOR)
@@ -193,8 +199,8 @@ def put(typing, given, at, kept, to, count, slope):  # type: ignore[no-untyped-d
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         row = address(context, builder, signature.args[0], args[0], args[1])
         target = address(context, builder, signature.args[2], args[2], args[3])
-        bend = _all(builder, args[5])
-        along(builder, args[4], lambda load, store: store(_bent(builder, load(row), bend), target))
+        bend = everywhere(builder, args[5])
+        along(builder, args[4], lambda load, store: store(bent(builder, load(row), bend), target))
         return context.get_dummy_value()
 
     return types.void(given, INT64, kept, INT64, INT64, types.float32), generate
@@ -265,10 +271,10 @@ def _block(rows: int, vectors: int) -> Any:
                         for part in range(vectors)
                     ]
                     for row in range(rows):
-                        one = _all(builder, builder.load(builder.gep(given[row], [inner.index])))
+                        one = everywhere(builder, builder.load(builder.gep(given[row], [inner.index])))
                         for part in range(vectors):
                             total = sums[row, part]
-                            builder.store(_plus_product(builder, one, columns[part], builder.load(total)), total)
+                            builder.store(plus_product(builder, one, columns[part], builder.load(total)), total)
                 builder.store(builder.gep(held, [builder.mul(line, number(vectors * LANES))]), panel)
                 builder.store(builder.gep(near, [builder.mul(line, number(LINE))]), coming)
             for (row, part), total in sums.items():

@@ -36,6 +36,24 @@ CALM = 0.8
 """What is left of either after each right answer."""
 
 
+class Record:
+    """How often checked answers of one kind were wrong; old checks count for less and less."""
+
+    def __init__(self, wrongs: float, checks: float) -> None:
+        """Set up. wrongs, checks: what is thought to have been before the first one."""
+        self._wrongs, self._checks = wrongs, checks
+
+    @property
+    def risk(self) -> float:
+        """Estimate of the probability that the next one is wrong."""
+        return self._wrongs / self._checks
+
+    def learn(self, wrong: bool) -> None:
+        """Take in a checked answer."""
+        self._wrongs = FORGET * self._wrongs + wrong
+        self._checks = FORGET * self._checks + 1.0
+
+
 class Controller:
     """Steps to a finer level at each wrong answer, and to a coarser one after enough right ones.
 
@@ -47,6 +65,7 @@ class Controller:
         self._epsilon = epsilon
         self.level = start
         self._right = 0
+        self._rests = 0  # frames computed in full at the exact level, which say nothing of coarser ones
         self._patience = [max(float(PATIENCE), ENOUGH / epsilon)] * len(LEVELS)  # before a level is tried
         self._wrongs = [0.0] * len(LEVELS)
         self._checks = [0.0] * len(LEVELS)
@@ -77,10 +96,10 @@ class Controller:
             self._coarser()
 
     def rest(self) -> None:
-        """Take in a frame that was computed in full: the exact level may have nothing to reuse, and ends some day."""
+        """Take in a frame computed in full or renewed: the exact level may have nothing to reuse, and ends some day."""
         if not self.level:
-            self._right += 1
-            if self._right >= MOST_PATIENCE:
+            self._rests += 1
+            if self._rests >= MOST_PATIENCE:
                 self._coarser()
 
     def learn(self, wrong: bool) -> None:
@@ -102,7 +121,7 @@ class Controller:
             self._coarser()
 
     def _coarser(self) -> None:
-        self._right = 0
+        self._right = self._rests = 0
         self.level += 1
         self._wrongs[self.level] *= 0.5
         self._checks[self.level] *= 0.5

@@ -11,37 +11,19 @@ import numpy as np
 
 from likewise.inference.graphs import Piece
 from likewise.types import Tensor
+from likewise.video.convolution import Convolutions
 from likewise.video.graph import Plan, with_outputs
 from likewise.video.kernels import Kernels
 from likewise.video.layers import Concat, Conv, Floats, Ints, Join, Layer, Pool, Resize, Scale
-from likewise.video.layout import FULL, Tiles, Windows, gains, limited, pads, rows_at_once, tiled, transformed, windows
-from likewise.video.scratch import Scratch, make_scratch
+from likewise.video.layout import gains, limited, pads, rows_at_once
+from likewise.video.scratch import Scratch
+from likewise.video.state import State
 
 NONE: Ints = np.zeros(0, np.int32)
 NO_BIAS: Floats = np.zeros(0, np.float32)
 WRITE_ALL = -1.0
-
-
-@dataclass(eq=False)
-class State:
-    """What is kept of one stream: all activations, and what the model answered last."""
-
-    kept: dict[str, Floats]
-    frame: Floats
-    """The input once more, shape (channels, height, width)."""
-    scales: dict[str, float] = field(default_factory=dict)
-    """Root mean square of each activation, as of the last refresh."""
-    outputs: dict[str, Tensor] = field(default_factory=dict)
-    """With their batch axis; never written again once they are here."""
-    debts: dict[str, Floats] = field(default_factory=dict)
-    """By output of a convolution: squared change expected at each place since it was computed; see `kernels.spread`."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that it takes."""
-        return sum(
-            each.nbytes for each in (self.frame, *self.kept.values(), *self.outputs.values(), *self.debts.values())
-        )
+SAMPLED = 8
+"""Of the rows of an activation, one in so many is looked at for its root mean square."""
 
 
 @dataclass(eq=False)
@@ -66,19 +48,12 @@ class Network:
         self.plan = plan
         self._kernels: Any = kernels
         self.pads = pads(plan)
-        self._windows: dict[str, Windows] = {}
-        self._tiles: dict[str, Tiles] = {}
-        self._depthwise: dict[str, Floats] = {}
-        for layer in plan.layers:
-            if isinstance(layer, Conv):
-                if layer.depthwise:
-                    self._depthwise[layer.output] = np.ascontiguousarray(layer.weights[:, :, 0].T)
-                else:
-                    name = layer.inputs[0]
-                    self._windows[layer.output] = windows(layer, plan.sizes[name], self.pads[name], kernels.LANES)
-                    if kernels.TILED and tiled(layer):
-                        size = plan.sizes[layer.output]
-                        self._tiles[layer.output] = transformed(layer, size, self.pads[name], kernels)
+        self._convolutions = Convolutions(plan, self.pads, kernels)
+        self._depthwise = {
+            layer.output: np.ascontiguousarray(layer.weights[:, :, 0].T)
+            for layer in plan.layers
+            if isinstance(layer, Conv) and layer.depthwise
+        }
         self._rest = None if plan.rest is None else Piece(plan.rest)
         self._limited = limited(plan)
         self._gains = {
@@ -115,6 +90,20 @@ class Network:
         for debt in state.debts.values():
             debt[:] = 0
 
+    def renew(self, state: State, frame: Floats) -> None:
+        """Compute a frame, shape (channels, height, width), as a whole, by what computes it in part.
+
+        Convolutions of 3 × 3 round otherwise than in a full run: by about 1e-4 of a layer's root mean square at most.
+        """
+        plan, name = self.plan, self.plan.input
+        state.frame[...] = frame
+        self._kernels.store(frame, state.kept[name], self.pads[name])
+        size = plan.sizes[name]
+        self.step(state, np.arange(size.height * size.width, dtype=np.int32), WRITE_ALL)
+        for name in plan.sizes:
+            part = self.interior(state, name)[::SAMPLED]
+            state.scales[name] = sqrt(float(np.vdot(part, part)) / max(part.size, 1))
+
     def interior(self, state: State, name: str) -> Floats:
         """Return an activation without its padding, shape (height, width, channels); it may be written."""
         pad = self.pads[name]
@@ -139,7 +128,7 @@ class Network:
         try:
             scratch = self._free.pop()
         except IndexError:  # asked first, the last one might be gone to another thread
-            scratch = make_scratch(self.plan, self._windows.values(), self._tiles.values(), self._kernels.ROOM)
+            scratch = self._convolutions.scratch()
         run = _Step(
             state, alpha, care if alpha > 0 and moved is None else 0.0, moved, scratch, {self.plan.input: places}
         )
@@ -158,6 +147,7 @@ class Network:
     def _layer(self, layer: Layer, run: _Step) -> int:
         """Compute a layer where its inputs changed, and note the places written; return how many were computed."""
         state, scratch, name = run.state, run.scratch, layer.output
+        size = self.plan.sizes[name]
         limit = run.alpha
         if run.alpha > 0:
             limit = run.alpha * state.scales.get(name, 0.0) if name in self._limited else 0.0
@@ -171,41 +161,16 @@ class Network:
         if isinstance(layer, Concat):
             run.changed[name] = self._concatenate(layer, run, places, limit)
             return count
+        convolutions = self._convolutions
+        if limit < 0 and count == size.height * size.width and convolutions.whole(layer, state, scratch):
+            run.changed[name] = places
+            return count
         written, moves = np.empty(count, np.int32), np.empty(count, np.float32)
-        if name in self._windows:
-            total = self._convolve(layer, run, places, limit, written, moves)
+        if name in convolutions:
+            total = convolutions.compute(layer, state, places, limit, run.alpha > 0, scratch, written, moves)
         else:
             total = self._by_rows(layer, state, places, limit, scratch, written, moves)
         run.changed[name], run.moves[name] = written[:total], moves[:total]
-        return count
-
-    def _convolve(self, layer: Layer, run: _Step, places: Ints, limit: float, written: Ints, moves: Floats) -> int:
-        """Compute a convolution at places; return how many were written.
-
-        Tiles are used where most of what they hold is wanted, but not in exact steps, as their products round otherwise
-        than a full run's do.
-        """
-        name, scratch, found = layer.output, run.scratch, NONE
-        function, low, high = layer.activation
-        width, layout = self.plan.sizes[name].width, self._tiles.get(name) if run.alpha else None
-        if layout is not None and layout.pooled:
-            found = places
-        elif layout is not None:
-            found = scratch.tiles[: self._kernels.tiles(places, width, layout.across, scratch.flags, scratch.tiles)]
-        source, target = run.state.kept[layer.inputs[0]], run.state.kept[name]
-        bend, pad = (int(function), np.float32(low), np.float32(high)), self.pads[name]
-        debt = run.state.debts.get(name, NO_BIAS)
-        count: int
-        if layout is not None and (layout.pooled or len(places) >= FULL * len(found)):
-            count = self._kernels.convolve_in_tiles(
-                source, places, found, width, layout, bend, pad, limit, target, written, moves, debt, scratch.inputs,
-                scratch.results, scratch.rows,
-            )  # fmt: skip
-        else:
-            count = self._kernels.convolve(
-                source, places, width, self._windows[name], bend, pad, limit, target, written, moves, debt,
-                scratch.bases, scratch.rows,
-            )  # fmt: skip
         return count
 
     def _by_rows(

@@ -23,7 +23,7 @@ class Size(NamedTuple):
 
 
 class Function(IntEnum):
-    """What is applied to each number; see `compiled._activate`."""
+    """What is applied to each number; see `compiled_rows.activate`."""
 
     NONE = 0
     RELU = 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from likewise.video.graph import Plan
-from likewise.video.layers import Conv, Floats, Function, Join, Layer, Pair, Size, Window
+from likewise.video.layers import Conv, Floats, Function, Join, Layer, Pair, Size
+from likewise.video.tiling import LONGEST, SIDE, tiled
 
 ROWS_BYTES = 1 << 17
 """Of rows that are computed before they are settled: what stays in the second level cache."""
@@ -19,8 +20,8 @@ def rows_at_once(width: int) -> int:
     return max(32, ROWS_BYTES // 4 // width)
 
 
-SHORTEST, LONGEST = 64, 256
-"""Numbers of a window that lie together and are multiplied at once; see `compiled_products.DEPTH`."""
+SHORTEST = 64
+"""Numbers of a window that lie together and are multiplied at once, at least; see `tiling.LONGEST`."""
 
 
 class Windows(NamedTuple):
@@ -68,80 +69,6 @@ def windows(layer: Conv, source: Size, pad: int, lanes: int) -> Windows:
         bias,
         filters,
         layer.pool,
-    )
-
-
-class Tiles(NamedTuple):
-    """A convolution as `compiled.convolve_in_tiles` takes it."""
-
-    corner: Pair
-    """Of the first tile's inputs, in the padded source."""
-    line: int
-    lines: NDArray[np.int64]
-    """Where each run of `line` channels begins."""
-    weights: Floats
-    """Shape (16, panels, channels, columns)."""
-    blank: Floats
-    """A zero for each column of all panels."""
-    bias: Floats
-    across: int
-    """Tiles side by side."""
-    room: int
-    """Tiles that there has to be room for."""
-    apart: Pair
-    """Numbers from one of 16 matrices of so many rows to the next, of channels and of columns: a line of the cache
-    further than they are long, as they would all lie on one line where that is a power of two."""
-    pooled: bool
-    """Whether the largest of each tile's outputs is all that is wanted."""
-
-
-SIDE = 2
-"""Outputs of a tile, down and to the right."""
-DEEP = 32
-"""Channels from which on tiles are worth what it takes to make them."""
-FULL = 2.0
-"""Places of a tile that have to be computed, in the mean, for the same."""
-LINE = 16
-"""Numbers in a line of the cache."""
-TILES_AT_ONCE = 96
-"""Tiles whose products are made before outputs follow from them, unless a row of tiles has more."""
-_SPREAD = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-
-
-def tiled(layer: Layer) -> bool:
-    """Return whether a layer is a convolution that may be computed in tiles, at a gain."""
-    return (
-        isinstance(layer, Conv)
-        and layer.window._replace(pads=(0, 0)) == Window((3, 3))
-        and len(layer.weights) == 1
-        and layer.weights.shape[1] >= 9 * DEEP
-        and layer.weights.shape[2] >= DEEP
-    )
-
-
-def transformed(layer: Conv, size: Size, pad: int, kernels: Any) -> Tiles:
-    """Lay out a convolution of 3 × 3. size: of its output; pad: how far its input is padded."""
-    _, k, filters = layer.weights.shape
-    channels = k // 9
-    taps = layer.weights.astype(np.float64).reshape(3, 3, channels, filters)
-    panel = kernels.LANES if filters <= kernels.LANES else 2 * kernels.LANES
-    panels = -(-filters // panel)
-    weights = np.zeros((16, channels, panels * panel), np.float32)
-    weights[:, :, :filters] = np.einsum("ay,yxcf,bx->abcf", _SPREAD, taps, _SPREAD).reshape(16, channels, filters)
-    parts = next(count for count in range(-(-channels // LONGEST), channels + 1) if channels % count == 0)
-    across = size.width if layer.pool > 1 else -(-size.width // SIDE)
-    room = max(TILES_AT_ONCE, across) + kernels.ROOM
-    return Tiles(
-        (pad - layer.window.pads[0], pad - layer.window.pads[1]),
-        channels // parts,
-        np.arange(parts, dtype=np.int64) * (channels // parts),
-        np.ascontiguousarray(weights.reshape(16, channels, panels, panel).transpose(0, 2, 1, 3)),
-        np.zeros(panels * panel, np.float32),
-        layer.bias if len(layer.bias) else np.zeros(filters, np.float32),
-        across,
-        room,
-        (room * channels + LINE, room * panels * panel + LINE),
-        layer.pool > 1,
     )
 
 

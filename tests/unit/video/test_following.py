@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 
 import numpy as np
 import pytest
 from graphs import GraphBuilder
 
 from likewise.types import Result
-from likewise.video.control import ENOUGH, LEVELS, START, Controller
+from likewise.video.control import ENOUGH, LEVELS, MOST_PATIENCE, START, Controller
 from likewise.video.method import Frame, Thresholds
 from likewise.video.methods.auto import Auto
 from likewise.video.model import VideoModel
@@ -62,13 +63,25 @@ def test_where_fine_levels_see_noise_everywhere_a_coarser_one_is_tried_and_check
 
 
 def test_the_exact_level_is_left_again_after_long() -> None:
-    """It may see changes in every frame, so that nothing is ever checked on it."""
+    """It may see changes in every frame, and noise all over the picture, so that nothing is ever checked on it."""
     controller = Controller(0.05)
     controller.learn(True)
     assert controller.level == 0
-    for _ in range(1000):
+    for _ in range(MOST_PATIENCE // 2):
+        controller.rest()
+        controller.cut()
         controller.rest()
     assert controller.level == 1
+
+
+def test_frames_that_were_not_checked_are_no_evidence_for_a_coarser_level() -> None:
+    """However many the exact level left to full runs or renewed: one right answer after them does not end it."""
+    controller = Controller(0.05)
+    controller.learn(True)
+    for _ in range(MOST_PATIENCE - 1):
+        controller.rest()
+    controller.learn(False)
+    assert controller.level == 0
 
 
 def test_new_answers_bear_most_of_the_risk() -> None:
@@ -129,6 +142,7 @@ def built() -> VideoModel:
 @pytest.fixture
 def model(built: VideoModel) -> VideoModel:
     built.plain_s = 10.0  # so small a model would always be computed in full
+    built.renewal_runs = inf
     return built
 
 

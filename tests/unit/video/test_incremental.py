@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from likewise.video import compiled, plain
 from likewise.video.change import Change
-from likewise.video.incremental import State
 from likewise.video.method import EXACT, Thresholds
 from likewise.video.model import VideoModel
+from likewise.video.state import State
 
 HELPERS = [pytest.param(compiled, id="numba"), pytest.param(plain, id="numpy")]
 

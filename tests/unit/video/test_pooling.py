@@ -10,10 +10,10 @@ from graphs import GraphBuilder
 
 from likewise.video import compiled, plain
 from likewise.video.change import Change
-from likewise.video.incremental import State
 from likewise.video.layers import Conv, Pool, Size
 from likewise.video.method import EXACT
 from likewise.video.model import VideoModel
+from likewise.video.state import State
 
 HELPERS = [pytest.param(compiled, id="numba"), pytest.param(plain, id="numpy")]
 SQUARES = {"kernel_shape": [2, 2], "strides": [2, 2]}

@@ -6,12 +6,12 @@ import numpy as np
 
 from likewise.types import Tensor
 from likewise.video.change import Change
-from likewise.video.control import Controller
-from likewise.video.incremental import State
+from likewise.video.control import Controller, Record
 from likewise.video.layers import Floats
 from likewise.video.method import Frame, Thresholds
 from likewise.video.methods.answered import Answered
 from likewise.video.model import VideoModel
+from likewise.video.state import State
 from likewise.video.worth import Worth
 
 BREAK_EVEN = 0.4
@@ -30,6 +30,12 @@ LONGEST_CALM = 16
 """Calm frames that are waited for, at most: 2, and twice as many each time when a stretch was not worth it."""
 LONGEST_LOOK = 6
 """Frames between two looks at whether frames are alike, while they are not."""
+RENEWAL = 0.9
+"""Full runs that a renewal costs at most, for that to be made in place of full runs and refreshes."""
+PART = 0.3
+"""Share of changed blocks below which computing in part is cheaper than a renewal, for each full run that costs."""
+ROUNDING = 1e-3
+"""Probability that a renewal's answer is not the full run's, before any was checked: it is but for rounding."""
 IN_PART = 0.15
 """Of the changed blocks that may be let pass to save a full run, the share for what is cheaper: computing in part."""
 REFRESH_EVERY = 60
@@ -61,6 +67,8 @@ class Auto:
         self._failures = 0  # stretches that were not worth it
         self._frames = 0  # of this stretch, that were computed in part
         self._cost = 0.0  # of this stretch, in full runs
+        self._renewals = Record(ROUNDING, 1.0)
+        self._renewed = False  # whether the last answer is a renewal's
 
     @property
     def thresholds(self) -> Thresholds:
@@ -70,7 +78,7 @@ class Auto:
     @property
     def risk(self) -> float:
         """See `Method.risk`."""
-        return self._controller.risk
+        return self._renewals.risk if self._renewed else self._controller.risk
 
     @property
     def nbytes(self) -> int:
@@ -79,7 +87,10 @@ class Auto:
 
     def learn(self, wrong: bool) -> None:
         """See `Method.learn`."""
-        self._controller.learn(wrong)
+        if self._renewed:
+            self._renewals.learn(wrong)
+        else:
+            self._controller.learn(wrong)
         self._worth.checked()
 
     def masks(self) -> Tensor:
@@ -101,7 +112,7 @@ class Auto:
         """See `Method.frame`."""
         started = self._model.clock()
         found = self._next(given)
-        if found is None or found.full:
+        if found is None or found.full or self._renewed:
             self._controller.rest()
         self._worth.frame(self._runs(started) + (found is None))
         return found
@@ -113,8 +124,11 @@ class Auto:
 
     def _next(self, given: Floats) -> Frame | None:
         last, thresholds = self._last, self.thresholds
+        self._renewed = False
         if last.frame is None:
             return self._whole(given)
+        if self._controller.refresh and self._renews:
+            return self._renewal(given)
         if self._controller.refresh:
             return self._refresh(given) if self._current else self._whole(given)
         dirty = self._change.find(given, last.frame, thresholds)
@@ -125,6 +139,8 @@ class Auto:
         if dirty <= passed and not light and last.since < self._refresh_every:
             self._looks = 0
             return last.again(dirty)
+        if self._renews:
+            return self._renewed_or_part(given, dirty, light)
         if not self._current:
             return self._fresh(given, dirty)
         if dirty > BREAK_EVEN:
@@ -132,6 +148,36 @@ class Auto:
         if light or dirty > BREAK_EVEN or self._frames >= self._refresh_every:
             return self._renew(given)
         return self._part(given, dirty)
+
+    @property
+    def _renews(self) -> bool:
+        """Whether renewals take the place of full runs; not where thresholds stay at zero, as they round otherwise."""
+        return self._model.renewal_runs <= RENEWAL and (self._fixed is None or self._fixed.alpha > 0)
+
+    def _renewed_or_part(self, given: Floats, dirty: float, light: bool) -> Frame:
+        """Compute a frame as a whole where that is cheaper or due, else in part."""
+        if dirty <= BREAK_EVEN:
+            self._looks = 0
+        elif self._looks % LONGEST_LOOK == 0:
+            self._controller.cut()
+        self._looks += dirty > BREAK_EVEN
+        few = dirty <= PART * self._model.renewal_runs
+        if self._current and few and not light and self._frames < self._refresh_every:
+            return self._part(given, dirty)
+        return self._renewal(given)
+
+    def _renewal(self, given: Floats) -> Frame:
+        model = self._model
+        if self._state is None:
+            self._state = model.network.state() if model.plain_s else model.warm()
+        started = model.clock()
+        model.network.renew(self._state, given)
+        model.took(model.clock() - started, model.renewal_runs)
+        self._frames, self._cost = 0, model.renewal_runs
+        self._current = self._renewed = True
+        self._controller.refresh = False
+        self._change.blocks[:] = 1
+        return self._answer(self._state, 1.0, 1.0)
 
     def _fresh(self, given: Floats, dirty: float) -> Frame | None:
         """Compute a frame in full, with the state where the last frames were alike; leave it where they are not."""
@@ -187,7 +233,7 @@ class Auto:
         self._frames += 1
         self._cost += self._runs(started)
         found = self._answer(state, work, dirty)
-        if self._frames >= ENOUGH and self._cost > WORTH * (1 + self._frames):
+        if not self._renews and self._frames >= ENOUGH and self._cost > WORTH * (1 + self._frames):
             self._current = False
             self._failures += 1
         return found

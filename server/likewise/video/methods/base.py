@@ -8,10 +8,11 @@ import numpy as np
 
 from likewise.types import Tensor
 from likewise.video.change import Change
-from likewise.video.incremental import State
+from likewise.video.control import Record
 from likewise.video.layers import Floats
 from likewise.video.method import Frame
 from likewise.video.model import VideoModel
+from likewise.video.state import State
 
 
 class Checked:
@@ -21,12 +22,12 @@ class Checked:
         """Set up. epsilon: share of answers that may be wrong; block: side in pixels."""
         self.model = model
         self.change = Change(model.shape, model.unit, model.kernels, block)
-        self._wrongs, self._checks = 2.0 * epsilon, 4.0
+        self._record = Record(2.0 * epsilon, 4.0)
 
     @property
     def risk(self) -> float:
         """See `Method.risk`."""
-        return self._wrongs / self._checks
+        return self._record.risk
 
     def passes(self) -> bool:
         """See `Method.passes`."""
@@ -34,8 +35,7 @@ class Checked:
 
     def learn(self, wrong: bool) -> None:
         """See `Method.learn`."""
-        self._wrongs = 0.98 * self._wrongs + wrong
-        self._checks = 0.98 * self._checks + 1.0
+        self._record.learn(wrong)
 
     def masks(self) -> Tensor:
         """See `Method.masks`."""

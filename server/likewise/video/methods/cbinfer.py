@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from likewise.video.incremental import State
 from likewise.video.layers import Floats
 from likewise.video.method import Thresholds
 from likewise.video.methods.base import Fixed
 from likewise.video.model import VideoModel
+from likewise.video.state import State
 
 PIXEL = 15.0
 ALPHA = 0.1

@@ -10,10 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from likewise.video.incremental import WRITE_ALL, State
+from likewise.video.incremental import WRITE_ALL
 from likewise.video.layers import Conv, Floats, Ints, Layer, Pool, Resize
 from likewise.video.methods.base import Fixed
 from likewise.video.model import VideoModel
+from likewise.video.state import State
 
 BLOCK = 10
 MATCH = 10.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from likewise.types import Tensor
-from likewise.video.incremental import WRITE_ALL, State
+from likewise.video.incremental import WRITE_ALL
 from likewise.video.layers import Floats
 from likewise.video.methods.base import Fixed
 from likewise.video.model import VideoModel
+from likewise.video.state import State
 
 BLOCK = 16
 BINS = 16
