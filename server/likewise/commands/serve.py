@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -193,8 +194,9 @@ class QuietServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         if not type(loop).__module__.startswith("uvloop"):  # asyncio's own takes all that there are
             return
+        protocol: Any = self.config.http_protocol_class  # it takes more than asyncio knows of
         make = partial(
-            self.config.http_protocol_class,  # type: ignore[arg-type]
+            protocol,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
