@@ -299,9 +299,9 @@ def hostile() -> dict[str, tuple[bytes, str]]:
             "export it again",
         ),
         "no input": (_without_input(), "no input that is"),
-        "a result that is not finite": (
+        "a result that is never finite": (
             of([NODE("Sub", ["x", "x"], ["z"]), NODE("Div", ["z", "z"], ["y"])]),
-            "with --inputs DIR",
+            "check its weights",
         ),
         "an output that nothing makes": (of([NODE("Relu", ["x"], ["z"])]), "failed:This is an invalid model"),
         "letters that a terminal obeys": (with_external("\x1b[2J/../gone.bin"), "keeps data in `?[2J"),
