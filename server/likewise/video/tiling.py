@@ -5,7 +5,7 @@ Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,15 +52,20 @@ TILES_AT_ONCE = 96
 _SPREAD = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 
 
-def tiled(layer: Layer) -> bool:
-    """Return whether a layer is a convolution that may be computed in tiles, at a gain."""
+def _is_deep(layer: Layer, deep: int) -> TypeGuard[Conv]:
+    """Say whether a layer is a plain convolution of 3 × 3 with at least so many channels and filters."""
     return (
         isinstance(layer, Conv)
         and layer.window._replace(pads=(0, 0)) == Window((3, 3))
         and len(layer.weights) == 1
-        and layer.weights.shape[1] >= 9 * DEEP
-        and layer.weights.shape[2] >= DEEP
+        and layer.weights.shape[1] >= 9 * deep
+        and layer.weights.shape[2] >= deep
     )
+
+
+def tiled(layer: Layer) -> bool:
+    """Return whether a layer is a convolution that may be computed in tiles, at a gain."""
+    return _is_deep(layer, DEEP)
 
 
 def transformed(layer: Conv, size: Size, pad: int, kernels: Any) -> Tiles:
@@ -129,13 +134,9 @@ def whole_tiled(layer: Layer, size: Size) -> bool:
     size: of its output.
     """
     return (
-        isinstance(layer, Conv)
+        _is_deep(layer, LARGE_DEEP)
         and size.height * size.width * layer.pool**2 >= LARGE_FEW * LARGE_SIDE**2
         and 4 * layer.weights.nbytes <= LARGE_MOST
-        and layer.window._replace(pads=(0, 0)) == Window((3, 3))
-        and len(layer.weights) == 1
-        and layer.weights.shape[1] >= 9 * LARGE_DEEP
-        and layer.weights.shape[2] >= LARGE_DEEP
     )
 
 

@@ -7,17 +7,16 @@ from math import inf
 
 import numpy as np
 import pytest
+from frames import SHAPE, answered, changed, scene
 from graphs import GraphBuilder
 
 from likewise.types import Result
 from likewise.video.control import ENOUGH, LEVELS, MOST_PATIENCE, START, Controller
-from likewise.video.method import Frame, Thresholds
+from likewise.video.method import Thresholds
 from likewise.video.methods.auto import Auto
 from likewise.video.model import VideoModel
 from likewise.video.novelty import RATIO, Novelty
 from likewise.video.worth import AGAIN, ALLOWANCE, FIRST, Worth
-
-SHAPE = (3, 48, 64)
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.02])
@@ -144,27 +143,6 @@ def model(built: VideoModel) -> VideoModel:
     built.plain_s = 10.0  # so small a model would always be computed in full
     built.renewal_runs = inf
     return built
-
-
-def scene() -> np.ndarray:
-    return np.random.default_rng(0).random(SHAPE).astype(np.float32)
-
-
-def changed(frame: np.ndarray, blocks: range) -> np.ndarray:
-    """Return a frame with another top in these of its 48 blocks."""
-    other = frame.copy()
-    for at in blocks:
-        y, x = 8 * (at // 8), 8 * (at % 8)
-        other[:, y : y + 8, x : x + 8] = 1.0 - frame[:, y : y + 8, x : x + 8]
-    return other
-
-
-def answered(method: Auto, given: np.ndarray) -> Frame:
-    """Return what a method makes of a frame, which it is not to leave to others."""
-    assert not method.passes()
-    found = method.frame(given)
-    assert found is not None
-    return found
 
 
 LEVEL = Thresholds(0.01, 6.0, 2, 8.0, 0.0, skip=0.05, drift=1.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from frames import SHAPE, answered, changed, scene
 from graphs import GraphBuilder
 
 from likewise.video.control import LEVELS, MOST_PATIENCE, START
@@ -13,7 +14,6 @@ from likewise.video.method import EXACT, Frame, Thresholds
 from likewise.video.methods.auto import RENEWAL, ROUNDING, Auto
 from likewise.video.model import VideoModel
 
-SHAPE = (3, 48, 64)
 LEVEL = Thresholds(0.01, 6.0, 2, 8.0, 0.0, skip=0.05, drift=1.0)
 
 
@@ -36,27 +36,6 @@ def model() -> VideoModel:
     model.warm()
     model.plain_s, model.renewal_runs = 10.0, 0.6
     return model
-
-
-def scene() -> np.ndarray:
-    return np.random.default_rng(0).random(SHAPE).astype(np.float32)
-
-
-def changed(frame: np.ndarray, blocks: range) -> np.ndarray:
-    """Return a frame with another top in these of its 48 blocks."""
-    other = frame.copy()
-    for at in blocks:
-        y, x = 8 * (at // 8), 8 * (at % 8)
-        other[:, y : y + 8, x : x + 8] = 1.0 - frame[:, y : y + 8, x : x + 8]
-    return other
-
-
-def answered(method: Auto, given: np.ndarray) -> Frame:
-    """Return what a method makes of a frame, which it is not to leave to others."""
-    assert not method.passes()
-    found = method.frame(given)
-    assert found is not None
-    return found
 
 
 def right(model: VideoModel, found: Frame, given: np.ndarray) -> bool:
