@@ -97,7 +97,9 @@ class Streams:
         place = self._function, account, tag.name
         stream = self._store.get(place)
         with self._room.place(account, asked.value.size_bytes) as frame:
-            sent = asked.body_digest or sha256(asked.body, usedforsecurity=False).digest()
+            sent = b""
+            if tag.number >= 0:  # else nothing tells one that is sent again
+                sent = asked.body_digest or sha256(asked.body, usedforsecurity=False).digest()
             async with stream.turn(tag, self._room.waiting(frame, asked.left_s), sent) as next_one:
                 if next_one and not (stream.method is not None and stream.method.passes()):
                     await self._compute(place, stream, asked, asked.value)

@@ -89,8 +89,7 @@ class HotProtocol(HttpConnection):
             end = after + len(self._after)
             head = self._last
             if head is None or not data.startswith(self._before) or not data.startswith(self._after, after):
-                at = data.find(b"ength: ") + 7
-                after = data.find(b"\r\n", at)
+                at, after = _length_at(data)
                 end = data.find(b"\r\n\r\n", after) + 4
                 head = self._last = self._heads.get(data[:at] + data[after:end])
                 if head is not None:

@@ -74,12 +74,17 @@ def test_stretches_end_with_a_renewal(model: VideoModel) -> None:
     assert works == [True, False, False, True, False, False, True]
 
 
+def renewed(model: VideoModel) -> Auto:
+    """Return a method under a target of .95 whose last answer is a renewal's."""
+    method = Auto(model, 0.05)
+    answered(method, scene())
+    answered(method, scene() + np.float32(2.0 / 255))
+    return method
+
+
 def test_a_renewal_says_nothing_of_thresholds(model: VideoModel) -> None:
     """It is hardly doubted, also where what is computed in part is; that it was right makes no level coarser."""
-    frame = scene()
-    method = Auto(model, 0.05)
-    answered(method, frame)
-    answered(method, frame + np.float32(2.0 / 255))
+    frame, method = scene(), renewed(model)
     method.learn(False)
     before = method.thresholds
     for at in range(60):
@@ -93,10 +98,7 @@ def test_a_renewal_says_nothing_of_thresholds(model: VideoModel) -> None:
 
 def test_a_model_whose_renewals_are_wrong_is_doubted(model: VideoModel) -> None:
     """One whose answers hang on the last digits; and its thresholds are left as they are."""
-    frame = scene()
-    method = Auto(model, 0.05)
-    answered(method, frame)
-    answered(method, frame + np.float32(2.0 / 255))
+    frame, method = scene(), renewed(model)
     method.learn(True)
     assert method.thresholds == LEVELS[START]
     answered(method, frame - np.float32(2.0 / 255))
